@@ -1,0 +1,96 @@
+"""What a user asks of one model: plain values, already checked, no defaults left to guess.
+
+driftline/config.py makes these from `driftline.toml`; the core, the agents, the retrainer and the
+service only read them. Durations are seconds of event time, rates are per week of event time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+WEEK_SECONDS = 7 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceSpec:
+    """Where a model's reference comes from: the first `seconds` of event time seen."""
+
+    seconds: float = 3 * 86_400.0
+    #: Fewer windows than this and learning goes on, however much time has passed.
+    min_windows: int = 24
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSpec:
+    """How outcomes (predictions joined with labels) are watched."""
+
+    #: A label that comes later than this after its prediction is counted and not joined.
+    label_within_seconds: float = 2 * 86_400.0
+    #: Name from detectors/detector.py; `page_hinkley` judges standardised scores within the budget.
+    detector: str = "page_hinkley"
+    #: Width of one window of outcomes; None takes the model's window.
+    window_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutlierSpec:
+    """Single events far outside the reference."""
+
+    enabled: bool = True
+    #: Normal score (about standard deviations) beyond which a value counts as far outside.
+    beyond: float = 6.0
+    #: At most so many outlier events per window and source partition are written out.
+    per_window: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainSpec:
+    """What starts a retrain and how the candidate is made and judged."""
+
+    enabled: bool = True
+    #: No second drift retrain of the model within this stretch of event time.
+    cooldown_seconds: float = 7 * 86_400.0
+    #: Labelled rows needed since the change point before training starts.
+    min_rows: int = 300
+    #: Most recent rows used at most.
+    max_rows: int = 50_000
+    #: Share of the rows, the newest, on which candidate and champion are compared.
+    holdout: float = 0.25
+    #: Largest accepted chance of promoting a model that is not better.
+    max_error: float = 0.05
+    #: Ways to make a candidate: `warm` (the champion goes on learning) and `fresh`.
+    candidates: tuple[str, ...] = ("warm", "fresh")
+    #: Give up a request when not enough labelled rows came within this wall time.
+    patience_seconds: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One monitored model."""
+
+    name: str
+    #: `module:attribute` of a callable that returns a new untrained model, or None (not retrained).
+    factory: str | None = None
+    #: All features, segments, statistics and detectors of the model together.
+    false_alarms_per_week: float = 1.0
+    window_seconds: float = 60.0
+    #: An event older than the newest one of its partition by more than this is late.
+    lateness_seconds: float = 0.0
+    timezone: str = "UTC"
+    #: Name from detectors/detector.py for the feature statistics.
+    detector: str = "page_hinkley"
+    #: Features to watch; empty means all that appear (up to `max_features`).
+    features: tuple[str, ...] = ()
+    #: Numeric-looking features that are categories.
+    categorical: tuple[str, ...] = ()
+    max_features: int = 500
+    max_segments: int = 100
+    reference: ReferenceSpec = field(default_factory=ReferenceSpec)
+    errors: ErrorSpec = field(default_factory=ErrorSpec)
+    outliers: OutlierSpec = field(default_factory=OutlierSpec)
+    retrain: RetrainSpec = field(default_factory=RetrainSpec)
+
+    @property
+    def outcome_window_seconds(self) -> float:
+        """Width of a window of outcomes, in seconds of event time."""
+        return self.errors.window_seconds or self.window_seconds

@@ -1,0 +1,80 @@
+"""What leaves the judge and the retrainer: CloudEvents 1.0, structured JSON, ids from causes.
+
+Types are versioned and additive within a major: `io.driftline.alert.v1`, `.outlier.v1`,
+`.retrain.v1`, `.swap.v1`. Their `data` are described by the schemas in streams/schemas/.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from detectors.errors import EventError
+
+ALERT = "io.driftline.alert.v1"
+OUTLIER = "io.driftline.outlier.v1"
+RETRAIN = "io.driftline.retrain.v1"
+SWAP = "io.driftline.swap.v1"
+
+
+def rfc3339(seconds: float) -> str:
+    """Return an RFC 3339 UTC time with milliseconds.
+
+    >>> rfc3339(0.5)
+    '1970-01-01T00:00:00.500Z'
+    """
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds_of(text: str) -> float:
+    """Return the epoch seconds of an RFC 3339 time.
+
+    Raises:
+        ValueError: the text is not such a time.
+    """
+    return datetime.fromisoformat(text).timestamp()
+
+
+def encode(kind: str, identity: str, model: str, time_seconds: float, data: dict[str, Any]) -> bytes:
+    """Return one CloudEvent as canonical bytes: the same arguments give the same bytes.
+
+    Args:
+        kind: one of the types above.
+        identity: the event's id, a hash of its causes.
+        model: becomes the `subject`.
+        time_seconds: event time of the occurrence, epoch seconds.
+        data: JSON-able; keys are written sorted.
+    """
+    return orjson.dumps(
+        {
+            "specversion": "1.0",
+            "type": kind,
+            "id": identity,
+            "source": "/driftline",
+            "subject": model,
+            "time": rfc3339(time_seconds),
+            "datacontenttype": "application/json",
+            "data": data,
+        },
+        option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY,
+    )
+
+
+def decode(value: bytes, expected: str) -> dict[str, Any]:
+    """Return the envelope (with `id`, `subject`, `time`, `data`) after checking its type.
+
+    Raises:
+        EventError: not JSON, not a CloudEvent, of another type, or without data.
+    """
+    try:
+        event = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise EventError("not_json", "", f"expected a CloudEvent of type {expected}, got no JSON ({error})") from None
+    if not isinstance(event, dict) or event.get("type") != expected:
+        found = event.get("type") if isinstance(event, dict) else type(event).__name__
+        raise EventError("wrong_type", "type", f"expected {expected}, got {found!r}")
+    if not isinstance(event.get("data"), dict) or not isinstance(event.get("id"), str):
+        raise EventError("wrong_type", "data", "expected an id and an object as data")
+    return event

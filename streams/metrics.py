@@ -1,0 +1,115 @@
+"""Every metric, in one catalogue; /metrics, the dashboard, the rules and the docs come from it.
+
+Rules:
+1. Base units in the name (`_seconds`, `_bytes`), counters end in `_total`.
+2. Labels come from closed sets (model, topic, reason, ...), never an id, never a feature name
+   except on the gauges that exist only while an incident is open.
+3. The registry is injected: a process makes one `Metrics` and hands it down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import start_http_server
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """One row of the catalogue. `name` is the full exposed name, `process` says who exposes it."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    process: str = "worker"
+    buckets: tuple[float, ...] = ()
+
+
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_SLOW = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
+
+CATALOGUE: tuple[MetricSpec, ...] = (
+    MetricSpec("driftline_events_total", "counter", "Events read, by kind (prediction, features, label, tick).", ("model", "kind")),
+    MetricSpec("driftline_late_events_total", "counter", "Events older than the watermark: counted, in no window.", ("model",)),
+    MetricSpec("driftline_dead_letters_total", "counter", "Events sent to the dead letters, by reason.", ("reason",)),
+    MetricSpec("driftline_outcomes_total", "counter", "Labels by what became of them (joined, orphan, duplicate, too_late).", ("model", "result")),
+    MetricSpec("driftline_windows_total", "counter", "Windows written to the windows topic.", ("model", "kind")),
+    MetricSpec("driftline_windows_judged_total", "counter", "Merged windows judged.", ("model", "kind")),
+    MetricSpec("driftline_verdicts_total", "counter", "Alarms of single statistics, before grouping into incidents.", ("model", "statistic")),
+    MetricSpec("driftline_alerts_total", "counter", "Alert events by status (opened, updated, resolved).", ("model", "status")),
+    MetricSpec("driftline_incidents_open", "gauge", "Incidents open now, by level (drift, performance).", ("model", "level")),
+    MetricSpec("driftline_drifted_feature", "gauge", "1 while the feature is part of an open incident.", ("model", "feature")),
+    MetricSpec("driftline_reference_learning", "gauge", "1 while the model's reference is still being learned: nothing is judged yet.", ("model",)),
+    MetricSpec("driftline_outliers_total", "counter", "Single events far outside the reference.", ("model",)),
+    MetricSpec("driftline_retrain_requests_total", "counter", "Retrain requests written, by reason.", ("model", "reason")),
+    MetricSpec("driftline_watermark_seconds", "gauge", "Event time up to which windows are closed, least over the partitions owned.", ("model",)),
+    MetricSpec("driftline_lag_records", "gauge", "Records between the read position and the end of the log.", ("topic", "partition")),
+    MetricSpec("driftline_rewinds_total", "counter", "Times an agent went back to its last good offset after an error.", ("agent",)),
+    MetricSpec("driftline_flush_seconds", "histogram", "Time of one flush: send, acknowledge, snapshot.", ("agent",), "worker", _FAST),
+    MetricSpec("driftline_snapshot_bytes", "gauge", "Size of the last snapshot of the judge's state.", ("partition",)),
+    MetricSpec("driftline_webhook_deliveries_total", "counter", "Webhook deliveries by result (ok, failed).", ("result",)),
+    MetricSpec("driftline_requests_total", "counter", "HTTP requests by route and status code.", ("route", "status"), "serve"),
+    MetricSpec("driftline_request_seconds", "histogram", "Time to answer one request.", ("route",), "serve", _FAST),
+    MetricSpec("driftline_predictions_dropped_total", "counter", "Prediction logs dropped: queue full or broker away.", ("model",), "serve"),
+    MetricSpec("driftline_model_version", "gauge", "Version that serving answers with.", ("model",), "serve"),
+    MetricSpec("driftline_model_generation", "gauge", "Generation of the pointer that serving follows; only grows.", ("model",), "serve"),
+    MetricSpec("driftline_swap_seconds", "histogram", "Time from the pointer's move to the first answer with the new version.", ("model",), "serve", _SLOW),
+    MetricSpec("driftline_model_load_failures_total", "counter", "Versions that serving refused to load.", ("model", "reason"), "serve"),
+    MetricSpec("driftline_retrains_total", "counter", "Finished retrains by decision (promoted, rejected, abandoned).", ("model", "decision"), "retrainer"),
+    MetricSpec("driftline_retrain_seconds", "histogram", "Time from reading a request to its decision.", ("model",), "retrainer", _SLOW),
+    MetricSpec("driftline_training_rows_total", "counter", "Rows that candidates learned from.", ("model",), "retrainer"),
+)
+
+
+class Metrics:
+    """The catalogue's metrics of one process, on a registry of their own."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        """Register every row of the catalogue; `registry` defaults to a new, empty one."""
+        self.registry = registry if registry is not None else CollectorRegistry()
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+        for spec in CATALOGUE:
+            if spec.kind == "counter":
+                self._counters[spec.name] = Counter(spec.name, spec.help, spec.labels, registry=self.registry)
+            elif spec.kind == "gauge":
+                self._gauges[spec.name] = Gauge(spec.name, spec.help, spec.labels, registry=self.registry)
+            else:
+                buckets = spec.buckets or Histogram.DEFAULT_BUCKETS
+                self._histograms[spec.name] = Histogram(
+                    spec.name, spec.help, spec.labels, registry=self.registry, buckets=buckets
+                )
+
+    def count(self, name: str, amount: float = 1, /, **labels: str) -> None:
+        """Add `amount` to a counter."""
+        counter = self._counters[name]
+        (counter.labels(**labels) if labels else counter).inc(amount)
+
+    def gauge(self, name: str, value: float, /, **labels: str) -> None:
+        """Set a gauge."""
+        gauge = self._gauges[name]
+        (gauge.labels(**labels) if labels else gauge).set(value)
+
+    def clear(self, name: str) -> None:
+        """Forget every labelled child of a gauge: what is no longer owned is no longer exposed."""
+        self._gauges[name].clear()
+
+    def observe(self, name: str, value: float, /, **labels: str) -> None:
+        """Put a value into a histogram, in the unit its name says."""
+        histogram = self._histograms[name]
+        (histogram.labels(**labels) if labels else histogram).observe(value)
+
+    def serve(self, host: str, port: int) -> int:
+        """Expose /metrics from a thread of its own and return the port taken (0 lets the system choose).
+
+        Raises:
+            OSError: the port is taken.
+        """
+        server, _thread = start_http_server(port, addr=host, registry=self.registry)
+        return int(server.server_port)

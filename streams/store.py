@@ -1,0 +1,213 @@
+"""The one door to Redis: snapshots, immutable blobs, pointers, pending predictions.
+
+Rules:
+1. A blob is written once and never changed; its name says what it is (`model/fraud/7`).
+2. A pointer carries a generation that only grows; it moves by compare-and-set on that generation.
+3. A snapshot carries the source offset it stands for, inside the signed record. It is replaced only
+   by who knows the offset that is stored now; a worker that lost its partition does not, and is
+   refused (it is a zombie).
+4. Every value that is later unpickled or trusted is signed (streams/signature.py).
+
+The client is synchronous; agents call it through `asyncio.to_thread`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import redis
+
+from detectors.errors import SignatureError, StateError, UnavailableError
+from streams.settings import RedisSettings, Secret
+from streams.signature import sign, verify
+
+_OFFSET = struct.Struct(">q")
+_T = TypeVar("_T")
+
+# KEYS: pending keys; ARGV: time to live in seconds, then one value a key. The first write wins
+# unless it is the same write again.
+_PUT_PENDING = """
+for i, key in ipairs(KEYS) do
+  redis.call('SET', key, ARGV[i + 1], 'NX', 'EX', ARGV[1])
+end
+return #KEYS
+"""
+
+
+class FencedError(StateError):
+    """Another worker has written a newer snapshot: this one no longer owns the partition."""
+
+
+class Store:
+    """Redis as Driftline sees it; every key starts with the deployment's prefix."""
+
+    def __init__(self, settings: RedisSettings, key: Secret, *, timeout_seconds: float = 5.0) -> None:
+        """Connect lazily; `key` signs blobs and snapshots."""
+        self._settings = settings
+        self._key = key
+        self._redis: Any = redis.Redis.from_url(
+            settings.url,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            health_check_interval=15,
+        )
+        self._put_pending = self._redis.register_script(_PUT_PENDING)
+
+    def _name(self, *parts: str) -> str:
+        return ":".join((self._settings.prefix, *parts))
+
+    def _call(self, operation: Callable[[], _T]) -> _T:
+        try:
+            return operation()
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise UnavailableError(
+                f"no Redis at {self._settings.url.rsplit('@', 1)[-1]} ({type(error).__name__}): "
+                "start it, or set [redis] url in driftline.toml"
+            ) from None
+
+    def ping(self) -> None:
+        """Return if Redis answers.
+
+        Raises:
+            UnavailableError: it does not.
+        """
+        self._call(self._redis.ping)
+
+    # -- blobs ---------------------------------------------------------------------------------
+
+    def put_blob(self, name: str, payload: bytes) -> bool:
+        """Store a signed blob under a new name; False (and nothing stored) when the name is taken."""
+        blob = sign(self._key, name, payload)
+        return bool(self._call(lambda: self._redis.set(self._name("blob", name), blob, nx=True)))
+
+    def get_blob(self, name: str) -> bytes | None:
+        """Return a blob's payload after checking its signature, or None when there is none.
+
+        Raises:
+            SignatureError: it was altered or signed with another key.
+        """
+        blob = self._call(lambda: self._redis.get(self._name("blob", name)))
+        return None if blob is None else verify(self._key, name, blob)
+
+    # -- pointers ------------------------------------------------------------------------------
+
+    def pointer(self, name: str) -> dict[str, str]:
+        """Return a pointer's fields (with `generation`), empty when it was never set."""
+        found = self._call(lambda: self._redis.hgetall(self._name("pointer", name)))
+        return {field.decode(): value.decode() for field, value in found.items()}
+
+    def move_pointer(self, name: str, expected_generation: int, fields: Mapping[str, str]) -> bool:
+        """Set a pointer's fields and raise its generation by one, if it is still at `expected_generation`.
+
+        A pointer never set has generation 0. False means that somebody else moved it first.
+        """
+        key = self._name("pointer", name)
+
+        def attempt() -> bool:
+            with self._redis.pipeline() as pipe:
+                pipe.watch(key)
+                current = int(pipe.hget(key, "generation") or 0)
+                if current != expected_generation:
+                    return False
+                pipe.multi()
+                pipe.hset(key, mapping={**fields, "generation": str(current + 1)})
+                try:
+                    pipe.execute()
+                except redis.WatchError:
+                    return False
+                return True
+
+        return self._call(attempt)
+
+    # -- announcements -------------------------------------------------------------------------
+
+    def publish(self, channel: str, text: str) -> None:
+        """Tell whoever listens; nobody may be there, so it is a hint and never the only way."""
+        self._call(lambda: self._redis.publish(self._name("channel", channel), text))
+
+    def listen(self, channel: str, poll_seconds: float) -> Iterator[str | None]:
+        """Yield each text published, and None whenever `poll_seconds` passed without one.
+
+        A lost connection is not an error here: it yields None and subscribes again.
+        """
+        while True:
+            try:
+                with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+                    pubsub.subscribe(self._name("channel", channel))
+                    while True:
+                        message = pubsub.get_message(timeout=poll_seconds)
+                        yield message["data"].decode() if message else None
+            except (redis.ConnectionError, redis.TimeoutError):
+                yield None
+
+    # -- snapshots -----------------------------------------------------------------------------
+
+    def load_snapshot(self, name: str) -> tuple[int, bytes] | None:
+        """Return (offset, payload) of the last snapshot, or None.
+
+        Raises:
+            SignatureError: it was altered or signed with another key.
+        """
+        blob = self._call(lambda: self._redis.get(self._name("snapshot", name)))
+        if blob is None:
+            return None
+        record = verify(self._key, f"snapshot/{name}", blob)
+        return _OFFSET.unpack_from(record)[0], record[_OFFSET.size :]
+
+    def save_snapshot(self, name: str, expected_offset: int | None, offset: int, payload: bytes) -> None:
+        """Replace the snapshot that stands for `expected_offset` (None: there must be none).
+
+        Raises:
+            FencedError: another one is stored; the caller must not write any more.
+            UnavailableError: Redis is away; nothing was written, or the same bytes were.
+        """
+        key = self._name("snapshot", name)
+        record = sign(self._key, f"snapshot/{name}", _OFFSET.pack(offset) + payload)
+
+        def attempt() -> None:
+            with self._redis.pipeline() as pipe:
+                pipe.watch(key)
+                stored = pipe.get(key)
+                found = None if stored is None else self._offset_of(name, stored)
+                if found != expected_offset and stored != record:
+                    raise FencedError(
+                        f"snapshot {name}: another worker stored offset {found}, this one expected {expected_offset}; "
+                        "it lost the partition and stops writing"
+                    )
+                pipe.multi()
+                pipe.set(key, record)
+                try:
+                    pipe.execute()
+                except redis.WatchError:
+                    raise FencedError(f"snapshot {name}: another worker wrote at the same time; this one stops writing") from None
+
+        self._call(attempt)
+
+    def _offset_of(self, name: str, blob: bytes) -> int | None:
+        try:
+            return int(_OFFSET.unpack_from(verify(self._key, f"snapshot/{name}", blob))[0])
+        except SignatureError:
+            return None
+
+    # -- pending predictions -------------------------------------------------------------------
+
+    def put_pending(self, scope: str, items: Sequence[tuple[str, bytes]], ttl_seconds: float) -> None:
+        """Keep values by id within `scope`; the first value of an id stays."""
+        if not items:
+            return
+        keys = [self._name("pending", scope, identity) for identity, _ in items]
+        values = [value for _, value in items]
+        self._call(lambda: self._put_pending(keys=keys, args=[max(1, int(ttl_seconds)), *values]))
+
+    def get_pending(self, scope: str, ids: Iterable[str]) -> list[bytes | None]:
+        """Return the values kept for the ids, None where there is none."""
+        keys = [self._name("pending", scope, identity) for identity in ids]
+        return list(self._call(lambda: self._redis.mget(keys))) if keys else []
+
+    def forget_pending(self, scope: str, ids: Sequence[str]) -> None:
+        """Drop the values of the ids."""
+        keys = [self._name("pending", scope, identity) for identity in ids]
+        if keys:
+            self._call(lambda: self._redis.unlink(*keys))
