@@ -87,6 +87,8 @@ class Settings:
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
     serve: HttpSettings = field(default_factory=HttpSettings)
+    #: Where /metrics of the worker and of the retrainer listens; in a container 0.0.0.0.
+    metrics_host: str = "127.0.0.1"
     #: Port of /metrics of the worker and of the retrainer.
     worker_metrics_port: int = 9464
     retrainer_metrics_port: int = 9465
