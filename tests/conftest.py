@@ -1,0 +1,132 @@
+"""Real neighbours for the tests: Apache Kafka, Redis, and settings that keep tests apart.
+
+`kafka_server` and `redis_server` are started once for the whole run and must be left running; a test
+that kills, freezes or restarts one takes `own_kafka` or `own_redis`. What the machine lacks skips the
+test and is printed at the end; with CI=true it fails it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from detectors.errors import UnavailableError
+from streams.embedded.kafka_server import KafkaServer
+from streams.embedded.mock_broker import MockBroker
+from streams.embedded.redis_server import RedisServer
+from streams.kafka import create_topics
+from streams.settings import HttpSettings, KafkaSettings, RedisSettings, Secret, Settings
+from streams.topics import TOPICS, topic_name
+
+
+def absent(reason: str) -> NoReturn:
+    """Skip the test, or fail it where CI=true promises that everything is installed."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"not on this CI machine: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def _kafka() -> KafkaServer:
+    try:
+        return KafkaServer()
+    except UnavailableError as error:
+        absent(str(error))
+
+
+def _redis() -> RedisServer:
+    if shutil.which("redis-server") is None:
+        absent("no redis-server on PATH: install it")
+    return RedisServer()
+
+
+@pytest.fixture(scope="session")
+def kafka_server() -> Iterator[KafkaServer]:
+    """A real Apache Kafka for the whole run."""
+    with _kafka() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A real redis-server for the whole run."""
+    with _redis() as server:
+        yield server
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[KafkaServer]:
+    """A real Apache Kafka for one test, which may kill it."""
+    with _kafka() as server:
+        yield server
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A real redis-server for one test, which may kill or freeze it."""
+    with _redis() as server:
+        yield server
+
+
+@pytest.fixture
+def mock_broker() -> Iterator[MockBroker]:
+    """The embedded broker for one test."""
+    with MockBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def tool() -> Callable[[str], str]:
+    """A function that gives the path of a program, and skips the test where there is none."""
+
+    def find(name: str) -> str:
+        return shutil.which(name) or absent(f"no {name} on PATH: install it")
+
+    return find
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A name that no other test uses."""
+    return f"t{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def kafka_settings(kafka_server: KafkaServer, prefix: str) -> Iterator[KafkaSettings]:
+    """Topics of this test's own on the shared broker, removed afterwards."""
+    settings = KafkaSettings(bootstrap=kafka_server.bootstrap, prefix=prefix, session_timeout_seconds=6.0)
+    create_topics(settings)
+    yield settings
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap})
+    for future in admin.delete_topics([topic_name(prefix, topic) for topic in TOPICS]).values():
+        future.exception(30)
+
+
+@pytest.fixture
+def redis_settings(redis_server: RedisServer, prefix: str) -> RedisSettings:
+    """Keys of this test's own on the shared Redis."""
+    return RedisSettings(url=redis_server.url, prefix=prefix)
+
+
+@pytest.fixture
+def signing_key() -> Secret:
+    """A key for blobs and snapshots."""
+    return Secret(b"a key that only the tests know...")
+
+
+@pytest.fixture
+def settings(kafka_settings: KafkaSettings, redis_settings: RedisSettings, signing_key: Secret) -> Settings:
+    """All settings of one process, with ports that the system chooses and no models."""
+    return Settings(
+        kafka=kafka_settings,
+        redis=redis_settings,
+        serve=HttpSettings(port=0),
+        worker_metrics_port=0,
+        retrainer_metrics_port=0,
+        signing_key=signing_key,
+    )
