@@ -1,0 +1,1 @@
+"""Request -> training set -> candidate -> gate -> swap."""
