@@ -80,7 +80,23 @@ class Store:
     def put_blob(self, name: str, payload: bytes) -> bool:
         """Store a signed blob under a new name; False (and nothing stored) when the name is taken."""
         blob = sign(self._key, name, payload)
-        return bool(self._call(lambda: self._redis.set(self._name("blob", name), blob, nx=True)))
+        folder, _, leaf = name.rpartition("/")
+
+        def attempt() -> bool:
+            with self._redis.pipeline() as pipe:
+                pipe.set(self._name("blob", name), blob, nx=True)
+                pipe.sadd(self._name("blobs", folder), leaf)
+                return bool(pipe.execute()[0])
+
+        return self._call(attempt)
+
+    def has_blob(self, name: str) -> bool:
+        """Tell whether there is a blob of that name, without reading it."""
+        return bool(self._call(lambda: self._redis.exists(self._name("blob", name))))
+
+    def blob_names(self, folder: str) -> list[str]:
+        """Return the last parts of the names ever stored under `folder`, unordered; a blob may have been deleted since."""
+        return [name.decode() for name in self._call(lambda: self._redis.smembers(self._name("blobs", folder)))]
 
     def get_blob(self, name: str) -> bytes | None:
         """Return a blob's payload after checking its signature, or None when there is none.

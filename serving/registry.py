@@ -1,0 +1,149 @@
+"""The registry: every version of every model, and which one is served.
+
+Rules:
+1. A version is one signed blob, `model/{name}/{version}`. It is written once and never changed; the
+   number of a version is used once, even if its blob was deleted since.
+2. Which version is served is a pointer, and nothing else: promoting and rolling back are the same
+   one move, and publishing alone serves nothing.
+3. The pointer moves by compare-and-set on its generation, so of two who move it at once one wins
+   and the other is told. The generation only grows, on a rollback too.
+4. A move is announced on the channel `swap/{name}`. The announcement is a hint: whoever serves also
+   polls, so one that got lost costs seconds and nothing more.
+5. Nothing is unpickled before its signature is checked (streams/store.py, serving/artifact.py).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from detectors.errors import ModelError
+from serving.artifact import Artifact, dump, load
+from streams.store import Store
+
+#: Versions skipped because somebody else published them at the same time.
+_ATTEMPTS = 100
+
+
+class PointerMovedError(ModelError):
+    """Somebody else moved the model's pointer first: read it again and decide again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """Which version is served: `generation` counts the moves, `moved_at` is wall epoch seconds, `by` the id of the cause."""
+
+    version: int
+    generation: int
+    moved_at: float
+    by: str
+
+
+class Registry:
+    """The models in a store."""
+
+    def __init__(self, store: Store) -> None:
+        """Read and write through `store`."""
+        self._store = store
+
+    def publish(self, model: str, artifact: Artifact) -> int:
+        """Store the artifact as the model's next version and return its number; it is not served yet.
+
+        Raises:
+            ModelError: the model cannot be pickled.
+            UnavailableError: Redis is away.
+        """
+        version = max(self._published(model), default=0) + 1
+        for candidate in range(version, version + _ATTEMPTS):
+            if self._store.put_blob(_blob(model, candidate), dump(artifact.numbered(candidate))):
+                return candidate
+        raise ModelError(
+            f"model {model}: versions {version} to {version + _ATTEMPTS - 1} were all taken; who else is publishing?"
+        )
+
+    def current(self, model: str) -> Pointer | None:
+        """Return which version is served, or None when none was promoted yet.
+
+        Raises:
+            ModelError: the pointer is not one that Driftline wrote.
+            UnavailableError: Redis is away.
+        """
+        fields = self._store.pointer(_pointer(model))
+        if not fields:
+            return None
+        try:
+            return Pointer(int(fields["version"]), int(fields["generation"]), float(fields["moved_at"]), fields["by"])
+        except (KeyError, ValueError):
+            raise ModelError(
+                f"model {model}: the pointer reads {fields}; roll back to a known version to write it again"
+            ) from None
+
+    def promote(self, model: str, version: int, expected_generation: int, by: str, moved_at: float) -> Pointer:
+        """Serve `version` if the pointer is still at `expected_generation` (0: never set), and announce it.
+
+        Raises:
+            PointerMovedError: somebody else moved it first.
+            ModelError: there is no such version.
+            UnavailableError: Redis is away; the pointer may or may not have moved.
+        """
+        if not self._store.has_blob(_blob(model, version)):
+            raise ModelError(f"model {model}: no version {version}; published are {self.versions(model) or 'none'}")
+        wanted = Pointer(version, expected_generation + 1, moved_at, by)
+        fields = {"version": str(version), "moved_at": repr(moved_at), "by": by}
+        # A move whose answer was lost and that was sent again finds its own doing: that is a success.
+        if not self._store.move_pointer(_pointer(model), expected_generation, fields) and self.current(model) != wanted:
+            found = self.current(model)
+            raise PointerMovedError(
+                f"model {model}: expected generation {expected_generation}, found {found}; "
+                f"version {version} was not promoted; compare it with the one that is served now"
+            )
+        self._store.publish(swap_channel(model), str(wanted.generation))
+        return wanted
+
+    def rollback(self, model: str, version: int, *, by: str = "rollback", moved_at: float | None = None) -> Pointer:
+        """Serve an earlier version, from whatever generation the pointer is at; `moved_at` defaults to now.
+
+        Raises:
+            PointerMovedError: somebody else moved it at the same time.
+            ModelError: there is no such version.
+            UnavailableError: Redis is away.
+        """
+        generation = int(self._store.pointer(_pointer(model)).get("generation", "0"))
+        return self.promote(model, version, generation, by, time.time() if moved_at is None else moved_at)
+
+    def load(self, model: str, version: int) -> Artifact:
+        """Return one version.
+
+        Raises:
+            SignatureError: its blob was altered or signed with another key; it was not unpickled.
+            ModelError: there is no such version, or it cannot be used here.
+            UnavailableError: Redis is away.
+        """
+        payload = self._store.get_blob(_blob(model, version))
+        if payload is None:
+            raise ModelError(f"model {model}: no version {version}; published are {self.versions(model) or 'none'}")
+        return load(payload)
+
+    def versions(self, model: str) -> list[int]:
+        """Return the versions that can be loaded, oldest first.
+
+        Raises:
+            UnavailableError: Redis is away.
+        """
+        return [version for version in self._published(model) if self._store.has_blob(_blob(model, version))]
+
+    def _published(self, model: str) -> list[int]:
+        return sorted(int(name) for name in self._store.blob_names(f"model/{model}"))
+
+
+def swap_channel(model: str) -> str:
+    """Return the channel on which moves of the model's pointer are announced."""
+    return f"swap/{model}"
+
+
+def _blob(model: str, version: int) -> str:
+    return f"model/{model}/{version}"
+
+
+def _pointer(model: str) -> str:
+    return f"model/{model}"
