@@ -14,16 +14,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from detectors.errors import UnavailableError
 from streams.settings import KafkaSettings
 from streams.topics import TOPICS, Topic, topic_name
 
-__all__ = ["Log", "Outgoing", "Record", "Sender", "create_topics", "missing_topics", "partition_counts", "wait_for_kafka"]
+__all__ = ["GroupReader", "Log", "Outgoing", "Record", "Sender", "create_topics", "missing_topics", "partition_counts", "wait_for_kafka"]
 
 _QUIET = {"log_level": 3}
 _MAX_MESSAGE_BYTES = 4 << 20
+_DAY_MS = 86_400_000
+_BY_KEY = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +85,14 @@ class Sender:
             if error is not None and on_failure is not None:
                 on_failure(error.str())
 
-        kwargs = {} if message.partition is None else {"partition": message.partition}
         try:
             self._producer.produce(
-                message.topic, key=message.key, value=message.value, headers=list(message.headers), on_delivery=delivered, **kwargs
+                message.topic,
+                key=message.key,
+                value=message.value,
+                headers=list(message.headers),
+                on_delivery=delivered,
+                partition=_BY_KEY if message.partition is None else message.partition,
             )
         except BufferError:
             return False
@@ -158,6 +165,8 @@ class Log:
         """
         try:
             partitions = self._consumer.list_topics(topic, timeout=timeout_seconds).topics[topic].partitions
+            if not partitions:
+                raise UnavailableError(f"no topic {topic} on this broker: run `driftline topics create`")
             return {
                 number: self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=timeout_seconds)
                 for number in sorted(partitions)
@@ -191,7 +200,7 @@ class Log:
                     if error is None:
                         quiet_since = time.monotonic()
                         yield _record(message)
-                    elif error.code() == KafkaError._PARTITION_EOF:
+                    elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - confluent_kafka's public name for it
                         if not follow:
                             open_partitions.discard(message.partition())
                     elif not error.retriable():
@@ -208,7 +217,69 @@ class Log:
         self._consumer.close()
 
 
+class GroupReader:
+    """A member of a consumer group whose commits are the caller's, for work that takes long.
+
+    Heartbeats go on in a thread of librdkafka, so the caller may stay away from `poll` for a day.
+    """
+
+    def __init__(self, settings: KafkaSettings, group: str, topic: str) -> None:
+        """Connect lazily to `topic` as a member of `{prefix}.{group}`."""
+        self._topic = topic
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": settings.bootstrap,
+                "client.id": group,
+                "group.id": f"{settings.prefix}.{group}",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "isolation.level": "read_committed",
+                "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
+                "heartbeat.interval.ms": int(settings.session_timeout_seconds * 1000 / 4),
+                "max.poll.interval.ms": _DAY_MS,
+                **_QUIET,
+            }
+        )
+        self._consumer.subscribe([topic])
+
+    def poll(self, timeout_seconds: float) -> Record | None:
+        """Return the next record, or None when none came in time.
+
+        Raises:
+            UnavailableError: the broker or the topic cannot be reached; the next call tries again.
+        """
+        message = self._consumer.poll(timeout_seconds)
+        if message is None:
+            return None
+        error = message.error()
+        if error is not None:
+            raise UnavailableError(f"cannot read topic {self._topic}: {error.str()}; is the broker up?")
+        return _record(message)
+
+    def assigned(self) -> frozenset[int]:
+        """Return the partitions that are this member's now."""
+        return frozenset(partition.partition for partition in self._consumer.assignment())
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """Store partition -> next offset to read, and return once the broker has it.
+
+        Raises:
+            UnavailableError: the broker did not take it, or the partition has gone to another member.
+        """
+        places = [TopicPartition(self._topic, number, offset) for number, offset in offsets.items()]
+        try:
+            self._consumer.commit(offsets=places, asynchronous=False)
+        except KafkaException as error:
+            raise UnavailableError(f"cannot commit on topic {self._topic}: {error.args[0].str()}") from None
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+
 def _record(message: Message) -> Record:
+    headers = message.headers() or []
+    pairs = headers.items() if isinstance(headers, dict) else headers
     return Record(
         topic=message.topic() or "",
         partition=message.partition() or 0,
@@ -216,12 +287,13 @@ def _record(message: Message) -> Record:
         timestamp_seconds=message.timestamp()[1] / 1000.0,
         key=message.key(),
         value=message.value(),
-        headers=tuple((name, value or b"") for name, value in (message.headers() or [])),
+        headers=tuple((name, value.encode() if isinstance(value, str) else value or b"") for name, value in pairs),
     )
 
 
 def _admin(settings: KafkaSettings) -> AdminClient:
-    return AdminClient({"bootstrap.servers": settings.bootstrap, **_QUIET})
+    # its failures are raised, so librdkafka need not print them as well
+    return AdminClient({"bootstrap.servers": settings.bootstrap, "log_level": 2})
 
 
 def wait_for_kafka(settings: KafkaSettings, timeout_seconds: float = 10.0) -> None:

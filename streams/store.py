@@ -24,6 +24,7 @@ from streams.settings import RedisSettings, Secret
 from streams.signature import sign, verify
 
 _OFFSET = struct.Struct(">q")
+_LOOKS = 5
 _T = TypeVar("_T")
 
 # KEYS: pending keys; ARGV: time to live in seconds, then one value a key. The first write wins
@@ -46,6 +47,7 @@ class Store:
     def __init__(self, settings: RedisSettings, key: Secret, *, timeout_seconds: float = 5.0) -> None:
         """Connect lazily; `key` signs blobs and snapshots."""
         self._settings = settings
+        self._where = settings.url.rsplit("@", 1)[-1]  # without the password
         self._key = key
         self._redis: Any = redis.Redis.from_url(
             settings.url,
@@ -63,9 +65,23 @@ class Store:
             return operation()
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise UnavailableError(
-                f"no Redis at {self._settings.url.rsplit('@', 1)[-1]} ({type(error).__name__}): "
-                "start it, or set [redis] url in driftline.toml"
+                f"no Redis at {self._where} ({type(error).__name__}): start it, or set [redis] url in driftline.toml"
             ) from None
+        except redis.ResponseError as error:
+            raise UnavailableError(f"Redis at {self._where} refuses: {error}") from None
+
+    def _transact(self, attempt: Callable[[], _T]) -> _T:
+        """Run a WATCH transaction, and look again when it was broken off.
+
+        redis-py reports a connection lost while watching as if somebody else had written; only the
+        second look tells which it was.
+        """
+        for _ in range(_LOOKS):
+            try:
+                return self._call(attempt)
+            except redis.WatchError:
+                continue
+        raise UnavailableError(f"Redis at {self._where} broke off {_LOOKS} transactions: is it restarting?")
 
     def ping(self) -> None:
         """Return if Redis answers.
@@ -129,13 +145,10 @@ class Store:
                     return False
                 pipe.multi()
                 pipe.hset(key, mapping={**fields, "generation": str(current + 1)})
-                try:
-                    pipe.execute()
-                except redis.WatchError:
-                    return False
+                pipe.execute()
                 return True
 
-        return self._call(attempt)
+        return self._transact(attempt)
 
     # -- announcements -------------------------------------------------------------------------
 
@@ -194,12 +207,9 @@ class Store:
                     )
                 pipe.multi()
                 pipe.set(key, record)
-                try:
-                    pipe.execute()
-                except redis.WatchError:
-                    raise FencedError(f"snapshot {name}: another worker wrote at the same time; this one stops writing") from None
+                pipe.execute()
 
-        self._call(attempt)
+        self._transact(attempt)
 
     def _offset_of(self, name: str, blob: bytes) -> int | None:
         try:

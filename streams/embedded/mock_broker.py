@@ -18,6 +18,7 @@ import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -58,6 +59,12 @@ class MockBroker:
 
     def _listening(self) -> str | None:
         return self._address.read_text(encoding="ascii") if self._address.exists() else None
+
+    def declare(self, topics: Iterable[str]) -> None:
+        """Make topics appear, in place of creating them."""
+        client = Producer({"bootstrap.servers": self.bootstrap, "log_level": 2})
+        for topic in topics:
+            client.list_topics(topic, timeout=10)
 
     def kill(self) -> None:
         """End it with SIGKILL."""
