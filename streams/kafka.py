@@ -21,7 +21,17 @@ from detectors.errors import UnavailableError
 from streams.settings import KafkaSettings
 from streams.topics import TOPICS, Topic, topic_name
 
-__all__ = ["GroupReader", "Log", "Outgoing", "Record", "Sender", "create_topics", "missing_topics", "partition_counts", "wait_for_kafka"]
+__all__ = [
+    "GroupReader",
+    "Log",
+    "Outgoing",
+    "Record",
+    "Sender",
+    "create_topics",
+    "missing_topics",
+    "partition_counts",
+    "wait_for_kafka",
+]
 
 _QUIET = {"log_level": 3}
 _MAX_MESSAGE_BYTES = 4 << 20
