@@ -1,0 +1,88 @@
+"""`driftline check`: whether the configuration is right, and what it means."""
+
+from __future__ import annotations
+
+import click
+
+from detectors.detector import DETECTORS
+from detectors.errors import ConfigError
+from detectors.spec import ModelSpec
+from driftline.durations import format_duration, format_rate
+from driftline.invocation import Invocation, configured
+from driftline.tables import show_table
+from retrainer.candidate import load_factory
+from streams.settings import Settings
+
+
+@click.command("check")
+@configured
+def command(invocation: Invocation) -> None:
+    """Validate the configuration, import the model factories, and print what was understood.
+
+    Nothing is connected to. Exit status 2 and every fault, one a line, if there is any.
+    """
+    settings = invocation.settings()
+    _import_factories(invocation, settings)
+    show_table(["setting", "value"], _settings_rows(settings), title=str(invocation.config))
+    click.echo()
+    headings = ["model", "window", "false alarms", "features", "detector", "errors by", "retrained from"]
+    show_table(headings, [_model_row(model) for model in settings.models])
+    for note in _notes(settings):
+        click.echo(f"note: {note}")
+
+
+def _import_factories(invocation: Invocation, settings: Settings) -> None:
+    """Import every factory, and collect what goes wrong."""
+    lines: list[str] = []
+    for model in settings.models:
+        try:
+            if model.factory is not None:
+                load_factory(model.factory)
+        except ConfigError as error:
+            lines.append(f"{invocation.config}: models.{model.name}.{' '.join(str(error).split())}")
+    if lines:
+        raise ConfigError("\n".join(lines))
+
+
+def _settings_rows(settings: Settings) -> list[list[str]]:
+    return [
+        ["Kafka", f"{settings.kafka.bootstrap}, topics {settings.kafka.prefix}.*"],
+        ["Redis", f"{_without_password(settings.redis.url)}, keys {settings.redis.prefix}:*"],
+        ["HTTP service", f"{settings.serve.host}:{settings.serve.port}"],
+        ["worker /metrics", f"{settings.metrics_host}:{settings.worker_metrics_port}"],
+        ["retrainer /metrics", f"{settings.metrics_host}:{settings.retrainer_metrics_port}"],
+        ["signing key", "set" if settings.signing_key else "none yet: worker, retrainer and serve need one"],
+        ["webhook", "signed, set" if settings.webhook.url else "none"],
+        ["Grafana annotations", "set" if settings.grafana.url and settings.grafana.token else "none"],
+    ]
+
+
+def _model_row(model: ModelSpec) -> list[str]:
+    return [
+        model.name,
+        format_duration(model.window_seconds),
+        format_rate(model.false_alarms_per_week),
+        ", ".join(model.features) or f"all, {model.max_features} at most",
+        model.detector,
+        f"{model.errors.detector}, windows of {format_duration(model.outcome_window_seconds)}",
+        model.factory if model.factory and model.retrain.enabled else "not retrained",
+    ]
+
+
+def _notes(settings: Settings) -> list[str]:
+    return [
+        f"{place} {name} keeps no false-alarm budget; page_hinkley does"
+        for model in settings.models
+        for place, name in (
+            (f"models.{model.name}.detector", model.detector),
+            (f"models.{model.name}.errors.detector", model.errors.detector),
+        )
+        if not DETECTORS[name].budgeted
+    ] + (
+        ["[grafana] url without a token: no annotations are sent"] if settings.grafana.url and not settings.grafana.token else []
+    )
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}".partition("?")[0]

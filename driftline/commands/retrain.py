@@ -1,0 +1,63 @@
+"""`driftline retrain`: a request by hand, on the same topic as the judge's."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import click
+
+from detectors.identity import identity
+from driftline.checks import nearest
+from driftline.invocation import Invocation, configured
+from driftline.readiness import require_kafka
+from streams.cloudevents import RETRAIN, encode, seconds_of
+from streams.kafka import Outgoing, Sender
+from streams.topics import RETRAINS, topic_name
+
+
+@click.command("retrain")
+@click.argument("model")
+@click.option("--since", metavar="TIME", help='Train on rows from this event time on, such as "2026-11-21T07:30:00Z".')
+@configured
+def command(invocation: Invocation, model: str, since: str | None) -> None:
+    """Ask for a retrain of MODEL now; the retrainer decides as after drift: only a better model is swapped in."""
+    settings = invocation.settings()
+    spec = settings.model(model)
+    if spec is None:
+        known = [each.name for each in settings.models]
+        raise click.UsageError(
+            f"no model {model} in {invocation.config}; {nearest(model, known) or 'known: ' + ', '.join(known)}"
+        )
+    if spec.factory is None:
+        raise click.UsageError(f"model {model} has no factory in {invocation.config}, so nothing can be trained; add one")
+    began_at = 0.0 if since is None else _seconds(since)  # 0: from the oldest row kept
+    now = time.time()
+    data: dict[str, Any] = {
+        "model": model,
+        "reason": "on_demand",
+        "alert": None,
+        "began_at": began_at,
+        "requested_at": now,
+        "features": [],
+        "segment": "",
+    }
+    name = identity("retrain", model, "on_demand", began_at, now)
+    require_kafka(settings)
+    sender = Sender(settings.kafka, "retrain-command")
+    message = Outgoing(topic_name(settings.kafka.prefix, RETRAINS), model.encode(), encode(RETRAIN, name, model, now, data))
+    asyncio.run(sender.send_all([message]))
+    click.echo(f"{name} written to {message.topic}: the retrainer answers on {settings.kafka.prefix}.swaps")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = seconds_of(text)
+    except ValueError:
+        seconds = None
+    if seconds is None or not any(zone in text[10:] for zone in ("Z", "z", "+", "-")):
+        raise click.BadParameter(
+            f'expected a time with its zone such as "2026-11-21T07:30:00Z", got "{text}"', param_hint="--since"
+        )
+    return seconds

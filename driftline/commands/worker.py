@@ -1,0 +1,24 @@
+"""`driftline worker`: the monitoring process."""
+
+from __future__ import annotations
+
+import click
+
+from driftline.invocation import Invocation, configured
+from driftline.readiness import require_kafka, require_port, require_redis
+
+
+@click.command("worker")
+@configured
+def command(invocation: Invocation) -> int:
+    """Join, summarise and judge: the monitoring process.
+
+    Start as many as you like: they share the partitions. /metrics is on [worker] metrics_port.
+    """
+    settings = invocation.settings(need_key=True)
+    require_kafka(settings)
+    require_redis(settings)
+    require_port(settings.metrics_host, settings.worker_metrics_port, "[worker] metrics_port")
+    from streams.app import run_worker  # noqa: PLC0415 - faust takes half a second; --help and a missing broker do not wait
+
+    return run_worker(settings)
