@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from detectors.errors import ModelError
@@ -91,13 +92,13 @@ class Registry:
         wanted = Pointer(version, expected_generation + 1, moved_at, by)
         fields = {"version": str(version), "moved_at": repr(moved_at), "by": by}
         # A move whose answer was lost and that was sent again finds its own doing: that is a success.
-        if not self._store.move_pointer(_pointer(model), expected_generation, fields) and self.current(model) != wanted:
-            found = self.current(model)
+        moved = self._store.move_pointer(_pointer(model), expected_generation, fields)
+        if not moved and (found := self.current(model)) != wanted:
             raise PointerMovedError(
                 f"model {model}: expected generation {expected_generation}, found {found}; "
                 f"version {version} was not promoted; compare it with the one that is served now"
             )
-        self._store.publish(swap_channel(model), str(wanted.generation))
+        self._store.publish(f"swap/{model}", str(wanted.generation))
         return wanted
 
     def rollback(self, model: str, version: int, *, by: str = "rollback", moved_at: float | None = None) -> Pointer:
@@ -124,6 +125,14 @@ class Registry:
             raise ModelError(f"model {model}: no version {version}; published are {self.versions(model) or 'none'}")
         return load(payload)
 
+    def moves(self, model: str, poll_seconds: float) -> Iterator[None]:
+        """Yield whenever `current` is worth another look: a move was announced, or `poll_seconds` passed.
+
+        It goes on for ever, also while Redis is away.
+        """
+        for _ in self._store.listen(f"swap/{model}", poll_seconds):
+            yield None
+
     def versions(self, model: str) -> list[int]:
         """Return the versions that can be loaded, oldest first.
 
@@ -134,11 +143,6 @@ class Registry:
 
     def _published(self, model: str) -> list[int]:
         return sorted(int(name) for name in self._store.blob_names(f"model/{model}"))
-
-
-def swap_channel(model: str) -> str:
-    """Return the channel on which moves of the model's pointer are announced."""
-    return f"swap/{model}"
 
 
 def _blob(model: str, version: int) -> str:

@@ -14,6 +14,7 @@ The client is synchronous; agents call it through `asyncio.to_thread`.
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -168,7 +169,8 @@ class Store:
                     while True:
                         message = pubsub.get_message(timeout=poll_seconds)
                         yield message["data"].decode() if message else None
-            except (redis.ConnectionError, redis.TimeoutError):
+            except redis.RedisError:
+                time.sleep(poll_seconds)  # a refused connection fails at once: without a pause this would spin
                 yield None
 
     # -- snapshots -----------------------------------------------------------------------------

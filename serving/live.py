@@ -1,0 +1,201 @@
+"""A live model: the version this process answers with, kept current without disturbing the answers.
+
+Rules:
+1. `served` is one reference. Whoever answers reads it once and keeps that version for the whole
+   request; a swap binds the next one and touches nothing that is in use.
+2. Loading happens in a thread of its own, with the garbage collector off, and the golden rows are
+   answered there. Only then is the version bound.
+3. A version that cannot be loaded is refused and counted, and the old one goes on answering. It is
+   tried again after a pause that doubles, or at once when the pointer moves.
+4. Redis is needed to learn of a new version, never to answer.
+5. The generation only grows: a pointer behind the one served is refused (a stale replica, or a Redis
+   that was emptied; in the second case restart the process).
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from detectors.errors import DriftlineError, ModelError, SignatureError, StateError, UnavailableError
+from serving.artifact import Artifact
+from serving.registry import Pointer, Registry
+from streams.metrics import Metrics
+
+POLL_SECONDS = 2.0
+_FIRST_PAUSE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 300.0
+_SWAPS_KEPT = 100
+
+_LOG = logging.getLogger("driftline.serve")
+_COLLECTOR = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A version in service; `loaded_at` is wall epoch seconds."""
+
+    artifact: Artifact
+    pointer: Pointer
+    loaded_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """One change of version: `seconds` from the pointer's move to the first answer with the new one."""
+
+    replaced: int
+    version: int
+    generation: int
+    by: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A pointer that this process does not follow, why, and how long it waits before it tries again."""
+
+    pointer: Pointer
+    reason: str
+    error: str
+    pause_seconds: float
+    retry_at: float
+
+
+class LiveModel:
+    """The served version of one model; `served` is None until a first one was promoted."""
+
+    def __init__(self, name: str, registry: Registry, metrics: Metrics, *, poll_seconds: float = POLL_SECONDS) -> None:
+        """Hold nothing yet; `refresh` looks once, `watch` keeps looking."""
+        self.name = name
+        self.served: Served | None = None
+        #: Bound to a version between its swap and its first answer, so that an answer costs one comparison.
+        self.awaiting: Served | None = None
+        self.refused: Refusal | None = None
+        self._registry = registry
+        self._metrics = metrics
+        self._poll_seconds = poll_seconds
+        self._swaps: deque[Swap] = deque(maxlen=_SWAPS_KEPT)
+        self._replaced = 0
+        self._swapping = threading.Lock()
+        self._stopping = threading.Event()
+
+    @property
+    def swaps(self) -> tuple[Swap, ...]:
+        """Return the last 100 swaps, oldest first."""
+        with self._swapping:
+            return tuple(self._swaps)
+
+    def watch(self) -> None:
+        """Follow the pointer from a daemon thread, until `stop`."""
+        threading.Thread(target=self._follow, name=f"driftline-live-{self.name}", daemon=True).start()
+
+    def stop(self) -> None:
+        """Let the thread end at its next look; what is served stays."""
+        self._stopping.set()
+
+    def refresh(self) -> bool:
+        """Look at the pointer once, and return whether another version is served now.
+
+        Raises:
+            UnavailableError: Redis is away.
+        """
+        pointer = self._registry.current(self.name)
+        served = self.served
+        if served is not None and pointer == served.pointer:
+            self.refused = None
+        if pointer is None or (served is not None and pointer == served.pointer) or self._still_refused(pointer):
+            return False
+        try:
+            self._bind(Served(self._artifact(pointer, served), pointer, time.time()))
+        except (ModelError, StateError) as error:
+            self._refuse(pointer, error)
+            return False
+        return True
+
+    def first_answer(self, served: Served) -> None:
+        """Record the swap to `served`, which has just answered for the first time."""
+        with self._swapping:
+            if self.awaiting is not served:
+                return
+            self.awaiting = None
+            pointer = served.pointer
+            seconds = max(0.0, time.time() - pointer.moved_at)  # clocks of two machines may differ
+            self._swaps.append(Swap(self._replaced, pointer.version, pointer.generation, pointer.by, seconds))
+        self._metrics.observe("driftline_swap_seconds", seconds, model=self.name)
+
+    def _artifact(self, pointer: Pointer, served: Served | None) -> Artifact:
+        if served is not None:
+            if pointer.generation <= served.pointer.generation:
+                raise ModelError(
+                    f"model {self.name}: the pointer is at generation {pointer.generation}, behind {served.pointer.generation} "
+                    "which is served; if Redis was emptied on purpose, restart this process"
+                )
+            if pointer.version == served.pointer.version:
+                return served.artifact
+        with _collector_off():
+            return self._registry.load(self.name, pointer.version)
+
+    def _bind(self, served: Served) -> None:
+        previous = self.served
+        with self._swapping:
+            if previous is not None and previous.pointer.version != served.pointer.version:
+                if self.awaiting is None:
+                    self._replaced = previous.pointer.version
+                self.awaiting = served
+            elif self.awaiting is not None:
+                self.awaiting = served
+            self.served = served
+        self.refused = None
+        self._metrics.gauge("driftline_model_version", served.pointer.version, model=self.name)
+        self._metrics.gauge("driftline_model_generation", served.pointer.generation, model=self.name)
+        _LOG.info("model %s: serving version %d, generation %d", self.name, served.pointer.version, served.pointer.generation)
+
+    def _still_refused(self, pointer: Pointer) -> bool:
+        refused = self.refused
+        return refused is not None and refused.pointer == pointer and time.monotonic() < refused.retry_at
+
+    def _refuse(self, pointer: Pointer, error: DriftlineError) -> None:
+        refused = self.refused
+        again = refused is not None and refused.pointer == pointer
+        pause = min(_LONGEST_PAUSE_SECONDS, refused.pause_seconds * 2) if refused and again else _FIRST_PAUSE_SECONDS
+        reason = "signature" if isinstance(error, SignatureError) else "unusable"
+        self.refused = Refusal(pointer, reason, str(error), pause, time.monotonic() + pause)
+        self._metrics.count("driftline_model_load_failures_total", model=self.name, reason=reason)
+        _LOG.warning("model %s: version %d refused: %s", self.name, pointer.version, error)
+
+    def _follow(self) -> None:
+        away = ""
+        for _ in self._registry.moves(self.name, self._poll_seconds):
+            if self._stopping.is_set():
+                return
+            try:
+                self.refresh()
+                away = ""
+            except UnavailableError as error:
+                if not away:
+                    _LOG.warning("model %s: %s; the version in service goes on answering", self.name, error)
+                away = str(error)
+            except Exception:  # noqa: BLE001 - the thread must outlive any fault, or the model is never swapped again
+                self._metrics.count("driftline_model_load_failures_total", model=self.name, reason="unexpected")
+                _LOG.exception("model %s: looking for a new version failed", self.name)
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    # Unpickling makes many objects and no garbage: each collection would walk all of them with the GIL
+    # held. No gc.freeze afterwards: what is frozen is never collected, and a swapped-out model must be.
+    with _COLLECTOR:
+        was_on = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if was_on:
+                gc.enable()
