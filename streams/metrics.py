@@ -53,6 +53,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec("driftline_flush_seconds", "histogram", "Time of one flush: send, acknowledge, snapshot.", ("agent",), "worker", _FAST),
     MetricSpec("driftline_snapshot_bytes", "gauge", "Size of the last snapshot of the judge's state.", ("partition",)),
     MetricSpec("driftline_webhook_deliveries_total", "counter", "Webhook deliveries by result (ok, failed).", ("result",)),
+    MetricSpec("driftline_annotations_total", "counter", "Grafana annotations by result (ok, failed, dropped).", ("result",)),
     MetricSpec("driftline_requests_total", "counter", "HTTP requests by route and status code.", ("route", "status"), "serve"),
     MetricSpec("driftline_request_seconds", "histogram", "Time to answer one request.", ("route",), "serve", _FAST),
     MetricSpec("driftline_predictions_dropped_total", "counter", "Prediction logs dropped: queue full or broker away.", ("model",), "serve"),

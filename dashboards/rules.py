@@ -1,0 +1,204 @@
+"""Prometheus alerting rules, from the metric catalogue.
+
+Rules:
+1. Silence is not recovery. An incident's gauge vanishes with the process that exposes it, so what was
+   known last counts until another process says otherwise (`_known`), and a missing process is an alert.
+2. A labelled counter is born at its first count, and `increase` over a newborn series is 0: a series
+   that was not there before counts in full (`_grew`).
+3. Every metric named here is in the catalogue; every alert has a section of its name in docs/runbook.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from streams.metrics import CATALOGUE
+
+RUNBOOK = "docs/runbook.md"
+
+#: Process -> Prometheus job in deploy/prometheus.yml.
+JOBS: dict[str, str] = {process: f"driftline-{process}" for process in ("worker", "retrainer", "serve")}
+
+#: So long the last word of a process that is gone is believed. After it, DriftlineWorkerDown has fired for a day.
+_MEMORY = "1d"
+
+_NAMES = frozenset(spec.name for spec in CATALOGUE)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One alerting rule; `summary` and `description` are Prometheus templates."""
+
+    alert: str
+    expr: str
+    severity: str
+    summary: str
+    description: str
+    hold: str = "0s"
+
+
+def _metric(name: str) -> str:
+    if name not in _NAMES:
+        raise KeyError(f"dashboards/rules.py: {name} is not in the catalogue of streams/metrics.py: add it or rename it")
+    return name
+
+
+def _known(name: str, by: str, *, where: str = "") -> str:
+    """Return the gauge as it is or, where nobody exposes it, as it was last seen."""
+    series = _metric(name) + where
+    return f"(max by ({by}) ({series}) or max by ({by}) (last_over_time({series}[{_MEMORY}])))"
+
+
+def _grew(name: str, by: str, *, window: str = "10m", where: str = "") -> str:
+    """Return by how much a counter grew, newborn series included; no result where it did not."""
+    series = _metric(name) + where
+    return f"sum by ({by}) (increase({series}[{window}]) > 0 or ({series} unless {series} offset {window}) > 0) > 0"
+
+
+def _list_of(label: str, metric: str, heading: str) -> str:
+    """Return a template: the heading and the values of `label` that are 1 for the alert's model, or nothing."""
+    query = f'query (printf "max by ({label}) ({_metric(metric)}{{model=%q}}) == 1" $labels.model)'
+    item = f"{{{{ if $i }}}}, {{{{ end }}}}{{{{ $series.Labels.{label} }}}}"
+    return f"{{{{ with {query} }}}}{heading}{{{{ range $i, $series := . }}}}{item}{{{{ end }}}}.{{{{ end }}}}"
+
+
+def _down(process: str, severity: str, consequence: str) -> Rule:
+    job = JOBS[process]
+    return Rule(
+        f"Driftline{process.capitalize()}Down",
+        # `up == 0` is a target that does not answer; `absent` is a target that nobody scrapes any more.
+        f'up{{job="{job}"}} == 0 or absent(up{{job="{job}"}})',
+        severity,
+        f"A Driftline {process} does not answer",
+        f"No metrics from {job}{{{{ with $labels.instance }}}} at {{{{ . }}}}{{{{ end }}}} for two minutes. {consequence}",
+        hold="2m",
+    )
+
+
+def _incidents() -> tuple[Rule, ...]:
+    features = _list_of("feature", "driftline_drifted_feature", " Features in drift: ")
+    return (
+        Rule(
+            "DriftlineDrift",
+            _known("driftline_incidents_open", "model", where='{level="drift"}') + " > 0",
+            "warning",
+            "Model {{ $labels.model }}: its input has drifted",
+            "Open incidents of model {{ $labels.model }}: {{ $value }}." + features,
+        ),
+        Rule(
+            "DriftlinePerformance",
+            _known("driftline_incidents_open", "model", where='{level="performance"}') + " > 0",
+            "critical",
+            "Model {{ $labels.model }}: its answers have become worse",
+            "Open incidents on the outcomes of model {{ $labels.model }}: {{ $value }}. Its error rose above the reference.",
+        ),
+        Rule(
+            "DriftlineReferenceLearning",
+            f"max by (model) ({_metric('driftline_reference_learning')}) > 0",
+            "info",
+            "Model {{ $labels.model }}: the reference is still being learned",
+            "Nothing is judged for model {{ $labels.model }} until its reference is complete.",
+            hold="5m",
+        ),
+    )
+
+
+def _data() -> tuple[Rule, ...]:
+    dead = f"sum(rate({_metric('driftline_dead_letters_total')}[10m]))"
+    read = f"(sum(rate({_metric('driftline_events_total')}[10m])) or vector(0))"
+    lag = _metric("driftline_lag_records")
+    return (
+        Rule(
+            "DriftlineDeadLetters",
+            # Read events and dead letters are counted apart: with nothing but bad events the share is 1.
+            f"{dead} / ({dead} + {read}) > 0.01",
+            "warning",
+            "Over 1 % of the events cannot be used",
+            "{{ $value | humanizePercentage }} of the events of the last 10 minutes went to the dead letters.",
+            hold="5m",
+        ),
+        Rule(
+            "DriftlineLag",
+            f"sum by (topic) ({lag}) > 10000 and sum by (topic) (deriv({lag}[10m])) >= 0",
+            "warning",
+            "Topic {{ $labels.topic }}: the workers do not keep up",
+            "{{ $value }} records of topic {{ $labels.topic }} are unread, and the number does not fall.",
+            hold="10m",
+        ),
+        Rule(
+            "DriftlineRewinding",
+            # One error is over after five minutes; only errors that go on come to ten.
+            _grew("driftline_rewinds_total", "agent", window="5m"),
+            "warning",
+            "Agent {{ $labels.agent }} goes back and tries again",
+            "Times that agent {{ $labels.agent }} went back after an error, in 5 minutes: {{ $value | humanize }}.",
+            hold="10m",
+        ),
+        Rule(
+            "DriftlinePredictionsDropped",
+            _grew("driftline_predictions_dropped_total", "model"),
+            "warning",
+            "Model {{ $labels.model }}: predictions are not being logged",
+            "Prediction logs of model {{ $labels.model }} dropped in 10 minutes: {{ $value | humanize }}. "
+            "Requests are answered, but drift is judged on what is left.",
+        ),
+    )
+
+
+def _loop() -> tuple[Rule, ...]:
+    return (
+        Rule(
+            "DriftlineModelRefused",
+            _grew("driftline_model_load_failures_total", "model, reason"),
+            "critical",
+            "Model {{ $labels.model }}: serving refused to load a version",
+            "Refused because of {{ $labels.reason }}. Serving goes on answering with the version it has.",
+        ),
+        Rule(
+            "DriftlineWebhookFailing",
+            _grew("driftline_webhook_deliveries_total", "result", where='{result="failed"}'),
+            "warning",
+            "Webhook deliveries fail",
+            "Webhook deliveries failed in 10 minutes: {{ $value | humanize }}. Alerts still come through Alertmanager.",
+        ),
+    )
+
+
+def _processes() -> tuple[Rule, ...]:
+    return (
+        _down("worker", "critical", "Nothing is judged; open incidents stay open as they were last seen."),
+        _down("retrainer", "warning", "Retrain requests wait on their topic; none is lost."),
+        _down("serve", "critical", "Predictions are not answered."),
+    )
+
+
+def rules() -> dict[str, tuple[Rule, ...]]:
+    """Return every rule by group, in the order of the rules file."""
+    return {
+        "driftline-incidents": _incidents(),
+        "driftline-data": _data(),
+        "driftline-loop": _loop(),
+        "driftline-processes": _processes(),
+    }
+
+
+def _entry(rule: Rule, runbook: str) -> dict[str, Any]:
+    return {
+        "alert": rule.alert,
+        "expr": rule.expr,
+        **({} if rule.hold == "0s" else {"for": rule.hold}),
+        "labels": {"severity": rule.severity, "product": "driftline"},
+        "annotations": {
+            "summary": rule.summary,
+            "description": rule.description,
+            "runbook_url": f"{runbook}#{rule.alert.lower()}",
+        },
+    }
+
+
+def rule_file(runbook: str = RUNBOOK) -> dict[str, Any]:
+    """Return the rules file as data; `runbook` is the address that alerts link to, without the anchor."""
+    return {
+        "groups": [{"name": group, "rules": [_entry(rule, runbook) for rule in members]} for group, members in rules().items()]
+    }
