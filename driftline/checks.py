@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import json
 import math
 import re
@@ -22,7 +23,7 @@ from driftline.durations import duration, format_duration, weekly_rate
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _FACTORY = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _SERVER = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})")
-_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _MAX_NAMES = 10_000
 
 Check = Callable[[Any], Any]
@@ -223,9 +224,17 @@ def is_bootstrap(value: Any) -> str:
 
 def is_host(value: Any) -> str:
     """Check an address to listen on."""
-    if not isinstance(value, str) or not _HOST.fullmatch(value):
-        raise Expected('an address to listen on such as "127.0.0.1" or "0.0.0.0"')
-    return value
+    if isinstance(value, str) and (_HOST.fullmatch(value) or _is_ip(value)):
+        return value
+    raise Expected('an address to listen on such as "127.0.0.1" or "0.0.0.0"', hint="the port is a key of its own")
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_url(example: str, *schemes: str, empty: bool = False) -> Check:
@@ -243,7 +252,9 @@ def is_url(example: str, *schemes: str, empty: bool = False) -> Check:
         except ValueError:
             legal = False
         if not legal:
-            raise Expected(f'an address such as "{example}"', shown=False)
+            raise Expected(
+                f'an address such as "{example}"', hint="what is there is not shown, it may hold a password", shown=False
+            )
         return str(value)
 
     return check

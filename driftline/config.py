@@ -82,7 +82,7 @@ def parse_settings(text: str, file: str, environ: Mapping[str, str], *, home: Pa
     faults = Faults(file, _overlay(raw, environ))
     for name in raw:
         if name not in (*SECTIONS, "models"):
-            faults.unknown_section(name, (*SECTIONS, "models"))
+            faults.unknown_section(name, (*SECTIONS, "models"), is_table=isinstance(raw[name], dict))
     tables = {name: _section(faults, (name,), kind, raw.get(name, {})) for name, kind in SECTIONS.items()}
     secrets = {place[0]: _secret(faults, tables[place[0]], place, environ.get(name), home) for name, place in SECRETS.items()}
     check_key(faults, SECRETS["DRIFTLINE_SIGNING_KEY"], secrets["security"], needed=need_key)

@@ -53,9 +53,13 @@ class Faults:
             hint = nearest(word, known) or _elsewhere(word) or f"known here: {', '.join(known)}"
         self.add(place, "unknown key", hint)
 
-    def unknown_section(self, name: str, known: Iterable[str]) -> None:
+    def unknown_section(self, name: str, known: Iterable[str], *, is_table: bool) -> None:
         """Add an unknown table or a key outside every table."""
-        self.add((name,), "unknown section", nearest(name, known) or _elsewhere(name) or f"known: {', '.join(known)}")
+        self.add(
+            (name,),
+            "unknown section" if is_table else "key outside every section",
+            nearest(name, known) or _elsewhere(name) or f"known: {', '.join(known)}",
+        )
 
 
 def _elsewhere(word: str) -> str:
