@@ -1,0 +1,206 @@
+"""A trial: one request, from waiting for its rows to what the gate says.
+
+Rules:
+1. Labels come after alerts, so a trial waits: first for `min_rows`, then, while the gate does not
+   let the candidate pass, for twice as many rows, and again, until the request's patience ends.
+2. Each look at the gate may err with its own share of `max_error`: a half of it, a quarter, ...;
+   the last look, at the end of patience or at `max_rows`, takes what is left. So all looks together
+   promote a candidate that is no better with a chance of at most `max_error`.
+3. What is tested is what is published: the candidate does not learn the held-out rows afterwards.
+4. A model that raises ends the trial, never the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from detectors.errors import ConfigError, DriftlineError, ModelError, UnavailableError
+from detectors.spec import ModelSpec
+from retrainer.candidate import Candidate, Progress, answer_loss, best, load_factory, make_fresh, train
+from retrainer.gate import Decision, decide
+from retrainer.loss import VERBS, constant_answer, loss, task_of
+from retrainer.request import Request
+from retrainer.training import Outcomes, Row, TrainingSet
+from serving.artifact import Artifact, Kind, golden_rows
+from serving.registry import Pointer, Registry
+from streams.kafka import Log
+
+Word = Literal["promoted", "rejected", "abandoned"]
+
+_GOLDEN_ROWS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A candidate with the rows it learned and was judged on, and the pointer it was compared against."""
+
+    candidate: Candidate
+    task: Kind
+    rows: TrainingSet
+    training: tuple[Row, ...]
+    held_out: tuple[Row, ...]
+    #: The served version, None when there is none.
+    pointer: Pointer | None
+    #: Whether the opponent was that version; False: the best answer that looks at no feature.
+    against_champion: bool
+    decision: Decision
+
+    def artifact(self, lineage: dict[str, object]) -> Artifact:
+        """Return what is to be published.
+
+        Raises:
+            ModelError: the model cannot answer for a golden row.
+        """
+        newest = self.held_out[-_GOLDEN_ROWS:]
+        return Artifact(
+            model=self.candidate.model,
+            created_at=self.training[-1].predicted_at,
+            kind=self.task,
+            golden=golden_rows(self.candidate.model, (row.features for row in newest)),
+            lineage=lineage,
+            parent=self.pointer.version if self.pointer is not None else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How a trial ends; `proof` is None when it never came to the gate."""
+
+    word: Word
+    reason: str
+    proof: Proof | None = None
+
+
+class Trial:
+    """One open request; `advance` it until it returns a finding."""
+
+    def __init__(self, request: Request, spec: ModelSpec, registry: Registry, log: Log, topic: str, *, started_at: float) -> None:
+        """Take a request; `started_at` is on the clock that `advance` will be given, in seconds."""
+        self.request = request
+        self._spec = spec
+        self._registry = registry
+        self._log = log
+        self._topic = topic
+        self._deadline = started_at + spec.retrain.patience_seconds
+        self._outcomes: Outcomes | None = None
+        self._needed = min(spec.retrain.min_rows, spec.retrain.max_rows)
+        self._next_look = self._needed
+        self._seen = 0
+        self._unspent = spec.retrain.max_error
+        self._last: Finding | None = None
+
+    def advance(self, ends: Mapping[int, tuple[int, int]], now: float, progress: Progress) -> Finding | None:
+        """Read what is new, look at the gate when it is time to, and return a finding once there is one.
+
+        Args:
+            ends: of the outcomes topic, as `Log.ends` gives them.
+            now: seconds, on the clock of `started_at`.
+            progress: called now and then with (done, all); what it raises stops the trial, which can go on later.
+
+        Raises:
+            UnavailableError: Kafka or Redis is away; call again later.
+        """
+        rules = self._spec.retrain
+        if not rules.enabled:
+            return Finding(
+                "abandoned", f"retraining of {self._spec.name} is switched off: set models.{self._spec.name}.retrain.enabled"
+            )
+        if self._outcomes is None:
+            self._outcomes = Outcomes(self._log, self._topic, self._spec.name, self.request.began_at, max_rows=rules.max_rows)
+        self._outcomes.advance(ends, lambda: progress(0, 0))
+        rows = len(self._outcomes)
+        late = now >= self._deadline
+        due = rows >= self._next_look
+        if (due or late) and rows > self._seen and rows >= self._needed:
+            return self._look(last=late or rows >= rules.max_rows, progress=progress)
+        if not late:
+            return None
+        return self._last or Finding(
+            "abandoned",
+            f"{rows} labelled rows since the change point within {rules.patience_seconds:g} s, {self._needed} are needed",
+        )
+
+    def again(self, proof: Proof) -> Finding:
+        """Return the finding for a proven candidate against a champion that took the place meanwhile.
+
+        Raises:
+            UnavailableError: Redis is away.
+        """
+        return self._guarded(lambda: self._judge(proof.candidate, proof.task, proof.rows, self._spec.retrain.max_error))
+
+    def _look(self, *, last: bool, progress: Progress) -> Finding | None:
+        assert self._outcomes is not None
+        rows = self._outcomes.take()
+        share = self._unspent if last else self._unspent / 2
+        finding = self._guarded(lambda: self._prove(rows, share, progress))
+        self._unspent -= share
+        self._seen = len(rows.rows)
+        self._next_look = min(2 * self._seen, self._spec.retrain.max_rows)
+        self._last = finding
+        return None if finding.word == "rejected" and not last else finding
+
+    def _guarded(self, work: Callable[[], Finding]) -> Finding:
+        try:
+            return work()
+        except UnavailableError:
+            raise
+        except DriftlineError as error:
+            return Finding("abandoned", str(error))
+
+    def _prove(self, rows: TrainingSet, max_error: float, progress: Progress) -> Finding:
+        training, _ = rows.split(self._spec.retrain.holdout)
+        if not training:
+            raise ModelError(f"{len(rows.rows)} rows leave none to learn from beside the held-out share; raise retrain.min_rows")
+        starts = self._starts()
+        task = task_of(next(iter(starts.values())), [row.label for row in rows.rows])
+        trained = [train(kind, model, training, task, progress=progress) for kind, model in starts.items()]
+        return self._judge(best(trained), task, rows, max_error)
+
+    def _starts(self) -> dict[str, object]:
+        """Return what each kind of candidate begins as, in the order of the configuration."""
+        starts: dict[str, object] = {}
+        _, champion, trouble = self._champion()
+        for kind in self._spec.retrain.candidates:
+            if kind == "warm" and champion is not None:
+                starts[kind] = champion.model
+            elif kind == "fresh" and self._spec.factory is not None:
+                starts[kind] = make_fresh(load_factory(self._spec.factory))
+        if not starts:
+            raise ConfigError(
+                f"models.{self._spec.name}: nothing to train: {trouble or 'no version is served'} and there is no factory for "
+                'a fresh candidate; set factory = "module:attribute", or publish a model'
+            )
+        return starts
+
+    def _champion(self) -> tuple[Pointer | None, Artifact | None, str]:
+        """Return the pointer, the version served, and why that version cannot be used here, if so."""
+        pointer = self._registry.current(self._spec.name)
+        if pointer is None:
+            return None, None, ""
+        try:
+            return pointer, self._registry.load(self._spec.name, pointer.version), ""
+        except ModelError as error:
+            # Made with another River or Python: it can neither answer nor go on learning here.
+            return pointer, None, str(error)
+
+    def _judge(self, candidate: Candidate, task: Kind, rows: TrainingSet, max_error: float) -> Finding:
+        training, held_out = rows.split(self._spec.retrain.holdout)
+        pointer, champion, _ = self._champion()
+        if champion is None:
+            guess = constant_answer(task, [row.label for row in training])
+            opponent = [loss(task, guess, row.label) for row in held_out]
+            against = f"; no version can be compared with, so against always answering {guess!r}"
+        else:
+            opponent = [answer_loss(champion.model, row, task) for row in held_out]
+            against = ""
+        mine = [answer_loss(candidate.model, row, task) for row in held_out]
+        decision = decide(mine, opponent, max_error=max_error, verb=VERBS[task], against=against)
+        proof = Proof(candidate, task, rows, training, held_out, pointer, champion is not None, decision)
+        return Finding("promoted" if decision.promote else "rejected", decision.reason, proof)
+
+
+def abandoned(finding: Finding, reason: str) -> Finding:
+    """Return a finding that keeps its proof but promotes nothing."""
+    return replace(finding, word="abandoned", reason=reason)

@@ -1,0 +1,264 @@
+"""The retrainer process: requests in, decisions out.
+
+Rules:
+1. A request stays open until its decision has been announced. What is committed is the offset of
+   the oldest open request, so whatever was open when the process was killed is read again.
+2. Requests of one model are decided one after another; those of other models do not wait for them.
+3. Kafka or Redis away stops nothing but time: every step can be done again (retrainer/swap.py).
+4. A request that cannot be used goes to the dead letters with the reason; the next one follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+from detectors.errors import ConfigError, DriftlineError, EventError, ModelError, UnavailableError
+from retrainer.candidate import load_factory
+from retrainer.outage import Outage
+from retrainer.request import Request, parse
+from retrainer.swap import ATTEMPTS, Swap, Swaps
+from retrainer.trial import Finding, Trial, abandoned
+from serving.registry import Registry
+from streams.kafka import GroupReader, Log, Outgoing, Record, Sender, missing_topics
+from streams.metrics import Metrics
+from streams.settings import Settings
+from streams.store import Store
+from streams.topics import DEAD, OUTCOMES, RETRAINS, SWAPS, WINDOWS, topic_name
+
+_LOG = logging.getLogger("driftline.retrainer")
+_GROUP = "retrainer"
+_POLL_SECONDS = 0.3
+_IDLE_POLL_SECONDS = 1.0
+#: Requests open at once; further ones wait in the log.
+_MOST_OPEN = 100
+
+
+class _Stopped(Exception):  # noqa: N818 - no error: how a long step learns that the process is to end
+    """The process was told to end."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """One record of the retrains topic on its way to a decision."""
+
+    record: Record
+    read_at: float
+    request: Request | None = None
+    trial: Trial | None = None
+    finding: Finding | None = None
+    #: Decisions recorded for it that lost the pointer to somebody else.
+    lost: int = 0
+
+
+class Retrainer:
+    """Everything the process owns; `turn` is one round over what is open."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, stopping: threading.Event) -> None:
+        """Connect lazily; once `stopping` is set, whatever is under way ends and can be done again."""
+        self._settings = settings
+        self._metrics = metrics
+        self._stopping = stopping
+        self._reader = GroupReader(settings.kafka, _GROUP, topic_name(settings.kafka.prefix, RETRAINS))
+        self._log = Log(settings.kafka, "retrainer-rows")
+        self._outcomes = topic_name(settings.kafka.prefix, OUTCOMES)
+        self._sender = Sender(settings.kafka, "driftline-retrainer")
+        self._store = Store(settings.redis, settings.signing_key)
+        self._registry = Registry(self._store)
+        self._swaps = Swaps(settings.kafka, self._store, self._registry, self._sender)
+        self._open: dict[tuple[int, int], _Open] = {}
+        self._read: dict[int, int] = {}
+        self._committed: dict[int, int] = {}
+
+    def turn(self) -> None:
+        """Take up the next request if there is one, bring the open ones forward, commit what is decided.
+
+        Raises:
+            UnavailableError: Kafka or Redis is away; the next turn goes on where this one stopped.
+        """
+        self._take_up()
+        busy: set[str] = set()
+        ends = self._log.ends(self._outcomes) if self._open else {}
+        for place, item in sorted(self._open.items()):
+            if self._forward(item, ends, busy):
+                del self._open[place]
+        self._commit()
+
+    def close(self) -> None:
+        """Leave the group and the brokers."""
+        self._reader.close()
+        self._log.close()
+        self._sender.close()
+
+    def _take_up(self) -> None:
+        if len(self._open) >= _MOST_OPEN:
+            self._stopping.wait(_POLL_SECONDS)
+            return
+        record = self._reader.poll(_POLL_SECONDS if self._open else _IDLE_POLL_SECONDS)
+        mine = self._reader.assigned()
+        for place in [place for place in self._open if place[0] not in mine]:
+            del self._open[place]  # another member has the partition now, and reads the request again
+        for partition in set(self._read) - mine:
+            self._read.pop(partition)
+            self._committed.pop(partition, None)
+        if record is not None:
+            self._open.setdefault((record.partition, record.offset), _Open(record, time.monotonic()))
+            self._read[record.partition] = record.offset + 1
+
+    def _commit(self) -> None:
+        safe = dict(self._read)
+        for partition, offset in self._open:
+            safe[partition] = min(safe[partition], offset)
+        new = {partition: offset for partition, offset in safe.items() if self._committed.get(partition) != offset}
+        if new:
+            self._reader.commit(new)
+            self._committed.update(new)
+
+    def _forward(self, item: _Open, ends: dict[int, tuple[int, int]], busy: set[str]) -> bool:
+        """Bring one request forward; True when it is done with."""
+        try:
+            item.request = item.request or parse(item.record.value)
+            if item.request.model in busy:
+                return False
+            busy.add(item.request.model)
+            return self._decide(item, item.request, ends)
+        except UnavailableError:
+            raise
+        except EventError as error:
+            self._bury(item.record, error)
+        except DriftlineError as error:
+            _LOG.error("request at offset %d: %s", item.record.offset, error)
+            self._bury(item.record, EventError("undecided", "", str(error)))
+        return True
+
+    def _decide(self, item: _Open, request: Request, ends: dict[int, tuple[int, int]]) -> bool:
+        if item.trial is None:
+            if self._swaps.announced(request):
+                return True
+            standing = self._swaps.recorded(request)
+            if standing and self._swaps.carry_out(standing[-1]):
+                self._finish(item, request, standing[-1])
+                return True
+            item.lost = len(standing)
+            item.trial = self._begin(request)
+        if item.finding is None:
+            item.finding = _outrun() if item.lost == ATTEMPTS - 1 else item.trial.advance(ends, time.monotonic(), self._progress)
+        while item.finding is not None:
+            try:
+                swap = self._swaps.record(request, item.finding, item.lost)
+            except ModelError as error:  # the candidate does not pickle, or stumbles over a golden row
+                if item.finding.word == "abandoned":
+                    raise
+                item.finding = abandoned(item.finding, str(error))
+                continue
+            if self._swaps.carry_out(swap):
+                self._finish(item, request, swap)
+                return True
+            proof = item.finding.proof
+            item.finding = _outrun() if item.lost + 1 == ATTEMPTS - 1 or proof is None else item.trial.again(proof)
+            item.lost += 1
+        return False
+
+    def _begin(self, request: Request) -> Trial:
+        spec = self._settings.model(request.model)
+        if spec is None:
+            known = ", ".join(model.name for model in self._settings.models) or "none"
+            raise EventError("unknown_model", "data.model", f'no model "{request.model}" in driftline.toml; known: {known}')
+        _LOG.info("%s: retrain %s asked for (%s)", request.model, request.id, request.reason)
+        return Trial(request, spec, self._registry, self._log, self._outcomes, started_at=time.monotonic())
+
+    def _finish(self, item: _Open, request: Request, swap: Swap) -> None:
+        self._swaps.announce(request, swap)
+        data = swap.data
+        self._metrics.count("driftline_retrains_total", model=request.model, decision=data["decision"])
+        self._metrics.count("driftline_training_rows_total", data["trained_rows"], model=request.model)
+        self._metrics.observe("driftline_retrain_seconds", time.monotonic() - item.read_at, model=request.model)
+        _LOG.info("%s: retrain %s %s: %s", request.model, request.id, data["decision"], data["reason"])
+
+    def _bury(self, record: Record, error: EventError) -> None:
+        source = f"{record.topic}/{record.partition}/{record.offset}"
+        headers = (
+            ("reason", error.reason.encode()),
+            ("path", error.path.encode()),
+            ("detail", error.detail.encode()[:1000]),
+            ("source", source.encode()),
+        )
+        letter = Outgoing(topic_name(self._settings.kafka.prefix, DEAD), record.key, record.value, headers)
+        asyncio.run(self._sender.send_all([letter]))
+        self._metrics.count("driftline_dead_letters_total", reason=error.reason)
+        _LOG.warning("request at %s goes to the dead letters: %s", source, error)
+
+    def _progress(self, done: int, rows: int) -> None:
+        if self._stopping.is_set():
+            raise _Stopped
+        if rows and sys.stderr.isatty():
+            sys.stderr.write(f"\rlearning {done:,} of {rows:,} rows" + ("\n" if done == rows else ""))
+            sys.stderr.flush()
+
+
+def _outrun() -> Finding:
+    return Finding("abandoned", "the served version was changed by somebody else twice while this one was proved; ask again")
+
+
+def run_retrainer(settings: Settings, metrics: Metrics | None = None, *, stopping: threading.Event | None = None) -> None:
+    """Decide retrain requests until SIGTERM, Ctrl-C or `stopping`; then return with everything resumable.
+
+    Raises:
+        ConfigError: there is no signing key, or a model's factory cannot be imported.
+        UnavailableError: at the start, Kafka, Redis or a topic is not there, or the metrics port is taken.
+    """
+    stopping = stopping or threading.Event()
+    metrics = metrics or Metrics()
+    _check(settings)
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopping.set())
+    host, wanted = settings.metrics_host, settings.retrainer_metrics_port
+    try:
+        port = metrics.serve(host, wanted)
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot listen on {host}:{wanted} ({error.strerror}): set another retrainer metrics port"
+        ) from None
+    retrainer = Retrainer(settings, metrics, stopping)
+    print(f"driftline retrainer: ready (metrics http://{host}:{port}/metrics)", flush=True)  # noqa: T201 - the one line on stdout
+    outage = Outage(_LOG)
+    try:
+        while not stopping.is_set():
+            try:
+                retrainer.turn()
+            except UnavailableError as error:
+                stopping.wait(outage.lasts(str(error), time.monotonic()))
+            else:
+                outage.over(time.monotonic())
+    except _Stopped:
+        _LOG.info("told to stop in the middle of a request: it will be done again")
+    finally:
+        retrainer.close()
+
+
+def _check(settings: Settings) -> None:
+    """Return if the process can do its work.
+
+    Raises:
+        ConfigError: there is no signing key, or a factory cannot be imported.
+        UnavailableError: Kafka, Redis or a topic is not there.
+    """
+    if not settings.signing_key:
+        raise ConfigError("no signing key: set DRIFTLINE_SIGNING_KEY, the same on every process")
+    for model in settings.models:
+        if model.factory is not None and model.retrain.enabled:
+            try:
+                load_factory(model.factory)
+            except ConfigError as error:
+                raise ConfigError(f"models.{model.name}.{error}") from error
+    Store(settings.redis, settings.signing_key).ping()
+    if missing := missing_topics(settings.kafka, (OUTCOMES, RETRAINS, SWAPS, WINDOWS, DEAD)):
+        raise UnavailableError(
+            f"topics missing on {settings.kafka.bootstrap}: {', '.join(missing)}; run `driftline topics create`"
+        )
