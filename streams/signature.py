@@ -21,7 +21,8 @@ _HEAD = len(_MAGIC) + hashlib.sha256().digest_size
 
 
 def _code(key: Secret, name: str, payload: bytes) -> bytes:
-    return hmac.digest(key.reveal(), name.encode() + b"\x00" + payload, "sha256")
+    encoded = name.encode()
+    return hmac.digest(key.reveal(), len(encoded).to_bytes(4, "big") + encoded + payload, "sha256")
 
 
 def sign(key: Secret, name: str, payload: bytes) -> bytes:
