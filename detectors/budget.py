@@ -1,0 +1,43 @@
+"""False-alarm budget -> detection threshold.
+
+The user sets false alarms per week for a whole model. Every monitor (feature x statistic x segment)
+gets an equal share; the mean time between its false alarms follows, and from it the threshold of a
+CUSUM-type detector by Siegmund's approximation (Siegmund 1985, Sequential Analysis, eq. 2.56):
+one-sided ARL = (exp(2kb) - 2kb - 1) / (2k^2) with b = h + 1.166.
+"""
+
+from __future__ import annotations
+
+import math
+
+from scipy.optimize import brentq
+
+from detectors.spec import WEEK_SECONDS
+
+#: Allowance of the Page-Hinkley detector, in standard deviations: half the shift it is best at.
+ALLOWANCE = 0.5
+#: Share of the budget that the Page-Hinkley detectors spend; the rest is kept for a fast path.
+SHARE = 0.5
+#: Mean excess of a Gaussian walk over its boundary, which Siegmund adds to it.
+_EXCESS = 1.166
+
+
+def run_length(threshold: float) -> float:
+    """Return the mean number of windows between false alarms of one side at that threshold.
+
+    >>> round(run_length(5.0))
+    938
+    """
+    reach = 2 * ALLOWANCE * (threshold + _EXCESS)
+    return (math.exp(reach) - reach - 1) / (2 * ALLOWANCE**2)
+
+
+def threshold(*, false_alarms_per_week: float, window_seconds: float, monitors: int) -> float:
+    """Return the Page-Hinkley threshold, in standard deviations, for one monitor among `monitors`.
+
+    >>> round(threshold(false_alarms_per_week=1, window_seconds=60, monitors=2000), 1)
+    16.3
+    """
+    windows_per_week = WEEK_SECONDS / window_seconds
+    wanted = max(2.0, 2 * max(1, monitors) * windows_per_week / (SHARE * false_alarms_per_week))
+    return float(brentq(lambda h: math.log(run_length(h)) - math.log(wanted), 0.01, 200.0))

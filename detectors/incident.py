@@ -1,0 +1,134 @@
+"""Incidents: verdicts that begin together are one, and on-call hears of it once.
+
+Rules:
+1. A verdict joins the open incident whose change it shares: it began before that incident was raised
+   and not earlier than `_JOIN_WINDOWS` windows before the incident's own begin. Otherwise it opens one.
+2. Its monitors stay silent while it is open: no second alarm for what is known (monitor.py).
+3. It ends once: when all of its features are back at their baseline for a while, or when its features
+   got a new reference (a swap). A closed incident never opens again; a relapse is a new one.
+4. Stuck open is impossible for what recovers, because recovery is looked at in every window; flapping
+   is impossible, because a monitor must be calm for several windows before it is armed again.
+5. At most `_MOST_OPEN` are open for a segment; what comes then joins the newest.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from detectors.alert import Alert, Level, Severity, Status
+from detectors.identity import identity
+from detectors.row import ERROR
+from detectors.verdict import Verdict
+
+_JOIN_WINDOWS = 3
+_MOST_OPEN = 16
+#: Share of the model's features from which drift is critical.
+_CRITICAL_SHARE = 0.3
+
+
+class Incident(msgspec.Struct):
+    """An open incident; `drifted` holds the first verdict of each feature."""
+
+    id: str
+    segment: str
+    began_at: float
+    raised_at: float
+    drifted: dict[str, Verdict]
+    severity: Severity
+    sequence: int = 0
+
+    @property
+    def level(self) -> Level:
+        """`performance` when the outcomes themselves got worse."""
+        return "performance" if ERROR in self.drifted else "drift"
+
+
+class Incidents(msgspec.Struct):
+    """The open incidents of one model."""
+
+    model: str
+    open: list[Incident] = []  # noqa: RUF012 - msgspec copies the default for each instance
+
+    def open_or_update(self, segment: str, verdicts: list[Verdict], *, window_seconds: float, watched: int) -> list[Alert]:
+        """Take the verdicts of one window and return what on-call should hear.
+
+        Args:
+            segment: of the window.
+            verdicts: all alarms that this window raised.
+            window_seconds: width of the window.
+            watched: how many features the segment has.
+        """
+        touched: dict[str, tuple[Incident, Status]] = {}
+        for verdict in sorted(verdicts, key=lambda item: (-abs(item.score), item.feature, item.statistic)):
+            incident = self._home(segment, verdict, window_seconds)
+            if incident is None:
+                incident = Incident(
+                    id=identity("incident", self.model, segment, verdict.at, verdict.feature, verdict.statistic),
+                    segment=segment,
+                    began_at=verdict.began_at,
+                    raised_at=verdict.at,
+                    drifted={verdict.feature: verdict},
+                    severity="warning",
+                )
+                self.open.append(incident)
+                touched[incident.id] = (incident, "opened")
+            elif verdict.feature not in incident.drifted:
+                incident.drifted[verdict.feature] = verdict
+                incident.began_at = min(incident.began_at, verdict.began_at)
+                touched.setdefault(incident.id, (incident, "updated"))
+        return [self._tell(incident, status, verdicts[0].at, watched) for incident, status in touched.values()]
+
+    def _home(self, segment: str, verdict: Verdict, window_seconds: float) -> Incident | None:
+        mine = [incident for incident in self.open if incident.segment == segment]
+        for incident in mine:
+            if verdict.feature in incident.drifted:
+                return incident
+        for incident in reversed(mine):
+            earliest = incident.began_at - _JOIN_WINDOWS * window_seconds
+            if earliest <= verdict.began_at < incident.raised_at:
+                return incident
+        return mine[-1] if len(mine) >= _MOST_OPEN else None
+
+    def _tell(self, incident: Incident, status: Status, at: float, watched: int) -> Alert:
+        share = len(incident.drifted) / max(1, watched)
+        if incident.level == "performance" or (len(incident.drifted) > 1 and share >= _CRITICAL_SHARE):
+            incident.severity = "critical"
+        if status != "opened":
+            incident.sequence += 1
+        ranked = sorted(incident.drifted.values(), key=lambda item: (-abs(item.score), item.feature))
+        where = f" in segment {incident.segment}" if incident.segment else ""
+        names = ", ".join(verdict.feature for verdict in ranked[:3]) + (f" and {len(ranked) - 3} more" if len(ranked) > 3 else "")
+        return Alert(
+            id=identity("alert", incident.id, incident.sequence, status),
+            incident=incident.id,
+            sequence=incident.sequence,
+            status=status,
+            level=incident.level,
+            severity=incident.severity,
+            model=self.model,
+            segment=incident.segment,
+            began_at=incident.began_at,
+            raised_at=at,
+            features=ranked,
+            summary=f"{self.model}{where}: {names} changed; {ranked[0].feature}: {ranked[0].words}",
+        )
+
+    def feature_back(self, segment: str, feature: str, *, at: float, why: str) -> list[Alert]:
+        """Take a feature out of its incident, and end the incident when it was the last one."""
+        for incident in self.open:
+            if incident.segment == segment and feature in incident.drifted:
+                if len(incident.drifted) > 1:
+                    del incident.drifted[feature]
+                    return []
+                return [self._resolve(incident, at, why)]
+        return []
+
+    def _resolve(self, incident: Incident, at: float, why: str) -> Alert:
+        self.open.remove(incident)
+        told = self._tell(incident, "resolved", at, watched=0)
+        where = f" in segment {incident.segment}" if incident.segment else ""
+        return msgspec.structs.replace(told, summary=f"{self.model}{where}: {why}")
+
+    def find(self, incident_id: str) -> Incident | None:
+        """Return the open incident of that id, or None."""
+        return next((incident for incident in self.open if incident.id == incident_id), None)

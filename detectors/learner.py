@@ -1,0 +1,97 @@
+"""Collects windows until a reference and its baselines can be learned from them.
+
+Memory is bounded: beyond `_MOST_WINDOWS` windows, every second block of 16 consecutive ones is
+dropped, so neighbours (autocorrelation) and times of day (season) both survive the thinning.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from detectors.baseline import Baseline, learn
+from detectors.merge import Pooled
+from detectors.reference import FeatureReference, learn_reference
+from detectors.season import choose, local_seconds
+from detectors.statistic import FLOOR, Measure, StatisticName, measure, names_for
+
+_MOST_WINDOWS = 512
+_BLOCK = 16
+#: A statistic that fewer reference windows spoke of is not watched.
+_MIN_MEASURES = 8
+
+
+class Collected(msgspec.Struct, frozen=True):
+    """One window: its first second and its features."""
+
+    start: float
+    features: dict[str, Pooled]
+
+
+class Learned(msgspec.Struct, frozen=True):
+    """What came of it for one feature."""
+
+    reference: FeatureReference
+    baselines: dict[StatisticName, Baseline]
+
+
+class Learner(msgspec.Struct):
+    """The windows collected so far; `features` None takes every feature."""
+
+    window_seconds: float
+    features: list[str] | None = None
+    windows: list[Collected] = []  # noqa: RUF012 - msgspec copies the default for each instance
+    stride: int = 1
+    since: float | None = None
+    until: float = 0.0
+
+    def add(self, start: float, pooled: dict[str, Pooled]) -> None:
+        """Take one window; windows come in order of time."""
+        if self.since is None:
+            self.since = start
+        self.until = start + self.window_seconds
+        if self._block(start) % self.stride:
+            return
+        kept = pooled if self.features is None else {name: pooled[name] for name in self.features if name in pooled}
+        self.windows.append(Collected(start, kept))
+        if len(self.windows) > _MOST_WINDOWS:
+            self.stride *= 2
+            self.windows = [window for window in self.windows if self._block(window.start) % self.stride == 0]
+
+    def _block(self, start: float) -> int:
+        return int(start // self.window_seconds) // _BLOCK
+
+    def ready(self, *, seconds: float, min_windows: int) -> bool:
+        """Tell whether enough event time and enough windows have been seen."""
+        return self.since is not None and self.until - self.since >= seconds and len(self.windows) >= min_windows
+
+    def learn(self, *, timezone: str, outlier_beyond: float) -> dict[str, Learned]:
+        """Return feature -> reference and baselines."""
+        names = sorted({name for window in self.windows for name in window.features})
+        return {name: self._learn(name, timezone, outlier_beyond) for name in names}
+
+    def _learn(self, name: str, timezone: str, outlier_beyond: float) -> Learned:
+        windows = [(window.start, window.features[name]) for window in self.windows if name in window.features]
+        reference = learn_reference([pooled for _, pooled in windows])
+        season = choose(self.window_seconds, self.until - (self.since or 0.0))
+        rows: dict[StatisticName, list[tuple[float, Measure]]] = {}
+        for start, pooled in windows:
+            for statistic, found in measure(pooled, reference, outlier_beyond=outlier_beyond).items():
+                rows.setdefault(statistic, []).append((start, found))
+        baselines: dict[StatisticName, Baseline] = {}
+        for statistic in names_for(reference):
+            measured = rows.get(statistic, [])
+            if len(measured) < _MIN_MEASURES:
+                continue
+            starts = np.array([start for start, _ in measured])
+            baselines[statistic] = learn(
+                season,
+                self.window_seconds,
+                starts=starts,
+                local=np.array([local_seconds(start, timezone) for start in starts]),
+                values=np.array([found.value for _, found in measured]),
+                within=np.array([found.within for _, found in measured]),
+                counts=np.array([found.count for _, found in measured]),
+                floor=FLOOR,
+            )
+        return Learned(reference, baselines)

@@ -1,0 +1,122 @@
+"""A monitor: one statistic of one feature, its baseline, its detector, and the dating of its alarms."""
+
+from __future__ import annotations
+
+import msgspec
+
+from detectors.baseline import Baseline
+from detectors.budget import ALLOWANCE
+from detectors.detector import DETECTORS, Armed, Arming, Direction, arm
+from detectors.statistic import Measure, StatisticName
+
+#: Weight of the newest window in the level by which recovery is recognised.
+_EWMA = 0.25
+#: A level within this many standard deviations, for this many windows in a row, is back to normal.
+_CALM_SCORE = 1.0
+_CALM_WINDOWS = 6
+
+
+class Monitor(msgspec.Struct):
+    """One statistic under watch.
+
+    Args:
+        feature: name of the feature.
+        statistic: which statistic.
+        detector: name in the table of detectors.
+        direction: `up` alarms on rises only.
+        baseline: turns the statistic into scores.
+        threshold: from the budget, in standard deviations; 0 until its share is known.
+        armed: the River detector; None until then.
+    """
+
+    feature: str
+    statistic: StatisticName
+    detector: str
+    direction: Direction
+    baseline: Baseline
+    threshold: float = 0.0
+    armed: Armed | None = None
+    #: One-sided CUSUMs of the scores and where each last left zero: the estimated change point.
+    rise: float = 0.0
+    rise_began: float = 0.0
+    fall: float = 0.0
+    fall_began: float = 0.0
+    level: float = 0.0
+    calm: int = 0
+    fired: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the name by which the monitor is stored."""
+        return f"{self.feature}/{self.statistic}"
+
+    def take(self, threshold: float) -> None:
+        """Take the threshold that follows from the budget now; arms a new monitor."""
+        self.threshold = threshold
+        if self.armed is None:
+            self.rearm()
+        elif DETECTORS[self.detector].budgeted:
+            self.armed.river.threshold = threshold  # type: ignore[attr-defined]
+
+    def rearm(self) -> None:
+        """Start detecting again from nothing, against the same baseline."""
+        self.armed = arm(self.detector, Arming(self.name, self.threshold, self.baseline.windows, self.direction))
+        self.rise = self.fall = 0.0
+        self.fired = False
+        self.calm = 0
+
+    def weigh(self, *, start: float, local: float, found: Measure, errors: tuple[int, int] | None) -> tuple[float, float] | None:
+        """Judge one window; return (score, began_at) if it raised an alarm.
+
+        Args:
+            start: first second of the window, epoch seconds.
+            local: the same in seconds of the local week.
+            found: the statistic.
+            errors: (errors, outcomes) of the window, for detectors that are fed outcomes.
+        """
+        score = self.baseline.score(start=start, local=local, value=found.value, count=found.count)
+        self._date(score, start)
+        self.level += _EWMA * (score - self.level)
+        if self.fired:
+            self.calm = self.calm + 1 if abs(self.level) < _CALM_SCORE else 0
+            return None
+        alarm = self._update(score, errors)
+        if not alarm:
+            if abs(score) < 3.0:
+                self.baseline.follow(local=local, value=found.value)
+            return None
+        upwards = self.rise >= self.fall
+        if self.direction == "up" and not upwards:
+            self.rearm()
+            return None
+        self.fired = True
+        self.calm = 0
+        began = self.rise_began if upwards else self.fall_began
+        return score, began if max(self.rise, self.fall) > 0 else start
+
+    def _update(self, score: float, errors: tuple[int, int] | None) -> bool:
+        if self.armed is None:
+            return False
+        if DETECTORS[self.detector].feed == "scores":
+            # No single window may page: two extreme ones in a row are needed to cross the threshold.
+            limit = self.threshold / 2 + ALLOWANCE + 0.5
+            return self.armed.update(max(-limit, min(limit, score)))
+        wrong, total = errors or (0, 0)
+        alarm = False
+        for index in range(total):  # errors spread evenly over the window: its order is not kept
+            alarm |= self.armed.update(int((index + 1) * wrong // total - index * wrong // total))
+        return alarm
+
+    def _date(self, score: float, start: float) -> None:
+        if self.rise == 0.0:
+            self.rise_began = start
+        if self.fall == 0.0:
+            self.fall_began = start
+        bounded = max(-20.0, min(20.0, score))
+        self.rise = max(0.0, self.rise + bounded - ALLOWANCE)
+        self.fall = max(0.0, self.fall - bounded - ALLOWANCE)
+
+    @property
+    def recovered(self) -> bool:
+        """Whether a fired monitor has been back at its baseline for long enough."""
+        return self.fired and self.calm >= _CALM_WINDOWS

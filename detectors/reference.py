@@ -1,0 +1,97 @@
+"""What one feature looked like while all was well: 256 quantiles, and the shares of its categories."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from scipy.special import ndtri
+
+from detectors.merge import Pooled
+from detectors.sample import Floats
+
+QUANTILES = 256
+#: Categories of the reference kept by name; the rest is one share, `other`.
+REFERENCE_CATEGORIES = 50
+
+# A mid-rank is half of left + right, 0..2 * QUANTILES; its normal score is looked up here. The ends
+# are those of a sample of 256: about +-2.9.
+_SCORES: Floats = ndtri((np.arange(2 * QUANTILES + 1) / 2 + 0.5) / (QUANTILES + 1))
+
+
+class FeatureReference(msgspec.Struct):
+    """The reference of one feature.
+
+    Args:
+        quantiles: ascending, shape (QUANTILES,), empty when the feature had no numbers.
+        shares: category -> share of the categorical values, at most REFERENCE_CATEGORIES, without `other`.
+        other: share of all other categories.
+        known: every category seen by name in the reference, those in `other` too.
+        mean: of the numbers, for the words of a verdict; NaN without numbers.
+    """
+
+    quantiles: np.ndarray
+    shares: dict[str, float]
+    other: float
+    known: set[str]
+    mean: float
+
+    def normal_scores(self, values: Floats) -> Floats:
+        """Return the normal score of each value, same shape: mid-rank in the quantiles through the inverse normal.
+
+        Bounded to about +-2.9, free of unit; ties and discrete values get their middle rank.
+        """
+        left = np.searchsorted(self.quantiles, values, side="left")
+        right = np.searchsorted(self.quantiles, values, side="right")
+        return _SCORES[left + right]
+
+    def distances(self, values: Floats) -> Floats:
+        """Return how far outside each value lies, in standard deviations of the near tail; 0 within the reference.
+
+        Beyond the extremes the normal score goes on linearly, in units of the distance from the median
+        to the extreme. A constant feature has no such unit: any other value is infinitely far.
+        """
+        low, middle, high = self.quantiles[0], self.quantiles[QUANTILES // 2], self.quantiles[-1]
+        reach = float(_SCORES[-1])
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            above = np.where(values > high, reach * (values / 2 - middle / 2) / (high / 2 - middle / 2), 0.0)
+            below = np.where(values < low, reach * (middle / 2 - values / 2) / (middle / 2 - low / 2), 0.0)
+        return np.nan_to_num(above + below, nan=np.inf, posinf=np.inf)
+
+    @property
+    def distinct(self) -> int:
+        """How many different quantiles there are."""
+        return len(np.unique(self.quantiles))
+
+
+def learn_reference(pooled: list[Pooled]) -> FeatureReference:
+    """Return the reference of one feature from its windows, at least one."""
+    points = np.concatenate([part.points for part in pooled])
+    weights = np.concatenate([part.weights for part in pooled])
+    categories: dict[str, int] = {}
+    for part in pooled:
+        for category, count in part.categories.items():
+            categories[category] = categories.get(category, 0) + count
+    total = sum(categories.values()) + sum(part.other for part in pooled)
+    ranked = sorted(categories.items(), key=lambda item: (-item[1], item[0]))[:REFERENCE_CATEGORIES]
+    shares = {category: count / total for category, count in ranked} if total else {}
+    return FeatureReference(
+        quantiles=_quantiles(points, weights),
+        shares=shares,
+        other=max(0.0, 1.0 - sum(shares.values())) if total else 0.0,
+        known=set(categories),
+        mean=float(points @ weights / weights.sum()) if len(points) else float("nan"),
+    )
+
+
+def _quantiles(points: Floats, weights: Floats) -> Floats:
+    """Return QUANTILES mid-quantiles of a weighted sample; values of the sample itself, so ties stay ties."""
+    if not len(points):
+        return np.empty(0)
+    order = np.argsort(points, kind="stable")
+    cumulative = np.cumsum(weights[order])
+    targets = (np.arange(QUANTILES) + 0.5) / QUANTILES * cumulative[-1]
+    index = np.minimum(np.searchsorted(cumulative, targets), len(points) - 1)
+    chosen = points[order][index]
+    # The extremes are those of the sample: what lies between them is not outside.
+    chosen[0], chosen[-1] = points[order[0]], points[order[-1]]
+    return chosen

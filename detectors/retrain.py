@@ -1,0 +1,88 @@
+"""Retrain requests: one drift, one retrain, however many alerts it makes.
+
+Rules:
+1. An open incident that no request has answered yet asks for a retrain, from its estimated begin on.
+   Of several, the newest begin counts: what came before it is not today's world.
+2. While a request is on its way nothing else is asked, unless it stays unanswered for
+   `_LOST_COOLDOWNS` cool-downs of event time.
+3. Between two requests of a model lies at least the cool-down. What opens meanwhile waits for its end.
+4. A request that ended without a swap leaves its incident unanswered: it may ask again after the
+   cool-down, with more rows to learn from.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from detectors.identity import identity
+from detectors.incident import Incident
+
+_LOST_COOLDOWNS = 8
+
+Reason = Literal["drift", "performance", "on_demand"]
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A request to retrain one model; times are epoch seconds of event time.
+
+    Args:
+        id: a hash of its causes.
+        incidents: ids of the incidents it answers; `alert` is the alert id that opened the newest.
+        began_at: train on what was predicted from here on.
+        requested_at: end of the window that led to it.
+        features: what drifted.
+    """
+
+    id: str
+    model: str
+    segment: str
+    reason: Reason
+    incidents: list[str]
+    alert: str
+    began_at: float
+    requested_at: float
+    features: list[str]
+
+
+class Retrains(msgspec.Struct):
+    """What one model has asked for."""
+
+    model: str
+    cooldown_seconds: float
+    enabled: bool
+    #: The request on its way, and when the last one was made.
+    outstanding: Request | None = None
+    last_at: float | None = None
+
+    def consider(self, incidents: list[Incident], at: float) -> Request | None:
+        """Return a request if the open incidents call for one now; `at` is the end of the window."""
+        if not self.enabled or not incidents:
+            return None
+        waited = float("inf") if self.last_at is None else at - self.last_at
+        patience = self.cooldown_seconds * (_LOST_COOLDOWNS if self.outstanding else 1)
+        if waited < patience:
+            return None
+        newest = max(incidents, key=lambda incident: (incident.began_at, incident.id))
+        request = Request(
+            id=identity("retrain", self.model, newest.id, at),
+            model=self.model,
+            segment=newest.segment,
+            reason=newest.level,
+            incidents=[incident.id for incident in incidents],
+            alert=identity("alert", newest.id, 0, "opened"),
+            began_at=newest.began_at,
+            requested_at=at,
+            features=sorted({feature for incident in incidents for feature in incident.drifted}),
+        )
+        self.outstanding, self.last_at = request, at
+        return request
+
+    def answered(self, request_id: str) -> Request | None:
+        """Take note of a decision; return the request it answers if that was the one on its way."""
+        request = self.outstanding
+        if request is None or request.id != request_id:
+            return None
+        self.outstanding = None
+        return request

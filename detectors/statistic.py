@@ -1,0 +1,121 @@
+"""What is measured on one feature of one window against its reference.
+
+==========  ============================================================  ===============
+name        what it is                                                    of
+==========  ============================================================  ===============
+location    mean normal score                                             numbers
+scale       (mean squared normal score)^(1/3), near-normal                numbers
+outliers    arcsin sqrt of the share far outside the reference            numbers
+shares      G against the reference's categories, (G/df)^(1/3)            categories
+unseen      arcsin sqrt of the share of categories the reference lacks    categories
+missing     arcsin sqrt of the share of rows without a value              all
+==========  ============================================================  ===============
+
+Wilson and Hilferty (1931) make scale and shares near-normal, the arcsine makes rates so.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from detectors.merge import Pooled
+from detectors.reference import FeatureReference
+
+StatisticName = Literal["location", "scale", "outliers", "shares", "unseen", "missing"]
+
+#: Feature statistics in the order in which they are computed and listed.
+STATISTICS: tuple[StatisticName, ...] = ("location", "scale", "outliers", "shares", "unseen", "missing")
+
+#: A feature with fewer different quantiles has no scale worth watching.
+_MIN_DISTINCT = 8
+#: Least standard deviation of any statistic, times the number of events: one odd event among n moves a
+#: mean score by at most 2.9 / n, so a feature that never varied needs more than one to raise anything.
+FLOOR = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One statistic of one window.
+
+    Args:
+        value: the statistic.
+        within: its variance within the window times `count`.
+        count: events it was taken over.
+    """
+
+    value: float
+    within: float
+    count: float
+
+
+def names_for(reference: FeatureReference) -> tuple[StatisticName, ...]:
+    """Return the statistics that make sense for a feature with that reference."""
+    names: list[StatisticName] = []
+    if len(reference.quantiles):
+        names.append("location")
+        if reference.distinct >= _MIN_DISTINCT:
+            names.append("scale")
+        names.append("outliers")
+    if reference.shares:
+        if len(reference.shares) > 1:
+            names.append("shares")
+        names.append("unseen")
+    return (*names, "missing")
+
+
+def measure(pooled: Pooled, reference: FeatureReference, *, outlier_beyond: float) -> dict[StatisticName, Measure]:
+    """Return every statistic that this window has something to say about."""
+    found: dict[StatisticName, Measure] = {}
+    numbers = pooled.numbers
+    if numbers and len(reference.quantiles):
+        scores = reference.normal_scores(pooled.points)
+        weights = pooled.weights / numbers
+        mean = float(weights @ scores)
+        squares = np.square(scores)
+        power = float(weights @ squares)
+        found["location"] = Measure(mean, max(0.0, power - mean * mean), numbers)
+        # d(m^(1/3)) = m^(-2/3) / 3 dm
+        fourth = float(weights @ np.square(squares))
+        slope = 1 / (9 * power ** (4 / 3)) if power > 1e-9 else 0.0
+        found["scale"] = Measure(power ** (1 / 3), max(0.0, fourth - power * power) * slope, numbers)
+        outside = float(weights @ (reference.distances(pooled.points) > outlier_beyond))
+        found["outliers"] = _rate(outside, numbers)
+    named = pooled.named
+    if named and reference.shares:
+        if len(reference.shares) > 1:
+            found["shares"] = _shares(pooled, reference, named)
+        unseen = sum(count for category, count in pooled.categories.items() if category not in reference.known)
+        found["unseen"] = _rate(unseen / named, named)
+    if pooled.rows:
+        found["missing"] = _rate(pooled.missing / pooled.rows, pooled.rows)
+    return found
+
+
+def _rate(share: float, count: float) -> Measure:
+    return Measure(math.asin(math.sqrt(min(1.0, max(0.0, share)))), 0.25, count)
+
+
+def _shares(pooled: Pooled, reference: FeatureReference, named: int) -> Measure:
+    """Return (G/df)^(1/3) over the reference's categories and one cell for all others."""
+    cells = [(pooled.categories.get(category, 0), share) for category, share in reference.shares.items()]
+    rest = named - sum(count for count, _ in cells)
+    # Half an event keeps a cell that the reference never filled finite; `unseen` watches it closely.
+    cells.append((rest, max(reference.other, 0.5 / named)))
+    total = sum(share for _, share in cells)
+    g = 2 * sum(count * math.log(count * total / (named * share)) for count, share in cells if count)
+    freedom = len(cells) - 1
+    # Variance of a cube root of chi-square over its df is 2 / (9 df), whatever the number of events.
+    return Measure(max(0.0, g / freedom) ** (1 / 3), 2 / (9 * freedom) * named, named)
+
+
+def largest_share_change(pooled: Pooled, reference: FeatureReference) -> tuple[str, float, float]:
+    """Return the category that adds most to G, with its share now and in the reference."""
+    named = max(1, pooled.named)
+    names = dict.fromkeys([*reference.shares, *pooled.categories])
+    now = {name: pooled.categories.get(name, 0) / named for name in names}
+    name = max(names, key=lambda item: (abs(now[item] - reference.shares.get(item, 0.0)), item))
+    return name, now[name], reference.shares.get(name, 0.0)

@@ -1,0 +1,174 @@
+"""Watch: everything that is known of one model, fed by the windows topic record by record.
+
+Rules:
+1. State is a function of the records in their order. Nothing else goes in: no clock, no randomness.
+2. Parts of a bucket (one from each source partition) wait until the marks of all sources have passed
+   its end; then they are merged in order of source and judged, buckets in order of time. So the
+   order in which sources interleave in the topic changes nothing.
+3. A part that ends at or before its source's last mark is a repeat after a crash, and is ignored; so
+   is a part that waits already.
+4. What comes out carries ids made from its causes, so a repeat of an output is recognised too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from detectors.alert import Alert
+from detectors.decision import Decision
+from detectors.incident import Incidents
+from detectors.judge import Judge, share_budget
+from detectors.learner import Learner
+from detectors.merge import pool
+from detectors.reference import FeatureReference
+from detectors.retrain import Request, Retrains
+from detectors.row import PREDICTION
+from detectors.spec import ModelSpec
+from detectors.window import Kind, Mark, Window
+
+
+class ReferenceLearned(msgspec.Struct, frozen=True):
+    """A segment got a reference for features: what the outlier scorer needs.
+
+    Args:
+        at: event time from which it holds, epoch seconds.
+        features: feature -> reference, the whole set of the segment.
+    """
+
+    model: str
+    segment: str
+    at: float
+    features: dict[str, FeatureReference]
+
+
+Finding = Alert | Request | ReferenceLearned
+
+
+class Stream(msgspec.Struct):
+    """One kind of windows of the model, on its way to being complete.
+
+    Args:
+        until: source partition -> end of its last mark, epoch seconds.
+        sources: how many source partitions there are.
+        parts: start of bucket -> segment -> source -> part that waits.
+        judged: windows judged so far.
+    """
+
+    until: dict[int, float] = {}  # noqa: RUF012 - msgspec copies defaults
+    sources: int = 0
+    parts: dict[float, dict[str, dict[int, Window]]] = {}  # noqa: RUF012 - msgspec copies defaults
+    judged: int = 0
+
+    def take(self, window: Window) -> None:
+        """Let a part wait for the others of its bucket."""
+        if window.start + window.seconds <= self.until.get(window.source, float("-inf")):
+            return
+        self.parts.setdefault(window.start, {}).setdefault(window.segment, {}).setdefault(window.source, window)
+
+    def advance(self, mark: Mark) -> list[tuple[float, str, list[Window]]]:
+        """Take a mark and return what it completes: (start, segment, parts) in order."""
+        self.sources = mark.sources
+        if mark.until > self.until.get(mark.source, float("-inf")):
+            self.until[mark.source] = mark.until
+        if len(self.until) < self.sources:
+            return []
+        complete = min(self.until.values())
+        ready: list[tuple[float, str, list[Window]]] = []
+        for start in sorted(self.parts):
+            segments = self.parts[start]
+            if start + next(iter(next(iter(segments.values())).values())).seconds > complete:
+                break
+            ready.extend((start, segment, [part for _, part in sorted(segments[segment].items())]) for segment in sorted(segments))
+            del self.parts[start]
+        return ready
+
+    def behind(self) -> dict[int, float]:
+        """Return the sources that hold the others up: number -> event time that the furthest has reached."""
+        if not self.until:
+            return {}
+        furthest = max(self.until.values())
+        return {source: furthest for source in range(self.sources) if self.until.get(source, float("-inf")) < furthest}
+
+
+class Watch(msgspec.Struct):
+    """One model: its judges, incidents and retrain requests."""
+
+    model: str
+    incidents: Incidents
+    retrains: Retrains
+    streams: dict[Kind, Stream] = {}  # noqa: RUF012 - msgspec copies defaults
+    judges: dict[str, Judge] = {}  # noqa: RUF012 - msgspec copies defaults
+
+    @classmethod
+    def begin(cls, spec: ModelSpec) -> Watch:
+        """Return the watch of a model of which nothing is known yet."""
+        enabled = spec.retrain.enabled and spec.factory is not None
+        return cls(spec.name, Incidents(spec.name), Retrains(spec.name, spec.retrain.cooldown_seconds, enabled))
+
+    def add(self, spec: ModelSpec, record: Window | Mark | Decision) -> list[Finding]:
+        """Take one record of the windows topic and return what follows from it, in order."""
+        if isinstance(record, Window):
+            self.streams.setdefault(record.kind, Stream()).take(record)
+            return []
+        if isinstance(record, Decision):
+            return list(self._decided(spec, record))
+        findings: list[Finding] = []
+        stream = self.streams.setdefault(record.kind, Stream())
+        for start, segment, parts in stream.advance(record):
+            stream.judged += 1
+            findings.extend(self._judge(spec, record.kind, start, segment, parts))
+        return findings
+
+    def _judge(self, spec: ModelSpec, kind: Kind, start: float, segment: str, parts: list[Window]) -> Iterable[Finding]:
+        judge = self.judges.get(f"{kind}/{segment}")
+        if judge is None:
+            if sum(1 for other in self.judges.values() if other.kind == kind) >= spec.max_segments + 1:
+                return
+            judge = self.judges[f"{kind}/{segment}"] = Judge(kind, segment, Learner(parts[0].seconds))
+        end = start + parts[0].seconds
+        verdicts = judge.weigh(spec, start, pool(parts))
+        if judge.renewed:
+            judge.renewed = False
+            share_budget(spec, list(self.judges.values()))
+            yield ReferenceLearned(self.model, segment, end, dict(judge.references))
+        if verdicts:
+            yield from self.incidents.open_or_update(
+                segment, verdicts, window_seconds=parts[0].seconds, watched=len(judge.references)
+            )
+        for feature in judge.recovered():
+            yield from self.incidents.feature_back(segment, feature, at=end, why=f"{feature} is back at its reference")
+        request = self.retrains.consider(self.incidents.open, end)
+        if request is not None:
+            yield request
+
+    def _decided(self, spec: ModelSpec, decision: Decision) -> Iterable[Alert]:
+        """After a swap the new regime is what is normal: for what drifted, and for what the model puts out."""
+        request = self.retrains.answered(decision.request)
+        if decision.outcome != "promoted":
+            return
+        drifted = {incident.id: set(incident.drifted) for incident in self.incidents.open}
+        answered = set(request.incidents) if request is not None else set()
+        why = f"new reference after the swap to version {decision.version}"
+        for judge in self.judges.values():
+            at = max((stream.until.get(source, 0.0) for stream in self.streams.values() for source in stream.until), default=0.0)
+            for feature in sorted(judge.references):
+                renewed = judge.kind == "outcomes" or feature in PREDICTION
+                open_for = {identity for identity, features in drifted.items() if feature in features}
+                if renewed or open_for & answered or (request is None and feature in decision.features):
+                    judge.renew(spec, feature, afresh=renewed)
+                    yield from self.incidents.feature_back(judge.segment, feature, at=at, why=why)
+
+    @property
+    def learning(self) -> bool:
+        """Whether any segment still learns its first reference, or none has begun."""
+        return not self.judges or any(judge.learning for judge in self.judges.values())
+
+    def learned(self) -> list[ReferenceLearned]:
+        """Return every reference in force (to publish again after a restart)."""
+        return [
+            ReferenceLearned(self.model, judge.segment, float("-inf"), dict(judge.references))
+            for judge in self.judges.values()
+            if judge.kind == "features" and judge.references
+        ]

@@ -1,0 +1,54 @@
+"""The windows topic: the whole monitoring history, as MessagePack records keyed by model.
+
+Three kinds of record, told apart by their tag: `Window` (a part of a bucket), `Mark` (how far a source
+has come) and `Decision` (how a retrain request ended). The judge reads nothing else, so what it did
+can be done again from this topic alone.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from detectors.decision import Decision, Outcome
+from detectors.errors import EventError
+from detectors.window import Mark, Window
+from streams.kafka import Outgoing
+from streams.settings import KafkaSettings
+from streams.topics import WINDOWS, topic_name
+
+HistoryRecord = Window | Mark | Decision
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(HistoryRecord)
+
+
+def outgoing(settings: KafkaSettings, record: HistoryRecord) -> Outgoing:
+    """Return the message for one record: all records of a model go to one partition, in order."""
+    return Outgoing(topic_name(settings.prefix, WINDOWS), record.model.encode(), _encoder.encode(record))
+
+
+def parse(value: bytes | None) -> HistoryRecord:
+    """Return the record in a message of the windows topic.
+
+    Raises:
+        EventError: it is not one.
+    """
+    try:
+        return _decoder.decode(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise EventError("not_a_window", "", f"expected a window, mark or decision as MessagePack, got {error}") from None
+
+
+def swap_record(
+    settings: KafkaSettings,
+    *,
+    swap_id: str,
+    model: str,
+    request: str,
+    outcome: Outcome,
+    version: int | None,
+    features: list[str],
+) -> Outgoing:
+    """Return the message that tells the judge how a retrain request ended."""
+    decision = Decision(id=swap_id, model=model, request=request, outcome=outcome, version=version, features=features)
+    return outgoing(settings, decision)
