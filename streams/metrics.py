@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import start_http_server
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest, start_http_server
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -105,6 +105,10 @@ class Metrics:
         """Put a value into a histogram, in the unit its name says."""
         histogram = self._histograms[name]
         (histogram.labels(**labels) if labels else histogram).observe(value)
+
+    def render(self) -> tuple[str, bytes]:
+        """Return the content type and the text of /metrics, for a process that has an HTTP server of its own."""
+        return CONTENT_TYPE_LATEST, generate_latest(self.registry)
 
     def serve(self, host: str, port: int) -> int:
         """Expose /metrics from a thread of its own and return the port taken (0 lets the system choose).

@@ -1,0 +1,153 @@
+"""Request bodies of the native routes: what may be in them, and the sentence for what may not.
+
+Rules:
+1. A body is refused as a whole or taken as a whole; what is taken goes to the log unchanged.
+2. Every refusal names the place, the value and what to send instead. Values are shown shortened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from detectors.errors import EventError
+
+MAX_BODY_BYTES = 256 << 10
+MAX_FEATURES = 1_000
+MAX_TAGS = 50
+MAX_TEXT = 256
+
+Scalar = bool | int | float | str | None
+
+_SCALARS = frozenset((bool, int, float, str, type(None)))
+_PREDICTION_FIELDS = ("features", "id", "ts", "segment", "entity", "tags")
+_LABEL_FIELDS = ("id", "label", "ts")
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRequest:
+    """One row to be answered; what was not sent is None."""
+
+    features: dict[str, Scalar]
+    id: str | None = None
+    ts: str | float | None = None
+    segment: str | None = None
+    entity: str | None = None
+    tags: dict[str, Scalar] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRequest:
+    """The truth about one prediction."""
+
+    id: str
+    label: Scalar
+    ts: str | float | None = None
+
+
+def read_prediction(body: bytes) -> PredictionRequest:
+    """Return the row in a `:predict` body.
+
+    Raises:
+        EventError: it is not one; the message says where and what to send.
+    """
+    fields = read_object(body, _PREDICTION_FIELDS)
+    return PredictionRequest(
+        features=_flat(fields, "features", 1, MAX_FEATURES),
+        id=_text(fields, "id"),
+        ts=_time(fields),
+        segment=_text(fields, "segment"),
+        entity=_text(fields, "entity"),
+        tags=_flat(fields, "tags", 0, MAX_TAGS) if fields.get("tags") is not None else None,
+    )
+
+
+def read_label(body: bytes) -> LabelRequest:
+    """Return the label in a `:label` body.
+
+    Raises:
+        EventError: it is not one; the message says where and what to send.
+    """
+    fields = read_object(body, _LABEL_FIELDS)
+    identity = _text(fields, "id")
+    if identity is None:
+        raise refusal("id", "the id that came with the prediction", None)
+    label = fields.get("label")
+    if label is None or label.__class__ not in _SCALARS:
+        raise refusal("label", "true, false, a number or a string", label)
+    return LabelRequest(id=identity, label=label, ts=_time(fields))
+
+
+def read_object(body: bytes, known: tuple[str, ...]) -> dict[str, Any]:
+    """Return a JSON object that has no other fields than the known ones.
+
+    Raises:
+        EventError: it is not one.
+    """
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        hint = "; NaN and Infinity are not JSON, send null for a missing value" if b"NaN" in body or b"Infinity" in body else ""
+        raise EventError("not_json", "body", f"expected a JSON object, got {show(body)} ({error}){hint}") from None
+    if not isinstance(fields, dict):
+        raise refusal("body", "a JSON object", fields)
+    for name in fields:
+        if name not in known:
+            raise EventError("unknown_field", name[:MAX_TEXT], f"no such field; known are {', '.join(known)}")
+    return fields
+
+
+def refusal(path: str, expected: str, value: Any) -> EventError:
+    """Return the error for a value at a place where something else was expected."""
+    return EventError("wrong_type", path, f"expected {expected}, got {show(value)}")
+
+
+def show(value: Any) -> str:
+    """Return a value as it may be shown in a message: short, and JSON where it was JSON.
+
+    >>> show({"a": [None, True]}), show(b"x" * 100)
+    ('{"a":[null,true]}', 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...')
+    """
+    text = (value[:240] if isinstance(value, bytes) else orjson.dumps(value)[:240]).decode(errors="replace")
+    return text if len(text) <= 60 else text[:60] + "..."
+
+
+def _flat(fields: dict[str, Any], path: str, least: int, most: int) -> dict[str, Scalar]:
+    values = fields.get(path)
+    if values.__class__ is not dict:
+        raise refusal(path, 'an object such as {"amount": 12.5, "country": "NO"}', values)
+    if not least <= len(values) <= most:
+        raise refusal(path, f"{least} to {most} entries", len(values))
+    for name, value in values.items():
+        if value.__class__ not in _SCALARS:
+            raise refusal(
+                f"{path}.{name[:MAX_TEXT]}", "a number, a string, true, false or null (nested values: send them flat)", value
+            )
+        if not 0 < len(name) <= MAX_TEXT:
+            raise refusal(f"{path}.{name[:60]}", f"a name of 1 to {MAX_TEXT} characters", name)
+    return values
+
+
+def _text(fields: dict[str, Any], path: str) -> str | None:
+    value = fields.get(path)
+    if value is None or (value.__class__ is str and 0 < len(value) <= MAX_TEXT):
+        return value
+    raise refusal(path, f"a string of 1 to {MAX_TEXT} characters", value)
+
+
+def _time(fields: dict[str, Any]) -> str | float | None:
+    value = fields.get("ts")
+    if value is None:
+        return None
+    if value.__class__ is str:
+        try:
+            if datetime.fromisoformat(value).tzinfo is not None:
+                return value
+        except ValueError:
+            pass
+    elif value.__class__ is not bool and isinstance(value, int | float):
+        return value
+    raise refusal("ts", 'an RFC 3339 time such as "2026-11-21T07:30:00.123Z", or epoch seconds', value)

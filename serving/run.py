@@ -1,0 +1,109 @@
+"""One serving process: check the neighbours, load what is promoted, listen, stop when told.
+
+Rules:
+1. Nothing listens before Kafka, Redis and the events topic were found and each model was looked up once.
+2. SIGTERM and SIGINT: take no new connection, finish the requests, flush the event log, return.
+3. A neighbour lost later stops nothing: without Redis the versions stay, without Kafka logs are counted as dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from detectors.errors import ConfigError, UnavailableError
+from serving.eventlog import EventLog
+from serving.live import LiveModel
+from serving.registry import Registry
+from serving.service import Service
+from streams.kafka import Sender, missing_topics
+from streams.metrics import Metrics
+from streams.store import Store
+from streams.topics import EVENTS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from streams.settings import HttpSettings, Settings
+
+_KEEPALIVE_SECONDS = 75.0
+_GRACE_SECONDS = 10.0
+
+_LOG = logging.getLogger("driftline.serve")
+
+
+def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is called with the address once it listens.
+
+    Raises:
+        ConfigError: no model to serve, or no signing key.
+        UnavailableError: no Kafka, no Redis, no events topic, or the port is taken.
+    """
+    if not settings.models:
+        raise ConfigError("driftline.toml: models: none to serve; add a [models.NAME] block")
+    if not settings.signing_key:
+        raise ConfigError("DRIFTLINE_SIGNING_KEY: empty, so no model could be trusted; set the same key for every process")
+    store = Store(settings.redis, settings.signing_key)
+    store.ping()
+    if missing := missing_topics(settings.kafka, (EVENTS,)):
+        raise UnavailableError(f"no topic {missing[0]} at {settings.kafka.bootstrap}: run `driftline topics create`")
+    metrics = Metrics()
+    registry = Registry(store)
+    models = {spec.name: LiveModel(spec.name, registry, metrics) for spec in settings.models}
+    needed = [spec.name for spec in settings.models if spec.factory is not None] or list(models)
+    with ExitStack() as closing:
+        sender = Sender(settings.kafka, f"{settings.kafka.prefix}.serve")
+        closing.callback(_flush, sender)
+        sender.start_polling()
+        for live in models.values():
+            live.refresh()
+            closing.callback(live.stop)
+            live.watch()
+        app = Service(models, needed, EventLog(sender, settings.kafka, metrics), metrics).app()
+        asyncio.run(_until_told(app, settings.serve, ready))
+
+
+def _flush(sender: Sender) -> None:
+    if unsent := sender.close(_GRACE_SECONDS):
+        _LOG.warning("Kafka did not take %d predictions and labels within %g s: they are lost", unsent, _GRACE_SECONDS)
+
+
+async def _until_told(app: web.Application, http: HttpSettings, ready: Callable[[str], None] | None) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    async with listening(app, http) as address:
+        print(f"driftline serve: listening on {address}", flush=True)  # noqa: T201 - scripts read the port from this line
+        if ready is not None:
+            ready(address)
+        await told.wait()
+
+
+@asynccontextmanager
+async def listening(app: web.Application, http: HttpSettings) -> AsyncIterator[str]:
+    """Listen while the block runs, and give the address; requests under way are finished at its end.
+
+    Raises:
+        UnavailableError: the port is taken, or the host is not one of this machine's.
+    """
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=_KEEPALIVE_SECONDS, shutdown_timeout=_GRACE_SECONDS)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, http.host, http.port).start()
+        except OSError as error:
+            raise UnavailableError(
+                f"cannot listen on {http.host}:{http.port} ({error.strerror or error}): "
+                "free the port, or set [serve] port in driftline.toml"
+            ) from None
+        port = runner.addresses[0][1]
+        yield f"http://{http.host}:{port}"
+    finally:
+        await runner.cleanup()
