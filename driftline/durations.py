@@ -58,13 +58,13 @@ def format_duration(seconds: float) -> str:
 
 
 def format_rate(per_week: float) -> str:
-    """Return a rate in the period that gives the roundest number.
+    """Return a rate in the period that gives the smallest whole number, else per week.
 
     >>> format_rate(1.0), format_rate(weekly_rate("1 per month")), format_rate(0.3)
     ('1 per week', '1 per month', '0.3 per week')
     """
-    for period in ("week", "day", "hour", "month", "year"):
-        count = per_week * _PERIODS[period] / _WEEK
+    for period, seconds in _PERIODS.items():
+        count = per_week * seconds / _WEEK
         if round(count) >= 1 and abs(count - round(count)) < 1e-9 * count:
             return f"{round(count)} per {period}"
     return f"{per_week:g} per week"
