@@ -69,7 +69,8 @@ class Store:
                 f"no Redis at {self._where} ({type(error).__name__}): start it, or set [redis] url in driftline.toml"
             ) from None
         except redis.ResponseError as error:
-            raise UnavailableError(f"Redis at {self._where} refuses: {error}") from None
+            reason = str(error).rpartition("caused error: ")[2]  # what is before it repeats the command, payload and all
+            raise UnavailableError(f"Redis at {self._where} refuses: {reason}") from None
 
     def _transact(self, attempt: Callable[[], _T]) -> _T:
         """Run a WATCH transaction, and look again when it was broken off.
