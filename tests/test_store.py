@@ -296,7 +296,7 @@ def test_a_full_redis_says_so(signing_key: Secret, redis_server: RedisServer) ->
             for number in range(100):
                 store.put_blob(f"model/fraud/{number}", b"payload " * 10_000)
 
-        with pytest.raises(UnavailableError, match="refuses: .*maxmemory") as caught:
+        with pytest.raises(UnavailableError, match=r"refuses: .*maxmemory") as caught:
             fill()
     assert "\n" not in str(caught.value)
     assert "payload" not in str(caught.value)
