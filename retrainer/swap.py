@@ -7,8 +7,9 @@ Rules:
    place that the record fixes (version, time, cause): moving twice is moving once.
 3. A pointer that somebody else moved first is not moved. The proof is then no longer one against the
    served version: the candidate is weighed once more, against the new champion, as a second attempt.
-4. The swap is told to Kafka after the move, with ids from the request. When the brokers have
-   acknowledged, that is recorded too (`announced/{request}`), and only then is the request committed.
+4. The decision is told to users (swaps) and to the judge (windows) after the move, with ids from the
+   request. When the brokers have acknowledged, that is recorded too (`announced/{request}`), and only
+   then is the request committed.
 """
 
 from __future__ import annotations
@@ -127,18 +128,16 @@ class Swaps:
         """
         event_id = identity("swap", request.id)
         event = encode(SWAP, event_id, request.model, request.requested_at, swap.data)
-        messages = [Outgoing(topic_name(self._kafka.prefix, SWAPS), request.model.encode(), event)]
-        if swap.promotes:
-            messages.append(
-                swap_record(
-                    self._kafka,
-                    swap_id=event_id,
-                    model=request.model,
-                    version=swap.data["version"],
-                    features=swap.data["features"],
-                    began_at=request.began_at,
-                )
-            )
+        told_to_judge = swap_record(
+            self._kafka,
+            swap_id=event_id,
+            model=request.model,
+            request=request.id,
+            outcome=swap.data["decision"],
+            version=swap.data["version"],
+            features=swap.data["features"],
+        )
+        messages = [Outgoing(topic_name(self._kafka.prefix, SWAPS), request.model.encode(), event), told_to_judge]
         asyncio.run(self._sender.send_all(messages))
         self._store.put_blob(_announced(request), b"")
 

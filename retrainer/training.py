@@ -113,6 +113,8 @@ class Outcomes:
         if not behind:
             return
         for count, record in enumerate(self._log.read(self._topic, behind)):
+            if record.offset >= ends[record.partition][1]:
+                continue  # written meanwhile: the next call's
             self._next[record.partition] = record.offset + 1
             self._add(record)
             if count % 1_000 == 0:

@@ -1,11 +1,11 @@
 """A trial: one request, from waiting for its rows to what the gate says.
 
 Rules:
-1. Labels come after alerts, so a trial waits: first for `min_rows`, then, while the gate does not
-   let the candidate pass, for twice as many rows, and again, until the request's patience ends.
-2. Each look at the gate may err with its own share of `max_error`: a half of it, a quarter, ...;
-   the last look, at the end of patience or at `max_rows`, takes what is left. So all looks together
-   promote a candidate that is no better with a chance of at most `max_error`.
+1. Labels come after alerts, so a trial waits: first for `min_rows`, then, if the gate did not let
+   the candidate pass, for twice as many, and once more; or until the request's patience ends.
+2. Each look at the gate may err with its own share of `max_error`: a half of it, a quarter, and the
+   last look what is left. So all looks together promote a candidate that is no better with a chance
+   of at most `max_error`.
 3. What is tested is what is published: the candidate does not learn the held-out rows afterwards.
 4. A model that raises ends the trial, never the process.
 """
@@ -30,6 +30,7 @@ from streams.kafka import Log
 Word = Literal["promoted", "rejected", "abandoned"]
 
 _GOLDEN_ROWS = 20
+_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class Trial:
         self._outcomes: Outcomes | None = None
         self._needed = min(spec.retrain.min_rows, spec.retrain.max_rows)
         self._next_look = self._needed
+        self._looks = 0
         self._seen = 0
         self._unspent = spec.retrain.max_error
         self._last: Finding | None = None
@@ -114,7 +116,7 @@ class Trial:
         late = now >= self._deadline
         due = rows >= self._next_look
         if (due or late) and rows > self._seen and rows >= self._needed:
-            return self._look(last=late or rows >= rules.max_rows, progress=progress)
+            return self._look(last=late or rows >= rules.max_rows or self._looks == _LOOKS - 1, progress=progress)
         if not late:
             return None
         return self._last or Finding(
@@ -136,6 +138,7 @@ class Trial:
         share = self._unspent if last else self._unspent / 2
         finding = self._guarded(lambda: self._prove(rows, share, progress))
         self._unspent -= share
+        self._looks += 1
         self._seen = len(rows.rows)
         self._next_look = min(2 * self._seen, self._spec.retrain.max_rows)
         self._last = finding

@@ -36,6 +36,7 @@ __all__ = [
 _QUIET = {"log_level": 3}
 _MAX_MESSAGE_BYTES = 4 << 20
 _DAY_MS = 86_400_000
+_MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 _BY_KEY = -1
 
 
@@ -173,16 +174,24 @@ class Log:
         Raises:
             UnavailableError: the broker or the topic cannot be reached.
         """
-        try:
-            partitions = self._consumer.list_topics(topic, timeout=timeout_seconds).topics[topic].partitions
-            if not partitions:
-                raise UnavailableError(f"no topic {topic} on this broker: run `driftline topics create`")
-            return {
-                number: self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=timeout_seconds)
-                for number in sorted(partitions)
-            }
-        except KafkaException as error:
-            raise UnavailableError(f"cannot read topic {topic}: {error.args[0].str()}; is the broker up?") from None
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            try:
+                return self._watermarks(topic, timeout_seconds)
+            except KafkaException as error:
+                # Just created, or its leader is moving: known to the broker, not yet led by anyone.
+                if error.args[0].code() not in _MOVING or time.monotonic() > deadline:
+                    raise UnavailableError(f"cannot read topic {topic}: {error.args[0].str()}; is the broker up?") from None
+                time.sleep(0.05)
+
+    def _watermarks(self, topic: str, timeout_seconds: float) -> dict[int, tuple[int, int]]:
+        partitions = self._consumer.list_topics(topic, timeout=timeout_seconds).topics[topic].partitions
+        if not partitions:
+            raise UnavailableError(f"no topic {topic} on this broker: run `driftline topics create`")
+        return {
+            number: self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=timeout_seconds)
+            for number in sorted(partitions)
+        }
 
     def offsets_at(self, topic: str, seconds: float, timeout_seconds: float = 10.0) -> dict[int, int]:
         """Return partition -> first offset whose Kafka timestamp is at or after `seconds`."""
