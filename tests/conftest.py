@@ -25,6 +25,17 @@ from streams.settings import HttpSettings, KafkaSettings, RedisSettings, Secret,
 from streams.topics import TOPICS, topic_name
 
 
+_MARKS = {"kafka": {"kafka_server", "own_kafka"}, "redis": {"redis_server", "own_redis"}}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the neighbours they use: `-m "not kafka"` leaves out what needs Java."""
+    for item in items:
+        for mark, fixtures in _MARKS.items():
+            if fixtures & set(getattr(item, "fixturenames", ())):
+                item.add_marker(mark)
+
+
 def absent(reason: str) -> NoReturn:
     """Skip the test, or fail it where CI=true promises that everything is installed."""
     if os.environ.get("CI") == "true":

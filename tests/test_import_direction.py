@@ -1,0 +1,227 @@
+"""Who may import whom, read from the sources.
+
+Rules:
+1. The packages are a stack: detectors <- streams <- serving <- retrainer; dashboards beside them sees
+   streams.metrics alone; driftline is on top and imported by none.
+2. No module imports itself through others.
+3. Imports stand at the top of a file, so that a cycle cannot hide in a function; only the front door
+   imports late, to answer `--help` at once.
+4. Every library with a life of its own comes in by one door.
+5. The core is pure: nothing in detectors/ can reach a file, a socket, a clock, a thread or a log.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+#: Package -> prefixes of our own modules that it may import besides itself.
+MAY_IMPORT = {
+    "detectors": (),
+    "streams": ("detectors",),
+    "serving": ("detectors", "streams"),
+    "retrainer": ("detectors", "streams", "serving"),
+    "dashboards": ("streams.metrics",),
+    "driftline": ("detectors", "streams", "serving", "retrainer", "dashboards"),
+}
+
+#: Library -> the files through which it comes in.
+DOORS = {
+    "aiokafka": ("streams/transport.py",),
+    "click": ("driftline/*",),
+    "confluent_kafka": ("streams/kafka.py", "streams/embedded/*"),
+    "faust": ("streams/app.py", "streams/agents.py", "streams/lanes.py", "streams/transport.py"),
+    "grafana_api": ("dashboards/push.py",),
+    "pickle": ("serving/artifact.py",),
+    "prometheus_client": ("streams/metrics.py",),
+    "pydantic": ("driftline/*",),
+    "redis": ("streams/store.py",),
+    "rich": ("driftline/*",),
+    "river": ("detectors/*", "retrainer/*", "serving/artifact.py"),
+    "subprocess": ("driftline/*", "streams/embedded/*"),
+}
+
+IMPURE = {
+    "asyncio",
+    "logging",
+    "os",
+    "pathlib",
+    "random",
+    "shutil",
+    "socket",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "time",
+    "urllib",
+}
+
+LATE_IMPORTS = "driftline/*"
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One imported module, as it is named in a file."""
+
+    file: str
+    line: int
+    module: str
+    late: bool
+
+    def fault(self, sentence: str) -> str:
+        """The place and what is wrong there."""
+        return f"{self.file}:{self.line}: {sentence}"
+
+
+def sources(root: Path) -> dict[str, Path]:
+    """Module name -> file, for all our packages."""
+    found = {}
+    for package in MAY_IMPORT:
+        for path in sorted((root / package).rglob("*.py")):
+            parts = path.relative_to(root).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(root: Path, modules: dict[str, Path]) -> Iterator[tuple[str, Import]]:
+    """Every import of every module; `from package import module` names the module."""
+    for name, path in modules.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        late = {
+            id(inner)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            for inner in ast.walk(node)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                targets = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+                base = (
+                    ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
+                    if node.level
+                    else node.module
+                )
+                inside = [f"{base}.{alias.name}" for alias in node.names]
+                targets = [target if target in modules else str(base) for target in inside]
+            else:
+                continue
+            for target in dict.fromkeys(targets):
+                yield name, Import(path.relative_to(root).as_posix(), node.lineno, target, id(node) in late)
+
+
+def within(module: str, prefixes: tuple[str, ...]) -> bool:
+    """Whether a module is one of the prefixes or inside one."""
+    return any(module == prefix or module.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def faults(root: Path) -> list[str]:
+    """Every breach of the rules 1, 3, 4 and 5, with file and line."""
+    modules = sources(root)
+    found = []
+    for name, imported in imports(root, modules):
+        package, top = name.split(".")[0], imported.module.split(".")[0]
+        if top in MAY_IMPORT and not within(imported.module, (package, *MAY_IMPORT[package])):
+            found.append(imported.fault(f"{package} may not import {imported.module}"))
+        if imported.late and not fnmatch(imported.file, LATE_IMPORTS):
+            found.append(imported.fault(f"{imported.module} is imported inside a function"))
+        if top in DOORS and not any(fnmatch(imported.file, door) for door in DOORS[top]):
+            found.append(imported.fault(f"{top} comes in by {' and '.join(DOORS[top])} only"))
+        if package == "detectors" and top in IMPURE:
+            found.append(imported.fault(f"the core may not import {top}"))
+    return found
+
+
+def cycles(root: Path) -> list[str]:
+    """Every cycle among modules, as `a -> b -> a`, found by depth-first search."""
+    modules = sources(root)
+    edges: dict[str, set[str]] = {name: set() for name in modules}
+    for name, imported in imports(root, modules):
+        if imported.module in modules:
+            edges[name].add(imported.module)
+    found: list[str] = []
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            found.append(" -> ".join([*path[path.index(name) :], name]))
+        elif name not in done:
+            for target in sorted(edges[name]):
+                visit(target, (*path, name))
+            done.add(name)
+
+    for name in edges:
+        visit(name, ())
+    return found
+
+
+def test_the_packages_are_a_stack_with_one_door_a_library() -> None:
+    """No file breaks the rules at the top of this file."""
+    assert faults(ROOT) == []
+
+
+def test_there_are_no_cycles() -> None:
+    """No module imports itself through others, not even for its types."""
+    assert cycles(ROOT) == []
+
+
+def test_every_package_is_read() -> None:
+    """The check sees the sources: every package has modules in it."""
+    assert {name.split(".")[0] for name in sources(ROOT)} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "sentence"),
+    [
+        ("detectors/a.py", "import streams.kafka", "detectors/a.py:1: detectors may not import streams.kafka"),
+        ("streams/a.py", "from serving import registry", "streams/a.py:1: streams may not import serving"),
+        ("streams/sub/a.py", "from ...retrainer import x", "streams/sub/a.py:1: streams may not import retrainer"),
+        ("dashboards/a.py", "from streams import store", "dashboards/a.py:1: dashboards may not import streams.store"),
+        ("retrainer/a.py", "import driftline", "retrainer/a.py:1: retrainer may not import driftline"),
+        (
+            "streams/a.py",
+            "if True:\n    import redis.asyncio",
+            "streams/a.py:2: redis comes in by streams/store.py only",
+        ),
+        ("serving/a.py", "def f():\n    import json", "serving/a.py:2: json is imported inside a function"),
+        ("detectors/a.py", "from time import monotonic", "detectors/a.py:1: the core may not import time"),
+    ],
+)
+def test_a_breach_is_named(tmp_path: Path, file: str, source: str, sentence: str) -> None:
+    """A file that breaks a rule is reported with its line and the rule."""
+    for path, text in {"streams/store.py": "", file: source}.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    assert faults(tmp_path) == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("driftline/cli.py", "def f():\n    from retrainer import worker\n    import rich"),
+        ("dashboards/a.py", "from streams.metrics import CATALOGUE\nimport streams.metrics"),
+        ("retrainer/a.py", "from serving.registry import Registry\nfrom . import gate"),
+        ("streams/embedded/a.py", "import confluent_kafka\nfrom ..kafka import Log"),
+    ],
+)
+def test_what_is_allowed_is_not_reported(tmp_path: Path, file: str, source: str) -> None:
+    """Imports down the stack, late ones at the front door and libraries at their doors are fine."""
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text(source)
+    assert faults(tmp_path) == []
+
+
+def test_a_cycle_is_named(tmp_path: Path) -> None:
+    """A cycle over three modules is reported as the way around it."""
+    (tmp_path / "streams").mkdir()
+    for name, target in {"a": "b", "b": "c", "c": "a", "d": "a"}.items():
+        (tmp_path / "streams" / f"{name}.py").write_text(f"from streams.{target} import thing\n")
+    assert cycles(tmp_path) == ["streams.a -> streams.b -> streams.c -> streams.a"]
