@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
+from detectors.errors import EventError
 from streams.kafka import Log, Record
+from streams.outcomes import Outcome, OutcomeTick, parse
 from streams.settings import Settings
 from streams.topics import OUTCOMES, topic_name
 
@@ -59,24 +59,6 @@ class TrainingSet:
     def lineage(self) -> dict[str, Any]:
         """Return the topic and offset ranges as JSON-able values."""
         return {"topic": self.topic, "offsets": {str(number): list(span) for number, span in sorted(self.offsets.items())}}
-
-
-class _Source(msgspec.Struct):
-    partition: int
-    offset: int
-
-
-class _Outcome(msgspec.Struct):
-    model: str
-    id: str
-    ts: float
-    predicted_at: float
-    features: dict[str, Any]
-    source: _Source
-    label: Any = None
-
-
-_DECODER = msgspec.json.Decoder(_Outcome)
 
 
 class Outcomes:
@@ -131,8 +113,8 @@ class Outcomes:
 
     def _add(self, record: Record) -> None:
         outcome = _decode(record)
-        if outcome is None:
-            self.unreadable += 1
+        if not isinstance(outcome, Outcome):
+            self.unreadable += outcome is None
             return
         source = (outcome.source.partition, outcome.source.offset)
         wanted = outcome.model == self._model and outcome.label is not None and outcome.predicted_at >= self._began_at
@@ -155,10 +137,10 @@ class Outcomes:
         self._sources.add(source)
 
 
-def _decode(record: Record) -> _Outcome | None:
+def _decode(record: Record) -> Outcome | OutcomeTick | None:
     try:
-        return _DECODER.decode(record.value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return parse(record.value)
+    except EventError:
         return None
 
 
@@ -206,7 +188,7 @@ def _probe(log: Log, topic: str, model: str, starts: Mapping[int, int]) -> dict[
         if number not in searching:
             continue
         outcome = _decode(record)
-        if outcome is not None and outcome.model == model:
+        if isinstance(outcome, Outcome) and outcome.model == model:
             found[number] = max(outcome.ts, outcome.predicted_at)
             searching.discard(number)
         elif record.offset - starts[number] >= _PROBE:

@@ -25,7 +25,8 @@ from retrainer.request import Request, parse
 from retrainer.swap import ATTEMPTS, Swap, Swaps
 from retrainer.trial import Finding, Trial, abandoned
 from serving.registry import Registry
-from streams.kafka import GroupReader, Log, Outgoing, Record, Sender, missing_topics
+from streams.dead import dead_letter
+from streams.kafka import GroupReader, Log, Record, Sender, missing_topics
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.store import Store
@@ -181,17 +182,9 @@ class Retrainer:
         _LOG.info("%s: retrain %s %s: %s", request.model, request.id, data["decision"], data["reason"])
 
     def _bury(self, record: Record, error: EventError) -> None:
-        source = f"{record.topic}/{record.partition}/{record.offset}"
-        headers = (
-            ("reason", error.reason.encode()),
-            ("path", error.path.encode()),
-            ("detail", error.detail.encode()[:1000]),
-            ("source", source.encode()),
-        )
-        letter = Outgoing(topic_name(self._settings.kafka.prefix, DEAD), record.key, record.value, headers)
-        asyncio.run(self._sender.send_all([letter]))
+        asyncio.run(self._sender.send_all([dead_letter(self._settings.kafka, record, error)]))
         self._metrics.count("driftline_dead_letters_total", reason=error.reason)
-        _LOG.warning("request at %s goes to the dead letters: %s", source, error)
+        _LOG.warning("request at %s/%d/%d goes to the dead letters: %s", record.topic, record.partition, record.offset, error)
 
     def _progress(self, done: int, rows: int) -> None:
         if self._stopping.is_set():
