@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from driftline.durations import duration, format_duration, weekly_rate
+from streams.events import MAX_NAME_LENGTH
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _FACTORY = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
@@ -141,22 +142,22 @@ def is_flag(value: Any) -> bool:
 
 
 def is_name(value: Any) -> str:
-    """Check the name of a model, a feature or a prefix: letters, digits, `_`, `.`, `-`, at most 64."""
+    """Check the name of a model or a prefix: letters, digits, `_`, `.`, `-`, at most 64."""
     if not isinstance(value, str) or not NAME.fullmatch(value):
         raise Expected('a name of 1 to 64 letters, digits, "_", "." or "-"')
     return value
 
 
 def is_names(value: Any) -> tuple[str, ...]:
-    """Check a list of different names."""
+    """Check a list of different feature names; what an event may carry, this list may name."""
     if not isinstance(value, list):
         raise Expected('a list of names such as ["amount", "country"]')
     if len(value) > _MAX_NAMES:
         raise Expected(f"at most {_MAX_NAMES} names", shown=False)
     seen: set[str] = set()
     for name in value:
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise Expected('names of 1 to 64 letters, digits, "_", "." or "-"', hint=f"{show(name)} is none")
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():
+            raise Expected(f"names of 1 to {MAX_NAME_LENGTH} printable characters", hint=f"{show(name)} is none")
         if name in seen:
             raise Expected("every name once", hint=f'"{name}" comes twice')
         seen.add(name)

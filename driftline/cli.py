@@ -24,13 +24,13 @@ from driftline import ShadowedError, __version__, check_packages
 #: Command -> its line in --help. The command itself is `command` in driftline/commands/NAME.py.
 COMMANDS: dict[str, str] = {
     "demo": "Watch the loop close on 45,312 real rows, on this machine alone.",
-    "check": "Validate the configuration and print what was understood.",
+    "check": "Validate the configuration, and print what was understood.",
     "topics": "Create or list the Kafka topics.",
     "worker": "Join, summarise and judge: the monitoring process.",
     "retrainer": "Answer retrain requests: train, compare, swap.",
     "serve": "Answer predictions over HTTP and swap models without a pause.",
     "models": "List the stored versions of a model, or promote one.",
-    "retrain": "Ask for a retrain now.",
+    "retrain": "Ask for a retrain of MODEL now.",
     "dashboards": "Write the Grafana dashboard and the Prometheus rules.",
 }
 INTERRUPTED = 130

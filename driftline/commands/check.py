@@ -17,9 +17,9 @@ from streams.settings import Settings
 @click.command("check")
 @configured
 def command(invocation: Invocation) -> None:
-    """Validate the configuration, import the model factories, and print what was understood.
+    """Validate the configuration, and print what was understood.
 
-    Nothing is connected to. Exit status 2 and every fault, one a line, if there is any.
+    The model factories are imported; nothing is connected to. Exit status 2 and every fault, one a line, if there is any.
     """
     settings = invocation.settings()
     _import_factories(invocation, settings)

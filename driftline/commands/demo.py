@@ -39,9 +39,9 @@ class DemoOptions:
 @click.option("--rows", type=click.IntRange(0), default=0, metavar="N", help="Send at most N rows; 0 sends all 45,312.")
 @click.pass_context
 def command(ctx: click.Context, *, as_json: bool, keep: bool, kafka: str, redis: str, broker: str, rows: int) -> int:
-    """Watch the loop close on 45,312 real rows of an electricity market, on this machine alone.
+    """Watch the loop close on 45,312 real rows, on this machine alone.
 
-    Starts a broker, a Redis and the three Driftline processes, sends the rows through the HTTP service, and shows
+    They are the prices and demands of an electricity market. Starts a broker, a Redis and the three Driftline processes, sends the rows through the HTTP service, and shows
     drift, retrain and swap as they happen. Exit status 0 only if the loop closed by itself.
     """
     from driftline.demo import run  # noqa: PLC0415 - the demo loads the whole product; --help does not wait for it

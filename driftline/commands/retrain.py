@@ -22,7 +22,10 @@ from streams.topics import RETRAINS, topic_name
 @click.option("--since", metavar="TIME", help='Train on rows from this event time on, such as "2026-11-21T07:30:00Z".')
 @configured
 def command(invocation: Invocation, model: str, since: str | None) -> None:
-    """Ask for a retrain of MODEL now; the retrainer decides as after drift: only a better model is swapped in."""
+    """Ask for a retrain of MODEL now.
+
+    The retrainer decides as it does after drift: only a better model is swapped in.
+    """
     settings = invocation.settings()
     spec = settings.model(model)
     if spec is None:

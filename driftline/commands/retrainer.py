@@ -10,7 +10,7 @@ from driftline.readiness import require_kafka, require_port, require_redis
 
 @click.command("retrainer")
 @configured
-def command(invocation: Invocation) -> int:
+def command(invocation: Invocation) -> None:
     """Answer retrain requests: train, compare, swap.
 
     /metrics is on [retrainer] metrics_port.
@@ -21,4 +21,4 @@ def command(invocation: Invocation) -> int:
     require_port(settings.metrics_host, settings.retrainer_metrics_port, "[retrainer] metrics_port")
     from retrainer.worker import run_retrainer  # noqa: PLC0415 - river takes a second; --help and a missing broker do not wait
 
-    return run_retrainer(settings)
+    run_retrainer(settings)

@@ -14,7 +14,7 @@ from driftline.readiness import require_kafka, require_port, require_redis
 @click.option("--host", help="Address to listen on [default: [serve] host].")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on, 0 for any [default: [serve] port].")
 @configured
-def command(invocation: Invocation, host: str | None, port: int | None) -> int:
+def command(invocation: Invocation, host: str | None, port: int | None) -> None:
     """Answer predictions over HTTP and swap models without a pause."""
     settings = invocation.settings(need_key=True)
     http = settings.serve
@@ -25,4 +25,4 @@ def command(invocation: Invocation, host: str | None, port: int | None) -> int:
     require_port(http.host, http.port, "[serve] port")
     from serving.run import serve  # noqa: PLC0415 - river and aiohttp take a second; --help and a missing broker do not wait
 
-    return serve(settings)
+    serve(settings)
