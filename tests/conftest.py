@@ -24,7 +24,6 @@ from streams.kafka import create_topics
 from streams.settings import HttpSettings, KafkaSettings, RedisSettings, Secret, Settings
 from streams.topics import TOPICS, topic_name
 
-
 _MARKS = {"kafka": {"kafka_server", "own_kafka"}, "redis": {"redis_server", "own_redis"}}
 
 
@@ -47,7 +46,8 @@ def _kafka() -> KafkaServer:
     try:
         return KafkaServer()
     except UnavailableError as error:
-        absent(str(error))
+        reason = str(error)
+    absent(reason)
 
 
 def _redis() -> RedisServer:

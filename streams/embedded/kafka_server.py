@@ -12,16 +12,15 @@ import shutil
 import socket
 import struct
 import subprocess
-import tempfile
 import uuid
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from detectors.errors import UnavailableError
 from streams.embedded.child import Child, serve_until_signal
 from streams.embedded.kafka_jars import kafka_jars
 from streams.embedded.ports import free_port
+from streams.embedded.server import PrivateServer
 
 _JVM = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
 _QUIET = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
@@ -30,7 +29,7 @@ _FORMAT_TIMEOUT_SECONDS = 60
 _MESSAGE_BYTES = 5 << 20
 
 
-class KafkaServer:
+class KafkaServer(PrivateServer):
     """One Kafka node; `bootstrap` is its address, the same after every restart."""
 
     def __init__(self, directory: Path | None = None) -> None:
@@ -43,9 +42,7 @@ class KafkaServer:
         if java is None:
             raise UnavailableError("a real Kafka needs Java 17 or later: no java on PATH; install a JRE")
         self._java = [java, *_JVM, _QUIET, "-cp", f"{kafka_jars()}/*"]
-        self._temporary = directory is None
-        self.directory = directory or Path(tempfile.mkdtemp(prefix="driftline-kafka-"))
-        self.directory.mkdir(parents=True, exist_ok=True)
+        super().__init__(directory, "kafka")
         self.port = free_port()
         self._controller_port = free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
@@ -117,28 +114,6 @@ class KafkaServer:
         except (OSError, struct.error):
             return None
         return length_correlation_brokers[2] > 0 or None
-
-    def kill(self) -> None:
-        """End the node with SIGKILL; `start` brings it back with its data."""
-        self.child.kill()
-
-    def stop(self) -> None:
-        """End the node and remove its temporary directory."""
-        self.child.stop()
-        if self._temporary:
-            shutil.rmtree(self.directory, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        """Start; a node that does not come up leaves nothing behind."""
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Stop."""
-        self.stop()
 
 
 def main() -> None:

@@ -15,29 +15,26 @@ Good for the demo and for quick tests, not for data. What it cannot do:
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from confluent_kafka import Producer
 
 from streams.embedded.child import Child, serve_until_signal
+from streams.embedded.server import PrivateServer
 
 PARTITIONS = 4
 PARTITION_BYTES = 5 << 20
 
 
-class MockBroker:
+class MockBroker(PrivateServer):
     """The mock cluster as a private child; `bootstrap` is its address once started."""
 
     def __init__(self, directory: Path | None = None) -> None:
         """Take a directory for the log and the address, a temporary one by default."""
-        self._temporary = directory is None
-        self.directory = directory or Path(tempfile.mkdtemp(prefix="driftline-broker-"))
+        super().__init__(directory, "broker")
         self._address = self.directory / "address"
         self.bootstrap = ""
         self.child = Child(
@@ -46,7 +43,7 @@ class MockBroker:
             name="the embedded broker",
         )
 
-    def start(self, timeout_seconds: float = 30.0) -> Self:
+    def start(self, timeout_seconds: float = 60.0) -> Self:
         """Start it and return once it listens; a broker started again is empty and has another address.
 
         Raises:
@@ -65,24 +62,6 @@ class MockBroker:
         client = Producer({"bootstrap.servers": self.bootstrap, "log_level": 2})
         for topic in topics:
             client.list_topics(topic, timeout=10)
-
-    def kill(self) -> None:
-        """End it with SIGKILL."""
-        self.child.kill()
-
-    def stop(self) -> None:
-        """End it and remove its temporary directory."""
-        self.child.stop()
-        if self._temporary:
-            shutil.rmtree(self.directory, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        """Start."""
-        return self.start()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Stop."""
-        self.stop()
 
 
 def main() -> None:

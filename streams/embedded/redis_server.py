@@ -12,14 +12,13 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from detectors.errors import UnavailableError
 from streams.embedded.child import Child
 from streams.embedded.ports import free_port
+from streams.embedded.server import PrivateServer
 
 _MACHINES = {"AMD64": "x86_64", "amd64": "x86_64", "arm64": "aarch64"}
 
@@ -51,7 +50,7 @@ def wheel_binary() -> str | None:
     return None
 
 
-class RedisServer:
+class RedisServer(PrivateServer):
     """A Redis on a port of its own; `url` is the address, the same after every restart."""
 
     def __init__(self, directory: Path | None = None, *, durable: bool = False, binary: str = "", memory_mb: int = 512) -> None:
@@ -61,9 +60,7 @@ class RedisServer:
             UnavailableError: there is no server program on this machine.
         """
         program = binary or redis_binary()
-        self._temporary = directory is None
-        self.directory = directory or Path(tempfile.mkdtemp(prefix="driftline-redis-"))
-        self.directory.mkdir(parents=True, exist_ok=True)
+        super().__init__(directory, "redis")
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         options = {
@@ -80,7 +77,7 @@ class RedisServer:
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         self.child = Child([program, *arguments], log=self.directory / "log", name="Redis")
 
-    def start(self, timeout_seconds: float = 30.0) -> Self:
+    def start(self, timeout_seconds: float = 60.0) -> Self:
         """Start it and return once it answers.
 
         Raises:
@@ -106,21 +103,7 @@ class RedisServer:
         """Go on after `freeze`."""
         self.child.signal(signal.SIGCONT)
 
-    def kill(self) -> None:
-        """End it with SIGKILL; `start` begins again on the same port."""
-        self.child.kill()
-
     def stop(self) -> None:
-        """End it and remove its temporary directory."""
+        """End it, frozen or not, and remove its temporary directory."""
         self.thaw()
-        self.child.stop()
-        if self._temporary:
-            shutil.rmtree(self.directory, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        """Start."""
-        return self.start()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Stop."""
-        self.stop()
+        super().stop()
