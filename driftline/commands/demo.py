@@ -41,8 +41,9 @@ class DemoOptions:
 def command(ctx: click.Context, *, as_json: bool, keep: bool, kafka: str, redis: str, broker: str, rows: int) -> int:
     """Watch the loop close on 45,312 real rows, on this machine alone.
 
-    They are the prices and demands of an electricity market. Starts a broker, a Redis and the three Driftline processes, sends the rows through the HTTP service, and shows
-    drift, retrain and swap as they happen. Exit status 0 only if the loop closed by itself.
+    They are the prices and demands of an electricity market. Starts a broker, a Redis and the three Driftline
+    processes, sends the rows through the HTTP service, and shows drift, retrain and swap as they happen. Exit status 0
+    only if the loop closed by itself.
     """
     from driftline.demo import run  # noqa: PLC0415 - the demo loads the whole product; --help does not wait for it
 
