@@ -168,16 +168,22 @@ def test_a_blob_is_not_taken_for_a_snapshot(store: Store, raw: Any, prefix: str,
 
 
 def test_the_first_pending_prediction_stays(store: Store) -> None:
-    """A repeated id keeps its first value; unknown ids give None; forgotten ones are gone."""
+    """A repeated id keeps its first value; unknown ids give None."""
     store.put_pending("fraud", [], 60)
     store.put_pending("fraud", [("a", b"1"), ("b", b"2")], 60)
     store.put_pending("fraud", [("b", b"other"), ("c", b"3")], 60)
     assert store.get_pending("fraud", ["a", "b", "c", "d"]) == [b"1", b"2", b"3", None]
     assert store.get_pending("churn", ["a"]) == [None]
     assert store.get_pending("fraud", []) == []
-    store.forget_pending("fraud", ["a", "d"])
-    store.forget_pending("fraud", [])
-    assert store.get_pending("fraud", ["a", "b"]) == [None, b"2"]
+
+
+def test_a_pending_prediction_shrinks_in_its_time(store: Store, raw: Any, prefix: str) -> None:
+    """Shrinking replaces a value that is still kept, prolongs nothing, and brings nothing back."""
+    store.put_pending("fraud", [("a", b"features and all")], 120)
+    store.shrink_pending("fraud", [])
+    store.shrink_pending("fraud", [("a", b"joined"), ("expired", b"joined")])
+    assert store.get_pending("fraud", ["a", "expired"]) == [b"joined", None]
+    assert 0 < raw.ttl(f"{prefix}:pending:fraud:a") <= 120
 
 
 def test_pending_predictions_expire(store: Store, raw: Any, prefix: str) -> None:
@@ -218,7 +224,7 @@ CALLS: dict[str, Callable[[Store], Any]] = {
     "save_snapshot": lambda store: store.save_snapshot("x", None, 1, b""),
     "put_pending": lambda store: store.put_pending("x", [("a", b"")], 1),
     "get_pending": lambda store: store.get_pending("x", ["a"]),
-    "forget_pending": lambda store: store.forget_pending("x", ["a"]),
+    "shrink_pending": lambda store: store.shrink_pending("x", [("a", b"")]),
 }
 
 
