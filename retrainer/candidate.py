@@ -22,7 +22,7 @@ from retrainer.training import Row
 from serving.artifact import Kind, predict
 
 Factory = Callable[[], Any]
-#: Called now and then with (rows learned, rows in all); may raise to stop.
+#: Called now and then with (rows learned, rows to learn), or (0, 0) from other work; may raise to stop.
 Progress = Callable[[int, int], None]
 
 _EVERY = 250
@@ -131,3 +131,17 @@ def answer_loss(model: Any, row: Row, task: Kind) -> float:
         return loss(task, given, row.label)
     except (TypeError, ValueError):
         raise ModelError(f"row {row.id}: a {task} cannot be scored on prediction {given!r} and label {row.label!r}") from None
+
+
+def answer_losses(model: Any, rows: Sequence[Row], task: Kind, *, progress: Progress | None = None) -> list[float]:
+    """Return the loss of the answer to each row; the model learns nothing.
+
+    Raises:
+        ModelError: as `answer_loss`.
+    """
+    losses: list[float] = []
+    for row in rows:
+        losses.append(answer_loss(model, row, task))
+        if progress is not None and len(losses) % _EVERY == 0:
+            progress(0, 0)
+    return losses

@@ -18,7 +18,7 @@ from typing import Literal
 
 from detectors.errors import ConfigError, DriftlineError, ModelError, UnavailableError
 from detectors.spec import ModelSpec
-from retrainer.candidate import Candidate, Progress, answer_loss, best, load_factory, make_fresh, train
+from retrainer.candidate import Candidate, Progress, answer_losses, best, load_factory, make_fresh, train
 from retrainer.gate import Decision, decide
 from retrainer.loss import VERBS, constant_answer, loss, task_of
 from retrainer.request import Request
@@ -124,13 +124,17 @@ class Trial:
             f"{rows} labelled rows since the change point within {rules.patience_seconds:g} s, {self._needed} are needed",
         )
 
-    def again(self, proof: Proof) -> Finding:
+    def again(self, proof: Proof, progress: Progress) -> Finding:
         """Return the finding for a proven candidate against a champion that took the place meanwhile.
 
         Raises:
             UnavailableError: Redis is away.
         """
-        return self._guarded(lambda: self._judge(proof.candidate, proof.task, proof.rows, self._spec.retrain.max_error))
+        return self._guarded(
+            lambda: self._judge(
+                proof.candidate, proof.task, proof.rows, max_error=self._spec.retrain.max_error, progress=progress
+            )
+        )
 
     def _look(self, *, last: bool, progress: Progress) -> Finding | None:
         assert self._outcomes is not None
@@ -159,7 +163,7 @@ class Trial:
         starts = self._starts()
         task = task_of(next(iter(starts.values())), [row.label for row in rows.rows])
         trained = [train(kind, model, training, task, progress=progress) for kind, model in starts.items()]
-        return self._judge(best(trained), task, rows, max_error)
+        return self._judge(best(trained), task, rows, max_error=max_error, progress=progress)
 
     def _starts(self) -> dict[str, object]:
         """Return what each kind of candidate begins as, in the order of the configuration."""
@@ -188,7 +192,7 @@ class Trial:
             # Made with another River or Python: it can neither answer nor go on learning here.
             return pointer, None, str(error)
 
-    def _judge(self, candidate: Candidate, task: Kind, rows: TrainingSet, max_error: float) -> Finding:
+    def _judge(self, candidate: Candidate, task: Kind, rows: TrainingSet, *, max_error: float, progress: Progress) -> Finding:
         training, held_out = rows.split(self._spec.retrain.holdout)
         pointer, champion, _ = self._champion()
         if champion is None:
@@ -196,9 +200,9 @@ class Trial:
             opponent = [loss(task, guess, row.label) for row in held_out]
             against = f"; no version can be compared with, so against always answering {guess!r}"
         else:
-            opponent = [answer_loss(champion.model, row, task) for row in held_out]
+            opponent = answer_losses(champion.model, held_out, task, progress=progress)
             against = ""
-        mine = [answer_loss(candidate.model, row, task) for row in held_out]
+        mine = answer_losses(candidate.model, held_out, task, progress=progress)
         decision = decide(mine, opponent, max_error=max_error, verb=VERBS[task], against=against)
         proof = Proof(candidate, task, rows, training, held_out, pointer, champion is not None, decision)
         return Finding("promoted" if decision.promote else "rejected", decision.reason, proof)

@@ -161,7 +161,9 @@ class Retrainer:
                 self._finish(item, request, swap)
                 return True
             proof = item.finding.proof
-            item.finding = _outrun() if item.lost + 1 == ATTEMPTS - 1 or proof is None else item.trial.again(proof)
+            item.finding = (
+                _outrun() if item.lost + 1 == ATTEMPTS - 1 or proof is None else item.trial.again(proof, self._progress)
+            )
             item.lost += 1
         return False
 

@@ -1,0 +1,566 @@
+"""The retrainer on real Kafka and Redis: from a request to a pointer that moved once, or to the reason why not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from river import linear_model, preprocessing
+
+from detectors.decision import Decision
+from detectors.errors import ConfigError, EventError, UnavailableError
+from detectors.identity import identity
+from detectors.spec import ModelSpec, RetrainSpec
+from retrainer.publish import publish
+from retrainer.request import parse
+from retrainer.swap import Swap, Swaps
+from retrainer.trial import Finding, Trial
+from retrainer.worker import run_retrainer
+from serving.artifact import predict
+from serving.registry import Registry
+from streams import history
+from streams.cloudevents import RETRAIN, SWAP, decode, encode
+from streams.dead import REASON, SOURCE
+from streams.kafka import Log, Outgoing, Record, Sender, create_topics
+from streams.metrics import Metrics
+from streams.outcomes import Outcome, PredictionValue, SourceOffset
+from streams.outcomes import encode as encode_outcome
+from streams.settings import Settings
+from streams.store import Store
+from streams.topics import DEAD, OUTCOMES, RETRAINS, SWAPS, WINDOWS, Topic, topic_name
+
+pytestmark = [pytest.mark.kafka, pytest.mark.redis]
+
+CHANGE = 1_000.0
+
+
+def make() -> Any:
+    """Return a new untrained model."""
+    return preprocessing.StandardScaler() | linear_model.LogisticRegression()
+
+
+def features(number: int) -> dict[str, float]:
+    """Features of row `number`, the same in every run."""
+    draw = random.Random(number)
+    return {"x": draw.gauss(0, 1), "y": draw.gauss(0, 1)}
+
+
+def old_world() -> Any:
+    """Return a model that learned the world before the change: the label is x > 0."""
+    model = make()
+    for number in range(400):
+        model.learn_one(features(number), features(number)["x"] > 0)
+    return model
+
+
+def outcome(number: int, *, changed: bool) -> bytes:
+    """Return the outcome of row `number` after the change point; in a changed world the label is x <= 0."""
+    shown = features(10_000 + number)
+    at = CHANGE + number
+    return encode_outcome(
+        Outcome(
+            id=f"row-{number}",
+            model="m",
+            segment="",
+            ts=at + 60,
+            predicted_at=at,
+            model_version="1",
+            features=dict(shown),
+            prediction=PredictionValue(True),
+            label=(shown["x"] > 0) != changed,
+            source=SourceOffset(number % 4, number),
+        )
+    )
+
+
+def request(identifier: str = "retrain-1", model: str = "m") -> bytes:
+    """Return a request as the judge writes it."""
+    data = {
+        "model": model,
+        "reason": "drift",
+        "alert": "alert-1",
+        "began_at": CHANGE,
+        "requested_at": CHANGE + 600,
+        "features": ["x"],
+        "segment": "",
+        "incidents": ["incident-1"],
+    }
+    return encode(RETRAIN, identifier, model, CHANGE + 600, data)
+
+
+class World:
+    """The topics and the registry of one test."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = Store(settings.redis, settings.signing_key)
+        self.registry = Registry(self.store)
+        self.sender = Sender(settings.kafka, "test")
+        self.log = Log(settings.kafka, "test")
+
+    def send(self, topic: Topic, values: list[bytes]) -> None:
+        """Append to a topic; row n of the outcomes goes to partition n % 4."""
+        name = topic_name(self.settings.kafka.prefix, topic)
+        spread = topic is OUTCOMES
+        asyncio.run(self.sender.send_all([Outgoing(name, b"m", v, (), n % 4 if spread else 0) for n, v in enumerate(values)]))
+
+    def read(self, topic: Topic) -> list[Record]:
+        """Return everything on a topic."""
+        name = topic_name(self.settings.kafka.prefix, topic)
+        return list(self.log.read(name, {number: low for number, (low, _) in self.log.ends(name).items()}))
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """Return the swap events' data, after checking their ids."""
+        events = [decode(record.value or b"", SWAP) for record in self.read(SWAPS)]
+        assert all(event["id"] == identity("swap", event["data"]["request"]) for event in events)
+        return [event["data"] for event in events]
+
+    def close(self) -> None:
+        """Let go of both."""
+        self.sender.close()
+        self.log.close()
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """Return the condition's first true value."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+    return value
+
+
+@pytest.fixture
+def world(settings: Settings) -> Iterator[World]:
+    """A deployment with one model, whose retrains need 200 rows and wait 60 seconds."""
+    rules = RetrainSpec(min_rows=200, patience_seconds=60.0)
+    spec = ModelSpec(name="m", factory="river_model_of_the_test:make", retrain=rules)
+    made = World(replace(settings, models=(spec,)))
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with the factory's module, which is the current one."""
+    code = """
+        from river import linear_model, preprocessing
+        def make():
+            return preprocessing.StandardScaler() | linear_model.LogisticRegression()
+    """
+    (tmp_path / "river_model_of_the_test.py").write_text(textwrap.dedent(code))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def patient(world: World, **changes: Any) -> Settings:
+    """Return the settings with other retrain rules."""
+    (spec,) = world.settings.models
+    return replace(world.settings, models=(replace(spec, retrain=replace(spec.retrain, **changes)),))
+
+
+@contextmanager
+def retrainer(settings: Settings, metrics: Metrics | None = None) -> Iterator[None]:
+    """Run the retrainer in a thread for the length of a block; whatever ends it early fails the test."""
+    stopping = threading.Event()
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            run_retrainer(settings, metrics, stopping=stopping)
+        except BaseException as error:  # noqa: BLE001 - told to the test below
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join(30)
+    assert not thread.is_alive()
+    assert not failures, failures
+
+
+def test_a_changed_world_is_learned_proved_and_served(world: World) -> None:
+    """A request after a real change ends with a better version served, and with every number of the decision told."""
+    publish(world.settings, "m", old_world(), rows=[features(1)])
+    world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
+    world.send(RETRAINS, [request()])
+    metrics = Metrics()
+    with retrainer(world.settings, metrics):
+        eventually(world.decisions)
+    (data,) = world.decisions()
+    pointer = world.registry.current("m")
+    assert pointer is not None
+    assert (pointer.version, pointer.generation, pointer.by) == (2, 2, "retrain-1")
+    assert (data["decision"], data["version"], data["previous"], data["generation"]) == ("promoted", 2, 1, 2)
+    assert (data["trained_rows"], data["holdout_rows"], data["began_at"]) == (180, 60, CHANGE)
+    assert data["candidate"]["accuracy"] > 0.8
+    assert data["champion"]["accuracy"] < 0.2
+    assert data["p_value"] < 0.001
+    assert data["reason"].startswith("candidate right on ")
+    assert data["moved_at"] == pointer.moved_at
+    assert data["lineage"]["offsets"] == {str(partition): [0, 60] for partition in range(4)}
+    artifact = world.registry.load("m", 2)
+    assert (artifact.parent, artifact.lineage["request"], len(artifact.golden)) == (1, "retrain-1", 20)
+    assert predict(artifact.model, {"x": -2.0, "y": 0.0}).label is True
+    (told,) = [history.parse(record.value) for record in world.read(WINDOWS)]
+    assert isinstance(told, Decision)
+    assert (told.request, told.outcome, told.version, told.features) == ("retrain-1", "promoted", 2, ["x"])
+    assert metrics.registry.get_sample_value("driftline_retrains_total", {"model": "m", "decision": "promoted"}) == 1
+
+
+def test_labels_that_come_after_the_request_are_waited_for(world: World) -> None:
+    """A request that finds too few rows stays open until they are there."""
+    publish(world.settings, "m", old_world())
+    world.send(OUTCOMES, [outcome(n, changed=True) for n in range(100)])
+    world.send(RETRAINS, [request()])
+    with retrainer(world.settings):
+        for start in range(100, 400, 100):
+            world.send(OUTCOMES, [outcome(n, changed=True) for n in range(start, start + 100)])
+        (data,) = eventually(world.decisions)
+    assert data["decision"] == "promoted"
+    assert data["trained_rows"] + data["holdout_rows"] >= 200
+
+
+def test_a_candidate_that_is_not_better_is_rejected(world: World) -> None:
+    """Without a change nothing is promoted; the reason says how often they differed, and the judge hears of it."""
+    publish(world.settings, "m", old_world())
+    world.send(OUTCOMES, [outcome(n, changed=False) for n in range(240)])
+    world.send(RETRAINS, [request()])
+    with retrainer(patient(world, patience_seconds=0.5)):
+        (data,) = eventually(world.decisions)
+    pointer = world.registry.current("m")
+    assert pointer is not None
+    assert (pointer.version, pointer.generation) == (1, 1)
+    assert (data["decision"], data["version"], data["moved_at"]) == ("rejected", None, None)
+    assert "candidate" in data["reason"]
+    (told,) = [history.parse(record.value) for record in world.read(WINDOWS)]
+    assert isinstance(told, Decision)
+    assert told.outcome == "rejected"
+
+
+def test_too_few_rows_abandon_the_request_with_the_count(world: World) -> None:
+    """When patience ends, the decision says how many rows there were and how many it needed."""
+    publish(world.settings, "m", old_world())
+    world.send(OUTCOMES, [outcome(n, changed=True) for n in range(50)])
+    world.send(RETRAINS, [request()])
+    with retrainer(patient(world, patience_seconds=0.5)):
+        (data,) = eventually(world.decisions)
+    assert data["decision"] == "abandoned"
+    assert data["reason"] == "50 labelled rows since the change point within 0.5 s, 200 are needed"
+    assert (data["candidate"], data["champion"], data["p_value"]) == (None, None, None)
+
+
+def test_a_first_version_must_beat_the_constant_answer(world: World) -> None:
+    """Where nothing is served yet, a fresh model is compared with always answering the commonest class."""
+    world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
+    world.send(RETRAINS, [request()])
+    with retrainer(world.settings):
+        (data,) = eventually(world.decisions)
+    pointer = world.registry.current("m")
+    assert pointer is not None
+    assert (pointer.version, pointer.generation) == (1, 1)
+    assert (data["decision"], data["previous"], data["champion"]) == ("promoted", None, None)
+    assert data["candidate"]["kind"] == "fresh"
+    assert "always answering" in data["reason"]
+
+
+def test_garbage_and_unknown_models_go_to_the_dead_letters_and_the_next_request_is_decided(world: World) -> None:
+    """What is no request is kept with its reason and place, unchanged, and stops nothing."""
+    publish(world.settings, "m", old_world())
+    world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
+    broken = encode(RETRAIN, "retrain-2", "m", 0.0, {"model": "m", "reason": "boredom", "began_at": 0.0, "requested_at": 0.0})
+    world.send(RETRAINS, [b"not json", b"", b"[]", broken, request("retrain-3", "nobody"), request()])
+    with retrainer(world.settings):
+        (data,) = eventually(world.decisions)
+    assert (data["request"], data["decision"]) == ("retrain-1", "promoted")
+    letters = world.read(DEAD)
+    assert [record.value for record in letters][:4] == [b"not json", b"", b"[]", broken]
+    assert [dict(record.headers)[REASON] for record in letters] == [
+        *([b"not_json"] * 2),
+        b"wrong_type",
+        b"wrong_type",
+        b"unknown_model",
+    ]
+    assert dict(letters[0].headers)[SOURCE].endswith(b".retrains/0/0")
+
+
+def test_a_request_is_decided_once_however_often_it_is_sent(world: World) -> None:
+    """A repeat of a decided request trains nothing and says nothing, in this process and in the next one."""
+    publish(world.settings, "m", old_world())
+    world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
+    world.send(RETRAINS, [request(), request()])
+    with retrainer(world.settings):
+        eventually(world.decisions)
+    world.send(RETRAINS, [request(), request("retrain-2", "nobody")])
+    with retrainer(world.settings):
+        eventually(lambda: world.read(DEAD))
+    assert len(world.decisions()) == 1
+    assert world.registry.versions("m") == [1, 2]
+
+
+def test_a_model_that_raises_abandons_its_request_and_not_the_process(world: World, factory: Path) -> None:
+    """The decision names the row and the error."""
+    code = """
+        class Fragile:
+            def __init__(self): self.seen = 0
+            def learn_one(self, x, y):
+                self.seen += 1
+                if self.seen == 100: raise RuntimeError("boom")
+            def predict_one(self, x): return True
+    """
+    (factory / "fragile_model_of_the_test.py").write_text(textwrap.dedent(code))
+    (spec,) = world.settings.models
+    world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
+    world.send(RETRAINS, [request()])
+    with retrainer(replace(world.settings, models=(replace(spec, factory="fragile_model_of_the_test:Fragile"),))):
+        (data,) = eventually(world.decisions)
+    assert (data["decision"], data["reason"]) == ("abandoned", "row row-99: learn_one raised RuntimeError: boom")
+
+
+def finding_of(world: World, log: Log) -> tuple[Trial, Finding]:
+    """Return what a trial of the request finds now."""
+    (spec,) = world.settings.models
+    topic = topic_name(world.settings.kafka.prefix, OUTCOMES)
+    trial = Trial(parse(request()), spec, world.registry, log, topic, started_at=0.0)
+    finding = trial.advance(log.ends(topic), 0.0, lambda _done, _all: None)
+    assert finding is not None
+    return trial, finding
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["before the pointer moved", "after the pointer moved"])
+def test_a_recorded_decision_is_finished_not_made_again(world: World, moved: bool) -> None:
+    """Killed after the decision was recorded, before or after the move: the next process finishes that very decision."""
+    publish(world.settings, "m", old_world())
+    world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
+    swaps = Swaps(world.settings.kafka, world.store, world.registry, world.sender)
+    _, finding = finding_of(world, world.log)
+    swap = swaps.record(parse(request()), finding, 0)
+    if moved:
+        assert swaps.carry_out(swap)
+    world.send(RETRAINS, [request()])
+    with retrainer(world.settings):
+        (data,) = eventually(world.decisions)
+    assert data == swap.data
+    pointer = world.registry.current("m")
+    assert pointer is not None
+    assert (pointer.version, pointer.generation) == (2, 2)
+    assert world.registry.versions("m") == [1, 2]
+
+
+def test_a_swap_rolled_back_before_it_was_announced_stays_rolled_back(world: World) -> None:
+    """Killed after the move, rolled back by an operator: the next process announces the swap and moves nothing."""
+    publish(world.settings, "m", old_world())
+    world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
+    swaps = Swaps(world.settings.kafka, world.store, world.registry, world.sender)
+    assert swaps.carry_out(swaps.record(parse(request()), finding_of(world, world.log)[1], 0))
+    world.registry.rollback("m", 1)
+    world.send(RETRAINS, [request()])
+    with retrainer(world.settings):
+        eventually(world.decisions)
+    pointer = world.registry.current("m")
+    assert pointer is not None
+    assert (pointer.version, pointer.generation) == (1, 3)
+
+
+def test_a_candidate_that_lost_the_race_is_weighed_against_the_new_champion(world: World) -> None:
+    """When somebody else moved the pointer first, the proof is made again against what is served now."""
+    publish(world.settings, "m", old_world())
+    world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
+    swaps = Swaps(world.settings.kafka, world.store, world.registry, world.sender)
+    asked = parse(request())
+    trial, finding = finding_of(world, world.log)
+    swap = swaps.record(asked, finding, 0)
+    assert finding.proof is not None
+    other = world.registry.publish("m", finding.proof.artifact({"by": "somebody else"}))
+    world.registry.promote("m", other, 1, "somebody else", 1.0)
+    assert not swaps.carry_out(swap)
+    again = trial.again(finding.proof, lambda _done, _all: None)
+    assert (again.word, again.reason) == ("rejected", "candidate and champion lose the same on every held-out row")
+    second = swaps.record(asked, again, 1)
+    assert (second.data["decision"], second.data["previous"]) == ("rejected", other)
+    assert [found.data for found in swaps.recorded(asked)] == [swap.data, second.data]
+
+
+def test_a_recorded_decision_cannot_be_replaced(world: World) -> None:
+    """Whoever records second gets what stands already."""
+    swaps = Swaps(world.settings.kafka, world.store, world.registry, world.sender)
+    first = swaps.record(parse(request()), Finding("abandoned", "first"), 0)
+    second = swaps.record(parse(request()), Finding("abandoned", "second"), 0)
+    assert second == Swap(first.data, first.expected_generation, repeated=True)
+
+
+CHILD = """
+    import json, sys
+    from detectors.spec import ModelSpec, RetrainSpec
+    from retrainer.worker import run_retrainer
+    from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
+    given = json.loads(sys.argv[1])
+    rules = RetrainSpec(min_rows=200, candidates=("fresh",))
+    run_retrainer(Settings(
+        kafka=KafkaSettings(bootstrap=given["bootstrap"], prefix=given["prefix"], session_timeout_seconds=6.0),
+        redis=RedisSettings(url=given["redis"], prefix=given["prefix"]),
+        signing_key=Secret(given["key"].encode()), retrainer_metrics_port=0,
+        models=(ModelSpec(name="m", factory="slow_model_of_the_test:make", retrain=rules),),
+    ))
+"""
+
+SLOW = """
+    import pathlib, time
+    from river import linear_model, preprocessing
+    class Slow:
+        def __init__(self):
+            self.model, self.seen = preprocessing.StandardScaler() | linear_model.LogisticRegression(), 0
+        def learn_one(self, x, y):
+            self.model.learn_one(x, y)
+            self.seen += 1
+            if self.seen == 100:
+                pathlib.Path("reached").touch()
+                while pathlib.Path("hold").exists():
+                    time.sleep(0.01)
+        def predict_one(self, x):
+            return self.model.predict_one(x)
+    def make():
+        return Slow()
+"""
+
+
+@contextmanager
+def child(world: World, directory: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run the retrainer as a process of its own in a directory."""
+    given = {
+        "bootstrap": world.settings.kafka.bootstrap,
+        "prefix": world.settings.kafka.prefix,
+        "redis": world.settings.redis.url,
+        "key": world.settings.signing_key.reveal().decode(),
+    }
+    command = [sys.executable, "-c", textwrap.dedent(CHILD), json.dumps(given)]
+    with subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, text=True, env={**os.environ}) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_killed_in_the_middle_of_training_it_promotes_once(world: World, factory: Path) -> None:
+    """Kill -9 while a candidate learns: the next process does the request again, and one promotion is the end."""
+    (factory / "slow_model_of_the_test.py").write_text(textwrap.dedent(SLOW))
+    (factory / "hold").touch()
+    publish(world.settings, "m", old_world())
+    world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
+    world.send(RETRAINS, [request()])
+    with child(world, factory) as process:
+        eventually((factory / "reached").exists)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait(10) == -signal.SIGKILL
+    assert world.decisions() == []
+    (factory / "hold").unlink()
+    with child(world, factory) as process:
+        (data,) = eventually(world.decisions)
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert (data["decision"], data["version"]) == ("promoted", 2)
+    pointer = world.registry.current("m")
+    assert pointer is not None
+    assert (pointer.version, pointer.generation) == (2, 2)
+
+
+def test_the_process_says_where_its_metrics_are_and_ends_cleanly(world: World, factory: Path) -> None:
+    """One line on stdout when ready; /metrics answers there; SIGINT ends it with status 0."""
+    (factory / "slow_model_of_the_test.py").write_text(textwrap.dedent(SLOW))
+    with child(world, factory) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("driftline retrainer: ready (metrics http://127.0.0.1:")
+        url = line.split("metrics ")[1].rstrip(")\n")
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            assert b"driftline_retrain_seconds" in answer.read()
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(20) == 0
+
+
+def test_redis_away_delays_a_decision_and_loses_nothing(world: World, own_redis: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A Redis that hangs is waited for with one line in the log; the decision comes when it is back."""
+    settings = replace(world.settings, redis=replace(world.settings.redis, url=own_redis.url))
+    publish(settings, "m", old_world())
+    world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
+    world.send(RETRAINS, [b"shows that the retrainer is ready"])
+    with retrainer(settings):
+        eventually(lambda: world.read(DEAD))
+        own_redis.freeze()
+        world.send(RETRAINS, [request()])
+        eventually(lambda: "trying on" in caplog.text)
+        own_redis.thaw()
+        (data,) = eventually(world.decisions)
+    assert data["decision"] == "promoted"
+    assert [record.getMessage()[:11] for record in caplog.records if "trying on" in record.getMessage()] == ["no Redis at"]
+
+
+def test_a_killed_broker_delays_a_decision_and_loses_nothing(
+    settings: Settings, own_kafka: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Kafka killed while a request waits for its rows: after its restart the rows come and it is decided, once."""
+    kafka = replace(settings.kafka, bootstrap=own_kafka.bootstrap)
+    create_topics(kafka)
+    spec = ModelSpec(name="m", factory="river_model_of_the_test:make", retrain=RetrainSpec(min_rows=200, patience_seconds=300.0))
+    world = World(replace(settings, kafka=kafka, models=(spec,)))
+    publish(world.settings, "m", old_world())
+    world.send(OUTCOMES, [outcome(n, changed=True) for n in range(100)])
+    world.send(RETRAINS, [request()])
+    caplog.set_level("INFO", logger="driftline.retrainer")
+    with retrainer(world.settings):
+        eventually(lambda: "asked for" in caplog.text)
+        own_kafka.kill()
+        eventually(lambda: "trying on" in caplog.text, 60)
+        own_kafka.start()
+        world.send(OUTCOMES, [outcome(n, changed=True) for n in range(100, 300)])
+        (data,) = eventually(world.decisions, 60)
+    world.close()
+    assert data["decision"] == "promoted"
+
+
+def test_what_is_missing_at_the_start_is_one_clear_error(world: World) -> None:
+    """No key, no Redis, no topics, a wrong factory: each is told before anything starts."""
+    (spec,) = world.settings.models
+    settings = world.settings
+    with pytest.raises(ConfigError, match="DRIFTLINE_SIGNING_KEY"):
+        run_retrainer(replace(settings, signing_key=type(settings.signing_key)(b"")))
+    with pytest.raises(ConfigError, match=r'models\.m\.factory: "nowhere:make"'):
+        run_retrainer(replace(settings, models=(replace(spec, factory="nowhere:make"),)))
+    with pytest.raises(UnavailableError, match="no Redis at"):
+        run_retrainer(replace(settings, redis=replace(settings.redis, url="redis://127.0.0.1:1/0")))
+    with pytest.raises(UnavailableError, match="driftline topics create"):
+        run_retrainer(replace(settings, kafka=replace(settings.kafka, prefix="nothing-here")))
+
+
+@pytest.mark.parametrize(
+    ("data", "path"),
+    [
+        ({}, "data"),
+        ({"model": "m", "reason": "drift", "began_at": "now", "requested_at": 1.0}, "data.began_at"),
+        ({"model": "m", "reason": "drift", "began_at": 1e300, "requested_at": 1.0}, "data.began_at"),
+        ({"model": "m", "reason": "drift", "began_at": 1.0, "requested_at": 1.0, "features": [1]}, "data.features[0]"),
+    ],
+)
+def test_a_wrong_request_names_the_field(data: dict[str, Any], path: str) -> None:
+    """The error of a request that cannot be used says where it is wrong."""
+    with pytest.raises(EventError) as refused:
+        parse(encode(RETRAIN, "retrain-1", "m", 0.0, data))
+    assert refused.value.path == path
