@@ -37,7 +37,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec("driftline_events_total", "counter", "Events read, by kind (prediction, features, label, tick).", ("model", "kind")),
     MetricSpec("driftline_late_events_total", "counter", "Events older than the watermark: counted, in no window.", ("model",)),
     MetricSpec("driftline_dead_letters_total", "counter", "Events sent to the dead letters, by reason.", ("reason",)),
-    MetricSpec("driftline_outcomes_total", "counter", "Labels by what became of them (joined, orphan, duplicate, too_late).", ("model", "result")),
+    MetricSpec("driftline_outcomes_total", "counter", "Labels by what became of them (joined, waiting, duplicate, too_late).", ("model", "result")),
     MetricSpec("driftline_windows_total", "counter", "Windows written to the windows topic.", ("model", "kind")),
     MetricSpec("driftline_windows_judged_total", "counter", "Merged windows judged.", ("model", "kind")),
     MetricSpec("driftline_verdicts_total", "counter", "Alarms of single statistics, before grouping into incidents.", ("model", "statistic")),
@@ -100,6 +100,16 @@ class Metrics:
     def clear(self, name: str) -> None:
         """Forget every labelled child of a gauge: what is no longer owned is no longer exposed."""
         self._gauges[name].clear()
+
+    def only(self, name: str, label: str, values: set[str], /, **labels: str) -> None:
+        """Set a gauge to 1 for exactly these values of `label`, and forget the children of all others."""
+        gauge = self._gauges[name]
+        order = [spec for spec in CATALOGUE if spec.name == name][0].labels
+        for sample in list(gauge.collect())[0].samples:
+            if all(sample.labels.get(key) == value for key, value in labels.items()) and sample.labels[label] not in values:
+                gauge.remove(*(sample.labels[key] for key in order))
+        for value in values:
+            gauge.labels(**labels, **{label: value}).set(1)
 
     def observe(self, name: str, value: float, /, **labels: str) -> None:
         """Put a value into a histogram, in the unit its name says."""

@@ -37,6 +37,14 @@ end
 return #KEYS
 """
 
+# KEYS: pending keys; ARGV: the value each is to shrink to. What has expired stays away.
+_SHRINK_PENDING = """
+for i, key in ipairs(KEYS) do
+  redis.call('SET', key, ARGV[i], 'XX', 'KEEPTTL')
+end
+return #KEYS
+"""
+
 
 class FencedError(StateError):
     """Another worker has written a newer snapshot: this one no longer owns the partition."""
@@ -57,6 +65,7 @@ class Store:
             health_check_interval=15,
         )
         self._put_pending = self._redis.register_script(_PUT_PENDING)
+        self._shrink_pending = self._redis.register_script(_SHRINK_PENDING)
 
     def _name(self, *parts: str) -> str:
         return ":".join((self._settings.prefix, *parts))
@@ -235,8 +244,8 @@ class Store:
         keys = [self._name("pending", scope, identity) for identity in ids]
         return list(self._call(lambda: self._redis.mget(keys))) if keys else []
 
-    def forget_pending(self, scope: str, ids: Sequence[str]) -> None:
-        """Drop the values of the ids."""
-        keys = [self._name("pending", scope, identity) for identity in ids]
-        if keys:
-            self._call(lambda: self._redis.unlink(*keys))
+    def shrink_pending(self, scope: str, items: Sequence[tuple[str, bytes]]) -> None:
+        """Replace values that are still kept, without prolonging their time to live."""
+        if items:
+            keys = [self._name("pending", scope, identity) for identity, _ in items]
+            self._call(lambda: self._shrink_pending(keys=keys, args=[value for _, value in items]))

@@ -1,0 +1,93 @@
+"""Outliers: single events with values far outside the reference, and the features that make them so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+
+from detectors.identity import identity
+from detectors.reference import FeatureReference
+from detectors.row import Row, Value
+
+#: Features named in one outlier event at most, the farthest first.
+_TOP = 5
+#: Distance reported for a value that a constant feature never had.
+_FARTHEST = 1e6
+
+
+class FarFeature(msgspec.Struct, frozen=True):
+    """A feature far outside: its value, and how far in standard deviations of the near tail."""
+
+    name: str
+    value: Value
+    distance: float
+
+
+class Outlier(msgspec.Struct, frozen=True):
+    """One event far outside the reference; `ts` is epoch seconds of event time."""
+
+    id: str
+    model: str
+    segment: str
+    ts: float
+    partition: int
+    offset: int
+    reference: str
+    features: list[FarFeature]
+
+
+class Outliers:
+    """Finds outliers among the rows of one source partition, at most `per_window` for each window.
+
+    Which rows are written is decided by their order in the partition alone.
+    """
+
+    def __init__(self, *, partition: int, window_seconds: float, beyond: float, per_window: int) -> None:
+        self._partition = partition
+        self._window_seconds = window_seconds
+        self._beyond = beyond
+        self._per_window = per_window
+        self._bucket = -1
+        self._written = 0
+
+    def find(self, row: Row, version: str, references: Mapping[str, FeatureReference]) -> tuple[bool, Outlier | None]:
+        """Tell whether the row is an outlier, and return what to write of it, None beyond the limit.
+
+        Args:
+            row: the event.
+            version: of the reference, for the record.
+            references: feature -> reference of the row's segment.
+        """
+        far: list[FarFeature] = []
+        for name, value in (row.values or {}).items():
+            reference = references.get(name)
+            if reference is None or type(value) not in (int, float) or not len(reference.quantiles):
+                continue
+            # A cheap look first: nearly every value lies within the reference.
+            if reference.quantiles[0] <= value <= reference.quantiles[-1]:  # type: ignore[operator]
+                continue
+            distance = float(reference.distances(np.array([value], dtype=np.float64))[0])
+            if distance > self._beyond:
+                far.append(FarFeature(name, value, round(min(distance, _FARTHEST), 2)))
+        if not far:
+            return False, None
+        bucket = math.floor(row.ts / self._window_seconds)
+        if bucket > self._bucket:
+            self._bucket, self._written = bucket, 0
+        if self._written >= self._per_window:
+            return True, None
+        self._written += 1
+        far.sort(key=lambda feature: (-feature.distance, feature.name))
+        return True, Outlier(
+            id=identity("outlier", row.model, self._partition, row.offset),
+            model=row.model,
+            segment=row.segment,
+            ts=row.ts,
+            partition=self._partition,
+            offset=row.offset,
+            reference=version,
+            features=far[:_TOP],
+        )

@@ -1,0 +1,154 @@
+"""The worker process: one Faust app with all agents, its metrics, its clean stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+
+import faust
+from faust.worker import Worker
+
+from detectors.errors import StateError, UnavailableError
+from streams.agents import declare, stage_makers
+from streams.kafka import Sender, partition_counts
+from streams.lanes import Lanes
+from streams.metrics import Metrics
+from streams.notify import Sink, Webhook
+from streams.settings import Settings
+from streams.store import Store
+from streams.topics import EVENTS, OUTCOMES, TOPICS, topic_name
+
+_LOG = logging.getLogger("driftline.worker")
+
+_FLUSH_SECONDS = 0.1
+_LOOK_SECONDS = 2.0
+#: Batches that an agent may have waiting; each is a whole fetch.
+_BATCHES = 16
+
+
+def build_app(settings: Settings, lanes: Lanes, datadir: str) -> faust.App:
+    """Return the Faust app; nothing is connected yet."""
+    brokers = ";".join(f"kafkabatch://{address.strip()}" for address in settings.kafka.bootstrap.split(","))
+    app = faust.App(
+        f"{settings.kafka.prefix}.worker",
+        broker=brokers,
+        datadir=datadir,
+        autodiscover=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        web_enabled=False,
+        consumer_auto_offset_reset="earliest",
+        stream_buffer_maxsize=_BATCHES,
+        stream_wait_empty=True,
+        broker_max_poll_records=None,
+        broker_max_poll_interval=86_400.0,
+        broker_commit_interval=1.0,
+        broker_session_timeout=settings.kafka.session_timeout_seconds,
+        broker_heartbeat_interval=settings.kafka.session_timeout_seconds / 4,
+        # Durable offsets may rightly stand still (an open window), so Faust's livelock warnings mislead.
+        broker_commit_livelock_soft_timeout=365 * 86_400.0,
+        stream_processing_timeout=365 * 86_400.0,
+    )
+    app.progress = lanes  # type: ignore[attr-defined] # the transport looks for it there
+    return app
+
+
+def _sources(settings: Settings) -> int:
+    """Return the number of partitions of the events topic, after checking the topics.
+
+    Raises:
+        UnavailableError: Kafka is away or topics are missing.
+        StateError: events and outcomes differ in partitions.
+    """
+    counts = partition_counts(settings.kafka)
+    missing = [name for topic in TOPICS if (name := topic_name(settings.kafka.prefix, topic)) not in counts]
+    if missing:
+        raise UnavailableError(f"topic {', '.join(missing)} is missing: run `driftline topics create`")
+    events, outcomes = (counts[topic_name(settings.kafka.prefix, topic)] for topic in (EVENTS, OUTCOMES))
+    if events != outcomes:
+        raise StateError(
+            f"{settings.kafka.prefix}.events has {events} partitions and .outcomes {outcomes}: an outcome is written to the "
+            "partition of its event, so both need the same number; add partitions to the smaller one"
+        )
+    return events
+
+
+def run_worker(settings: Settings, *, sinks: Sequence[Sink] = (), ready: Callable[[str], None] = print) -> int:
+    """Run a worker until it is told to stop; return the exit code.
+
+    Args:
+        settings: of the process.
+        sinks: told of alerts and swaps, besides the webhook of the settings.
+        ready: is given one line once the worker has its partitions.
+
+    Raises:
+        DriftlineError: it cannot start.
+    """
+    sources = _sources(settings)
+    store = Store(settings.redis, settings.signing_key)
+    store.ping()
+    metrics = Metrics()
+    try:
+        port = metrics.serve(settings.metrics_host, settings.worker_metrics_port)
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot listen on {settings.metrics_host}:{settings.worker_metrics_port} ({error.strerror}): "
+            "set [worker] metrics_port, or 0 for any free port"
+        ) from None
+    sender = Sender(settings.kafka, "driftline-worker")
+    told = [*sinks, *([Webhook(settings.webhook, metrics)] if settings.webhook.url else [])]
+    makers = stage_makers(settings, store=store, metrics=metrics, sinks=told, sources=sources)
+    lanes = Lanes(settings.kafka, sender, metrics, makers)
+    with tempfile.TemporaryDirectory(prefix="driftline-worker-") as datadir:
+        app = build_app(settings, lanes, datadir)
+        declare(app, lanes, makers)
+        _add_tasks(app, lanes, metrics, lambda: ready(f"driftline worker: ready (metrics http://{settings.metrics_host}:{port}/metrics)"))
+        worker = _Worker(app, loglevel="WARN", override_logging=False, quiet=True, redirect_stdouts=False)
+        code = _run(worker)
+    sender.close(2.0)
+    return code
+
+
+class _Worker(Worker):
+    """Faust's worker without its banner and its grip on logging, which is ours to set up."""
+
+    def _setup_logging(self) -> None:
+        """Leave logging as the front door set it up."""
+
+
+def _add_tasks(app: faust.App, lanes: Lanes, metrics: Metrics, announce: Callable[[], None]) -> None:
+    announced = False
+
+    @app.on_rebalance_complete.connect
+    async def on_ready(*_: object, **__: object) -> None:
+        nonlocal announced
+        if not announced:
+            announced = True
+            announce()
+
+    @app.task
+    async def flush() -> None:
+        lanes.attach(app.consumer)
+        await lanes.flush_forever(_FLUSH_SECONDS)
+
+    @app.task
+    async def look() -> None:
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            with contextlib.suppress(Exception):  # the consumer may be between two assignments
+                for tp, position in lanes.positions().items():
+                    end = app.consumer.highwater(tp)
+                    if end is not None:
+                        metrics.gauge("driftline_lag_records", max(0, end - position), topic=tp.topic, partition=str(tp.partition))
+
+
+def _run(worker: Worker) -> int:
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as stop:
+        code = stop.code
+        return code if isinstance(code, int) else int(code is not None)
+    return 0

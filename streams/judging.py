@@ -1,0 +1,209 @@
+"""The judge stage: one partition of the windows topic -> alerts, retrain requests, references.
+
+Rules:
+1. State and outbox change in one step; a flush sends, awaits the acknowledgements, stores the
+   snapshot, and only then lets the offset be committed.
+2. The snapshot carries its offset and wins over Kafka's committed one, in both directions.
+3. A snapshot is replaced by compare-and-set on the offset it was loaded or last stored with, so a
+   worker that lost the partition cannot overwrite the state of the one that has it.
+4. The wall clock decides one thing only: when to write a tick for a source that has fallen silent
+   while others went on. The tick is in the log, so what follows from it can be repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from detectors.alert import Alert
+from detectors.errors import EventError, StateError
+from detectors.retrain import Request
+from detectors.spec import ModelSpec
+from detectors.watch import Finding, ReferenceLearned, Watch
+from detectors.window import Kind
+from streams import cloudevents, history, snapshot
+from streams.dead import dead_letter
+from streams.events import tick
+from streams.kafka import Outgoing
+from streams.metrics import Metrics
+from streams.references import References
+from streams.settings import KafkaSettings
+from streams.stage import Cut
+from streams.store import Store
+from streams.topics import ALERTS, EVENTS, OUTCOMES, RETRAINS, topic_name
+from streams.transport import Batch, LogState
+
+#: A snapshot is stored at most so often, unless alerts wait for it or the partition is about to go.
+_SNAPSHOT_SECONDS = 1.0
+#: A source that holds up the others for so long, in wall time, is declared idle by a tick.
+_IDLE_SECONDS = 10.0
+
+_TICKED = {"features": EVENTS, "outcomes": OUTCOMES}
+
+
+async def load_state(store: Store, name: str, log: LogState) -> tuple[int | None, dict[str, Watch]]:
+    """Return (offset, state) of a stored snapshot that fits the log, or (None, {}) when there is none.
+
+    Raises:
+        StateError: it stands beyond the end of the log, or before its beginning.
+        UnavailableError: Redis is away.
+    """
+    stored = await asyncio.to_thread(store.load_snapshot, name)
+    if stored is None:
+        return None, {}
+    offset, payload = stored
+    way_out = f"stop the workers, then delete the snapshot {name} in Redis to begin anew from what the topic still holds"
+    if offset > log.end:
+        raise StateError(
+            f"snapshot {name} stands at offset {offset}, but the windows topic ends at {log.end}: it was created again; {way_out}"
+        )
+    if offset < log.first:
+        raise StateError(
+            f"snapshot {name} stands at offset {offset}, but the windows topic begins at {log.first}: "
+            f"retention removed what lies between; {way_out}"
+        )
+    return offset, snapshot.load(name, payload)
+
+
+class Judging:
+    """The watches of the models whose windows are in one partition."""
+
+    def __init__(
+        self,
+        *,
+        kafka: KafkaSettings,
+        store: Store,
+        references: References,
+        metrics: Metrics,
+        models: Mapping[str, ModelSpec],
+        partition: int,
+        log: LogState,
+        stored: int | None,
+        watches: dict[str, Watch],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`stored` is the offset of the snapshot that `watches` came from, None without one."""
+        self._kafka = kafka
+        self._store = store
+        self._references = references
+        self._metrics = metrics
+        self._models = models
+        self._name = f"judge/{partition}"
+        self._partition = partition
+        self._watches = watches
+        self._stored = stored
+        self._outbox: list[Outgoing] = []
+        self._learned: list[ReferenceLearned] = [one for watch in watches.values() for one in watch.learned()]
+        self._clock = clock
+        self._saved_at = clock()
+        self._moved: dict[tuple[str, Kind, int], tuple[float, float]] = {}
+        self.start = stored if stored is not None else log.first
+
+    @property
+    def outbox_size(self) -> int:
+        """Messages that wait to be sent."""
+        return len(self._outbox)
+
+    async def feed(self, batch: Batch, position: int) -> None:
+        """Take the records of a batch from `position` on."""
+        for record in batch.records:
+            if record.offset < position:
+                continue
+            try:
+                parsed = history.parse(record.value)
+            except EventError as error:
+                self._outbox.append(dead_letter(self._kafka, record, error))
+                self._metrics.count("driftline_dead_letters_total", reason=error.reason)
+                continue
+            spec = self._models.get(parsed.model)
+            if spec is None:
+                continue
+            watch = self._watches.get(spec.name)
+            if watch is None:
+                watch = self._watches[spec.name] = Watch.begin(spec)
+            before = {kind: stream.judged for kind, stream in watch.streams.items()}
+            for finding in watch.add(spec, parsed):
+                self._note(finding)
+            for kind, stream in watch.streams.items():
+                if stream.judged > before.get(kind, 0):
+                    count = stream.judged - before.get(kind, 0)
+                    self._metrics.count("driftline_windows_judged_total", count, model=spec.name, kind=kind)
+
+    def _note(self, finding: Finding) -> None:
+        if isinstance(finding, Alert):
+            self._outbox.append(_message(self._kafka, ALERTS, cloudevents.ALERT, finding.raised_at, finding))
+            self._metrics.count("driftline_alerts_total", model=finding.model, status=finding.status)
+            if finding.status != "resolved":
+                for verdict in finding.features:
+                    self._metrics.count("driftline_verdicts_total", model=finding.model, statistic=verdict.statistic)
+        elif isinstance(finding, Request):
+            self._outbox.append(_message(self._kafka, RETRAINS, cloudevents.RETRAIN, finding.requested_at, finding))
+            self._metrics.count("driftline_retrain_requests_total", model=finding.model, reason=finding.reason)
+        else:
+            self._learned.append(finding)
+
+    def step_over(self, offset: int, letter: Outgoing) -> None:  # noqa: ARG002 - the lane keeps the offset
+        """Send a record that cannot be fed to the dead letters instead."""
+        self._outbox.append(letter)
+
+    def cut(self, position: int, *, final: bool) -> Cut | None:
+        """Return alerts and requests with the snapshot of this very moment."""
+        self._expose()
+        now = self._clock()
+        ticks = self._ticks(now)
+        due = final or self._outbox or now - self._saved_at >= _SNAPSHOT_SECONDS
+        if position == self._stored or not due:
+            return Cut(ticks, None) if ticks else None
+        outgoing, self._outbox = self._outbox + ticks, []
+        learned, self._learned = self._learned, []
+        payload = snapshot.dump(self._watches)
+        self._saved_at = now
+        self._metrics.gauge("driftline_snapshot_bytes", len(payload), partition=str(self._partition))
+
+        async def store() -> None:
+            for reference in learned:
+                await asyncio.to_thread(self._references.publish, reference)
+            await asyncio.to_thread(self._store.save_snapshot, self._name, self._stored, position, payload)
+            self._stored = position
+
+        return Cut(outgoing, position, store)
+
+    def _ticks(self, now: float) -> list[Outgoing]:
+        """Return ticks for sources that have held up the others for too long."""
+        ticks: list[Outgoing] = []
+        for model, watch in self._watches.items():
+            for kind, stream in watch.streams.items():
+                behind = stream.behind()
+                for source, furthest in behind.items():
+                    reached = stream.until.get(source, float("-inf"))
+                    at, since = self._moved.get((model, kind, source), (float("-inf"), now))
+                    if at != reached or (model, kind, source) not in self._moved:
+                        self._moved[model, kind, source] = (reached, now)
+                    elif now - since >= _IDLE_SECONDS:
+                        self._moved[model, kind, source] = (reached, now)
+                        topic = topic_name(self._kafka.prefix, _TICKED[kind])
+                        ticks.append(Outgoing(topic, None, tick(model, furthest), partition=source))
+                for source in [key[2] for key in self._moved if key[:2] == (model, kind) and key[2] not in behind]:
+                    del self._moved[model, kind, source]
+        return ticks
+
+    def _expose(self) -> None:
+        """Show what is open now; a gauge that is no longer true would be an alarm of its own."""
+        for model, watch in self._watches.items():
+            incidents = watch.incidents.open
+            for level in ("drift", "performance"):
+                count = sum(1 for incident in incidents if incident.level == level)
+                self._metrics.gauge("driftline_incidents_open", count, model=model, level=level)
+            self._metrics.gauge("driftline_reference_learning", float(watch.learning), model=model)
+            drifted = {feature for incident in incidents for feature in incident.drifted}
+            self._metrics.only("driftline_drifted_feature", "feature", drifted, model=model)
+
+
+def _message(kafka: KafkaSettings, topic: Any, kind: str, at: float, finding: Alert | Request) -> Outgoing:
+    data = msgspec.to_builtins(finding)
+    value = cloudevents.encode(kind, finding.id, finding.model, at, data)
+    return Outgoing(topic_name(kafka.prefix, topic), finding.model.encode(), value, (("content-type", b"application/cloudevents+json"),))

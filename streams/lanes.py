@@ -1,0 +1,300 @@
+"""Lanes: how far each agent has come in each partition, and how that becomes durable.
+
+Rules:
+1. A lane is one agent's way through one partition. Its *stage* holds the state; the lane holds the
+   offsets: `position` (next to be fed) and `durable` (where to start after a crash).
+2. Feeding a batch changes the state and the stage's outbox in one step, without awaiting in between.
+3. A flush cuts outbox and state at one moment, sends, awaits the acknowledgements, stores the state,
+   and only then moves `durable`. What Kafka may commit is the least `durable` of a partition's lanes.
+4. Feeding never raises into Faust (it would acknowledge the batch). After any error the partition is
+   *rewound*: state dropped, loaded again, read again; the same path as after a crash.
+5. A record at which feeding failed three times goes to the dead letters and is stepped over.
+6. Batches of another epoch are ignored; one that starts beyond `position` leaves a hole: rewind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from faust.types import TP
+
+from detectors.errors import DriftlineError, EventError, StateError, UnavailableError
+from streams.dead import dead_letter
+from streams.kafka import Outgoing, Sender
+from streams.metrics import Metrics
+from streams.settings import KafkaSettings
+from streams.stage import Cut, Stage
+from streams.store import FencedError
+from streams.transport import Batch, LogState
+
+_LOG = logging.getLogger("driftline.worker")
+
+#: Failures at one record before it goes to the dead letters.
+_STRIKES = 3
+#: Pauses between rewinds while a service is away, in seconds, and when to give up.
+_FIRST_PAUSE, _LONGEST_PAUSE, _PATIENCE = 0.2, 5.0, 300.0
+#: Messages in a lane's outbox from which feeding waits for a flush.
+_FULL = 20_000
+_LOG_EVERY_SECONDS = 60.0
+
+
+class Rewinder(Protocol):
+    """The consumer, as far as lanes need it."""
+
+    async def rewind(self, tps: Iterable[TP]) -> None:
+        """Load the state of partitions again and read on from where it stands."""
+
+
+StageMaker = Callable[[TP, LogState], Awaitable[Stage]]
+
+
+class Lane:
+    """One agent in one partition."""
+
+    __slots__ = ("agent", "busy", "durable", "epoch", "position", "stage", "tp")
+
+    def __init__(self, agent: str, tp: TP, stage: Stage, epoch: int, position: int) -> None:
+        self.agent = agent
+        self.tp = tp
+        self.stage = stage
+        self.epoch = epoch
+        self.position = position
+        self.durable: int | None = None
+        self.busy = asyncio.Lock()
+
+
+class Lanes:
+    """All lanes of a worker; the transport's `Progress`."""
+
+    def __init__(self, kafka: KafkaSettings, sender: Sender, metrics: Metrics, makers: Mapping[str, Mapping[str, StageMaker]]) -> None:
+        """`makers`: topic name -> agent name -> maker of its stages."""
+        self._kafka = kafka
+        self._sender = sender
+        self._metrics = metrics
+        self._makers = makers
+        self._lanes: dict[tuple[str, TP], Lane] = {}
+        self._rewinder: Rewinder | None = None
+        self._rewinding: dict[TP, asyncio.Task[None]] = {}
+        self._strikes: dict[tuple[str, TP], dict[int, int]] = {}
+        self._careful: set[tuple[str, TP]] = set()
+        self._pauses: dict[TP, float] = {}
+        self._away_since: float | None = None
+        self._logged: dict[str, float] = {}
+
+    def attach(self, rewinder: Rewinder) -> None:
+        """Tell the lanes who moves the fetch position."""
+        self._rewinder = rewinder
+
+    # -- what the transport asks ---------------------------------------------------------------
+
+    async def restore(self, epoch: int, logs: Mapping[TP, LogState]) -> dict[TP, int]:
+        """Make new lanes for the partitions and return where each is to be read from."""
+        positions: dict[TP, int] = {}
+        for tp, log in logs.items():
+            lanes = [await self._begin(agent, maker, tp, log, epoch) for agent, maker in self._makers.get(tp.topic, {}).items()]
+            for lane in lanes:
+                self._lanes[lane.agent, tp] = lane
+            positions[tp] = min((lane.position for lane in lanes), default=log.end)
+        return positions
+
+    async def _begin(self, agent: str, maker: StageMaker, tp: TP, log: LogState, epoch: int) -> Lane:
+        began = time.monotonic()
+        while True:
+            try:
+                stage = await maker(tp, log)
+                return Lane(agent, tp, stage, epoch, stage.start)
+            except UnavailableError as error:
+                self._say(str(error))
+                if time.monotonic() - began > _PATIENCE:
+                    self._give_up(error)
+                await asyncio.sleep(_FIRST_PAUSE)
+            except StateError as error:
+                self._give_up(error)
+
+    def durable(self, tp: TP) -> int | None:
+        """Return the least durable offset of the partition's lanes, None if one has none yet."""
+        offsets = [lane.durable for (_, of), lane in self._lanes.items() if of == tp]
+        known = [offset for offset in offsets if offset is not None]
+        return min(known) if known and len(known) == len(offsets) else None
+
+    async def flush(self, timeout_seconds: float) -> None:
+        """Make every lane durable, side by side; a lane that cannot be in time stays as it was."""
+        tasks = [asyncio.create_task(self._flush(lane, final=True)) for lane in list(self._lanes.values())]
+        if tasks:
+            _done, late = await asyncio.wait(tasks, timeout=timeout_seconds)
+            for task in late:
+                task.cancel()
+
+    def revoke(self, tps: Iterable[TP]) -> None:
+        """Forget the lanes of partitions that are gone."""
+        gone = set(tps)
+        for key in [key for key in self._lanes if key[1] in gone]:
+            del self._lanes[key]
+        for tp in gone:
+            task = self._rewinding.pop(tp, None)
+            if task is not None:
+                task.cancel()
+
+    # -- what the agents do --------------------------------------------------------------------
+
+    async def take(self, agent: str, batch: Batch) -> None:
+        """Feed a batch to an agent's lane; never raises."""
+        lane = self._lanes.get((agent, batch.tp))
+        if lane is None or lane.epoch != batch.epoch or batch.end <= lane.position:
+            return
+        if batch.start > lane.position:
+            self._rewind(lane, f"batch starts at {batch.start}, expected {lane.position}", pause=False)
+            return
+        try:
+            await self._feed(lane, batch)
+        except UnavailableError as error:
+            self._rewind(lane, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it was, the answer is to read again
+            _LOG.debug("feeding %s failed", lane.agent, exc_info=error)
+            self._rewind(lane, f"{type(error).__name__}: {error}")
+
+    async def _feed(self, lane: Lane, batch: Batch) -> None:
+        key = (lane.agent, lane.tp)
+        if key in self._careful:
+            await self._feed_carefully(lane, batch)
+        else:
+            try:
+                await lane.stage.feed(batch, lane.position)
+            except UnavailableError:
+                raise
+            except Exception:
+                self._careful.add(key)  # next time one by one, to find the record
+                raise
+            lane.position = batch.end
+        self._pauses.pop(lane.tp, None)
+        if lane.stage.outbox_size > _FULL:
+            await self._flush(lane)
+
+    async def _feed_carefully(self, lane: Lane, batch: Batch) -> None:
+        """Feed record by record; one that has failed too often is dead-lettered and stepped over."""
+        key = (lane.agent, lane.tp)
+        strikes = self._strikes.setdefault(key, {})
+        for record in batch.records:
+            if record.offset < lane.position:
+                continue
+            single = Batch(batch.tp, batch.epoch, lane.position, [record])
+            if strikes.get(record.offset, 0) >= _STRIKES:
+                error = EventError("failed", "", f"agent {lane.agent} failed {_STRIKES} times at this record")
+                lane.stage.step_over(record.offset, dead_letter(self._kafka, record, error))
+                self._metrics.count("driftline_dead_letters_total", reason="failed")
+            else:
+                try:
+                    await lane.stage.feed(single, lane.position)
+                except UnavailableError:
+                    raise
+                except Exception:
+                    strikes[record.offset] = strikes.get(record.offset, 0) + 1
+                    raise
+            lane.position = single.end
+        if not any(offset >= lane.position for offset in strikes):
+            self._careful.discard(key)
+
+    # -- flushing ------------------------------------------------------------------------------
+
+    async def flush_forever(self, interval_seconds: float) -> None:
+        """Flush every lane again and again; a slow one does not hold up the others."""
+        running: dict[Lane, asyncio.Task[None]] = {}
+        while True:
+            await asyncio.sleep(interval_seconds)
+            running = {lane: task for lane, task in running.items() if not task.done()}
+            for lane in list(self._lanes.values()):
+                if lane not in running:
+                    running[lane] = asyncio.create_task(self._flush(lane))
+
+    async def _flush(self, lane: Lane, *, final: bool = False) -> None:
+        async with lane.busy:
+            if self._lanes.get((lane.agent, lane.tp)) is not lane:
+                return
+            began = time.monotonic()
+            cut = lane.stage.cut(lane.position, final=final)
+            if cut is None:
+                return
+            try:
+                await self._make_durable(lane, cut)
+            except FencedError as error:
+                self._rewind(lane, str(error))
+            except UnavailableError as error:
+                self._rewind(lane, str(error))
+            except Exception as error:  # noqa: BLE001 - a flush that failed for any reason is done again
+                _LOG.debug("flushing %s failed", lane.agent, exc_info=error)
+                self._rewind(lane, f"{type(error).__name__}: {error}")
+            else:
+                self._metrics.observe("driftline_flush_seconds", time.monotonic() - began, agent=lane.agent)
+                self._away_since = None
+
+    async def _make_durable(self, lane: Lane, cut: Cut) -> None:
+        await self._sender.send_all(cut.outgoing)
+        if cut.store is not None:
+            await cut.store()
+        if cut.durable is not None:
+            lane.durable = cut.durable if lane.durable is None else max(lane.durable, cut.durable)
+
+    # -- rewinding -----------------------------------------------------------------------------
+
+    def _rewind(self, lane: Lane, why: str, *, pause: bool = True) -> None:
+        """Drop the state of the lane's partition and read it again, after a pause that grows."""
+        if self._lanes.get((lane.agent, lane.tp)) is not lane:
+            return
+        for key in [key for key in self._lanes if key[1] == lane.tp]:
+            del self._lanes[key]
+        self._metrics.count("driftline_rewinds_total", agent=lane.agent)
+        if pause:
+            self._say(f"{lane.agent} {lane.tp.topic}/{lane.tp.partition} at offset {lane.position}: {why}; reading again")
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+        elif time.monotonic() - self._away_since > _PATIENCE and pause:
+            self._give_up(UnavailableError(why))
+        seconds = self._pauses.get(lane.tp, _FIRST_PAUSE) if pause else 0.0
+        self._pauses[lane.tp] = min(_LONGEST_PAUSE, 2 * seconds or _FIRST_PAUSE)
+        self._rewinding[lane.tp] = asyncio.create_task(self._rewind_later(lane.tp, seconds))
+
+    async def _rewind_later(self, tp: TP, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                if self._rewinder is not None:
+                    await self._rewinder.rewind([tp])
+            except DriftlineError as error:
+                self._say(str(error))
+            except Exception as error:  # noqa: BLE001 - the broker may be away: try again
+                self._say(f"{tp.topic}/{tp.partition}: cannot read again yet ({type(error).__name__}: {error})")
+            else:
+                return
+            seconds = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * seconds))
+
+    def _say(self, text: str) -> None:
+        """Log one kind of trouble once a minute."""
+        kind = text[:40]
+        now = time.monotonic()
+        if now - self._logged.get(kind, -_LOG_EVERY_SECONDS) >= _LOG_EVERY_SECONDS:
+            self._logged[kind] = now
+            _LOG.warning("%s", text)
+
+    def _give_up(self, error: DriftlineError) -> None:
+        """Leave hard: the way back from a crash is the one that is tested."""
+        _LOG.error("%s", error)
+        logging.shutdown()
+        os._exit(error.exit_code)
+
+    # -- looking -------------------------------------------------------------------------------
+
+    def stages(self, agent: str) -> Sequence[tuple[TP, Any]]:
+        """Return the stages of an agent by partition."""
+        return [(tp, lane.stage) for (name, tp), lane in self._lanes.items() if name == agent]
+
+    def positions(self) -> dict[TP, int]:
+        """Return the least position of each partition's lanes."""
+        found: dict[TP, int] = {}
+        for (_, tp), lane in self._lanes.items():
+            found[tp] = min(found.get(tp, lane.position), lane.position)
+        return found

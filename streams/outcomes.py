@@ -1,0 +1,105 @@
+"""Outcomes: a prediction joined with its label, as JSON on the outcomes topic."""
+
+from __future__ import annotations
+
+
+import msgspec
+
+from detectors.errors import EventError
+from detectors.row import ERROR, Row
+
+Scalar = int | float | str | bool | None
+
+
+class PredictionValue(msgspec.Struct, frozen=True):
+    """What was predicted."""
+
+    label: Scalar = None
+    score: float | None = None
+
+
+class SourceOffset(msgspec.Struct, frozen=True):
+    """Where the later of prediction and label stands in the events topic: the outcome's identity."""
+
+    partition: int
+    offset: int
+
+
+class Outcome(msgspec.Struct, frozen=True, tag_field="type", tag="outcome"):
+    """One joined pair; times are epoch seconds of event time.
+
+    Args:
+        ts: of the label: when it was known.
+        predicted_at: of the prediction.
+        label: the true one.
+        source: repeats after a crash carry the same.
+    """
+
+    id: str
+    model: str
+    segment: str
+    ts: float
+    predicted_at: float
+    model_version: str | None
+    features: dict[str, Scalar]
+    prediction: PredictionValue
+    label: Scalar
+    source: SourceOffset
+    v: int = 1
+
+
+class OutcomeTick(msgspec.Struct, frozen=True, tag_field="type", tag="tick"):
+    """Event time of a model has come this far in a partition of outcomes, though none came."""
+
+    model: str
+    ts: float
+    v: int = 1
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Outcome | OutcomeTick)
+
+
+def encode(outcome: Outcome) -> bytes:
+    """Return the bytes of an outcome."""
+    return _encoder.encode(outcome)
+
+
+def parse(value: bytes | None) -> Outcome | OutcomeTick:
+    """Return the outcome or tick in a message.
+
+    Raises:
+        EventError: it is neither.
+    """
+    try:
+        return _decoder.decode(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise EventError("not_an_outcome", "", str(error)) from None
+
+
+def error_of(outcome: Outcome) -> float | None:
+    """Return 1 or 0 for a wrong or right label, the absolute error for a number, None if neither is known.
+
+    >>> outcome = Outcome("a", "m", "", 1.0, 0.0, None, {}, PredictionValue(True), False, SourceOffset(0, 1))
+    >>> error_of(outcome)
+    1.0
+    """
+    predicted, truth = outcome.prediction.label, outcome.label
+    if truth is None:
+        return None
+    if predicted is not None:
+        return float(predicted != truth)
+    score = outcome.prediction.score
+    if score is not None and isinstance(truth, (int, float)):
+        return float(abs(score - truth)) if not isinstance(truth, bool) else abs(score - float(truth))
+    return None
+
+
+def row_of(offset: int, record: Outcome | OutcomeTick) -> Row | None:
+    """Return what an outcome contributes to a window of outcomes, None when it says nothing about errors."""
+    if isinstance(record, OutcomeTick):
+        return Row(offset, record.model, record.ts, "", None)
+    error = error_of(record)
+    return None if error is None else Row(offset, record.model, record.ts, record.segment, {ERROR: error})
+
+

@@ -1,0 +1,63 @@
+"""References that are in force, in Redis, for whoever scores single events.
+
+Each is an immutable signed blob named by its content; a pointer per model and segment names the
+newest. The judge publishes them, after its snapshot's alerts were acknowledged; being late here delays
+outlier events and changes no alert.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+import numpy as np
+
+from detectors.watch import ReferenceLearned
+from streams.store import Store
+
+
+def _out(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return value.astype("<f8").tobytes()
+    raise NotImplementedError(f"no format for {type(value).__name__}")
+
+
+def _in(kind: type, value: object) -> object:
+    if kind is np.ndarray and isinstance(value, bytes):
+        return np.frombuffer(value, dtype="<f8").copy()
+    raise NotImplementedError(f"no format for {kind.__name__}")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_out, order="deterministic")
+_decoder = msgspec.msgpack.Decoder(ReferenceLearned, dec_hook=_in)
+
+
+class References:
+    """References by model and segment."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def publish(self, learned: ReferenceLearned) -> str:
+        """Store a reference and let the pointer name it; return its version. Doing it again changes nothing."""
+        payload = _encoder.encode(learned.features)
+        version = hashlib.blake2b(payload, digest_size=8).hexdigest()
+        name = _name(learned.model, learned.segment)
+        pointer = self._store.pointer(name)
+        if pointer.get("version") != version:
+            self._store.put_blob(f"{name}/{version}", _encoder.encode(learned))
+            self._store.move_pointer(name, int(pointer.get("generation", 0)), {"version": version})
+        return version
+
+    def current(self, model: str, segment: str, known: str | None) -> tuple[str, ReferenceLearned] | None:
+        """Return (version, reference) in force, None when there is none or it is the one `known`."""
+        name = _name(model, segment)
+        version = self._store.pointer(name).get("version")
+        if version is None or version == known:
+            return None
+        payload = self._store.get_blob(f"{name}/{version}")
+        return None if payload is None else (version, _decoder.decode(payload))
+
+
+def _name(model: str, segment: str) -> str:
+    return f"reference/{model}/{segment}"

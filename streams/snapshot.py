@@ -1,0 +1,78 @@
+"""The judge's state as bytes, and back.
+
+MessagePack of the state's own structs, with a version. Arrays are float64; River's detectors, which
+have no format of their own, are pickled, and the River version stands beside them. Bytes come here
+only after their signature was checked (streams/store.py).
+"""
+
+from __future__ import annotations
+
+import pickle
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from detectors.detector import Armed
+from detectors.errors import StateError
+from detectors.watch import Watch
+
+FORMAT = 1
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """State of one partition of the windows topic."""
+
+    river: str
+    models: dict[str, Watch]
+    format: int = FORMAT
+
+
+class _Head(msgspec.Struct, frozen=True):
+    format: int
+    river: str
+
+
+def _out(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.astype("<f8").tobytes()
+    if isinstance(value, Armed):
+        return pickle.dumps(value.river, protocol=5)
+    raise NotImplementedError(f"no format for {type(value).__name__}")
+
+
+def _in(kind: type, value: Any) -> Any:
+    if kind is np.ndarray:
+        return np.frombuffer(value, dtype="<f8").copy()
+    if kind is Armed:
+        return Armed(pickle.loads(value))  # noqa: S301 - the signature was checked before the bytes came here
+    raise NotImplementedError(f"no format for {kind.__name__}")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_out)
+_decoder = msgspec.msgpack.Decoder(Snapshot, dec_hook=_in)
+_head = msgspec.msgpack.Decoder(_Head)
+
+
+def dump(models: dict[str, Watch]) -> bytes:
+    """Return the state as bytes; the same state gives the same bytes."""
+    return _encoder.encode(Snapshot(river=version("river"), models=models))
+
+
+def load(name: str, payload: bytes) -> dict[str, Watch]:
+    """Return the state in a snapshot whose signature was checked.
+
+    Raises:
+        StateError: it comes from another format or another River.
+    """
+    out = f"stop the workers, then delete the snapshot {name} in Redis: the state is rebuilt from the windows topic"
+    try:
+        head = _head.decode(payload)
+        if head.format != FORMAT:
+            raise StateError(f"snapshot {name} has format {head.format}, this Driftline reads {FORMAT}: run that version, or {out}")
+        if head.river != version("river"):
+            raise StateError(f"snapshot {name} was made with River {head.river}, here is {version('river')}: install that one, or {out}")
+        return dict(_decoder.decode(payload).models)
+    except msgspec.DecodeError as error:
+        raise StateError(f"snapshot {name} cannot be read ({error}): {out}") from None

@@ -1,0 +1,176 @@
+"""The summarise stages: events, or outcomes, of one partition -> windows and marks.
+
+Rules:
+1. Nothing is stored: the durable offset is that of the oldest open window (detectors/window.py), and
+   reading again from there rebuilds the state.
+2. Every event of the partition is accounted for here: in a window, late, or a dead letter.
+3. An outcome whose source is at or before the newest one seen is a repeat after a crash and is
+   dropped. The first record after a restart was counted before, so it is newer than all before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from detectors.errors import EventError
+from detectors.row import PREDICTION_LABEL, PREDICTION_SCORE, Row
+from detectors.spec import ModelSpec
+from detectors.window import Kind, Mark, Window, Windows, WindowShape
+from streams import history
+from streams.dead import dead_letter
+from streams.events import DeadLetter, Event, decode
+from streams.kafka import Outgoing
+from streams.metrics import Metrics
+from streams.outcomes import Outcome, parse, row_of
+from streams.settings import KafkaSettings
+from streams.stage import Cut
+from streams.transport import Batch
+
+
+
+def shapes_of(models: Mapping[str, ModelSpec], kind: Kind) -> dict[str, WindowShape]:
+    """Return model -> shape of its windows of that kind."""
+    return {
+        name: WindowShape(
+            seconds=spec.window_seconds if kind == "features" else spec.outcome_window_seconds,
+            lateness_seconds=spec.lateness_seconds,
+            max_segments=spec.max_segments,
+            max_features=spec.max_features,
+        )
+        for name, spec in models.items()
+    }
+
+
+def decoded(batch: Batch, models: Mapping[str, ModelSpec]) -> tuple[list[Event], list[DeadLetter]]:
+    """Return the events of a batch, decoded once for all agents that read it."""
+    if batch.cache is None:
+        batch.cache = decode(batch.records, models)
+    events, dead = batch.cache
+    return events, dead
+
+
+class _Summariser:
+    """What both stages share: the windows, the outbox, and how they become durable."""
+
+    def __init__(self, kind: Kind, *, kafka: KafkaSettings, metrics: Metrics, windows: Windows, start: int) -> None:
+        self._kind = kind
+        self._kafka = kafka
+        self._metrics = metrics
+        self._windows = windows
+        self._late: dict[str, int] = {}
+        self._outbox: list[Outgoing] = []
+        self._reported = -1
+        self.start = start
+
+    @property
+    def outbox_size(self) -> int:
+        """Messages that wait to be sent."""
+        return len(self._outbox)
+
+    def step_over(self, offset: int, letter: Outgoing) -> None:  # noqa: ARG002 - offsets matter to other stages
+        """Send a record that cannot be fed to the dead letters instead."""
+        self._outbox.append(letter)
+
+    def cut(self, position: int, *, final: bool) -> Cut | None:  # noqa: ARG002 - nothing is stored
+        """Return the windows written since the last cut, and the offset that rebuilds the open ones."""
+        durable = self._windows.durable(position)
+        if not self._outbox and durable == self._reported:
+            return None
+        outgoing, self._outbox = self._outbox, []
+        self._reported = durable
+        return Cut(outgoing, durable)
+
+    def _add(self, rows: list[Row]) -> None:
+        for record in self._windows.add(rows):
+            self._outbox.append(history.outgoing(self._kafka, record))
+            if isinstance(record, Window):
+                self._metrics.count("driftline_windows_total", model=record.model, kind=self._kind)
+            elif isinstance(record, Mark) and self._kind == "features":
+                self._metrics.gauge("driftline_watermark_seconds", record.until, model=record.model)
+        for model, late in self._windows.late.items():
+            fresh = late - self._late.get(model, 0)
+            if fresh:
+                self._metrics.count("driftline_late_events_total", fresh, model=model)
+        self._late = dict(self._windows.late)
+
+
+class SummariseEvents(_Summariser):
+    """Predictions and feature-only events of one partition -> windows of features."""
+
+    def __init__(
+        self, *, kafka: KafkaSettings, metrics: Metrics, models: Mapping[str, ModelSpec], source: int, sources: int, start: int
+    ) -> None:
+        windows = Windows("features", source=source, sources=sources, shapes=shapes_of(models, "features"))
+        super().__init__("features", kafka=kafka, metrics=metrics, windows=windows, start=start)
+        self._models = models
+
+    async def feed(self, batch: Batch, position: int) -> None:
+        """Take the events of a batch from `position` on."""
+        events, dead = decoded(batch, self._models)
+        counts: dict[tuple[str, str], int] = {}
+        rows: list[Row] = []
+        for event in events:
+            if event.offset < position:
+                continue
+            counts[event.model, event.kind] = counts.get((event.model, event.kind), 0) + 1
+            if event.kind != "label":
+                rows.append(row_of_event(event))
+        by_offset = {record.offset: record for record in batch.records} if dead else {}
+        letters = [letter for letter in dead if letter.offset >= position]
+        self._outbox.extend(dead_letter(self._kafka, by_offset[letter.offset], letter.error) for letter in letters)
+        self._add(rows)
+        for letter in letters:
+            self._metrics.count("driftline_dead_letters_total", reason=letter.error.reason)
+        for (model, kind), count in counts.items():
+            self._metrics.count("driftline_events_total", count, model=model, kind=kind)
+
+
+def row_of_event(event: Event) -> Row:
+    """Return what an event contributes to a window: its features and what was predicted."""
+    if event.kind == "tick":
+        return Row(event.offset, event.model, event.ts, "", None)
+    values = event.features
+    if event.label is not None:
+        values = {**values, PREDICTION_LABEL: event.label if isinstance(event.label, (str, bool)) else str(event.label)}
+    if event.score is not None:
+        values = {**values, PREDICTION_SCORE: event.score}
+    return Row(event.offset, event.model, event.ts, event.segment, values)
+
+
+class SummariseOutcomes(_Summariser):
+    """Outcomes of one partition -> windows of errors."""
+
+    def __init__(
+        self, *, kafka: KafkaSettings, metrics: Metrics, models: Mapping[str, ModelSpec], source: int, sources: int, start: int
+    ) -> None:
+        windows = Windows("outcomes", source=source, sources=sources, shapes=shapes_of(models, "outcomes"))
+        super().__init__("outcomes", kafka=kafka, metrics=metrics, windows=windows, start=start)
+        #: Source partition -> offset of the newest outcome from it.
+        self._newest: dict[int, int] = {}
+
+    async def feed(self, batch: Batch, position: int) -> None:
+        """Take the outcomes of a batch from `position` on."""
+        rows: list[Row] = []
+        newest = dict(self._newest)
+        letters: list[Outgoing] = []
+        for record in batch.records:
+            if record.offset < position:
+                continue
+            try:
+                outcome = parse(record.value)
+            except EventError as error:
+                letters.append(dead_letter(self._kafka, record, error))
+                continue
+            if isinstance(outcome, Outcome):
+                source = outcome.source
+                if source.offset <= newest.get(source.partition, -1):
+                    continue
+                newest[source.partition] = source.offset
+            row = row_of(record.offset, outcome)
+            if row is not None:
+                rows.append(row)
+        self._newest = newest
+        self._outbox.extend(letters)
+        self._add(rows)
+        if letters:
+            self._metrics.count("driftline_dead_letters_total", len(letters), reason="not_an_outcome")

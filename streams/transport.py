@@ -1,0 +1,274 @@
+"""Batch transport for Faust: one message per partition and fetch, whose value is the whole batch.
+
+Registered as `kafkabatch://`. A subclass of Faust's aiokafka driver, because an agent that is woken
+once per record cannot go faster than about ten thousand events a second, and because Faust's commit
+follows its own bookkeeping of acknowledged messages, which is not ours.
+
+Rules:
+1. What is committed is the *durable offset* of a partition (`Progress.durable`), never Faust's acks:
+   those are off by one at gaps, and stick when the first fetch is one message at offset zero.
+2. After an assignment every partition starts where `Progress.restore` says, not where Kafka's
+   committed offset says: the snapshot wins, in both directions.
+3. Every move of the fetch position begins a new *epoch* of the partition. A batch carries its epoch
+   and the offset at which it was to start, so a reader recognises stale batches and holes. Both are
+   stamped where the position lives, in the consumer's thread, in the same step that takes the records:
+   a fetch that overlaps a move cannot be mistaken for one after it.
+4. Before partitions go, or the process stops, what is in memory is made durable, then committed.
+5. Aborted transactions are not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from faust.serializers import codecs
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage, Message
+
+__all__ = ["Batch", "Consumer", "Progress", "Transport"]
+
+#: How long a graceful stop or a rebalance may take to make things durable, in seconds.
+_FLUSH_SECONDS = 4.0
+
+
+class Batch:
+    """The records of one fetch of one partition.
+
+    Args:
+        tp: topic and partition.
+        epoch: of the partition when they were fetched.
+        start: where the fetch was to begin; the first record may come later (a gap in the log).
+        records: aiokafka ConsumerRecords in offset order, at least one.
+    """
+
+    __slots__ = ("cache", "epoch", "records", "start", "tp")
+
+    def __init__(self, tp: TP, epoch: int, start: int, records: list[Any]) -> None:
+        self.tp = tp
+        self.epoch = epoch
+        self.start = start
+        self.records = records
+        #: What one reader decoded, for the next reader of the same batch.
+        self.cache: Any = None
+
+    @property
+    def end(self) -> int:
+        """Offset after the last record."""
+        return int(self.records[-1].offset) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """What the broker says of a partition: committed offset (None: never), first offset, end."""
+
+    committed: int | None
+    first: int
+    end: int
+
+
+class Progress(Protocol):
+    """What the transport asks of who reads the batches; `app.progress` is one (streams/lanes.py)."""
+
+    async def restore(self, epoch: int, logs: Mapping[TP, LogState]) -> dict[TP, int]:
+        """Load the state of the partitions and return where each is to be read from.
+
+        Only batches of that epoch continue it.
+        """
+
+    def durable(self, tp: TP) -> int | None:
+        """Return the offset that may be committed, None if nothing may."""
+
+    async def flush(self, timeout_seconds: float) -> None:
+        """Make everything in memory durable that can be made so in that time."""
+
+    def revoke(self, tps: Iterable[TP]) -> None:
+        """Forget partitions that are gone."""
+
+
+class _Identity(codecs.Codec):
+    """A batch is already what the agent wants."""
+
+    def _loads(self, s: Any) -> Any:
+        return s
+
+    def _dumps(self, s: Any) -> Any:
+        return s
+
+
+codecs.register("batch", _Identity())
+
+
+class _Unread(dict[TP, int | None]):
+    """Faust's read offsets, which would make it drop batches after a rewind: always None."""
+
+    def __getitem__(self, key: TP) -> int | None:
+        return None
+
+    def __setitem__(self, key: TP, value: int | None) -> None:
+        pass
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """aiokafka's consumer in its thread, reading committed data only."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"  # noqa: SLF001 - Faust offers no setting for it
+        return consumer
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._places: dict[TP, _Place] = {}
+
+    async def _fetch_records(self, *args: Any, **kwargs: Any) -> Any:
+        fetched = await super()._fetch_records(*args, **kwargs)
+        # No await from here on: the position cannot move between the records and their stamp.
+        return {tp: self._stamp(TP(tp.topic, tp.partition), list(records)) for tp, records in fetched.items() if records}
+
+    def _stamp(self, tp: TP, records: list[Any]) -> Batch:
+        place = self._places.setdefault(tp, _Place(epoch=-1, position=records[0].offset))
+        batch = Batch(tp, place.epoch, place.position, records)
+        place.position = batch.end
+        return batch
+
+    async def place(self, epoch: int, positions: Mapping[TP, int]) -> None:
+        """Move the fetch position of partitions and begin their next epoch."""
+        await self.call_thread(self._move, epoch, positions)
+
+    async def _move(self, epoch: int, positions: Mapping[TP, int]) -> None:
+        consumer = self._ensure_consumer()
+        assigned = consumer.assignment()
+        for tp, offset in positions.items():
+            target = driver.ensure_aiokafka_TP(tp)
+            if target in assigned:
+                consumer.seek(target, offset)
+                self._places[tp] = _Place(epoch, offset)
+
+    async def known(self, tps: Iterable[TP]) -> dict[TP, LogState]:
+        """Return what the broker says of partitions."""
+        return cast("dict[TP, LogState]", await self.call_thread(self._known, list(tps)))
+
+    async def _known(self, tps: list[TP]) -> dict[TP, LogState]:
+        consumer = self._ensure_consumer()
+        targets = {tp: driver.ensure_aiokafka_TP(tp) for tp in tps}
+        committed = {tp: await consumer.committed(target) for tp, target in targets.items()}
+        first = await consumer.beginning_offsets(list(targets.values()))
+        end = await consumer.end_offsets(list(targets.values()))
+        return {tp: LogState(committed[tp], first[target], end[target]) for tp, target in targets.items()}
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where a partition is read, and since which move."""
+
+    epoch: int
+    position: int
+
+
+class Consumer(driver.Consumer):
+    """A consumer that hands out batches and commits durable offsets."""
+
+    _thread: ConsumerThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_offset = _Unread()
+        self._epoch = 0
+        self._moving = asyncio.Lock()
+
+    @property
+    def progress(self) -> Progress:
+        """Who reads the batches."""
+        return cast("Progress", self.app.progress)  # type: ignore[attr-defined]
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    # -- reading -------------------------------------------------------------------------------
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
+        """Yield one message per partition that the fetch brought records of."""
+        generation = self.app.consumer_generation_id
+        batches, _active = await self._wait_next_records(timeout)
+        if not batches or self.should_stop:
+            return
+        for batch in batches.values():
+            # What is not handed out here leaves a hole, which its reader sees at the next batch.
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                break
+            yield batch.tp, self._message(batch)
+
+    def _message(self, batch: Batch) -> ConsumerMessage:
+        last = batch.records[-1]
+        return ConsumerMessage(
+            batch.tp.topic,
+            batch.tp.partition,
+            last.offset,
+            last.timestamp / 1000.0,
+            last.timestamp_type,
+            (),
+            None,
+            cast("bytes", batch),
+            None,
+            tp=batch.tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    async def perform_seek(self) -> None:
+        """Start every assigned partition where its state stands (called by Faust after a rebalance)."""
+        await self.rewind(self.assignment())
+
+    async def rewind(self, tps: Iterable[TP]) -> None:
+        """Load the state of partitions again and read on from where it stands."""
+        async with self._moving:
+            assigned = self.assignment()
+            wanted = [TP(tp.topic, tp.partition) for tp in tps if tp in assigned]
+            if not wanted:
+                return
+            self._epoch += 1
+            logs = await self._thread.known(wanted)
+            positions = await self.progress.restore(self._epoch, logs)
+            self._committed_offset.update({tp: logs[tp].committed for tp in wanted})
+            await self._thread.place(self._epoch, positions)
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Faust seeks here in table recovery only; positions are ours to set."""
+        await self.rewind(partitions)
+
+    # -- committing ----------------------------------------------------------------------------
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        self._acked.clear()
+        self._acked_index.clear()
+        return (
+            TP(tp.topic, tp.partition) for tp in self.assignment() if topics is None or tp in topics or tp.topic in topics
+        )
+
+    def _new_offset(self, tp: TP) -> int | None:
+        return self.progress.durable(tp)
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Gaps in the log need no bookkeeping: durable offsets step over them."""
+
+    async def wait_empty(self) -> None:
+        """Make what is in memory durable, then commit it; called before partitions go and at the end."""
+        try:
+            await asyncio.wait_for(self.progress.flush(_FLUSH_SECONDS), _FLUSH_SECONDS + 1.0)
+        except TimeoutError:
+            self.log.warning("could not make everything durable in %g s; it will be read again", _FLUSH_SECONDS)
+        self._unacked_messages.clear()
+        await self.commit_and_end_transactions()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Let Faust flush and commit, then forget what is gone."""
+        await super().on_partitions_revoked(revoked)
+        self.progress.revoke([TP(tp.topic, tp.partition) for tp in revoked])
+
+
+class Transport(driver.Transport):
+    """Faust's aiokafka transport with the consumer above."""
+
+    Consumer = Consumer
