@@ -238,11 +238,11 @@ def _last_step(model: Any) -> Any:
 def _label(value: Any) -> Label:
     if isinstance(value, float):
         return _number(value)
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | str) or (isinstance(value, int) and -(1 << 63) <= value < 1 << 63):
         return value
     if hasattr(value, "item"):  # a NumPy scalar
         return _label(value.item())
-    raise TypeError(f"predict_one gave a {type(value).__name__}; expected a bool, a number, a string or None")
+    raise TypeError(f"predict_one gave a {type(value).__name__}; expected a bool, a 64-bit number, a string or None")
 
 
 def _number(value: Any) -> float | None:

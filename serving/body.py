@@ -1,24 +1,29 @@
 """Request bodies of the native routes: what may be in them, and the sentence for what may not.
 
 Rules:
-1. A body is refused as a whole or taken as a whole; what is taken goes to the log unchanged.
+1. A body is refused as a whole or taken as a whole; what is taken goes to the log unchanged, and is
+   an event that streams/events.py takes: its limits are the limits here.
 2. Every refusal names the place, the value and what to send instead. Values are shown shortened.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from detectors.errors import EventError
+from streams.events import MAX_AHEAD_SECONDS, MAX_EVENT_BYTES, MAX_ID_LENGTH, MAX_NAME_LENGTH
 
 MAX_BODY_BYTES = 256 << 10
-MAX_FEATURES = 1_000
+#: Of one row; the rest of its event (model, version, answer) needs some room beside it.
+MAX_ROW_BYTES = MAX_EVENT_BYTES - (16 << 10)
 MAX_TAGS = 50
-MAX_TEXT = 256
+#: Numbers from here on are milliseconds, as in streams/events.py.
+MILLISECONDS_FROM = 1e11
 
 Scalar = bool | int | float | str | None
 
@@ -48,19 +53,23 @@ class LabelRequest:
     ts: str | float | None = None
 
 
-def read_prediction(body: bytes) -> PredictionRequest:
-    """Return the row in a `:predict` body.
+def read_prediction(body: bytes, max_features: int) -> PredictionRequest:
+    """Return the row in a `:predict` body; it may have `max_features` features.
 
     Raises:
         EventError: it is not one; the message says where and what to send.
     """
+    if len(body) > MAX_ROW_BYTES:
+        raise EventError(
+            "too_large", "body", f"expected at most {MAX_ROW_BYTES} bytes for one row, got {len(body)}; send fewer features"
+        )
     fields = read_object(body, _PREDICTION_FIELDS)
     return PredictionRequest(
-        features=_flat(fields, "features", 1, MAX_FEATURES),
-        id=_text(fields, "id"),
+        features=_flat(fields, "features", 1, max_features),
+        id=_identity(fields),
         ts=_time(fields),
-        segment=_text(fields, "segment"),
-        entity=_text(fields, "entity"),
+        segment=_text(fields, "segment", MAX_NAME_LENGTH),
+        entity=_text(fields, "entity", MAX_ID_LENGTH),
         tags=_flat(fields, "tags", 0, MAX_TAGS) if fields.get("tags") is not None else None,
     )
 
@@ -72,7 +81,7 @@ def read_label(body: bytes) -> LabelRequest:
         EventError: it is not one; the message says where and what to send.
     """
     fields = read_object(body, _LABEL_FIELDS)
-    identity = _text(fields, "id")
+    identity = _identity(fields)
     if identity is None:
         raise refusal("id", "the id that came with the prediction", None)
     label = fields.get("label")
@@ -96,7 +105,7 @@ def read_object(body: bytes, known: tuple[str, ...]) -> dict[str, Any]:
         raise refusal("body", "a JSON object", fields)
     for name in fields:
         if name not in known:
-            raise EventError("unknown_field", name[:MAX_TEXT], f"no such field; known are {', '.join(known)}")
+            raise EventError("unknown_field", name[:MAX_NAME_LENGTH], f"no such field; known are {', '.join(known)}")
     return fields
 
 
@@ -124,30 +133,45 @@ def _flat(fields: dict[str, Any], path: str, least: int, most: int) -> dict[str,
     for name, value in values.items():
         if value.__class__ not in _SCALARS:
             raise refusal(
-                f"{path}.{name[:MAX_TEXT]}", "a number, a string, true, false or null (nested values: send them flat)", value
+                f"{path}.{name[:MAX_NAME_LENGTH]}",
+                "a number, a string, true, false or null (nested values: send them flat)",
+                value,
             )
-        if not 0 < len(name) <= MAX_TEXT:
-            raise refusal(f"{path}.{name[:60]}", f"a name of 1 to {MAX_TEXT} characters", name)
+        if not 0 < len(name) <= MAX_NAME_LENGTH:
+            raise refusal(f"{path}.{name[:60]}", f"a name of 1 to {MAX_NAME_LENGTH} characters", name)
     return values
 
 
-def _text(fields: dict[str, Any], path: str) -> str | None:
+def _text(fields: dict[str, Any], path: str, most: int) -> str | None:
     value = fields.get(path)
-    if value is None or (value.__class__ is str and 0 < len(value) <= MAX_TEXT):
+    if value is None or (value.__class__ is str and 0 < len(value) <= most):
         return value
-    raise refusal(path, f"a string of 1 to {MAX_TEXT} characters", value)
+    raise refusal(path, f"a string of 1 to {most} characters", value)
+
+
+def _identity(fields: dict[str, Any]) -> str | None:
+    value = fields.get("id")
+    return str(value) if value.__class__ is int else _text(fields, "id", MAX_ID_LENGTH)
 
 
 def _time(fields: dict[str, Any]) -> str | float | None:
     value = fields.get("ts")
     if value is None:
         return None
-    if value.__class__ is str:
-        try:
-            if datetime.fromisoformat(value).tzinfo is not None:
-                return value
-        except ValueError:
-            pass
-    elif value.__class__ is not bool and isinstance(value, int | float):
-        return value
-    raise refusal("ts", 'an RFC 3339 time such as "2026-11-21T07:30:00.123Z", or epoch seconds', value)
+    try:
+        if value.__class__ is str:
+            when = datetime.fromisoformat(value)
+            seconds = (when if when.tzinfo is not None else when.replace(tzinfo=UTC)).timestamp()
+        else:
+            seconds = _epoch_seconds(value)
+    except (TypeError, ValueError, OverflowError):
+        raise refusal("ts", 'an RFC 3339 time such as "2026-11-21T07:30:00.123Z", or epoch seconds', value) from None
+    if not 0.0 <= seconds <= time.time() + MAX_AHEAD_SECONDS:
+        raise refusal("ts", f"a time from 1970 on and at most {MAX_AHEAD_SECONDS:g} s ahead", value)
+    return value
+
+
+def _epoch_seconds(value: Any) -> float:
+    if value.__class__ not in (int, float):
+        raise TypeError
+    return value / 1000.0 if abs(value) >= MILLISECONDS_FROM else float(value)

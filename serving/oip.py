@@ -1,7 +1,7 @@
 """Open Inference Protocol v2: named tensors in, one row per index, label and score tensors out.
 
 >>> body = b'{"inputs": [{"name": "amount", "datatype": "FP64", "shape": [2, 1], "data": [[12.5], [null]]}]}'
->>> [row.features for row in read_infer(body).rows]
+>>> [row.features for row in read_infer(body, 500).rows]
 [{'amount': 12.5}, {'amount': None}]
 
 Every tensor is one feature, of shape [n] or [n, 1]; a null is a missing value. The request's `id`
@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.artifact import Label, Prediction
-from serving.body import MAX_FEATURES, MAX_TEXT, PredictionRequest, read_object, refusal
+from serving.body import PredictionRequest, read_object, refusal
+from streams.events import MAX_ID_LENGTH, MAX_NAME_LENGTH
 
 #: Rows are answered inline; so many take about as long as a browser's blink.
 MAX_ROWS = 1_000
 
+#: The rows' own ids are longer by a dash and a number.
+_ID_LENGTH = MAX_ID_LENGTH - 8
 _FIELDS = ("id", "inputs", "outputs", "parameters")
 _OUTPUTS = ("id", "label", "score")
 
@@ -58,19 +61,19 @@ class InferRequest:
     outputs: tuple[str, ...]
 
 
-def read_infer(body: bytes) -> InferRequest:
-    """Return the rows in an infer body.
+def read_infer(body: bytes, max_features: int) -> InferRequest:
+    """Return the rows in an infer body; a row may have `max_features` features.
 
     Raises:
         EventError: it is not one; the message says where and what to send.
     """
     fields = read_object(body, _FIELDS)
     identity = fields.get("id")
-    if identity is not None and not (identity.__class__ is str and 0 < len(identity) <= MAX_TEXT - 8):
-        raise refusal("id", f"a string of 1 to {MAX_TEXT - 8} characters", identity)
+    if identity is not None and not (identity.__class__ is str and 0 < len(identity) <= _ID_LENGTH):
+        raise refusal("id", f"a string of 1 to {_ID_LENGTH} characters", identity)
     inputs = fields.get("inputs")
-    if inputs.__class__ is not list or not 0 < len(inputs) <= MAX_FEATURES:
-        raise refusal("inputs", f"a list of 1 to {MAX_FEATURES} tensors", inputs)
+    if inputs.__class__ is not list or not 0 < len(inputs) <= max_features:
+        raise refusal("inputs", f"a list of 1 to {max_features} tensors", inputs)
     columns: dict[str, list[Any]] = {}
     for place, tensor in enumerate(inputs):
         name, data = _column(f"inputs[{place}]", tensor)
@@ -123,8 +126,8 @@ def _column(path: str, tensor: Any) -> tuple[str, list[Any]]:
     if tensor.__class__ is not dict:
         raise refusal(path, 'a tensor {"name", "datatype", "shape", "data"}', tensor)
     name, datatype, shape, data = (tensor.get(field) for field in ("name", "datatype", "shape", "data"))
-    if name.__class__ is not str or not 0 < len(name) <= MAX_TEXT:
-        raise refusal(f"{path}.name", f"a string of 1 to {MAX_TEXT} characters", name)
+    if name.__class__ is not str or not 0 < len(name) <= MAX_NAME_LENGTH:
+        raise refusal(f"{path}.name", f"a string of 1 to {MAX_NAME_LENGTH} characters", name)
     holds = _HOLDS.get(datatype) if datatype.__class__ is str else None
     if holds is None:
         raise refusal(f"{path}.datatype", f"one of {', '.join(_HOLDS)}", datatype)

@@ -56,7 +56,6 @@ def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> 
     metrics = Metrics()
     registry = Registry(store)
     models = {spec.name: LiveModel(spec.name, registry, metrics) for spec in settings.models}
-    needed = [spec.name for spec in settings.models if spec.factory is not None] or list(models)
     with ExitStack() as closing:
         sender = Sender(settings.kafka, f"{settings.kafka.prefix}.serve")
         closing.callback(_flush, sender)
@@ -65,7 +64,7 @@ def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> 
             live.refresh()
             closing.callback(live.stop)
             live.watch()
-        app = Service(models, needed, EventLog(sender, settings.kafka, metrics), metrics).app()
+        app = Service(settings.models, models, EventLog(sender, settings.kafka, metrics), metrics).app()
         asyncio.run(_until_told(app, settings.serve, ready))
 
 

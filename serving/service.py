@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed
 from typing import Any
 
@@ -21,6 +21,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from detectors.errors import EventError, ModelError
+from detectors.spec import ModelSpec
 from serving.artifact import predict
 from serving.body import MAX_BODY_BYTES, read_label, read_prediction
 from serving.eventlog import EventLog
@@ -39,10 +40,15 @@ _LOG = logging.getLogger("driftline.serve")
 class Service:
     """The handlers, over the live models; `app()` gives the application."""
 
-    def __init__(self, models: Mapping[str, LiveModel], needed: Iterable[str], log: EventLog, metrics: Metrics) -> None:
-        """Serve `models`; the process is ready once every `needed` one has a version."""
+    def __init__(self, specs: Sequence[ModelSpec], models: Mapping[str, LiveModel], log: EventLog, metrics: Metrics) -> None:
+        """Serve `models`, one for each spec.
+
+        The process is ready once every model that Driftline trains has a version, or without such a
+        model once all have one.
+        """
         self._models = models
-        self._needed = tuple(needed)
+        self._needed = tuple(spec.name for spec in specs if spec.factory is not None) or tuple(models)
+        self._max_features = {spec.name: spec.max_features for spec in specs}
         self._log = log
         self._metrics = metrics
 
@@ -68,7 +74,7 @@ class Service:
     async def predict(self, request: web.Request) -> web.Response:
         """Answer one row of named features."""
         live = self._model(request)
-        row = read_prediction(await _body(request))
+        row = read_prediction(await _body(request), self._max_features[live.name])
         served = _served(live)
         answer = predict(served.artifact.model, row.features)
         version = str(served.pointer.version)
@@ -98,7 +104,7 @@ class Service:
     async def infer(self, request: web.Request) -> web.Response:
         """Answer the rows of an OIP v2 request, all with one version."""
         live = self._model(request)
-        wanted = read_infer(await _body(request))
+        wanted = read_infer(await _body(request), self._max_features[live.name])
         served = _served(live)
         version = str(served.pointer.version)
         answers = []
