@@ -297,15 +297,18 @@ def here(own: dict[str, str], bootstrap: str, redis: str, place: Path, prefix: s
         **dict.fromkeys(("DRIFTLINE_SERVE_HOST", "DRIFTLINE_METRICS_HOST"), "127.0.0.1"),
         **dict.fromkeys(PORTS.values(), str(port)),
     }
-    return {"PATH": os.environ["PATH"], "HOME": str(place)} | {name: addresses[name] for name in own}, port
+    surroundings = {"PATH": os.environ["PATH"], "HOME": str(place), "PYTHONUNBUFFERED": "1"}
+    return surroundings | {name: addresses[name] for name in own}, port
 
 
 def wait_until_healthy(process: subprocess.Popen[bytes], check: str, log: Path) -> None:
-    """Run the compose file's own health check until it passes, at most a minute."""
+    """Run the compose file's own health check until it passes and the process said that it is ready, at most a minute."""
     deadline = time.monotonic() + 60
-    while subprocess.run([sys.executable, "-c", check], capture_output=True, timeout=30, check=False).returncode != 0:
+    healthy = False
+    while not healthy or not re.search(rb"ready|listening", log.read_bytes()):
         assert process.poll() is None, log.read_text(encoding="utf-8")
         assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
+        healthy = subprocess.run([sys.executable, "-c", check], capture_output=True, timeout=30, check=False).returncode == 0
 
 
 @pytest.mark.kafka
