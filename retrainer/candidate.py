@@ -25,7 +25,7 @@ Factory = Callable[[], Any]
 #: Called now and then with (rows learned, rows to learn), or (0, 0) from other work; may raise to stop.
 Progress = Callable[[int, int], None]
 
-_EVERY = 250
+_EVERY = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ __all__ = [
     "wait_for_kafka",
 ]
 
-_QUIET = {"log_level": 3}
+#: Failures are raised or handed to callbacks; librdkafka would print each of 20 attempts a second as well.
+_QUIET = {"log_level": 2}
 _MAX_MESSAGE_BYTES = 4 << 20
 _DAY_MS = 86_400_000
 _MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
@@ -311,8 +312,7 @@ def _record(message: Message) -> Record:
 
 
 def _admin(settings: KafkaSettings) -> AdminClient:
-    # its failures are raised, so librdkafka need not print them as well
-    return AdminClient({"bootstrap.servers": settings.bootstrap, "log_level": 2})
+    return AdminClient({"bootstrap.servers": settings.bootstrap, **_QUIET})
 
 
 def wait_for_kafka(settings: KafkaSettings, timeout_seconds: float = 10.0) -> None:

@@ -106,7 +106,7 @@ def test_progress_is_told_and_may_stop_the_work() -> None:
 
     with pytest.raises(KeyboardInterrupt) as stopped:
         train("fresh", Recorder(), rows([True] * 1000), "classifier", progress=stop)
-    assert stopped.value.args == (250, 1000)
+    assert stopped.value.args == (100, 1000)
 
 
 @pytest.mark.parametrize(

@@ -482,6 +482,21 @@ def test_killed_in_the_middle_of_training_it_promotes_once(world: World, factory
     assert (pointer.version, pointer.generation) == (2, 2)
 
 
+def test_told_to_stop_in_the_middle_of_training_it_ends_cleanly_and_undecided(world: World, factory: Path) -> None:
+    """SIGTERM while a candidate learns ends the process with status 0; the request stays open for the next one."""
+    (factory / "slow_model_of_the_test.py").write_text(textwrap.dedent(SLOW))
+    (factory / "hold").touch()
+    world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
+    world.send(RETRAINS, [request()])
+    with child(world, factory) as process:
+        eventually((factory / "reached").exists)
+        os.kill(process.pid, signal.SIGTERM)
+        (factory / "hold").unlink()
+        assert process.wait(20) == 0
+    assert world.decisions() == []
+    assert world.registry.current("m") is None
+
+
 def test_the_process_says_where_its_metrics_are_and_ends_cleanly(world: World, factory: Path) -> None:
     """One line on stdout when ready; /metrics answers there; SIGINT ends it with status 0."""
     (factory / "slow_model_of_the_test.py").write_text(textwrap.dedent(SLOW))
