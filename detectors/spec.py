@@ -61,7 +61,7 @@ class RetrainSpec:
     #: Ways to make a candidate: `warm` (the champion goes on learning) and `fresh`.
     candidates: tuple[str, ...] = ("warm", "fresh")
     #: Give up a request when not enough labelled rows came within this wall time.
-    patience_seconds: float = 600.0
+    patience_seconds: float = 3 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ __all__ = [
     "Record",
     "Sender",
     "create_topics",
+    "delete_topics",
     "missing_topics",
     "partition_counts",
     "wait_for_kafka",
@@ -379,3 +380,19 @@ def create_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> dic
                 raise UnavailableError(f"cannot create topic {name}: {error.args[0].str()}") from None
             result[name] = "exists"
     return result
+
+
+def delete_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> None:
+    """Delete Driftline's topics with everything in them; those that are not there are no error.
+
+    Raises:
+        UnavailableError: the broker does not answer or refuses.
+    """
+    admin = _admin(settings)  # kept: as a temporary its futures fail with _DESTROY
+    names = [topic_name(settings.prefix, topic) for topic in TOPICS]
+    for name, future in admin.delete_topics(names, operation_timeout=timeout_seconds).items():
+        try:
+            future.result(timeout_seconds)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise UnavailableError(f"cannot delete topic {name}: {error.args[0].str()}") from None
