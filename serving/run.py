@@ -64,8 +64,8 @@ def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> 
             live.refresh()
             closing.callback(live.stop)
             live.watch()
-        app = Service(settings.models, models, EventLog(sender, settings.kafka, metrics), metrics).app()
-        asyncio.run(_until_told(app, settings.serve, ready))
+        service = Service(settings.models, models, EventLog(sender, settings.kafka, metrics), metrics)
+        asyncio.run(_until_told(service, settings.serve, ready))
 
 
 def _flush(sender: Sender) -> None:
@@ -73,12 +73,12 @@ def _flush(sender: Sender) -> None:
         _LOG.warning("Kafka did not take %d predictions and labels within %g s: they are lost", unsent, _GRACE_SECONDS)
 
 
-async def _until_told(app: web.Application, http: HttpSettings, ready: Callable[[str], None] | None) -> None:
+async def _until_told(service: Service, http: HttpSettings, ready: Callable[[str], None] | None) -> None:
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    async with listening(app, http) as address:
+    async with listening(service, http) as address:
         print(f"driftline serve: listening on {address}", flush=True)  # noqa: T201 - scripts read the port from this line
         if ready is not None:
             ready(address)
@@ -86,23 +86,27 @@ async def _until_told(app: web.Application, http: HttpSettings, ready: Callable[
 
 
 @asynccontextmanager
-async def listening(app: web.Application, http: HttpSettings) -> AsyncIterator[str]:
+async def listening(service: Service, http: HttpSettings) -> AsyncIterator[str]:
     """Listen while the block runs, and give the address; requests under way are finished at its end.
 
     Raises:
         UnavailableError: the port is taken, or the host is not one of this machine's.
     """
-    runner = web.AppRunner(app, access_log=None, keepalive_timeout=_KEEPALIVE_SECONDS, shutdown_timeout=_GRACE_SECONDS)
+    runner = web.AppRunner(service.app(), access_log=None, keepalive_timeout=_KEEPALIVE_SECONDS, shutdown_timeout=_GRACE_SECONDS)
     await runner.setup()
     try:
+        site = web.TCPSite(runner, http.host, http.port)
         try:
-            await web.TCPSite(runner, http.host, http.port).start()
+            await site.start()
         except OSError as error:
             raise UnavailableError(
                 f"cannot listen on {http.host}:{http.port} ({error.strerror or error}): "
                 "free the port, or set [serve] port in driftline.toml"
             ) from None
-        port = runner.addresses[0][1]
-        yield f"http://{http.host}:{port}"
+        host = f"[{http.host}]" if ":" in http.host else http.host
+        yield f"http://{host}:{runner.addresses[0][1]}"
+        await site.stop()
+        # Before the cleanup, which throws away what still arrives on open connections.
+        await service.drain(_GRACE_SECONDS)
     finally:
         await runner.cleanup()

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version as installed
 from typing import Any
 
@@ -49,6 +50,8 @@ class Service:
         self._models = models
         self._needed = tuple(spec.name for spec in specs if spec.factory is not None) or tuple(models)
         self._max_features = {spec.name: spec.max_features for spec in specs}
+        self._under_way = 0
+        self._idle: asyncio.Event | None = None
         self._log = log
         self._metrics = metrics
 
@@ -70,6 +73,13 @@ class Service:
             ]
         )
         return app
+
+    async def drain(self, timeout_seconds: float) -> None:
+        """Return once no request is under way, bodies still coming included; each connection is closed after its answer."""
+        self._idle = asyncio.Event()
+        if self._under_way:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), timeout_seconds)
 
     async def predict(self, request: web.Request) -> web.Response:
         """Answer one row of named features."""
@@ -190,7 +200,15 @@ class Service:
     @web.middleware
     async def _measure(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         began = time.perf_counter()
-        response = await _guarded(request, handler)
+        self._under_way += 1
+        try:
+            response = await _guarded(request, handler)
+        finally:
+            self._under_way -= 1
+            if self._idle is not None and not self._under_way:
+                self._idle.set()
+        if self._idle is not None:
+            response.force_close()
         resource = request.match_info.route.resource
         route = "unmatched" if resource is None else resource.canonical
         self._metrics.count("driftline_requests_total", route=route, status=str(response.status))
