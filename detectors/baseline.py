@@ -11,6 +11,7 @@ import math
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.sample import Floats
 from detectors.season import DAY_SECONDS, Season, SeasonName, fit
@@ -119,11 +120,11 @@ def learn(
     return Baseline(season, between, inside, floor, correlation, spread, windows)
 
 
-def _correlation(scaled: Floats, adjacent: Floats, windows: int) -> float:
+def _correlation(scaled: Floats, adjacent: NDArray[np.bool_], windows: int) -> float:
     power = float(np.square(scaled).mean())
     if power == 0 or not adjacent.any():
         return 0.0
-    products = (scaled[1:] * scaled[:-1])[adjacent.astype(bool)]
+    products = (scaled[1:] * scaled[:-1])[adjacent]
     lag1 = float(products.mean()) / power
     if lag1 < 2 / math.sqrt(windows):
         return 0.0

@@ -73,9 +73,7 @@ class DetectorKind:
 
 
 def _page_hinkley(arming: Arming) -> RiverDetector:
-    detector = drift.PageHinkley(
-        min_instances=1, delta=ALLOWANCE, threshold=arming.threshold, alpha=1.0, mode=arming.direction
-    )
+    detector = drift.PageHinkley(min_instances=1, delta=ALLOWANCE, threshold=arming.threshold, alpha=1.0, mode=arming.direction)
     # River's Page-Hinkley judges against the running mean of what it was fed. The scores are centred,
     # so feed it the reference's own mean, or its first windows after a change would be the norm.
     for _ in range(arming.windows):

@@ -1,9 +1,9 @@
 """Ids are hashes of what caused a thing, so the same cause has the same id in every run.
 
-    >>> identity("alert", "fraud", "eu", 170)
-    'alert-0abe0a28845ff2ea'
-    >>> identity("alert", "fraud", "eu", 170) == identity("alert", "fraud", "eu", 171)
-    False
+>>> identity("alert", "fraud", "eu", 170)
+'alert-0abe0a28845ff2ea'
+>>> identity("alert", "fraud", "eu", 170) == identity("alert", "fraud", "eu", 171)
+False
 """
 
 from __future__ import annotations

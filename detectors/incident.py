@@ -47,7 +47,7 @@ class Incidents(msgspec.Struct):
     """The open incidents of one model."""
 
     model: str
-    open: list[Incident] = []  # noqa: RUF012 - msgspec copies the default for each instance
+    open: list[Incident] = []
 
     def open_or_update(self, segment: str, verdicts: list[Verdict], *, window_seconds: float, watched: int) -> list[Alert]:
         """Take the verdicts of one window and return what on-call should hear.

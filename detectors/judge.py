@@ -42,10 +42,10 @@ class Judge(msgspec.Struct):
     kind: Kind
     segment: str
     learner: Learner | None
-    references: dict[str, FeatureReference] = {}  # noqa: RUF012 - msgspec copies defaults
-    monitors: dict[str, Monitor] = {}  # noqa: RUF012 - msgspec copies defaults
-    relearning: dict[str, Learner] = {}  # noqa: RUF012 - msgspec copies defaults
-    renewing: set[str] = set()  # noqa: RUF012 - msgspec copies defaults
+    references: dict[str, FeatureReference] = {}
+    monitors: dict[str, Monitor] = {}
+    relearning: dict[str, Learner] = {}
+    renewing: set[str] = set()
     #: Set when monitors were made: the budget has to be shared again.
     renewed: bool = False
 
@@ -65,29 +65,31 @@ class Judge(msgspec.Struct):
                 self._adopt(spec, self.learner.learn(timezone=spec.timezone, outlier_beyond=spec.outliers.beyond))
                 self.learner = None
             return []
+        self._learn_on(spec, start, pooled)
+        rows = max((part.rows for part in pooled.values()), default=0)
+        # What is not once in this window is missing in all of its rows.
+        absent = Pooled(rows=rows, missing=rows, points=_EMPTY, weights=_EMPTY, categories={}, other=0)
+        verdicts = [
+            verdict
+            for feature in self.references
+            if feature not in self.renewing
+            for verdict in self._weigh_feature(spec, feature, pooled.get(feature, absent), start)
+        ]
+        for verdict in verdicts:
+            self.relearning.setdefault(verdict.feature, Learner(self._width(spec), [verdict.feature]))
+        return verdicts
+
+    def _learn_on(self, spec: ModelSpec, start: float, pooled: dict[str, Pooled]) -> None:
         for feature in pooled:  # one that the first reference did not have
             if feature not in self.references and len(self.references) + len(self.relearning) < spec.max_features:
                 self.renew(spec, feature, afresh=False)
         for feature in sorted(self.relearning):
             self._relearn(spec, feature, start, pooled)
+
+    def _weigh_feature(self, spec: ModelSpec, feature: str, part: Pooled, start: float) -> list[Verdict]:
+        reference = self.references[feature]
         local = local_seconds(start, spec.timezone)
         end = start + self._width(spec)
-        verdicts: list[Verdict] = []
-        rows = max((part.rows for part in pooled.values()), default=0)
-        for feature, reference in self.references.items():
-            if feature in self.renewing:
-                continue
-            part = pooled.get(feature)
-            if part is None:  # not once in this window: all of its rows lack it
-                part = Pooled(rows=rows, missing=rows, points=_EMPTY, weights=_EMPTY, categories={}, other=0)
-            verdicts.extend(self._weigh_feature(spec, feature, reference, part, start, local, end))
-        for verdict in verdicts:
-            self.relearning.setdefault(verdict.feature, Learner(self._width(spec), [verdict.feature]))
-        return verdicts
-
-    def _weigh_feature(
-        self, spec: ModelSpec, feature: str, reference: FeatureReference, part: Pooled, start: float, local: float, end: float
-    ) -> list[Verdict]:
         verdicts: list[Verdict] = []
         for statistic, found in measure(part, reference, outlier_beyond=spec.outliers.beyond).items():
             monitor = self.monitors.get(f"{feature}/{statistic}")

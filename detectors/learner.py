@@ -40,7 +40,7 @@ class Learner(msgspec.Struct):
 
     window_seconds: float
     features: list[str] | None = None
-    windows: list[Collected] = []  # noqa: RUF012 - msgspec copies the default for each instance
+    windows: list[Collected] = []
     stride: int = 1
     since: float | None = None
     until: float = 0.0

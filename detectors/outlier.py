@@ -67,7 +67,7 @@ class Outliers:
             if reference is None or type(value) not in (int, float) or not len(reference.quantiles):
                 continue
             # A cheap look first: nearly every value lies within the reference.
-            if reference.quantiles[0] <= value <= reference.quantiles[-1]:  # type: ignore[operator]
+            if reference.quantiles[0] <= value <= reference.quantiles[-1]:
                 continue
             distance = float(reference.distances(np.array([value], dtype=np.float64))[0])
             if distance > self._beyond:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import msgspec
 import numpy as np
 from scipy.special import ndtri
@@ -42,7 +44,7 @@ class FeatureReference(msgspec.Struct):
         """
         left = np.searchsorted(self.quantiles, values, side="left")
         right = np.searchsorted(self.quantiles, values, side="right")
-        return _SCORES[left + right]
+        return cast("Floats", _SCORES[left + right])
 
     def distances(self, values: Floats) -> Floats:
         """Return how far outside each value lies, in standard deviations of the near tail; 0 within the reference.
@@ -55,7 +57,7 @@ class FeatureReference(msgspec.Struct):
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             above = np.where(values > high, reach * (values / 2 - middle / 2) / (high / 2 - middle / 2), 0.0)
             below = np.where(values < low, reach * (middle / 2 - values / 2) / (middle / 2 - low / 2), 0.0)
-        return np.nan_to_num(above + below, nan=np.inf, posinf=np.inf)
+        return cast("Floats", np.nan_to_num(above + below, nan=np.inf, posinf=np.inf))
 
     @property
     def distinct(self) -> int:
@@ -94,4 +96,4 @@ def _quantiles(points: Floats, weights: Floats) -> Floats:
     chosen = points[order][index]
     # The extremes are those of the sample: what lies between them is not outside.
     chosen[0], chosen[-1] = points[order[0]], points[order[-1]]
-    return chosen
+    return cast("Floats", chosen)

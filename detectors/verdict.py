@@ -31,8 +31,20 @@ class Verdict(msgspec.Struct, frozen=True):
     words: str
 
 
+_RATES: dict[StatisticName, str] = {
+    "outliers": "far outside the reference",
+    "missing": "null",
+    "unseen": "in new categories {new}",
+}
+
+
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    """Return a percentage with two digits that matter.
+
+    >>> _percent(1.0), _percent(0.3124), _percent(0.002)
+    ('100 %', '31 %', '0.2 %')
+    """
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 
 def describe(
@@ -54,15 +66,11 @@ def describe(
     if statistic == "location":
         return f"mean {way} {abs(value - expected):.1f} sd, from {reference.mean:.4g} to {pooled.mean():.4g}"
     if statistic == "scale":
-        ratio = math.sqrt((value / expected) ** 3) if expected > 0 and value > 0 else 0.0
-        return f"spread x{ratio:.2g}"
-    was, now = math.sin(expected) ** 2, math.sin(value) ** 2
-    if statistic == "outliers":
-        return f"{_percent(now)} far outside the reference, was {_percent(was)}"
-    if statistic == "missing":
-        return f"{_percent(now)} null, was {_percent(was)}"
-    if statistic == "unseen":
-        new = [name for name in pooled.categories if name not in reference.known][:3]
-        return f"{_percent(now)} in new categories {', '.join(new) or '(unnamed)'}, was {_percent(was)}"
-    name, share, before = largest_share_change(pooled, reference)
-    return f'share of "{name}" {_percent(share)}, was {_percent(before)}'
+        return f"spread x{math.sqrt((max(0.0, value) / max(expected, 1e-9)) ** 3):.2g}"
+    if statistic == "shares":
+        name, share, before = largest_share_change(pooled, reference)
+        return f'share of "{name}" {_percent(share)}, was {_percent(before)}'
+    # The others are rates on the arcsine scale.
+    new = ", ".join([name for name in pooled.categories if name not in reference.known][:3])
+    what = _RATES[statistic].format(new=new or "(unnamed)")
+    return f"{_percent(math.sin(value) ** 2)} {what}, was {_percent(math.sin(expected) ** 2)}"

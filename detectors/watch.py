@@ -56,9 +56,9 @@ class Stream(msgspec.Struct):
         judged: windows judged so far.
     """
 
-    until: dict[int, float] = {}  # noqa: RUF012 - msgspec copies defaults
+    until: dict[int, float] = {}
     sources: int = 0
-    parts: dict[float, dict[str, dict[int, Window]]] = {}  # noqa: RUF012 - msgspec copies defaults
+    parts: dict[float, dict[str, dict[int, Window]]] = {}
     judged: int = 0
 
     def take(self, window: Window) -> None:
@@ -80,7 +80,9 @@ class Stream(msgspec.Struct):
             segments = self.parts[start]
             if start + next(iter(next(iter(segments.values())).values())).seconds > complete:
                 break
-            ready.extend((start, segment, [part for _, part in sorted(segments[segment].items())]) for segment in sorted(segments))
+            ready.extend(
+                (start, segment, [part for _, part in sorted(segments[segment].items())]) for segment in sorted(segments)
+            )
             del self.parts[start]
         return ready
 
@@ -98,8 +100,8 @@ class Watch(msgspec.Struct):
     model: str
     incidents: Incidents
     retrains: Retrains
-    streams: dict[Kind, Stream] = {}  # noqa: RUF012 - msgspec copies defaults
-    judges: dict[str, Judge] = {}  # noqa: RUF012 - msgspec copies defaults
+    streams: dict[Kind, Stream] = {}
+    judges: dict[str, Judge] = {}
 
     @classmethod
     def begin(cls, spec: ModelSpec) -> Watch:

@@ -45,7 +45,7 @@ class Feature(msgspec.Struct, frozen=True, array_like=True):
     missing: int
     numeric: Numeric | None = None
     #: Category -> count, most frequent first; ties by name.
-    categories: dict[str, int] = {}  # noqa: RUF012 - msgspec copies the default for each instance
+    categories: dict[str, int] = {}
     #: Values of categories beyond the `CATEGORIES` most frequent.
     other: int = 0
 
@@ -123,7 +123,7 @@ class _Columns:
         try:
             chunk = np.array(values, dtype=np.float64)
         except OverflowError:  # an integer beyond the range of a double
-            chunk = np.array([max(-_LARGEST, min(_LARGEST, value)) for value in values], dtype=np.float64)  # type: ignore[type-var,operator]
+            chunk = np.array([max(-_LARGEST, min(_LARGEST, value)) for value in values], dtype=np.float64)  # type: ignore[type-var]
         # JSON has no NaN or infinity, but other front ends of the core may bring them: as missing.
         finite = chunk[np.isfinite(chunk)]
         self.chunks.append(finite)

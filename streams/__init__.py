@@ -1,0 +1,1 @@
+"""The wire: events, topics, agents, state, on-call, metrics."""

@@ -32,7 +32,7 @@ from streams.stage import Stage
 from streams.store import Store
 from streams.summarise import SummariseEvents, SummariseOutcomes
 from streams.topics import ALERTS, EVENTS, OUTCOMES, SWAPS, WINDOWS
-from streams.transport import LogState
+from streams.transport import Batch, LogState
 
 
 def stage_makers(
@@ -112,10 +112,8 @@ def declare(app: faust.App, lanes: Lanes, makers: Mapping[str, Mapping[str, Stag
 
 
 def _declare(app: faust.App, lanes: Lanes, channel: faust.TopicT, name: str, topic: str) -> None:
-    async def agent(stream: faust.StreamT) -> None:
+    async def agent(stream: faust.StreamT[Batch]) -> None:
         async for batch in stream:
             await lanes.take(name, batch)
 
     app.agent(channel, name=f"{name}:{topic}")(agent)
-
-

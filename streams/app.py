@@ -7,6 +7,7 @@ import contextlib
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import faust
 from faust.worker import Worker
@@ -20,6 +21,7 @@ from streams.notify import Sink, Webhook
 from streams.settings import Settings
 from streams.store import Store
 from streams.topics import EVENTS, OUTCOMES, TOPICS, topic_name
+from streams.transport import Consumer
 
 _LOG = logging.getLogger("driftline.worker")
 
@@ -105,7 +107,9 @@ def run_worker(settings: Settings, *, sinks: Sequence[Sink] = (), ready: Callabl
     with tempfile.TemporaryDirectory(prefix="driftline-worker-") as datadir:
         app = build_app(settings, lanes, datadir)
         declare(app, lanes, makers)
-        _add_tasks(app, lanes, metrics, lambda: ready(f"driftline worker: ready (metrics http://{settings.metrics_host}:{port}/metrics)"))
+        _add_tasks(
+            app, lanes, metrics, lambda: ready(f"driftline worker: ready (metrics http://{settings.metrics_host}:{port}/metrics)")
+        )
         worker = _Worker(app, loglevel="WARN", override_logging=False, quiet=True, redirect_stdouts=False)
         code = _run(worker)
     sender.close(2.0)
@@ -129,12 +133,10 @@ def _add_tasks(app: faust.App, lanes: Lanes, metrics: Metrics, announce: Callabl
             announced = True
             announce()
 
-    @app.task
     async def flush() -> None:
-        lanes.attach(app.consumer)
+        lanes.attach(cast("Consumer", app.consumer))
         await lanes.flush_forever(_FLUSH_SECONDS)
 
-    @app.task
     async def look() -> None:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
@@ -142,7 +144,12 @@ def _add_tasks(app: faust.App, lanes: Lanes, metrics: Metrics, announce: Callabl
                 for tp, position in lanes.positions().items():
                     end = app.consumer.highwater(tp)
                     if end is not None:
-                        metrics.gauge("driftline_lag_records", max(0, end - position), topic=tp.topic, partition=str(tp.partition))
+                        metrics.gauge(
+                            "driftline_lag_records", max(0, end - position), topic=tp.topic, partition=str(tp.partition)
+                        )
+
+    app.task(flush)
+    app.task(look)
 
 
 def _run(worker: Worker) -> int:

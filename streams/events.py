@@ -174,30 +174,36 @@ def _event(record: Source, wire: _Wire, models: Mapping[str, Limits]) -> Event:
         raise EventError("missing", "model", "expected the name of a model")
     limits = models.get(wire.model)
     if limits is None:
-        raise EventError("unknown_model", "model", f"no [models.{wire.model[:64]}] in the configuration: add it, or mend the name")
-    identity = None if wire.id is None else str(wire.id)
-    if identity is not None and not 0 < len(identity) <= MAX_ID_LENGTH:
-        raise EventError("wrong_id", "id", f"expected 1 to {MAX_ID_LENGTH} characters, got {len(identity)}")
+        raise EventError(
+            "unknown_model", "model", f"no [models.{wire.model[:64]}] in the configuration: add it, or mend the name"
+        )
     features = wire.features or {}
-    if len(features) > limits.max_features:
-        raise EventError("too_many_features", "features", f"expected at most {limits.max_features}, got {len(features)}")
-    if kind == "label" and identity is None:
-        raise EventError("missing", "id", "a label needs the id of its prediction")
-    if kind == "features" and not features:
-        raise EventError("missing", "features", "expected at least one feature")
-    segment = wire.segment or ""
-    if len(segment) > MAX_NAME_LENGTH:
-        raise EventError("wrong_segment", "segment", f"expected at most {MAX_NAME_LENGTH} characters, got {len(segment)}")
-    for name in features:
-        if len(name) > MAX_NAME_LENGTH:
-            raise EventError("wrong_name", f"features.{name[:40]}...", f"a name has at most {MAX_NAME_LENGTH} characters")
+    _check_limits(wire, kind, features, limits)
     if limits.categorical:
         _as_categories(features, limits.categorical)
     label, score = _prediction(wire.prediction)
     if kind == "label":
         label = None if wire.label is msgspec.UNSET else wire.label
     version = None if wire.model_version is None else str(wire.model_version)
-    return Event(kind, record.offset, wire.model, _time(wire.ts, record), identity, segment, features, label, score, version)
+    identity = None if wire.id is None else str(wire.id)
+    at = _time(wire.ts, record)
+    return Event(kind, record.offset, wire.model, at, identity, wire.segment or "", features, label, score, version)
+
+
+def _check_limits(wire: _Wire, kind: EventKind, features: Mapping[str, Scalar], limits: Limits) -> None:
+    if wire.id is not None and not 0 < len(str(wire.id)) <= MAX_ID_LENGTH:
+        raise EventError("wrong_id", "id", f"expected 1 to {MAX_ID_LENGTH} characters, got {len(str(wire.id))}")
+    if kind == "label" and wire.id is None:
+        raise EventError("missing", "id", "a label needs the id of its prediction")
+    if kind == "features" and not features:
+        raise EventError("missing", "features", "expected at least one feature")
+    if len(features) > limits.max_features:
+        raise EventError("too_many_features", "features", f"expected at most {limits.max_features}, got {len(features)}")
+    if wire.segment is not None and len(wire.segment) > MAX_NAME_LENGTH:
+        raise EventError("wrong_segment", "segment", f"expected at most {MAX_NAME_LENGTH} characters, got {len(wire.segment)}")
+    for name in features:
+        if len(name) > MAX_NAME_LENGTH:
+            raise EventError("wrong_name", f"features.{name[:40]}...", f"a name has at most {MAX_NAME_LENGTH} characters")
 
 
 def _unwrap(wire: _Wire) -> _Wire:
@@ -237,7 +243,9 @@ def _prediction(prediction: Scalar | dict[str, Any]) -> tuple[Scalar, float | No
     if isinstance(prediction, dict):
         label, score = prediction.get("label"), prediction.get("score", prediction.get("value"))
         if not isinstance(label, (str, int, float, bool, type(None))):
-            raise EventError("wrong_type", "prediction.label", f"expected a number, string or boolean, got {type(label).__name__}")
+            raise EventError(
+                "wrong_type", "prediction.label", f"expected a number, string or boolean, got {type(label).__name__}"
+            )
         if isinstance(score, bool) or not isinstance(score, (int, float, type(None))):
             raise EventError("wrong_type", "prediction.score", f"expected a number, got {type(score).__name__}")
         return label, score

@@ -7,6 +7,8 @@ can be done again from this topic alone.
 
 from __future__ import annotations
 
+from typing import cast
+
 import msgspec
 
 from detectors.decision import Decision, Outcome
@@ -34,7 +36,7 @@ def parse(value: bytes | None) -> HistoryRecord:
         EventError: it is not one.
     """
     try:
-        return _decoder.decode(value or b"")
+        return cast("HistoryRecord", _decoder.decode(value or b""))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise EventError("not_a_window", "", f"expected a window, mark or decision as MessagePack, got {error}") from None
 

@@ -150,9 +150,7 @@ class Join:
             label=label.label,
             source=SourceOffset(self._partition, offset),
         )
-        self._outbox.append(
-            Outgoing(self._topic, identity.encode(), outcomes.encode(outcome), partition=self._partition)
-        )
+        self._outbox.append(Outgoing(self._topic, identity.encode(), outcomes.encode(outcome), partition=self._partition))
         self._metrics.count("driftline_outcomes_total", model=prediction.model, result="joined")
 
     def cut(self, position: int, *, final: bool) -> Cut | None:  # noqa: ARG002 - everything is stored each time
@@ -165,8 +163,8 @@ class Join:
 
         async def store() -> None:
             await asyncio.to_thread(self._keep, fresh, joined)
-            for key in fresh:
-                if self._fresh.get(key) is fresh[key]:
+            for key, entry in fresh.items():
+                if self._fresh.get(key) is entry:
                     del self._fresh[key]
 
         return Cut(outgoing, position, store)

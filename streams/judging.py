@@ -86,7 +86,7 @@ class Judging:
         watches: dict[str, Watch],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`stored` is the offset of the snapshot that `watches` came from, None without one."""
+        """Go on from `watches`; `stored` is the offset of the snapshot they came from, None without one."""
         self._kafka = kafka
         self._store = store
         self._references = references
@@ -206,4 +206,6 @@ class Judging:
 def _message(kafka: KafkaSettings, topic: Any, kind: str, at: float, finding: Alert | Request) -> Outgoing:
     data = msgspec.to_builtins(finding)
     value = cloudevents.encode(kind, finding.id, finding.model, at, data)
-    return Outgoing(topic_name(kafka.prefix, topic), finding.model.encode(), value, (("content-type", b"application/cloudevents+json"),))
+    return Outgoing(
+        topic_name(kafka.prefix, topic), finding.model.encode(), value, (("content-type", b"application/cloudevents+json"),)
+    )

@@ -25,7 +25,7 @@ from faust.types import TP
 
 from detectors.errors import DriftlineError, EventError, StateError, UnavailableError
 from streams.dead import dead_letter
-from streams.kafka import Outgoing, Sender
+from streams.kafka import Sender
 from streams.metrics import Metrics
 from streams.settings import KafkaSettings
 from streams.stage import Cut, Stage
@@ -71,7 +71,9 @@ class Lane:
 class Lanes:
     """All lanes of a worker; the transport's `Progress`."""
 
-    def __init__(self, kafka: KafkaSettings, sender: Sender, metrics: Metrics, makers: Mapping[str, Mapping[str, StageMaker]]) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, sender: Sender, metrics: Metrics, makers: Mapping[str, Mapping[str, StageMaker]]
+    ) -> None:
         """`makers`: topic name -> agent name -> maker of its stages."""
         self._kafka = kafka
         self._sender = sender

@@ -34,35 +34,88 @@ _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _SLOW = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
 
 CATALOGUE: tuple[MetricSpec, ...] = (
-    MetricSpec("driftline_events_total", "counter", "Events read, by kind (prediction, features, label, tick).", ("model", "kind")),
+    MetricSpec(
+        "driftline_events_total", "counter", "Events read, by kind (prediction, features, label, tick).", ("model", "kind")
+    ),
     MetricSpec("driftline_late_events_total", "counter", "Events older than the watermark: counted, in no window.", ("model",)),
     MetricSpec("driftline_dead_letters_total", "counter", "Events sent to the dead letters, by reason.", ("reason",)),
-    MetricSpec("driftline_outcomes_total", "counter", "Labels by what became of them (joined, waiting, duplicate, too_late).", ("model", "result")),
+    MetricSpec(
+        "driftline_outcomes_total",
+        "counter",
+        "Labels by what became of them (joined, waiting, duplicate, too_late).",
+        ("model", "result"),
+    ),
     MetricSpec("driftline_windows_total", "counter", "Windows written to the windows topic.", ("model", "kind")),
     MetricSpec("driftline_windows_judged_total", "counter", "Merged windows judged.", ("model", "kind")),
-    MetricSpec("driftline_verdicts_total", "counter", "Alarms of single statistics, before grouping into incidents.", ("model", "statistic")),
+    MetricSpec(
+        "driftline_verdicts_total",
+        "counter",
+        "Alarms of single statistics, before grouping into incidents.",
+        ("model", "statistic"),
+    ),
     MetricSpec("driftline_alerts_total", "counter", "Alert events by status (opened, updated, resolved).", ("model", "status")),
     MetricSpec("driftline_incidents_open", "gauge", "Incidents open now, by level (drift, performance).", ("model", "level")),
     MetricSpec("driftline_drifted_feature", "gauge", "1 while the feature is part of an open incident.", ("model", "feature")),
-    MetricSpec("driftline_reference_learning", "gauge", "1 while the model's reference is still being learned: nothing is judged yet.", ("model",)),
+    MetricSpec(
+        "driftline_reference_learning",
+        "gauge",
+        "1 while the model's reference is still being learned: nothing is judged yet.",
+        ("model",),
+    ),
     MetricSpec("driftline_outliers_total", "counter", "Single events far outside the reference.", ("model",)),
     MetricSpec("driftline_retrain_requests_total", "counter", "Retrain requests written, by reason.", ("model", "reason")),
-    MetricSpec("driftline_watermark_seconds", "gauge", "Event time up to which windows are closed, least over the partitions owned.", ("model",)),
-    MetricSpec("driftline_lag_records", "gauge", "Records between the read position and the end of the log.", ("topic", "partition")),
-    MetricSpec("driftline_rewinds_total", "counter", "Times an agent went back to its last good offset after an error.", ("agent",)),
-    MetricSpec("driftline_flush_seconds", "histogram", "Time of one flush: send, acknowledge, snapshot.", ("agent",), "worker", _FAST),
+    MetricSpec(
+        "driftline_watermark_seconds",
+        "gauge",
+        "Event time up to which windows are closed, least over the partitions owned.",
+        ("model",),
+    ),
+    MetricSpec(
+        "driftline_lag_records", "gauge", "Records between the read position and the end of the log.", ("topic", "partition")
+    ),
+    MetricSpec(
+        "driftline_rewinds_total", "counter", "Times an agent went back to its last good offset after an error.", ("agent",)
+    ),
+    MetricSpec(
+        "driftline_flush_seconds", "histogram", "Time of one flush: send, acknowledge, snapshot.", ("agent",), "worker", _FAST
+    ),
     MetricSpec("driftline_snapshot_bytes", "gauge", "Size of the last snapshot of the judge's state.", ("partition",)),
     MetricSpec("driftline_webhook_deliveries_total", "counter", "Webhook deliveries by result (ok, failed).", ("result",)),
     MetricSpec("driftline_annotations_total", "counter", "Grafana annotations by result (ok, failed, dropped).", ("result",)),
     MetricSpec("driftline_requests_total", "counter", "HTTP requests by route and status code.", ("route", "status"), "serve"),
     MetricSpec("driftline_request_seconds", "histogram", "Time to answer one request.", ("route",), "serve", _FAST),
-    MetricSpec("driftline_predictions_dropped_total", "counter", "Prediction logs dropped: queue full or broker away.", ("model",), "serve"),
+    MetricSpec(
+        "driftline_predictions_dropped_total",
+        "counter",
+        "Prediction logs dropped: queue full or broker away.",
+        ("model",),
+        "serve",
+    ),
     MetricSpec("driftline_model_version", "gauge", "Version that serving answers with.", ("model",), "serve"),
-    MetricSpec("driftline_model_generation", "gauge", "Generation of the pointer that serving follows; only grows.", ("model",), "serve"),
-    MetricSpec("driftline_swap_seconds", "histogram", "Time from the pointer's move to the first answer with the new version.", ("model",), "serve", _SLOW),
-    MetricSpec("driftline_model_load_failures_total", "counter", "Versions that serving refused to load.", ("model", "reason"), "serve"),
-    MetricSpec("driftline_retrains_total", "counter", "Finished retrains by decision (promoted, rejected, abandoned).", ("model", "decision"), "retrainer"),
-    MetricSpec("driftline_retrain_seconds", "histogram", "Time from reading a request to its decision.", ("model",), "retrainer", _SLOW),
+    MetricSpec(
+        "driftline_model_generation", "gauge", "Generation of the pointer that serving follows; only grows.", ("model",), "serve"
+    ),
+    MetricSpec(
+        "driftline_swap_seconds",
+        "histogram",
+        "Time from the pointer's move to the first answer with the new version.",
+        ("model",),
+        "serve",
+        _SLOW,
+    ),
+    MetricSpec(
+        "driftline_model_load_failures_total", "counter", "Versions that serving refused to load.", ("model", "reason"), "serve"
+    ),
+    MetricSpec(
+        "driftline_retrains_total",
+        "counter",
+        "Finished retrains by decision (promoted, rejected, abandoned).",
+        ("model", "decision"),
+        "retrainer",
+    ),
+    MetricSpec(
+        "driftline_retrain_seconds", "histogram", "Time from reading a request to its decision.", ("model",), "retrainer", _SLOW
+    ),
     MetricSpec("driftline_training_rows_total", "counter", "Rows that candidates learned from.", ("model",), "retrainer"),
 )
 
@@ -104,8 +157,8 @@ class Metrics:
     def only(self, name: str, label: str, values: set[str], /, **labels: str) -> None:
         """Set a gauge to 1 for exactly these values of `label`, and forget the children of all others."""
         gauge = self._gauges[name]
-        order = [spec for spec in CATALOGUE if spec.name == name][0].labels
-        for sample in list(gauge.collect())[0].samples:
+        order = next(spec for spec in CATALOGUE if spec.name == name).labels
+        for sample in next(iter(gauge.collect())).samples:
             if all(sample.labels.get(key) == value for key, value in labels.items()) and sample.labels[label] not in values:
                 gauge.remove(*(sample.labels[key] for key in order))
         for value in values:

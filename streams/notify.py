@@ -79,7 +79,7 @@ class Webhook:
                 session.post(self._settings.url, data=value, headers=headers, allow_redirects=False) as response,
             ):
                 status = response.status
-        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+        except (TimeoutError, aiohttp.ClientError) as error:
             self._metrics.count("driftline_webhook_deliveries_total", result="failed")
             raise UnavailableError(f"webhook does not answer ({type(error).__name__}); the alert will be sent again") from None
         if status < 300:

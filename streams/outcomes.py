@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import cast
 
 import msgspec
 
@@ -72,7 +73,7 @@ def parse(value: bytes | None) -> Outcome | OutcomeTick:
         EventError: it is neither.
     """
     try:
-        return _decoder.decode(value or b"")
+        return cast("Outcome | OutcomeTick", _decoder.decode(value or b""))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise EventError("not_an_outcome", "", str(error)) from None
 
@@ -101,5 +102,3 @@ def row_of(offset: int, record: Outcome | OutcomeTick) -> Row | None:
         return Row(offset, record.model, record.ts, "", None)
     error = error_of(record)
     return None if error is None else Row(offset, record.model, record.ts, record.segment, {ERROR: error})
-
-

@@ -70,9 +70,13 @@ def load(name: str, payload: bytes) -> dict[str, Watch]:
     try:
         head = _head.decode(payload)
         if head.format != FORMAT:
-            raise StateError(f"snapshot {name} has format {head.format}, this Driftline reads {FORMAT}: run that version, or {out}")
+            raise StateError(
+                f"snapshot {name} has format {head.format}, this Driftline reads {FORMAT}: run that version, or {out}"
+            )
         if head.river != version("river"):
-            raise StateError(f"snapshot {name} was made with River {head.river}, here is {version('river')}: install that one, or {out}")
+            raise StateError(
+                f"snapshot {name} was made with River {head.river}, here is {version('river')}: install that one, or {out}"
+            )
         return dict(_decoder.decode(payload).models)
     except msgspec.DecodeError as error:
         raise StateError(f"snapshot {name} cannot be read ({error}): {out}") from None

@@ -27,7 +27,6 @@ from streams.stage import Cut
 from streams.transport import Batch
 
 
-
 def shapes_of(models: Mapping[str, ModelSpec], kind: Kind) -> dict[str, WindowShape]:
     """Return model -> shape of its windows of that kind."""
     return {

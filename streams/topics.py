@@ -27,12 +27,21 @@ class Topic:
 
 EVENTS = Topic("events", "predictions, feature-only events, labels and ticks", "event id", 7 * DAY_SECONDS, None, 4 << 20)
 OUTCOMES = Topic("outcomes", "predictions joined with their labels", "partition of the event", 90 * DAY_SECONDS, None)
-WINDOWS = Topic("windows", "window summaries, marks of progress, swaps: the monitoring history", "model", 365 * DAY_SECONDS, 4, 4 << 20)
+WINDOWS = Topic(
+    "windows", "window summaries, marks of progress, swaps: the monitoring history", "model", 365 * DAY_SECONDS, 4, 4 << 20
+)
 ALERTS = Topic("alerts", "incidents opened, updated, resolved (CloudEvents)", "model", 365 * DAY_SECONDS, 1)
 OUTLIERS = Topic("outliers", "single events far outside the reference (CloudEvents)", "model", 30 * DAY_SECONDS, 1)
 RETRAINS = Topic("retrains", "requests to retrain (CloudEvents)", "model", 365 * DAY_SECONDS, 1)
 SWAPS = Topic("swaps", "gate decisions and swaps of the served version (CloudEvents)", "model", 365 * DAY_SECONDS, 1)
-DEAD = Topic("dead-letters", "events that could not be used, unchanged, with reason, path and source in headers", "key of the event", 30 * DAY_SECONDS, 1, 4 << 20)
+DEAD = Topic(
+    "dead-letters",
+    "events that could not be used, unchanged, with reason, path and source in headers",
+    "key of the event",
+    30 * DAY_SECONDS,
+    1,
+    4 << 20,
+)
 
 TOPICS: tuple[Topic, ...] = (EVENTS, OUTCOMES, WINDOWS, ALERTS, OUTLIERS, RETRAINS, SWAPS, DEAD)
 

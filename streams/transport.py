@@ -20,6 +20,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -27,6 +28,8 @@ from typing import Any, Protocol, cast
 from faust.serializers import codecs
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
+
+_LOG = logging.getLogger("faust.driftline")
 
 __all__ = ["Batch", "Consumer", "Progress", "Transport"]
 
@@ -114,6 +117,8 @@ class _Unread(dict[TP, int | None]):
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """aiokafka's consumer in its thread, reading committed data only."""
 
+    logger = _LOG
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - Faust offers no setting for it
@@ -171,6 +176,7 @@ class _Place:
 class Consumer(driver.Consumer):
     """A consumer that hands out batches and commits durable offsets."""
 
+    logger = _LOG
     _thread: ConsumerThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -189,13 +195,13 @@ class Consumer(driver.Consumer):
 
     # -- reading -------------------------------------------------------------------------------
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 - Faust's own signature
         """Yield one message per partition that the fetch brought records of."""
         generation = self.app.consumer_generation_id
-        batches, _active = await self._wait_next_records(timeout)
-        if not batches or self.should_stop:
+        fetched, _active = await self._wait_next_records(timeout)
+        if not fetched or self.should_stop:
             return
-        for batch in batches.values():
+        for batch in cast("dict[TP, Batch]", fetched).values():
             # What is not handed out here leaves a hole, which its reader sees at the next batch.
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 break
@@ -209,7 +215,7 @@ class Consumer(driver.Consumer):
             last.offset,
             last.timestamp / 1000.0,
             last.timestamp_type,
-            (),
+            [],
             None,
             cast("bytes", batch),
             None,
@@ -243,9 +249,7 @@ class Consumer(driver.Consumer):
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         self._acked.clear()
         self._acked_index.clear()
-        return (
-            TP(tp.topic, tp.partition) for tp in self.assignment() if topics is None or tp in topics or tp.topic in topics
-        )
+        return (TP(tp.topic, tp.partition) for tp in self.assignment() if topics is None or tp in topics or tp.topic in topics)
 
     def _new_offset(self, tp: TP) -> int | None:
         return self.progress.durable(tp)

@@ -69,9 +69,7 @@ def windows_judged(metrics_url: str) -> int:
     return sum(int(float(line.rpartition(" ")[2])) for line in lines if line.startswith("driftline_windows_judged_total{"))
 
 
-def result(
-    *, story: Story, told: dict[str, Any], answers: Path, url: str, metrics_url: str, seconds: float
-) -> dict[str, Any]:
+def result(*, story: Story, told: dict[str, Any], answers: Path, url: str, metrics_url: str, seconds: float) -> dict[str, Any]:
     """Return the JSON object."""
     swaps = swaps_seen(url)
     measured = accuracy(answers)
@@ -141,10 +139,13 @@ def _tell_loop(
 ) -> None:
     delay = (alert["raised_at"] - alert["began_at"]) / _DAY_SECONDS
     names = ", ".join(verdict["feature"] for verdict in alert["features"])
-    console.print(f"[bold]{_day(alert['began_at'])}[/]  {names} changed [dim](told {delay:.0f} days after the estimated begin)[/]")
+    console.print(
+        f"[bold]{_day(alert['began_at'])}[/]  {names} changed [dim](told {delay:.0f} days after the estimated begin)[/]"
+    )
     for verdict in alert["features"]:
         console.print(f"    {verdict['feature']}: {verdict['words']}")
-    console.print(f"    retrain asked for on {_day(request['requested_at'])}, because of {request['reason']} in {', '.join(request['features'])}")
+    asked, drifted = _day(request["requested_at"]), ", ".join(request["features"])
+    console.print(f"    retrain asked for on {asked}, because of {request['reason']} in {drifted}")
     console.print(f"    {decision['reason']}")
     took = "" if seconds is None else f", answering {seconds:.2f} s after the pointer moved"
     console.print(f"    version {decision['previous']} -> {decision['version']}{took}\n")

@@ -56,9 +56,7 @@ def run(options: DemoOptions) -> int:
         if application.running or "sent" not in told or not stack.answers.exists():
             raise UnavailableError(f"the example application did not finish; the end of its log:\n{application.tail()}")
         answered = threading.Event()
-        wait_until(
-            lambda: len(story.decisions) >= len(story.retrains), seconds=_LAST_RETRAIN_SECONDS, wait=answered.wait
-        )
+        wait_until(lambda: len(story.decisions) >= len(story.retrains), seconds=_LAST_RETRAIN_SECONDS, wait=answered.wait)
         summary = result(
             story=story,
             told=told,

@@ -65,7 +65,7 @@ class Stack:
         environment = self._environment()
         config = self._config()
         text = config.read_text(encoding="utf-8")
-        self.settings = parse_settings(text, config, environment, home=directory(), need_key=True)
+        self.settings = parse_settings(text, str(config), environment, home=directory(), need_key=True)
         # A broker of the user's is left as it was found; ours is gone with its process anyway.
         if self.options.kafka:
             create_topics(self.settings.kafka)

@@ -15,19 +15,23 @@ import csv
 import json
 import signal
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import aiohttp
 from confluent_kafka import Consumer, Producer, TopicPartition
-from rows import LABEL_DELAY, MarketRow, read_rows
+from rows import HALF_HOUR, LABEL_DELAY, MarketRow, read_rows
 
 MODEL = "electricity"
 #: Requests under way at once.
 CONNECTIONS = 8
 #: Rows ahead of Driftline at most: the demo's in-memory broker forgets what is too old.
 MOST_AHEAD = 4000
+#: Rows sent between two looks at the lag.
+PORTION = 500
 TELL_SECONDS = 0.2
 
 
@@ -39,13 +43,12 @@ class Tally:
     failed: int = 0
     version: str = ""
     answers: list[tuple[int, str, bool | None, bool]] = field(default_factory=list)
-    recent: list[bool] = field(default_factory=list)
+    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=1000))
     error: str = ""
 
     def line(self) -> str:
         """Return the line that tells it."""
-        recent = self.recent[-1000:]
-        accuracy = sum(recent) / len(recent) if recent else None
+        accuracy = sum(self.recent) / len(self.recent) if self.recent else None
         return json.dumps(
             {"sent": self.sent, "failed": self.failed, "version": self.version, "accuracy": accuracy, "error": self.error}
         )
@@ -86,7 +89,7 @@ class Pace:
 
     async def keep(self) -> None:
         """Return once the lag is small enough."""
-        while await asyncio.to_thread(self.lag) > MOST_AHEAD:
+        while await asyncio.to_thread(self.lag) > MOST_AHEAD:  # noqa: ASYNC110 - the worker is elsewhere and sets no event
             await asyncio.sleep(0.05)
 
 
@@ -95,70 +98,64 @@ def row_id(row: MarketRow) -> str:
     return f"half-hour-{row.number}"
 
 
-async def ask(session: aiohttp.ClientSession, url: str, row: MarketRow, tally: Tally) -> None:
-    """Ask for one prediction."""
-    body = {"id": row_id(row), "ts": row.ts, "features": row.features}
-    try:
-        async with session.post(url, json=body) as response:
-            answer = await response.json()
-            if response.status != 200:
-                raise ValueError(f"{response.status}: {answer}")
-    except (aiohttp.ClientError, asyncio.TimeoutError, ValueError) as error:
-        tally.failed += 1
-        tally.error = f"{type(error).__name__}: {error}"[:200]
-        return
-    finally:
-        tally.sent += 1
-    predicted = answer["prediction"]["label"]
-    tally.version = answer["version"]
-    tally.answers.append((row.number, answer["version"], predicted, row.up))
-    tally.recent.append(predicted == row.up)
+@dataclass
+class Application:
+    """The application at work: rows in, requests and labels out."""
+
+    session: aiohttp.ClientSession
+    url: str
+    labels: Labels
+    tally: Tally = field(default_factory=Tally)
+    told: float = 0.0
+
+    async def ask(self, row: MarketRow) -> None:
+        """Ask for one prediction."""
+        body = {"id": row_id(row), "ts": row.ts, "features": row.features}
+        try:
+            async with self.session.post(self.url, json=body) as response:
+                answer = await response.json()
+                status = response.status
+        except (TimeoutError, aiohttp.ClientError, ValueError) as error:
+            status, answer = 0, f"{type(error).__name__}: {error}"
+        self.tally.sent += 1
+        if status != 200:
+            self.tally.failed += 1
+            self.tally.error = f"{status}: {answer}"[:200]
+            return
+        predicted = answer["prediction"]["label"]
+        self.tally.version = answer["version"]
+        self.tally.answers.append((row.number, answer["version"], predicted, row.up))
+        self.tally.recent.append(predicted == row.up)
+
+    async def work(self, rows: Iterator[MarketRow]) -> None:
+        """Take row after row; several of these run side by side on the same rows."""
+        for row in rows:
+            await self.ask(row)
+            self.labels.send(row, row.ts + LABEL_DELAY * HALF_HOUR)
+
+    async def send(self, rows: list[MarketRow]) -> None:
+        """Send some rows, a few at once, telling now and then how it goes."""
+        shared = iter(rows)
+        workers = {asyncio.create_task(self.work(shared)) for _ in range(CONNECTIONS)}
+        while workers:
+            _, workers = await asyncio.wait(workers, timeout=TELL_SECONDS)
+            if time.monotonic() - self.told >= TELL_SECONDS:
+                self.told = time.monotonic()
+                print(self.tally.line(), flush=True)
 
 
-async def work(rows: Iterator[MarketRow], session: aiohttp.ClientSession, url: str, tally: Tally, labels: Labels) -> None:
-    """Take row after row; several of these run side by side."""
-    for row in rows:
-        await ask(session, url, row, tally)
-        labels.send(row, row.ts + LABEL_DELAY * 1800.0)
-
-
-async def run(arguments: argparse.Namespace) -> int:
-    """Send all rows and return the exit status."""
-    tally = Tally()
+async def run(arguments: argparse.Namespace) -> Tally:
+    """Send all rows, in portions, and return what happened."""
     labels, pace = Labels(arguments.kafka, arguments.prefix), Pace(arguments.kafka, arguments.prefix)
     url = f"{arguments.url}/v1/models/{MODEL}:predict"
     rows = read_rows(arguments.rows)
-    told = time.monotonic()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
-        pending: list[MarketRow] = []
-        for row in rows:
-            pending.append(row)
-            if len(pending) < 500:
-                continue
+        application = Application(session, url, labels)
+        while portion := list(islice(rows, PORTION)):
             await pace.keep()
-            told = await send(pending, session, url, tally, labels, told)
-            pending = []
-        await send(pending, session, url, tally, labels, told)
+            await application.send(portion)
     labels.close()
-    with Path(arguments.answers).open("w", newline="") as file:
-        csv.writer(file).writerows(sorted(tally.answers))
-    print(tally.line(), flush=True)
-    return 0 if tally.failed == 0 else 1
-
-
-async def send(
-    rows: list[MarketRow], session: aiohttp.ClientSession, url: str, tally: Tally, labels: Labels, told: float
-) -> float:
-    """Send some rows, a few at once, telling now and then how it goes; return when it was last told."""
-    shared = iter(rows)
-    workers = [asyncio.create_task(work(shared, session, url, tally, labels)) for _ in range(CONNECTIONS)]
-    while workers:
-        _, running = await asyncio.wait(workers, timeout=TELL_SECONDS)
-        workers = list(running)
-        if time.monotonic() - told >= TELL_SECONDS:
-            told = time.monotonic()
-            print(tally.line(), flush=True)
-    return told
+    return application.tally
 
 
 def main() -> int:
@@ -172,9 +169,13 @@ def main() -> int:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return asyncio.run(run(arguments))
+        tally = asyncio.run(run(arguments))
     except KeyboardInterrupt:
         return 130
+    with Path(arguments.answers).open("w", newline="") as file:
+        csv.writer(file).writerows(sorted(tally.answers))
+    print(tally.line(), flush=True)
+    return 0 if tally.failed == 0 else 1
 
 
 if __name__ == "__main__":
