@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import tempfile
 from collections.abc import Callable, Sequence
-from typing import cast
+from types import FrameType
+from typing import NoReturn, cast
 
 import faust
 from faust.worker import Worker
@@ -89,6 +91,8 @@ def run_worker(settings: Settings, *, sinks: Sequence[Sink] = (), ready: Callabl
     Raises:
         DriftlineError: it cannot start.
     """
+    # Until Faust has its own handlers, being told to stop means: there is nothing to put away yet.
+    signal.signal(signal.SIGTERM, _stop_at_once)
     sources = _sources(settings)
     store = Store(settings.redis, settings.signing_key)
     store.ping()
@@ -114,6 +118,10 @@ def run_worker(settings: Settings, *, sinks: Sequence[Sink] = (), ready: Callabl
         code = _run(worker)
     sender.close(2.0)
     return code
+
+
+def _stop_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
 
 
 class _Worker(Worker):

@@ -41,6 +41,15 @@ _FIRST_PAUSE, _LONGEST_PAUSE, _PATIENCE = 0.2, 5.0, 300.0
 #: Messages in a lane's outbox from which feeding waits for a flush.
 _FULL = 20_000
 _LOG_EVERY_SECONDS = 60.0
+#: Gauges that speak of what a worker owns.
+_OF_PARTITIONS = (
+    "driftline_incidents_open",
+    "driftline_drifted_feature",
+    "driftline_reference_learning",
+    "driftline_watermark_seconds",
+    "driftline_lag_records",
+    "driftline_snapshot_bytes",
+)
 
 
 class Rewinder(Protocol):
@@ -141,6 +150,10 @@ class Lanes:
             task = self._rewinding.pop(tp, None)
             if task is not None:
                 task.cancel()
+        # What is shown of a partition that somebody else has now would never change again here. What
+        # is still ours shows itself again at the next flush.
+        for name in _OF_PARTITIONS:
+            self._metrics.clear(name)
 
     # -- what the agents do --------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ DOORS = {
     "confluent_kafka": ("streams/kafka.py", "streams/embedded/*"),
     "faust": ("streams/app.py", "streams/agents.py", "streams/lanes.py", "streams/transport.py"),
     "grafana_api": ("dashboards/push.py",),
-    "pickle": ("serving/artifact.py",),
+    "pickle": ("serving/artifact.py", "streams/snapshot.py"),
     "prometheus_client": ("streams/metrics.py",),
     "pydantic": ("driftline/*",),
     "redis": ("streams/store.py",),

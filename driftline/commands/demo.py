@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import click
 
+from driftline.demo.options import DemoOptions
 from driftline.logs import start_logging
-
-
-@dataclass(frozen=True, slots=True)
-class DemoOptions:
-    """What the demo is asked for; `kafka` and `redis` empty: servers of its own."""
-
-    json: bool
-    keep: bool
-    kafka: str
-    redis: str
-    #: Kind of the broker of its own: `embedded` or `kafka`.
-    broker: str
-    #: Rows sent at most; 0 sends all.
-    rows: int
-    log_level: str
 
 
 @click.command("demo")
@@ -45,7 +29,7 @@ def command(ctx: click.Context, *, as_json: bool, keep: bool, kafka: str, redis:
     processes, sends the rows through the HTTP service, and shows drift, retrain and swap as they happen. Exit status 0
     only if the loop closed by itself.
     """
-    from driftline.demo import run  # noqa: PLC0415 - the demo loads the whole product; --help does not wait for it
+    from driftline.demo.run import run  # noqa: PLC0415 - the demo loads the whole product; --help does not wait for it
 
     log_level = ctx.find_root().obj["log_level"]
     start_logging(log_level)

@@ -19,6 +19,14 @@ def command(invocation: Invocation) -> int:
     require_kafka(settings)
     require_redis(settings)
     require_port(settings.metrics_host, settings.worker_metrics_port, "[worker] metrics_port")
-    from streams.app import run_worker  # noqa: PLC0415 - faust takes half a second; --help and a missing broker do not wait
+    # Faust takes half a second; --help and a missing broker do not wait for it.
+    from driftline.annotating import AnnotationSink  # noqa: PLC0415 - see above
+    from streams.app import run_worker  # noqa: PLC0415 - see above
 
-    return run_worker(settings)
+    if not (settings.grafana.url and settings.grafana.token):
+        return run_worker(settings)
+    sink = AnnotationSink(settings.grafana)
+    try:
+        return run_worker(settings, sinks=[sink])
+    finally:
+        sink.close()

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.live import Live
 
 from detectors.errors import UnavailableError
-from driftline.commands.demo import DemoOptions
 from driftline.demo.example import module
+from driftline.demo.options import DemoOptions
 from driftline.demo.report import result, tell, windows_judged
 from driftline.demo.stack import Stack
 from driftline.demo.story import Story, wait_until

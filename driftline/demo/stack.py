@@ -14,9 +14,9 @@ from types import TracebackType
 from typing import Self
 
 from detectors.errors import UnavailableError
-from driftline.commands.demo import DemoOptions
 from driftline.config import parse_settings
 from driftline.demo.example import MODEL, directory, first_model, module
+from driftline.demo.options import DemoOptions
 from retrainer.publish import publish
 from streams.embedded.child import Child
 from streams.embedded.kafka_server import KafkaServer
