@@ -195,6 +195,19 @@ class Log:
             for number in sorted(partitions)
         }
 
+    def committed(self, topic: str, timeout_seconds: float = 10.0) -> dict[int, int]:
+        """Return partition -> offset that this reader's group has committed; partitions without one are left out.
+
+        Raises:
+            UnavailableError: the broker or the topic cannot be reached.
+        """
+        wanted = [TopicPartition(topic, number) for number in self.ends(topic)]
+        try:
+            found = self._consumer.committed(wanted, timeout=timeout_seconds)
+        except KafkaException as error:
+            raise UnavailableError(f"cannot read offsets of {topic}: {error.args[0].str()}; is the broker up?") from None
+        return {tp.partition: tp.offset for tp in found if tp.offset >= 0}
+
     def offsets_at(self, topic: str, seconds: float, timeout_seconds: float = 10.0) -> dict[int, int]:
         """Return partition -> first offset whose Kafka timestamp is at or after `seconds`."""
         wanted = [TopicPartition(topic, number, int(seconds * 1000)) for number in self.ends(topic)]
