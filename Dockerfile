@@ -3,13 +3,14 @@ FROM python:3.11.15-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/driftline
 WORKDIR /src
-COPY pyproject.toml README.md requirements-dev.lock ./
+COPY pyproject.toml README.md LICENSE requirements-dev.lock ./
 COPY detectors detectors
 COPY streams streams
 COPY serving serving
 COPY retrainer retrainer
 COPY dashboards dashboards
 COPY driftline driftline
+COPY examples/electricity examples/electricity
 # The tested versions of everything, without what only development needs.
 RUN /opt/driftline/bin/pip install --constraint requirements-dev.lock .
 
