@@ -1,13 +1,19 @@
 """Events off the wire: bytes of any client -> `Event`s, or dead letters that say what is wrong.
 
-A whole fetch is decoded in one call; only when that fails is it done record by record, and only for
-the records that fail again is the place of the fault looked for. What is accepted, with its limits,
-is described in docs/events.md and streams/schemas/event.v1.json.
+Rules:
+1. Every record ends as one event or one dead letter, in the order of the records; nothing raises.
+2. Each record is decoded by itself. One call for a whole fetch is no faster, and a record that holds
+   `{},{}` would shift the others.
+3. What comes out can be stored and sent by everything after: integers have at most 64 bits (longer
+   ones become doubles), strings are valid Unicode, times lie in the years 1970 to 9999.
+4. Only for a record that fails is the place of the fault looked for.
+
+What is accepted, with its limits, is described in docs/events.md and streams/schemas/event.v1.json.
 """
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
@@ -16,37 +22,36 @@ import msgspec
 import orjson
 
 from detectors.errors import EventError
-from detectors.row import Value
+from streams.wire import MAX_NAME_LENGTH, Scalar, Wire, read
+
+__all__ = [
+    "MAX_AHEAD_SECONDS",
+    "MAX_EVENT_BYTES",
+    "MAX_ID_LENGTH",
+    "MAX_NAME_LENGTH",
+    "DeadLetter",
+    "Event",
+    "EventKind",
+    "Scalar",
+    "decode",
+    "event_time",
+    "tick",
+]
 
 EventKind = Literal["prediction", "features", "label", "tick"]
 
 #: Largest event taken, in bytes; what is larger goes to the dead letters unread.
 MAX_EVENT_BYTES = 256 << 10
 MAX_ID_LENGTH = 256
-MAX_NAME_LENGTH = 128
 #: How far an event's time may be ahead of the broker's clock: one bad clock must not close windows.
 MAX_AHEAD_SECONDS = 3600.0
 #: Numbers above this are taken for milliseconds since the epoch: the year 5138 in seconds.
-_MILLISECONDS_FROM = 1e11
-
-Scalar = int | float | str | bool | None
-
-
-class _Wire(msgspec.Struct, gc=False):
-    """An event as it may come; every rule that needs more than types is in `_event`."""
-
-    model: str | None = None
-    type: str | None = None
-    id: str | int | None = None
-    ts: str | int | float | None = None
-    segment: str | None = None
-    features: dict[str, Scalar] | None = None
-    prediction: Scalar | dict[str, Any] = None
-    label: Scalar | msgspec.UnsetType = msgspec.UNSET
-    model_version: str | int | None = None
-    specversion: str | None = None
-    time: str | None = None
-    data: msgspec.Raw | None = None
+MILLISECONDS_FROM = 1e11
+#: Seconds since the epoch at the end of the year 9999, the last that RFC 3339 can write.
+_LAST_SECOND = 253_402_300_799.0
+#: What MessagePack and JSON libraries agree on.
+_LEAST_INTEGER, _GREATEST_INTEGER = -(1 << 63), (1 << 64) - 1
+_GREATEST_NUMBER = int(sys.float_info.max)
 
 
 class Event(msgspec.Struct, gc=False):
@@ -102,10 +107,6 @@ class DeadLetter(msgspec.Struct, gc=False):
     error: EventError
 
 
-_one = msgspec.json.Decoder(_Wire)
-_many = msgspec.json.Decoder(list[_Wire])
-
-
 def decode(records: Sequence[Source], models: Mapping[str, Limits]) -> tuple[list[Event], list[DeadLetter]]:
     """Return the events of one fetch in order, and the dead letters.
 
@@ -115,60 +116,27 @@ def decode(records: Sequence[Source], models: Mapping[str, Limits]) -> tuple[lis
     """
     events: list[Event] = []
     dead: list[DeadLetter] = []
-    for record, wire in zip(records, _wires(records), strict=True):
+    for record in records:
         try:
-            events.append(_event(record, wire if wire is not None else _parse(record), models))
+            events.append(_event(record, _parse(record.value), models))
         except EventError as error:
             dead.append(DeadLetter(record.offset, error))
     return events, dead
 
 
-def _wires(records: Sequence[Source]) -> Sequence[_Wire | None]:
-    """Return the decoded records if all of them can be decoded in one call, else None for each."""
-    values = [record.value or b"" for record in records]
-    if not any(len(value) > MAX_EVENT_BYTES for value in values):
-        try:
-            wires = _many.decode(b"[" + b",".join(values) + b"]")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass
-        else:
-            # A record that holds `{},{}` would shift the others: then none is trusted.
-            if len(wires) == len(records):
-                return wires
-    return [None] * len(records)
-
-
-def _parse(record: Source) -> _Wire:
-    value = record.value
+def _parse(value: bytes | None) -> Wire:
     if not value:
         raise EventError("empty", "", "expected a JSON object, got an empty message")
     if len(value) > MAX_EVENT_BYTES:
         raise EventError("too_large", "", f"expected at most {MAX_EVENT_BYTES} bytes, got {len(value)}: send fewer features")
-    try:
-        return _one.decode(value)
-    except msgspec.ValidationError as error:
-        raise _fault(value, str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise EventError("not_json", "", f"expected a JSON object, got something else ({error})") from None
+    return read(value, "")
 
 
-def _fault(value: bytes, said: str) -> EventError:
-    """Return the error with the path of the offending feature, which the fast decoder does not name."""
-    path = said.rpartition(" at `")[2].rstrip("`").removeprefix("$").removeprefix(".") if " at `" in said else ""
-    try:
-        features = orjson.loads(value).get("features")
-    except (orjson.JSONDecodeError, AttributeError):
-        features = None
-    if path.startswith("features") and isinstance(features, dict):
-        for name, feature in features.items():
-            if isinstance(feature, (dict, list)):
-                return EventError("nested", f"features.{name}", "expected a number, string, boolean or null: flatten it")
-    return EventError("wrong_type", path, said.partition(" - at ")[0])
-
-
-def _event(record: Source, wire: _Wire, models: Mapping[str, Limits]) -> Event:
+def _event(record: Source, wire: Wire, models: Mapping[str, Limits]) -> Event:
     if wire.specversion is not None:
         wire = _unwrap(wire)
+    if wire.v not in (None, 1):
+        raise EventError("unknown_version", "v", f"this Driftline reads version 1, got {str(wire.v)[:40]}")
     kind = _kind(wire)
     if not wire.model:
         raise EventError("missing", "model", "expected the name of a model")
@@ -178,42 +146,59 @@ def _event(record: Source, wire: _Wire, models: Mapping[str, Limits]) -> Event:
             "unknown_model", "model", f"no [models.{wire.model[:64]}] in the configuration: add it, or mend the name"
         )
     features = wire.features or {}
-    _check_limits(wire, kind, features, limits)
     if limits.categorical:
         _as_categories(features, limits.categorical)
-    label, score = _prediction(wire.prediction)
-    if kind == "label":
-        label = None if wire.label is msgspec.UNSET else wire.label
-    version = None if wire.model_version is None else str(wire.model_version)
-    identity = None if wire.id is None else str(wire.id)
-    at = _time(wire.ts, record)
-    return Event(kind, record.offset, wire.model, at, identity, wire.segment or "", features, label, score, version)
-
-
-def _check_limits(wire: _Wire, kind: EventKind, features: Mapping[str, Scalar], limits: Limits) -> None:
-    if wire.id is not None and not 0 < len(str(wire.id)) <= MAX_ID_LENGTH:
-        raise EventError("wrong_id", "id", f"expected 1 to {MAX_ID_LENGTH} characters, got {len(str(wire.id))}")
-    if kind == "label" and wire.id is None:
-        raise EventError("missing", "id", "a label needs the id of its prediction")
+    _check_features(features, limits.max_features)
     if kind == "features" and not features:
         raise EventError("missing", "features", "expected at least one feature")
-    if len(features) > limits.max_features:
-        raise EventError("too_many_features", "features", f"expected at most {limits.max_features}, got {len(features)}")
-    if wire.segment is not None and len(wire.segment) > MAX_NAME_LENGTH:
-        raise EventError("wrong_segment", "segment", f"expected at most {MAX_NAME_LENGTH} characters, got {len(wire.segment)}")
-    for name in features:
-        if len(name) > MAX_NAME_LENGTH:
-            raise EventError("wrong_name", f"features.{name[:40]}...", f"a name has at most {MAX_NAME_LENGTH} characters")
+    identity, version = _text(wire.id, "id", MAX_ID_LENGTH), _text(wire.model_version, "model_version", MAX_NAME_LENGTH)
+    segment = _text(wire.segment, "segment", MAX_NAME_LENGTH, least=0) or ""
+    if kind == "label" and identity is None:
+        raise EventError("missing", "id", "a label needs the id of its prediction")
+    label, score = _prediction(wire.prediction)
+    if kind == "label":
+        if wire.label is msgspec.UNSET or wire.label is None:
+            raise EventError("missing", "label", "a label needs the truth: true, false, a number or a string")
+        label = _scalar_of(wire.label, "label")
+    at = event_time(wire.ts, record.timestamp / 1000.0)
+    return Event(kind, record.offset, wire.model, at, identity, segment, features, label, score, version)
 
 
-def _unwrap(wire: _Wire) -> _Wire:
+def _check_features(features: dict[str, Scalar], most: int) -> None:
+    if len(features) > most:
+        raise EventError("too_many_features", "features", f"expected at most {most}, got {len(features)}")
+    for name, value in features.items():
+        if not 0 < len(name) <= MAX_NAME_LENGTH:
+            raise EventError(
+                "wrong_name", f"features.{name[:40]}", f"expected 1 to {MAX_NAME_LENGTH} characters, got {len(name)}"
+            )
+        if value.__class__ is int and not _LEAST_INTEGER <= value <= _GREATEST_INTEGER:
+            features[name] = _scalar_of(value, f"features.{name}")
+
+
+def _text(value: str | int | None, path: str, most: int, *, least: int = 1) -> str | None:
+    if value is None:
+        return None
+    text = str(value)
+    if not least <= len(text) <= most:
+        raise EventError("wrong_length", path, f"expected {least} to {most} characters, got {len(text)}")
+    return text
+
+
+def _scalar_of(value: Scalar, path: str) -> Scalar:
+    """Return the value, an integer of more than 64 bits as the nearest double."""
+    if value.__class__ is not int or _LEAST_INTEGER <= value <= _GREATEST_INTEGER:
+        return value
+    if abs(value) > _GREATEST_NUMBER:
+        raise EventError("out_of_range", path, "expected a number that a double can hold: send null, or a string")
+    return float(value)
+
+
+def _unwrap(wire: Wire) -> Wire:
     """Return the event inside a CloudEvents envelope; `id` and `time` of the envelope stand in."""
-    if wire.data is None:
-        raise EventError("missing", "data", "a CloudEvent needs the event as its data")
-    try:
-        inner = _one.decode(wire.data)
-    except msgspec.DecodeError as error:
-        raise EventError("wrong_type", "data", str(error)) from None
+    if not bytes(wire.data):
+        raise EventError("missing", "data", "a CloudEvent needs the event as its data, as JSON")
+    inner = read(wire.data, "data")
     if inner.specversion is not None:
         raise EventError("nested", "data", "expected an event, got another envelope")
     inner.id = wire.id if inner.id is None else inner.id
@@ -221,17 +206,21 @@ def _unwrap(wire: _Wire) -> _Wire:
     return inner
 
 
-def _kind(wire: _Wire) -> EventKind:
+def _kind(wire: Wire) -> EventKind:
     if wire.type is None:
-        if wire.label is not msgspec.UNSET:
-            return "label"
-        return "prediction" if wire.prediction is not None else "features"
+        if wire.label is msgspec.UNSET:
+            return "prediction" if wire.prediction is not None else "features"
+        if wire.features or wire.prediction is not None:
+            raise EventError(
+                "ambiguous", "type", "a label beside features or a prediction: send the label as an event of its own"
+            )
+        return "label"
     if wire.type in ("prediction", "features", "label", "tick"):
         return wire.type  # type: ignore[return-value] # narrowed by the tuple
     raise EventError("unknown_type", "type", f'expected "prediction", "features" or "label", got "{wire.type[:40]}"')
 
 
-def _as_categories(features: dict[str, Value], names: tuple[str, ...]) -> None:
+def _as_categories(features: dict[str, Scalar], names: tuple[str, ...]) -> None:
     for name in names:
         value = features.get(name)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -239,7 +228,7 @@ def _as_categories(features: dict[str, Value], names: tuple[str, ...]) -> None:
 
 
 def _prediction(prediction: Scalar | dict[str, Any]) -> tuple[Scalar, float | None]:
-    """Return (label, score): a bare number that is no class is a score, of an object both are taken."""
+    """Return (label, score): a bare number with a fraction is a score, of an object both are taken."""
     if isinstance(prediction, dict):
         label, score = prediction.get("label"), prediction.get("score", prediction.get("value"))
         if not isinstance(label, (str, int, float, bool, type(None))):
@@ -248,34 +237,55 @@ def _prediction(prediction: Scalar | dict[str, Any]) -> tuple[Scalar, float | No
             )
         if isinstance(score, bool) or not isinstance(score, (int, float, type(None))):
             raise EventError("wrong_type", "prediction.score", f"expected a number, got {type(score).__name__}")
-        return label, score
+        score = _scalar_of(score, "prediction.score")
+        return _scalar_of(label, "prediction.label"), None if score is None else float(score)
     if isinstance(prediction, float):
         return None, prediction
-    return prediction, None
+    return _scalar_of(prediction, "prediction"), None
 
 
-def _time(ts: str | float | None, record: Source) -> float:
-    now = record.timestamp / 1000.0
+def event_time(ts: str | float | None, now_seconds: float) -> float:
+    """Return the event time that a `ts` means, epoch seconds; None means `now_seconds`, the broker's clock.
+
+    Raises:
+        EventError: it is no time (`wrong_time`), or too far ahead of that clock (`future`).
+
+    >>> event_time("2026-11-21T07:30:00Z", 1.8e9), event_time(1795246200000, 1.8e9)
+    (1795246200.0, 1795246200.0)
+    """
     if ts is None:
-        return now
-    if isinstance(ts, str):
-        try:
-            when = datetime.fromisoformat(ts)
-        except ValueError:
-            raise EventError("wrong_time", "ts", f'expected RFC 3339 such as "2026-11-21T07:30:00Z", got "{ts[:40]}"') from None
-        try:
-            seconds = (when if when.tzinfo is not None else when.replace(tzinfo=UTC)).timestamp()
-        except (OverflowError, ValueError):
-            raise EventError("wrong_time", "ts", f'"{ts[:40]}" is out of range') from None
+        seconds = now_seconds
+    elif isinstance(ts, str):
+        seconds = _seconds_of(ts)
     else:
-        seconds = ts / 1000.0 if abs(ts) >= _MILLISECONDS_FROM else float(ts)
-    if not math.isfinite(seconds) or seconds < 0:
-        raise EventError("wrong_time", "ts", f"expected a time from 1970 on, got {str(ts)[:40]}")
-    if seconds > now + MAX_AHEAD_SECONDS:
+        seconds = float(max(-(MILLISECONDS_FROM**2), min(MILLISECONDS_FROM**2, ts)))  # an integer may be beyond a double
+        seconds = seconds / 1000.0 if abs(seconds) >= MILLISECONDS_FROM else seconds
+    if not 0.0 <= seconds <= _LAST_SECOND:
+        raise EventError("wrong_time", "ts", f"expected a time from 1970 on and before 10000, got {_shown(ts, seconds)}")
+    if seconds > now_seconds + MAX_AHEAD_SECONDS:
         raise EventError(
-            "future", "ts", f"{str(ts)[:40]} is more than {MAX_AHEAD_SECONDS:g} s ahead of the broker's clock: mend the sender's"
+            "future",
+            "ts",
+            f"expected a time from 1970 on and at most {MAX_AHEAD_SECONDS:g} s ahead of the broker's clock, "
+            f"got {_shown(ts, seconds)}: mend the sender's clock",
         )
     return seconds
+
+
+def _seconds_of(text: str) -> float:
+    try:
+        when = datetime.fromisoformat(text.upper())
+        return (when if when.tzinfo is not None else when.replace(tzinfo=UTC)).timestamp()
+    except (OverflowError, ValueError):
+        raise EventError(
+            "wrong_time",
+            "ts",
+            f'expected an RFC 3339 time such as "2026-11-21T07:30:00.123Z", or epoch seconds, got "{text[:40]}"',
+        ) from None
+
+
+def _shown(ts: str | float | None, seconds: float) -> str:
+    return str(seconds if ts is None else ts)[:40]
 
 
 def tick(model: str, ts: float) -> bytes:

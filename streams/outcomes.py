@@ -57,6 +57,9 @@ class OutcomeTick(msgspec.Struct, frozen=True, tag_field="type", tag="tick"):
     v: int = 1
 
 
+#: Types of numbers; a bool is none.
+_NUMBERS = (int, float)
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Outcome | OutcomeTick)
 
@@ -79,21 +82,25 @@ def parse(value: bytes | None) -> Outcome | OutcomeTick:
 
 
 def error_of(outcome: Outcome) -> float | None:
-    """Return 1 or 0 for a wrong or right label, the absolute error for a number, None if neither is known.
+    """Return the absolute error for a number, 1 or 0 for a wrong or right class, None if neither is known.
 
-    >>> outcome = Outcome("a", "m", "", 1.0, 0.0, None, {}, PredictionValue(True), False, SourceOffset(0, 1))
-    >>> error_of(outcome)
-    1.0
+    Numbers with a fraction part in their JSON (`12.0`) are numbers; integers, booleans and strings are
+    classes, unless the other side is such a number. A score without a label is a number.
+
+    >>> def pair(prediction, truth):
+    ...     return Outcome("a", "m", "", 1.0, 0.0, None, {}, prediction, truth, SourceOffset(0, 1))
+    >>> error_of(pair(PredictionValue(True), False)), error_of(pair(PredictionValue(12.5), 10))
+    (1.0, 2.5)
     """
     predicted, truth = outcome.prediction.label, outcome.label
     if truth is None:
         return None
-    if predicted is not None:
-        return float(predicted != truth)
-    score = outcome.prediction.score
-    if score is not None and isinstance(truth, (int, float)):
-        return float(abs(score - truth)) if not isinstance(truth, bool) else abs(score - float(truth))
-    return None
+    if predicted is None:
+        score = outcome.prediction.score
+        return None if score is None or isinstance(truth, str) else abs(score - truth)
+    if type(predicted) in _NUMBERS and type(truth) in _NUMBERS and float in (type(predicted), type(truth)):
+        return float(abs(predicted - truth))  # type: ignore[operator] # both are numbers
+    return float(predicted != truth)
 
 
 def row_of(offset: int, record: Outcome | OutcomeTick) -> Row | None:

@@ -130,7 +130,8 @@ def row_of_event(event: Event) -> Row:
         return Row(event.offset, event.model, event.ts, "", None)
     values = event.features
     if event.label is not None:
-        values = {**values, PREDICTION_LABEL: event.label if isinstance(event.label, (str, bool)) else str(event.label)}
+        # A number with a fraction is a regressor's answer; an integer is the name of a class.
+        values = {**values, PREDICTION_LABEL: str(event.label) if type(event.label) is int else event.label}
     if event.score is not None:
         values = {**values, PREDICTION_SCORE: event.score}
     return Row(event.offset, event.model, event.ts, event.segment, values)

@@ -1,0 +1,97 @@
+"""The JSON of one event: fields with their types, or an error that says which of them is at fault.
+
+Rules that need more than types are in streams/events.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from detectors.errors import EventError
+
+MAX_NAME_LENGTH = 128
+
+Scalar = int | float | str | bool | None
+
+
+class Wire(msgspec.Struct, gc=False):
+    """An event as it may come."""
+
+    v: int | None = None
+    model: str | None = None
+    type: str | None = None
+    id: str | int | None = None
+    ts: str | int | float | None = None
+    segment: str | None = None
+    features: dict[str, Scalar] | None = None
+    prediction: Scalar | dict[str, Any] = None
+    label: Scalar | msgspec.UnsetType = msgspec.UNSET
+    model_version: str | int | None = None
+    specversion: str | None = None
+    time: str | None = None
+    data: msgspec.Raw = msgspec.Raw()  # a union with None would refuse everything but null
+
+
+_wire = msgspec.json.Decoder(Wire)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_scalar = msgspec.json.Decoder(Scalar)
+
+
+def read(value: bytes | msgspec.Raw, within: str) -> Wire:
+    """Return the fields of an event; `within` is the path of the value in its record.
+
+    Raises:
+        EventError: it is not JSON, or a field is of another type.
+    """
+    try:
+        return _wire.decode(value)
+    except msgspec.ValidationError as error:
+        raise _fault(value, str(error), within) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise EventError(
+            "not_json", within, f"expected a JSON object, got something else ({error}){_hint(bytes(value))}"
+        ) from None
+
+
+def _hint(value: bytes) -> str:
+    if b"NaN" in value or b"Infinity" in value:
+        return "; NaN and Infinity are not JSON, send null for a missing value"
+    if value.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        return "; send UTF-8 without a byte order mark"
+    return "; \\ud800 to \\udfff stand for characters in pairs only" if b"\\ud" in value.lower() else ""
+
+
+def _fault(value: bytes | msgspec.Raw, said: str, within: str) -> EventError:
+    """Return the error with its path; which feature it is, the fast decoder does not say."""
+    what, _, path = said.partition(" - at `")
+    path = path.rstrip("`").removeprefix("$").removeprefix(".")
+    if path == "features[...]":
+        path, what = _faulty_feature(value) or (path, what)
+    path = f"{within}.{path}".strip(".")
+    if what.startswith("nested"):
+        return EventError("nested", path, "expected a number, string, boolean or null: flatten it")
+    if what.endswith("out of range"):
+        return EventError("out_of_range", path, "expected a number that a double can hold: send null, or a string")
+    return EventError("wrong_type", path, what)
+
+
+def _faulty_feature(value: bytes | msgspec.Raw) -> tuple[str, str] | None:
+    """Return path and fault of the first feature that is no scalar; None where the rest is not even JSON."""
+    try:
+        for name, feature in _fields.decode(_fields.decode(value)["features"]).items():
+            fault = _fault_of(feature)
+            if fault is not None:
+                return f"features.{name[:MAX_NAME_LENGTH]}", fault
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    return None
+
+
+def _fault_of(feature: msgspec.Raw) -> str | None:
+    try:
+        _scalar.decode(feature)
+    except msgspec.ValidationError as error:
+        return "nested" if bytes(feature).startswith((b"{", b"[")) else str(error)
+    return None
