@@ -29,7 +29,7 @@ MODEL = "electricity"
 #: Requests under way at once.
 CONNECTIONS = 8
 #: Rows ahead of Driftline at most: the demo's in-memory broker forgets what is too old.
-MOST_AHEAD = 4000
+MOST_AHEAD = 8000
 #: Rows sent between two looks at the lag.
 PORTION = 500
 TELL_SECONDS = 0.2
