@@ -435,6 +435,8 @@ _BODIES = st.one_of(
     ),
     st.fixed_dictionaries({"id": st.text() | st.integers(), "label": _JSON}, optional={"ts": st.floats() | st.integers()}),
     st.fixed_dictionaries({"inputs": st.lists(_TENSOR, max_size=3)}, optional={"id": _JSON, "outputs": _JSON}),
+    # Some that are taken for certain: what is drawn depends on the constants in the sources, not on a seed alone.
+    st.sampled_from(({"id": "c0ffee-1", "label": True}, {"features": {"amount": 12.5}})),
 )
 
 
