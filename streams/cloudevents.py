@@ -13,6 +13,9 @@ import orjson
 
 from detectors.errors import EventError
 
+#: Longest id taken; our own have about 25 characters.
+MAX_ID_LENGTH = 256
+
 ALERT = "io.driftline.alert.v1"
 OUTLIER = "io.driftline.outlier.v1"
 RETRAIN = "io.driftline.retrain.v1"
@@ -62,19 +65,28 @@ def encode(kind: str, identity: str, model: str, time_seconds: float, data: dict
     )
 
 
-def decode(value: bytes, expected: str) -> dict[str, Any]:
-    """Return the envelope (with `id`, `subject`, `time`, `data`) after checking its type.
+def decode(value: bytes, *expected: str) -> dict[str, Any]:
+    """Return the envelope (with `id`, `subject`, `time`, `data`) after checking that its type is one of those expected.
 
     Raises:
-        EventError: not JSON, not a CloudEvent, of another type, or without data.
+        EventError: not JSON, not a CloudEvent, of another type, without data, or with an id that no
+            HTTP header could carry.
     """
+    wanted = " or ".join(expected)
     try:
         event = orjson.loads(value)
     except orjson.JSONDecodeError as error:
-        raise EventError("not_json", "", f"expected a CloudEvent of type {expected}, got no JSON ({error})") from None
-    if not isinstance(event, dict) or event.get("type") != expected:
+        raise EventError("not_json", "", f"expected a CloudEvent of type {wanted}, got no JSON ({error})") from None
+    if not isinstance(event, dict) or event.get("type") not in expected:
         found = event.get("type") if isinstance(event, dict) else type(event).__name__
-        raise EventError("wrong_type", "type", f"expected {expected}, got {found!r}")
-    if not isinstance(event.get("data"), dict) or not isinstance(event.get("id"), str):
-        raise EventError("wrong_type", "data", "expected an id and an object as data")
+        raise EventError("wrong_type", "type", f"expected {wanted}, got {str(found)[:80]!r}")
+    identity = event.get("id")
+    if (
+        not isinstance(identity, str)
+        or not 0 < len(identity) <= MAX_ID_LENGTH
+        or not (identity.isascii() and identity.isprintable())
+    ):
+        raise EventError("wrong_type", "id", f"expected 1 to {MAX_ID_LENGTH} printable ASCII characters")
+    if not isinstance(event.get("data"), dict):
+        raise EventError("wrong_type", "data", "expected an object")
     return event

@@ -1,4 +1,8 @@
-"""Dead letters: events that could not be used, unchanged, with the reason in their headers."""
+"""Dead letters: events that could not be used, unchanged, with the reason in their headers.
+
+A record may be larger than any message this process may send, because brokers measure it compressed.
+Of such a one the first bytes are kept and a header tells how many there were: it must not stop a partition.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,13 @@ from streams.settings import KafkaSettings
 from streams.topics import DEAD, topic_name
 
 REASON, PATH, DETAIL, SOURCE = "driftline-reason", "driftline-path", "driftline-detail", "driftline-source"
+#: Only on records that were cut: their size in bytes.
+CUT = "driftline-cut-from-bytes"
+
+#: Key and value are kept whole up to so many bytes together, and each cut to `_KEPT_BYTES` beyond.
+MAX_LETTER_BYTES = 3 << 20
+_KEPT_BYTES = 64 << 10
+_MAX_PATH, _MAX_DETAIL = 200, 500
 
 
 class Located(Protocol):
@@ -37,11 +48,16 @@ class Located(Protocol):
 
 
 def dead_letter(settings: KafkaSettings, record: Located, error: EventError) -> Outgoing:
-    """Return the message for the dead letters: key and value as they came."""
-    headers = (
+    """Return the message for the dead letters: key and value as they came, unless no message could hold them."""
+    headers: tuple[tuple[str, bytes], ...] = (
         (REASON, error.reason.encode()),
-        (PATH, error.path.encode()),
-        (DETAIL, error.detail[:500].encode()),
+        (PATH, error.path[:_MAX_PATH].encode(errors="replace")),
+        (DETAIL, error.detail[:_MAX_DETAIL].encode(errors="replace")),
         (SOURCE, f"{record.topic}/{record.partition}/{record.offset}".encode()),
     )
-    return Outgoing(topic_name(settings.prefix, DEAD), record.key, record.value, headers)
+    key, value = record.key, record.value
+    size = len(key or b"") + len(value or b"")
+    if size > MAX_LETTER_BYTES:
+        headers = (*headers, (CUT, str(size).encode()))
+        key, value = key and key[:_KEPT_BYTES], value and value[:_KEPT_BYTES]
+    return Outgoing(topic_name(settings.prefix, DEAD), key, value, headers)

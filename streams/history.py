@@ -7,12 +7,14 @@ can be done again from this topic alone.
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import msgspec
 
 from detectors.decision import Decision, Outcome
 from detectors.errors import EventError
+from detectors.sample import POINTS
 from detectors.window import Mark, Window
 from streams.kafka import Outgoing
 from streams.settings import KafkaSettings
@@ -36,9 +38,30 @@ def parse(value: bytes | None) -> HistoryRecord:
         EventError: it is not one.
     """
     try:
-        return cast("HistoryRecord", _decoder.decode(value or b""))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        record = cast("HistoryRecord", _decoder.decode(value or b""))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise EventError("not_a_window", "", f"expected a window, mark or decision as MessagePack, got {error}") from None
+    # What is well-formed and impossible would fail much later, in the bucket it is merged into.
+    if isinstance(record, Window):
+        _check_window(record)
+    elif isinstance(record, Mark) and (not 0 <= record.source < record.sources or not math.isfinite(record.until)):
+        raise EventError("not_a_window", "source", f"source {record.source} of {record.sources}, until {record.until}")
+    return record
+
+
+def _check_window(window: Window) -> None:
+    if not (math.isfinite(window.start) and 0.0 < window.seconds < math.inf and window.n > 0 and window.source >= 0):
+        raise EventError(
+            "not_a_window", "", f"{window.n} rows from {window.start}, {window.seconds} s long, of source {window.source}"
+        )
+    for name, feature in window.features.items():
+        numeric = feature.numeric
+        if numeric is not None and not 0 < len(numeric.points) <= 8 * POINTS:
+            raise EventError("not_a_window", f"features.{name}", f"{len(numeric.points)} bytes of points")
+        if numeric is not None and (len(numeric.points) % 8 or numeric.n * 8 < len(numeric.points)):
+            raise EventError("not_a_window", f"features.{name}", f"{len(numeric.points)} bytes of points for {numeric.n} values")
+        if min(feature.missing, feature.other, *feature.categories.values()) < 0:
+            raise EventError("not_a_window", f"features.{name}", "a count below zero")
 
 
 def swap_record(

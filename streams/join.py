@@ -84,7 +84,10 @@ class Join:
             if event.offset >= position and event.id is not None and event.kind in ("prediction", "label")
         ]
         if events:
+            # What a flush stores while Redis is asked may be in neither: not there yet, and no longer here.
+            recent = dict(self._fresh)
             known = await asyncio.to_thread(self._look_up, events)
+            known |= recent
             # From here on nothing is awaited: outbox and entries change in one step.
             for event in events:
                 self._pair(event, known)

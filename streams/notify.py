@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import aiohttp
-import orjson
 
 from detectors.errors import EventError, UnavailableError
 from streams import cloudevents
@@ -28,8 +27,8 @@ from streams.transport import Batch
 
 _LOG = logging.getLogger("driftline.notify")
 
-#: A receiver that refuses an event (4xx) will refuse it again: it is counted and left.
-_REFUSED_FROM, _REFUSED_TO = 400, 500
+#: A receiver that refuses an event (4xx), or sends it elsewhere (3xx), will do so again: it is counted and left.
+_REFUSED_FROM, _REFUSED_TO = 300, 500
 _LOG_EVERY_SECONDS = 60.0
 #: Pauses between attempts at a receiver that is away, in seconds.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
@@ -124,12 +123,9 @@ class Notify:
             if record.offset < position:
                 continue
             try:
-                event = orjson.loads(record.value or b"")
-                kind = event["type"]
-                cloudevents.decode(record.value or b"", kind)
-            except (orjson.JSONDecodeError, KeyError, TypeError, EventError) as error:
-                fault = error if isinstance(error, EventError) else EventError("not_json", "", "expected a CloudEvent")
-                self._letters.append(dead_letter(self._kafka, record, fault))
+                event = cloudevents.decode(record.value or b"", cloudevents.ALERT, cloudevents.SWAP)
+            except EventError as error:
+                self._letters.append(dead_letter(self._kafka, record, error))
                 continue
             self._waiting.append((event, record.value))
 

@@ -69,14 +69,15 @@ def load(name: str, payload: bytes) -> dict[str, Watch]:
     out = f"stop the workers, then delete the snapshot {name} in Redis: the state is rebuilt from the windows topic"
     try:
         head = _head.decode(payload)
-        if head.format != FORMAT:
-            raise StateError(
-                f"snapshot {name} has format {head.format}, this Driftline reads {FORMAT}: run that version, or {out}"
-            )
-        if head.river != version("river"):
-            raise StateError(
-                f"snapshot {name} was made with River {head.river}, here is {version('river')}: install that one, or {out}"
-            )
-        return dict(_decoder.decode(payload).models)
     except msgspec.DecodeError as error:
         raise StateError(f"snapshot {name} cannot be read ({error}): {out}") from None
+    if head.format != FORMAT:
+        raise StateError(f"snapshot {name} has format {head.format}, this Driftline reads {FORMAT}: run that version, or {out}")
+    if head.river != version("river"):
+        raise StateError(
+            f"snapshot {name} was made with River {head.river}, here is {version('river')}: install that one, or {out}"
+        )
+    try:
+        return dict(_decoder.decode(payload).models)
+    except Exception as error:  # noqa: BLE001 - restoring a detector runs River's code, which may raise anything
+        raise StateError(f"snapshot {name} cannot be read ({type(error).__name__}: {error}): {out}") from None
