@@ -12,6 +12,7 @@ import hashlib
 import msgspec
 import numpy as np
 
+from detectors.errors import StateError
 from detectors.watch import ReferenceLearned
 from streams.store import Store
 
@@ -50,13 +51,23 @@ class References:
         return version
 
     def current(self, model: str, segment: str, known: str | None) -> tuple[str, ReferenceLearned] | None:
-        """Return (version, reference) in force, None when there is none or it is the one `known`."""
+        """Return (version, reference) in force, None when there is none or it is the one `known`.
+
+        Raises:
+            StateError: it was altered, signed with another key, or written by another Driftline.
+            UnavailableError: Redis is away.
+        """
         name = _name(model, segment)
         version = self._store.pointer(name).get("version")
         if version is None or version == known:
             return None
         payload = self._store.get_blob(f"{name}/{version}")
-        return None if payload is None else (version, _decoder.decode(payload))
+        if payload is None:
+            return None
+        try:
+            return version, _decoder.decode(payload)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise StateError(f"{name}/{version} cannot be read ({error}): delete it, the judge publishes it again") from None
 
 
 def _name(model: str, segment: str) -> str:

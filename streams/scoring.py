@@ -1,18 +1,23 @@
 """The outlier stage: events of one partition against the references in force -> outlier events.
 
-References come from Redis and are looked for again every few seconds. Events that pass before a
-reference is there are not scored; the outlier rate that alerts rest on is taken from the windows by
-the judge, so no alert depends on this.
+Rules:
+1. References come from Redis and are looked for again every few seconds, at most `_LOOKUPS` at a time:
+   how many segments the events name is up to their senders.
+2. Events that pass before a reference is there are not scored, nor is any while the one in Redis cannot
+   be trusted. The outlier rate that alerts rest on is taken from the windows by the judge, so no alert
+   depends on this.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 
 import msgspec
 
+from detectors.errors import StateError
 from detectors.outlier import Outliers
 from detectors.spec import ModelSpec
 from detectors.watch import ReferenceLearned
@@ -26,7 +31,13 @@ from streams.summarise import decoded, row_of_event
 from streams.topics import OUTLIERS, topic_name
 from streams.transport import Batch
 
+_LOG = logging.getLogger("driftline.worker")
+
 _REFRESH_SECONDS = 2.0
+_LOOKUPS = 200
+_LOG_EVERY_SECONDS = 60.0
+
+Key = tuple[str, str]
 
 
 class Scoring:
@@ -58,9 +69,11 @@ class Scoring:
             for name, spec in models.items()
             if spec.outliers.enabled
         }
-        self._known: dict[tuple[str, str], tuple[str, ReferenceLearned]] = {}
-        self._looked: dict[tuple[str, str], float] = {}
+        #: (model, segment) -> reference; when it was last looked for.
+        self._known: dict[Key, tuple[str, ReferenceLearned]] = {}
+        self._looked: dict[Key, float] = {}
         self._clock = clock
+        self._said_at = float("-inf")
         self._reported = -1
         self.start = start
 
@@ -94,16 +107,30 @@ class Scoring:
                 )
                 self._outbox.append(Outgoing(self._topic, event.model.encode(), value))
 
-    async def _refresh(self, wanted: set[tuple[str, str]]) -> None:
+    async def _refresh(self, wanted: set[Key]) -> None:
         now = self._clock()
-        for key in wanted:
-            if now - self._looked.get(key, float("-inf")) < _REFRESH_SECONDS:
+        fresh = {key: at for key, at in self._looked.items() if now - at < _REFRESH_SECONDS}
+        # Those known come first: a flood of new segments must not keep them from being renewed.
+        due = sorted(wanted - fresh.keys(), key=lambda key: (key not in self._known, key))[:_LOOKUPS]
+        self._looked = fresh | dict.fromkeys(due, now)
+        if due:
+            self._known.update(await asyncio.to_thread(self._look_up, due, now))
+
+    def _look_up(self, keys: list[Key], now: float) -> dict[Key, tuple[str, ReferenceLearned]]:
+        """Return the references that are new since they were last looked for."""
+        found: dict[Key, tuple[str, ReferenceLearned]] = {}
+        for model, segment in keys:
+            known = self._known.get((model, segment))
+            try:
+                current = self._references.current(model, segment, known[0] if known else None)
+            except StateError as error:
+                if now - self._said_at >= _LOG_EVERY_SECONDS:
+                    self._said_at = now
+                    _LOG.error("outliers of %s are not scored: %s", model, error)
                 continue
-            self._looked[key] = now
-            known = self._known.get(key)
-            found = await asyncio.to_thread(self._references.current, *key, known[0] if known else None)
-            if found is not None:
-                self._known[key] = found
+            if current is not None:
+                found[model, segment] = current
+        return found
 
     def cut(self, position: int, *, final: bool) -> Cut | None:  # noqa: ARG002 - nothing is stored
         """Return the outlier events found since the last cut."""
