@@ -36,7 +36,7 @@ MAY_IMPORT = {
 DOORS = {
     "aiokafka": ("streams/transport.py",),
     "click": ("driftline/*",),
-    "confluent_kafka": ("streams/kafka.py", "streams/embedded/*"),
+    "confluent_kafka": ("streams/kafka/*", "streams/embedded/*"),
     "faust": ("streams/app.py", "streams/agents.py", "streams/lanes.py", "streams/transport.py"),
     "grafana_api": ("dashboards/push.py",),
     "pickle": ("serving/artifact.py", "streams/snapshot.py"),

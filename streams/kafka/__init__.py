@@ -1,0 +1,24 @@
+"""The one door to confluent_kafka: producer, readers, topics.
+
+Workers consume through streams/transport.py; the readers here are for those that need no Faust: the
+retrainer, the demo, tests.
+"""
+
+from streams.kafka.admin import create_topics, delete_topics, missing_topics, partition_counts, wait_for_kafka
+from streams.kafka.group import GroupReader
+from streams.kafka.log import Log
+from streams.kafka.message import Outgoing, Record
+from streams.kafka.sender import Sender
+
+__all__ = [
+    "GroupReader",
+    "Log",
+    "Outgoing",
+    "Record",
+    "Sender",
+    "create_topics",
+    "delete_topics",
+    "missing_topics",
+    "partition_counts",
+    "wait_for_kafka",
+]

@@ -1,0 +1,98 @@
+"""Topics: made from the table of streams/topics.py, looked for, deleted."""
+
+from __future__ import annotations
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from detectors.errors import UnavailableError
+from streams.kafka.message import QUIET
+from streams.settings import KafkaSettings
+from streams.topics import TOPICS, Topic, topic_name
+
+
+def _admin(settings: KafkaSettings) -> AdminClient:
+    return AdminClient({"bootstrap.servers": settings.bootstrap, **QUIET})
+
+
+def wait_for_kafka(settings: KafkaSettings, timeout_seconds: float = 10.0) -> None:
+    """Return once the broker answers.
+
+    Raises:
+        UnavailableError: it did not within the time.
+    """
+    partition_counts(settings, timeout_seconds)
+
+
+def partition_counts(settings: KafkaSettings, timeout_seconds: float = 10.0) -> dict[str, int]:
+    """Return topic name -> number of partitions, for every topic on the broker.
+
+    Raises:
+        UnavailableError: the broker does not answer.
+    """
+    admin = _admin(settings)
+    try:
+        found = admin.list_topics(timeout=timeout_seconds).topics
+    except KafkaException as error:
+        raise UnavailableError(
+            f"no Kafka at {settings.bootstrap} ({error.args[0].str()}): start it, or set [kafka] bootstrap in driftline.toml"
+        ) from None
+    return {name: len(topic.partitions) for name, topic in found.items()}
+
+
+def missing_topics(settings: KafkaSettings, topics: tuple[Topic, ...] = TOPICS) -> list[str]:
+    """Return the names of the topics that are not on the broker."""
+    found = partition_counts(settings)
+    return [name for topic in topics if (name := topic_name(settings.prefix, topic)) not in found]
+
+
+def create_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> dict[str, str]:
+    """Create what is missing and return topic name -> "created" | "exists".
+
+    Running it twice, or two at once, does no harm.
+
+    Raises:
+        UnavailableError: the broker does not answer or refuses.
+    """
+    existing = partition_counts(settings)
+    wanted = {topic_name(settings.prefix, topic): topic for topic in TOPICS}
+    result = {name: "exists" for name in wanted if name in existing}
+    new = [
+        NewTopic(
+            name,
+            num_partitions=topic.partitions or settings.partitions,
+            replication_factor=settings.replication,
+            config={"retention.ms": str(topic.retention_seconds * 1000), "max.message.bytes": str(topic.max_message_bytes)},
+        )
+        for name, topic in wanted.items()
+        if name not in existing
+    ]
+    if not new:
+        return result
+    admin = _admin(settings)  # kept: as a temporary its futures fail with _DESTROY
+    for name, future in admin.create_topics(new, request_timeout=timeout_seconds).items():
+        try:
+            future.result(timeout_seconds)
+            result[name] = "created"
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise UnavailableError(f"cannot create topic {name}: {error.args[0].str()}") from None
+            result[name] = "exists"
+    return result
+
+
+def delete_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> None:
+    """Delete Driftline's topics with everything in them; those that are not there are no error.
+
+    Raises:
+        UnavailableError: the broker does not answer or refuses.
+    """
+    admin = _admin(settings)  # kept: as a temporary its futures fail with _DESTROY
+    names = [topic_name(settings.prefix, topic) for topic in TOPICS]
+    for name, future in admin.delete_topics(names, operation_timeout=timeout_seconds).items():
+        try:
+            future.result(timeout_seconds)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise UnavailableError(f"cannot delete topic {name}: {error.args[0].str()}") from None

@@ -1,0 +1,101 @@
+"""The producer: idempotent, acks=all, Java's partitioner, so that keys land where Faust and Java clients expect them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from detectors.errors import UnavailableError
+from streams.kafka.message import QUIET, Outgoing
+from streams.settings import KafkaSettings
+
+_MAX_MESSAGE_BYTES = 4 << 20
+_BY_KEY = -1
+
+
+class Sender:
+    """A producer whose queue is bounded and whose losses are reported, never swallowed."""
+
+    def __init__(self, settings: KafkaSettings, client: str, *, queue_bytes: int = 64 << 20, linger_ms: int = 5) -> None:
+        """Connect lazily; `client` names the process in the broker's logs."""
+        self._producer = Producer(
+            {
+                "bootstrap.servers": settings.bootstrap,
+                "client.id": client,
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,
+                "acks": "all",
+                "linger.ms": linger_ms,
+                "compression.type": "lz4",
+                "message.max.bytes": _MAX_MESSAGE_BYTES,
+                "queue.buffering.max.kbytes": queue_bytes >> 10,
+                "delivery.timeout.ms": 60_000,
+                **QUIET,
+            }
+        )
+        self._stopping = threading.Event()
+
+    def send(self, message: Outgoing, on_failure: Callable[[str], None] | None = None) -> bool:
+        """Queue one message; False when the queue is full (nothing was queued).
+
+        `on_failure` is called with the reason when the broker did not take it in the end.
+        """
+
+        def delivered(error: KafkaError | None, _message: Message) -> None:
+            if error is not None and on_failure is not None:
+                on_failure(error.str())
+
+        try:
+            self._producer.produce(
+                message.topic,
+                key=message.key,
+                value=message.value,
+                headers=list(message.headers),
+                on_delivery=delivered,
+                partition=_BY_KEY if message.partition is None else message.partition,
+            )
+        except BufferError:
+            return False
+        return True
+
+    async def send_all(self, messages: list[Outgoing], timeout_seconds: float = 30.0) -> None:
+        """Send in order and return once the broker acknowledged every one.
+
+        Raises:
+            UnavailableError: some were not acknowledged in time; any of them may still arrive.
+        """
+        if not messages:
+            return
+        failures: list[str] = []
+        for message in messages:
+            while not self.send(message, failures.append):
+                await asyncio.to_thread(self._producer.poll, 0.1)
+        left = await asyncio.to_thread(self._producer.flush, timeout_seconds)
+        if left or failures:
+            reason = failures[0] if failures else f"{left} messages unacknowledged after {timeout_seconds:g} s"
+            raise UnavailableError(f"Kafka did not acknowledge {messages[0].topic}: {reason}; is the broker up?")
+
+    def poll(self, timeout_seconds: float = 0.0) -> None:
+        """Run delivery callbacks; to be called now and then by who uses `send`."""
+        self._producer.poll(timeout_seconds)
+
+    def start_polling(self) -> None:
+        """Run delivery callbacks from a daemon thread (for a server that only calls `send`)."""
+
+        def run() -> None:
+            while not self._stopping.is_set():
+                self._producer.poll(0.2)
+
+        threading.Thread(target=run, name="driftline-sender", daemon=True).start()
+
+    def close(self, timeout_seconds: float = 10.0) -> int:
+        """Flush, and return how many messages remain unsent."""
+        self._stopping.set()
+        return int(self._producer.flush(timeout_seconds))
+
+    def __len__(self) -> int:
+        """Return how many messages wait for an acknowledgement."""
+        return len(self._producer)
