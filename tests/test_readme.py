@@ -329,6 +329,12 @@ def test_the_processes_end_because_they_are_told_to(reader: Reader):
     assert not [name for name, child in reader.processes.items() if child.running]
 
 
+def test_ci_has_every_program_of_the_page():
+    """What a reader may lack and a test would skip, the CI machine installs."""
+    installed = set(re.findall(r"^  \[([\w-]+)\]=", text_of(ROOT / ".ci" / "run"), re.MULTILINE))
+    assert installed >= OPTIONAL | {"make"}
+
+
 def test_the_page_can_be_read_in_one_sitting():
     """The page has at most 200 lines, and says what Driftline is for and how to try it within the first forty."""
     lines = text_of(README).splitlines()
