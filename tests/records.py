@@ -1,0 +1,64 @@
+"""Records as the workers' client hands them out, and what stages make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from faust.types import TP
+
+from streams.stage import Cut, Stage
+from streams.transport import Batch
+
+#: The broker's clock in these tests, milliseconds since 1970: 2026-11-21T07:30:00Z.
+NOW_MS = 1_795_246_200_000
+NOW = NOW_MS / 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """One record of a fetch."""
+
+    value: bytes | None
+    offset: int = 0
+    timestamp: int = NOW_MS
+    topic: str = "t.events"
+    partition: int = 0
+    key: bytes | None = None
+
+
+def log_of(values: Iterable[Any], *, topic: str = "t.events", partition: int = 0, first: int = 0) -> list[Fetched]:
+    """Return a partition: bytes as they are, anything else as JSON."""
+    return [
+        Fetched(value if isinstance(value, bytes) else orjson.dumps(value), first + number, topic=topic, partition=partition)
+        for number, value in enumerate(values)
+    ]
+
+
+def batch_of(records: Sequence[Fetched], *, epoch: int = 1, start: int | None = None) -> Batch:
+    """Return the records as one fetch."""
+    return Batch(TP(records[0].topic, records[0].partition), epoch, records[0].offset if start is None else start, list(records))
+
+
+async def feed(stage: Stage, records: Sequence[Fetched], sizes: Sequence[int] = ()) -> int:
+    """Feed records in batches of the given sizes (the rest as one) and return the position after them."""
+    position = stage.start
+    left = [record for record in records if record.offset >= position]
+    for size in (*sizes, len(left)):
+        if left and size:
+            batch = batch_of(left[:size])
+            await stage.feed(batch, position)
+            position = batch.end
+            left = left[size:]
+    return position
+
+
+async def make_durable(cut: Cut | None) -> list[Any]:
+    """Return the messages of a cut after storing what it stores, as a flush does."""
+    if cut is None:
+        return []
+    if cut.store is not None:
+        await cut.store()
+    return cut.outgoing

@@ -1,0 +1,296 @@
+"""The published schemas: what the decoder takes is what the event schema says, and what is written fits its schema."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Iterator
+from importlib import resources
+from typing import Any
+
+import jsonschema
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
+from river import linear_model
+
+from detectors.alert import Alert
+from detectors.merge import pool
+from detectors.outlier import Outliers
+from detectors.reference import learn_reference
+from detectors.retrain import Request
+from detectors.row import Row
+from detectors.spec import ModelSpec, ReferenceSpec, RetrainSpec
+from detectors.watch import ReferenceLearned, Watch
+from detectors.window import Window, Windows, WindowShape
+from retrainer.candidate import Candidate
+from retrainer.gate import decide
+from retrainer.request import Request as RetrainRequest
+from retrainer.swap import Swaps
+from retrainer.training import Row as TrainingRow
+from retrainer.training import TrainingSet
+from retrainer.trial import Finding as TrialFinding
+from retrainer.trial import Proof, Word
+from serving.artifact import Kind
+from serving.registry import Registry
+from streams import cloudevents
+from streams.events import decode, tick
+from streams.kafka import Sender
+from streams.outcomes import Outcome, OutcomeTick, PredictionValue, SourceOffset, encode
+from streams.settings import KafkaSettings, RedisSettings, Secret
+from streams.store import Store
+from streams.summarise import shapes_of
+from tests.records import NOW, NOW_MS, Fetched
+
+KINDS = ("event", "alert", "outlier", "retrain", "swap", "outcome")
+MODELS = {"m": ModelSpec("m", max_features=10**6)}
+#: Reasons that rest on the configuration, the clock or the bytes, which a schema of JSON values cannot express.
+BEYOND = {"unknown_model", "wrong_time", "future", "too_large", "empty", "not_json", "too_many_features"}
+
+
+def schema(kind: str) -> dict[str, Any]:
+    """Return a published schema, read as an installed package has it."""
+    found: dict[str, Any] = json.loads(resources.files("streams").joinpath("schemas", f"{kind}.v1.json").read_bytes())
+    return found
+
+
+def validator(kind: str) -> jsonschema.Draft202012Validator:
+    """Return what checks values against a published schema."""
+    return jsonschema.Draft202012Validator(schema(kind))
+
+
+EVENT = validator("event")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_schema_is_sound_and_its_examples_fit(kind: str) -> None:
+    """Every schema is valid JSON Schema 2020-12, has an id, a title and examples, and those validate."""
+    found = schema(kind)
+    jsonschema.Draft202012Validator.check_schema(found)
+    assert found["$id"] == f"urn:driftline:schema:{kind}:v1"
+    assert found["title"]
+    assert found["examples"]
+    for example in found["examples"]:
+        validator(kind).validate(example)
+
+
+def test_the_examples_of_the_event_schema_are_events() -> None:
+    """What the event schema shows is taken by the decoder."""
+    models = {"fraud": ModelSpec("fraud")}
+    examples = schema("event")["examples"]
+    values = [Fetched(json.dumps(example).encode(), number, NOW_MS + 7_200_000) for number, example in enumerate(examples)]
+    events, dead = decode(values, models)
+    assert dead == []
+    assert [event.kind for event in events] == ["features", "prediction", "label", "features"]
+
+
+# -- the event schema and the decoder --------------------------------------------------------------
+
+_NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from((10**320, -(10**320), 2**70, 0))
+_SCALARS = st.none() | st.booleans() | _NUMBERS | st.text(max_size=5)
+_OTHERS = st.lists(st.integers(), max_size=2) | st.dictionaries(st.text(max_size=3), st.none(), max_size=2)
+_ANY = _SCALARS | _OTHERS
+_NAMES = st.text(max_size=4) | st.sampled_from(("", "n" * 128, "n" * 129))
+_FEATURES = st.dictionaries(_NAMES, _SCALARS | _SCALARS | _SCALARS | _OTHERS, max_size=3)
+_PREDICTIONS = _SCALARS | st.fixed_dictionaries({}, optional={"label": _ANY, "score": _ANY, "value": _ANY, "junk": _ANY})
+
+
+def _text(most: int) -> st.SearchStrategy[Any]:
+    return st.text(max_size=4) | st.integers(-9, 10**20) | st.sampled_from(("x" * most, "é" * most, "x" * (most + 1), ""))
+
+
+def _mostly(usual: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Draw what is usual three times of four, and anything else of JSON otherwise."""
+    return st.one_of(usual, usual, usual, _ANY)
+
+
+def _whole(value: Any) -> bool:
+    """Tell whether a float is whole: JSON Schema takes 1.0 for an integer, the decoder does not."""
+    return isinstance(value, float) and value.is_integer()
+
+
+_STRICT = ("v", "id", "model_version")
+_FIELDS = {
+    "v": _mostly(st.sampled_from((1, None, 2, True))),
+    "type": _mostly(st.sampled_from(("prediction", "features", "label", "label", "tick", None, "other"))),
+    "id": _mostly(_text(256)),
+    "ts": _mostly(st.just(NOW) | st.just("2026-11-21T07:30:00Z")),
+    "model_version": _mostly(_text(128)),
+    "segment": _mostly(_text(128)),
+    "features": _mostly(_FEATURES),
+    "prediction": _mostly(_PREDICTIONS),
+    "label": _mostly(_SCALARS),
+    "entity": _ANY,
+    "tags": _ANY,
+    "time": _mostly(st.just("2026-11-21T07:30:00Z")),
+}
+_EVENTS = st.fixed_dictionaries({}, optional={"model": _mostly(st.just("m")), **_FIELDS}).filter(
+    lambda fields: not any(_whole(fields.get(name)) for name in _STRICT)
+)
+#: Of the event that an envelope's own attributes look like only the types are read.
+_SMALL = st.integers(0, 9) | st.text(max_size=4) | st.none()
+_ENVELOPES = st.fixed_dictionaries(
+    {"specversion": st.just("1.0")},
+    optional={
+        "id": _mostly(_text(256)),
+        "time": _mostly(st.just("2026-11-21T07:30:00Z")),
+        "type": st.just("com.example.scored"),
+        "segment": _SMALL,
+        "data": st.one_of(_EVENTS, _EVENTS, _ANY, st.just({"specversion": "1.0", "model": "m", "features": {"x": 1}})),
+    },
+).filter(lambda fields: not _whole(fields.get("id")))
+
+
+@effort(max_examples=1500, deadline=None)
+@given(_EVENTS | _ENVELOPES | _ANY)
+def test_the_decoder_takes_what_the_schema_takes(value: Any) -> None:
+    """What is decoded validates, and what is a dead letter for its shape does not: both ways, on anything JSON can say."""
+    events, dead = decode([Fetched(json.dumps(value).encode())], MODELS)
+    faults = [error.message for error in EVENT.iter_errors(value)]
+    if events:
+        assert not faults, faults
+    elif dead[0].error.reason not in BEYOND:
+        assert faults, dead[0].error
+
+
+def test_ticks_fit_the_event_schema_too() -> None:
+    """What Driftline writes to the events topic itself is described as well."""
+    EVENT.validate(json.loads(tick("m", NOW)))
+
+
+# -- what is written ---------------------------------------------------------------------------------
+
+
+def told(seed: int = 3) -> list[Alert | Request | ReferenceLearned]:
+    """Return what the judge finds in rows whose features change for good."""
+    spec = ModelSpec(
+        "m",
+        factory="a:b",
+        window_seconds=60.0,
+        reference=ReferenceSpec(seconds=3600.0, min_windows=24),
+        retrain=RetrainSpec(cooldown_seconds=3600.0),
+    )
+    draw = random.Random(seed)
+    rows: list[Row] = []
+    for number in range(9000):
+        late = number >= 5000
+        values = {
+            "x": draw.gauss(9.0 if late else 0.0, 1.0),
+            "colour": draw.choice(("blue", "new") if late else ("red", "blue")),
+            "y": None if late and draw.random() < 0.5 else draw.random(),
+        }
+        rows.append(Row(number, "m", 2.0 * number, "", values))
+    windows = Windows("features", source=0, sources=1, shapes={"m": _shape(spec)})
+    watch = Watch.begin(spec)
+    return [finding for record in windows.add(rows) for finding in watch.add(spec, record)]
+
+
+def _shape(spec: ModelSpec) -> WindowShape:
+    return shapes_of({"m": spec}, "features")["m"]
+
+
+def _described(schema: dict[str, Any], data: dict[str, Any]) -> None:
+    """Every field that is written is named in its schema."""
+    properties = {**schema.get("properties", {}), **schema.get("then", {}).get("properties", {})}
+    assert set(data) <= set(properties)
+
+
+def test_alerts_and_requests_of_the_judge_fit_their_schemas() -> None:
+    """Alerts and retrain requests from real detectors, as CloudEvents on the wire, validate and have no undescribed field."""
+    found = told()
+    kinds = {Alert: ("alert", cloudevents.ALERT), Request: ("retrain", cloudevents.RETRAIN)}
+    seen = set()
+    for finding in found:
+        if isinstance(finding, ReferenceLearned):
+            continue
+        kind, type_ = kinds[type(finding)]
+        data = cloudevents.decode(cloudevents.encode(type_, finding.id, "m", NOW, msgspec.to_builtins(finding)), type_)["data"]
+        validator(kind).validate(data)
+        _described(schema(kind), data)
+        if isinstance(finding, Alert):
+            _described(schema(kind)["properties"]["features"]["items"], data["features"][0])
+        seen.add(kind)
+    assert seen == {"alert", "retrain"}
+
+
+def test_outliers_fit_their_schema() -> None:
+    """An outlier event from a real reference validates."""
+    windows = Windows("features", source=0, sources=1, shapes={"m": _shape(ModelSpec("m"))})
+    rows = [Row(number, "m", number / 10, "", {"x": float(number % 97)}) for number in range(1200)]
+    written = [record for record in windows.add(rows) if isinstance(record, Window)]
+    reference = learn_reference([pool([window])["x"] for window in written])
+    outliers = Outliers(partition=1, window_seconds=60.0, beyond=6.0, per_window=10)
+    for value in (1e9, -(10**15), np.finfo(np.float64).max):
+        _, outlier = outliers.find(Row(7, "m", NOW, "", {"x": float(value)}), "0123456789abcdef", {"x": reference})
+        assert outlier is not None
+        data = json.loads(cloudevents.encode(cloudevents.OUTLIER, outlier.id, "m", NOW, msgspec.to_builtins(outlier)))["data"]
+        validator("outlier").validate(data)
+        _described(schema("outlier"), data)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Outcome("a", "m", "", 2.0, 1.0, None, {}, PredictionValue(), True, SourceOffset(0, 0)),
+        Outcome(
+            "a", "m", "eu", 2.0, 1.0, "7", {"x": 1, "y": None, "z": "s"}, PredictionValue(12.5, 0.5), 9.0, SourceOffset(3, 9)
+        ),
+        OutcomeTick("m", 5.0),
+    ],
+)
+def test_outcomes_fit_their_schema(record: Outcome | OutcomeTick) -> None:
+    """Outcomes and ticks, as they are written, validate and have no undescribed field."""
+    data = json.loads(encode(record) if isinstance(record, Outcome) else msgspec.json.encode(record))
+    validator("outcome").validate(data)
+    _described(schema("outcome"), data)
+    validator("outcome").validate({**json.loads(tick("m", 5.0))})
+
+
+def _row(number: int) -> TrainingRow:
+    return TrainingRow(float(number), (0, number), (0, number), f"r-{number}", {"x": float(number)}, number % 2 == 0)
+
+
+@pytest.fixture
+def swaps(redis_settings: RedisSettings, signing_key: Secret) -> Iterator[Swaps]:
+    """What records decisions, on a real Redis; nothing is sent to a broker."""
+    store = Store(redis_settings, signing_key)
+    sender = Sender(KafkaSettings(bootstrap="127.0.0.1:1"), "test")
+    yield Swaps(KafkaSettings(), store, Registry(store), sender)
+    sender.close(0.0)
+
+
+@pytest.mark.parametrize("task", ["classifier", "regressor"])
+@pytest.mark.parametrize("word", ["promoted", "rejected", "abandoned"])
+@pytest.mark.parametrize("with_champion", [True, False])
+def test_swaps_fit_their_schema(swaps: Swaps, word: Word, task: Kind, *, with_champion: bool) -> None:
+    """A decision recorded by the retrainer, with and without a proof, validates and has no undescribed field."""
+    rows = tuple(_row(number) for number in range(40))
+    champion_losses = [1.0] * 9 + [math.inf] if task == "regressor" else [1.0] * 10
+    proof = Proof(
+        candidate=Candidate("fresh", linear_model.LogisticRegression(), 0.0),
+        task=task,
+        rows=TrainingSet("t.outcomes", rows, {0: (0, 40)}),
+        training=rows[:30],
+        held_out=rows[30:],
+        pointer=None,
+        against_champion=with_champion,
+        decision=decide([0.0] * 10, champion_losses, max_error=0.05),
+    )
+    request = RetrainRequest("retrain-1", "m", "drift", "alert-1" if with_champion else None, 1.0, 2.0, ("x",), "")
+    finding = TrialFinding(word, proof.decision.reason, None if word == "abandoned" else proof)
+    swap = swaps.record(request, finding, 0)
+    data = cloudevents.decode(cloudevents.encode(cloudevents.SWAP, "swap-1", "m", NOW, swap.data), cloudevents.SWAP)["data"]
+    validator("swap").validate(data)
+    _described(schema("swap"), data)
+    assert (data["version"] is not None) == (word == "promoted")
+
+
+def test_the_example_of_a_swap_says_what_the_gate_says() -> None:
+    """The example of the swap schema carries a reason as the gate writes it."""
+    example = schema("swap")["examples"][0]
+    decision = decide([0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 1, 1, 1, 1, 0], max_error=0.05)
+    assert example["reason"] == decision.reason
