@@ -34,6 +34,7 @@ class Baseline(msgspec.Struct):
         correlation: of a window with the one before it, raised by two standard errors.
         spread: long-run standard deviation of the whitened reference.
         windows: how many reference windows it was learned from.
+        last: residual of the last window, in standard deviations; it began at `last_start`.
     """
 
     season: Season
@@ -43,10 +44,10 @@ class Baseline(msgspec.Struct):
     correlation: float
     spread: float
     windows: int
-    #: Slow level of the statistic around its season, and the last scaled residual with its time.
+    last: float
+    last_start: float
+    #: Slow level of the statistic around its season.
     level: float = 0.0
-    last: float = 0.0
-    last_start: float = -math.inf
 
     def score(self, *, start: float, local: float, value: float, count: float) -> float:
         """Return the standard score of a window's statistic: about N(0, 1) while nothing changes.
@@ -58,8 +59,9 @@ class Baseline(msgspec.Struct):
             count: events it was taken over, > 0.
         """
         residual = (value - self.season.expect(local) - self.level) / self._deviation(count)
-        gap = max(1.0, (start - self.last_start) / self.season.window_seconds) if self.last_start > -math.inf else math.inf
-        whitened = residual - (self.correlation**gap * self.last if gap < math.inf else 0.0)
+        gap = max(1.0, (start - self.last_start) / self.season.window_seconds)
+        carried = math.pow(self.correlation, gap)
+        whitened = (residual - carried * self.last) * _steady(self.correlation, carried)
         self.last, self.last_start = residual, start
         return whitened / self.spread
 
@@ -110,14 +112,23 @@ def learn(
     variance = float(np.square(residual).sum()) / freedom
     between = max(0.0, variance - inside * float((1 / counts).mean()))
     scaled = residual / np.maximum(np.sqrt(between + inside / counts), floor / counts)
-    adjacent = np.isclose(np.diff(starts), window_seconds)
-    correlation = _correlation(scaled, adjacent, windows)
-    whitened = scaled[1:] - np.where(adjacent, correlation, 0.0) * scaled[:-1]
+    gaps = np.maximum(1.0, np.diff(starts) / window_seconds)
+    correlation = _correlation(scaled, gaps < 1.5, windows)
+    carried = correlation**gaps
+    whitened = (scaled[1:] - carried * scaled[:-1]) * np.array([_steady(correlation, one) for one in carried])
     spread = _long_run(whitened) * math.sqrt(windows / freedom)
     # A reference that never moved has no spread of its own; the floor above stands for it.
     spread = max(spread, 0.5 * math.sqrt(1 - correlation**2))
     spread *= 1 + 2 / math.sqrt(2 * windows)
-    return Baseline(season, between, inside, floor, correlation, spread, windows)
+    return Baseline(season, between, inside, floor, correlation, spread, windows, float(scaled[-1]), float(starts[-1]))
+
+
+def _steady(correlation: float, carried: float) -> float:
+    """Return what gives a whitened residual the spread of adjacent windows after any gap.
+
+    A gap of g windows carries c^g of the last residual over and leaves a variance of 1 - c^2g, not 1 - c^2.
+    """
+    return math.sqrt((1 - correlation**2) / (1 - carried**2))
 
 
 def _correlation(scaled: Floats, adjacent: NDArray[np.bool_], windows: int) -> float:

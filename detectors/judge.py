@@ -8,12 +8,11 @@ while the others stay under watch.
 from __future__ import annotations
 
 import msgspec
-import numpy as np
 
 from detectors.budget import threshold
 from detectors.detector import Direction
 from detectors.learner import Learned, Learner
-from detectors.merge import Pooled
+from detectors.merge import Pooled, absent
 from detectors.monitor import Monitor
 from detectors.reference import FeatureReference
 from detectors.row import ERROR, PREDICTION
@@ -22,8 +21,6 @@ from detectors.spec import ModelSpec
 from detectors.statistic import measure
 from detectors.verdict import Verdict, describe
 from detectors.window import Kind
-
-_EMPTY = np.empty(0)
 
 
 class Judge(msgspec.Struct):
@@ -36,7 +33,7 @@ class Judge(msgspec.Struct):
         references: feature -> reference.
         monitors: `feature/statistic` -> monitor.
         relearning: feature -> learner, for features whose reference will be or is being replaced.
-        renewing: features in `relearning` that are not judged meanwhile.
+        renewing: features in `relearning` that are not judged meanwhile, in order (a set has none in a snapshot).
     """
 
     kind: Kind
@@ -45,50 +42,50 @@ class Judge(msgspec.Struct):
     references: dict[str, FeatureReference] = {}
     monitors: dict[str, Monitor] = {}
     relearning: dict[str, Learner] = {}
-    renewing: set[str] = set()
+    renewing: dict[str, None] = {}
     #: Set when monitors were made: the budget has to be shared again.
     renewed: bool = False
 
-    def weigh(self, spec: ModelSpec, start: float, pooled: dict[str, Pooled]) -> list[Verdict]:
+    def weigh(self, spec: ModelSpec, start: float, pooled: dict[str, Pooled], *, rows: int) -> list[Verdict]:
         """Judge one merged window and return its alarms; the first ones are learned from.
 
         Args:
             spec: of the model.
             start: first second of the window, epoch seconds; windows come in order.
             pooled: feature -> its parts, merged.
+            rows: in the window; a feature that is not in `pooled` is missing in all of them.
         """
         if spec.features and self.kind == "features":
             pooled = {name: part for name, part in pooled.items() if name in spec.features or name in PREDICTION}
         if self.learner is not None:
-            self.learner.add(start, pooled)
+            self.learner.add(start, pooled, rows=rows)
             if self.learner.ready(seconds=spec.reference.seconds, min_windows=spec.reference.min_windows):
                 self._adopt(spec, self.learner.learn(timezone=spec.timezone, outlier_beyond=spec.outliers.beyond))
                 self.learner = None
             return []
-        self._learn_on(spec, start, pooled)
-        rows = max((part.rows for part in pooled.values()), default=0)
-        # What is not once in this window is missing in all of its rows.
-        absent = Pooled(rows=rows, missing=rows, points=_EMPTY, weights=_EMPTY, categories={}, other=0)
+        self._learn_on(spec, start, pooled, rows)
+        local = local_seconds(start, spec.timezone)
+        nothing = absent(rows)
         verdicts = [
             verdict
             for feature in self.references
             if feature not in self.renewing
-            for verdict in self._weigh_feature(spec, feature, pooled.get(feature, absent), start)
+            for verdict in self._weigh_feature(spec, feature, pooled.get(feature, nothing), start, local)
         ]
         for verdict in verdicts:
             self.relearning.setdefault(verdict.feature, Learner(self._width(spec), [verdict.feature]))
         return verdicts
 
-    def _learn_on(self, spec: ModelSpec, start: float, pooled: dict[str, Pooled]) -> None:
+    def _learn_on(self, spec: ModelSpec, start: float, pooled: dict[str, Pooled], rows: int) -> None:
         for feature in pooled:  # one that the first reference did not have
-            if feature not in self.references and len(self.references) + len(self.relearning) < spec.max_features:
+            known = feature in self.references or feature in self.relearning
+            if not known and len(self.references.keys() | self.relearning.keys()) < spec.max_features:
                 self.renew(spec, feature, afresh=False)
         for feature in sorted(self.relearning):
-            self._relearn(spec, feature, start, pooled)
+            self._relearn(spec, feature, start, pooled, rows)
 
-    def _weigh_feature(self, spec: ModelSpec, feature: str, part: Pooled, start: float) -> list[Verdict]:
+    def _weigh_feature(self, spec: ModelSpec, feature: str, part: Pooled, start: float, local: float) -> list[Verdict]:
         reference = self.references[feature]
-        local = local_seconds(start, spec.timezone)
         end = start + self._width(spec)
         verdicts: list[Verdict] = []
         for statistic, found in measure(part, reference, outlier_beyond=spec.outliers.beyond).items():
@@ -122,13 +119,13 @@ class Judge(msgspec.Struct):
                 monitor = Monitor(feature, statistic, detector, direction, baseline)
                 self.monitors[monitor.name] = monitor
 
-    def _relearn(self, spec: ModelSpec, feature: str, start: float, pooled: dict[str, Pooled]) -> None:
+    def _relearn(self, spec: ModelSpec, feature: str, start: float, pooled: dict[str, Pooled], rows: int) -> None:
         learner = self.relearning[feature]
-        learner.add(start, pooled)
+        learner.add(start, pooled, rows=rows)
         reference = spec.reference
         if feature in self.renewing and learner.ready(seconds=reference.seconds, min_windows=reference.min_windows):
             self._adopt(spec, learner.learn(timezone=spec.timezone, outlier_beyond=spec.outliers.beyond))
-            self.renewing.discard(feature)
+            self.renewing.pop(feature, None)
             del self.relearning[feature]
 
     def renew(self, spec: ModelSpec, feature: str, *, afresh: bool) -> None:
@@ -137,22 +134,20 @@ class Judge(msgspec.Struct):
             return
         if afresh or feature not in self.relearning:
             self.relearning[feature] = Learner(self._width(spec), [feature])
-        self.renewing.add(feature)
+        self.renewing[feature] = None
 
     def recovered(self) -> list[str]:
         """Return the features all of whose fired monitors are back at their baseline, and arm those again."""
-        back: list[str] = []
-        for feature in sorted(self.references):
-            fired = [monitor for monitor in self._of(feature) if monitor.fired]
-            if feature not in self.renewing and fired and all(monitor.recovered for monitor in fired):
-                for monitor in fired:
-                    monitor.rearm()
-                self.relearning.pop(feature, None)
-                back.append(feature)
+        fired: dict[str, list[Monitor]] = {}
+        for monitor in self.monitors.values():
+            if monitor.fired and monitor.feature not in self.renewing:
+                fired.setdefault(monitor.feature, []).append(monitor)
+        back = sorted(feature for feature, monitors in fired.items() if all(monitor.recovered for monitor in monitors))
+        for feature in back:
+            for monitor in fired[feature]:
+                monitor.rearm()
+            self.relearning.pop(feature, None)
         return back
-
-    def _of(self, feature: str) -> list[Monitor]:
-        return [monitor for monitor in self.monitors.values() if monitor.feature == feature]
 
     @property
     def learning(self) -> bool:

@@ -1,7 +1,11 @@
 """Collects windows until a reference and its baselines can be learned from them.
 
-Memory is bounded: beyond `_MOST_WINDOWS` windows, every second block of 16 consecutive ones is
-dropped, so neighbours (autocorrelation) and times of day (season) both survive the thinning.
+Rules:
+1. Memory is bounded: beyond `_MOST_WINDOWS` windows, every second block of 16 consecutive ones is
+   dropped, so neighbours (autocorrelation) and times of day (season) both survive the thinning.
+2. A window without a feature says that it was missing in all rows: that is how it is judged later.
+3. A category seen in one window alone counts as unseen there (Good and Turing), because out of the
+   reference so many new ones are to be expected.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ import msgspec
 import numpy as np
 
 from detectors.baseline import Baseline, learn
-from detectors.merge import Pooled
+from detectors.merge import Pooled, absent
 from detectors.reference import FeatureReference, learn_reference
 from detectors.season import choose, local_seconds
 from detectors.statistic import FLOOR, Measure, StatisticName, measure, names_for
@@ -22,9 +26,10 @@ _MIN_MEASURES = 8
 
 
 class Collected(msgspec.Struct, frozen=True):
-    """One window: its first second and its features."""
+    """One window: its first second, how many rows it had, and its features."""
 
     start: float
+    rows: int
     features: dict[str, Pooled]
 
 
@@ -36,24 +41,26 @@ class Learned(msgspec.Struct, frozen=True):
 
 
 class Learner(msgspec.Struct):
-    """The windows collected so far; `features` None takes every feature."""
+    """The windows collected so far, `seen` before thinning; `features` None takes every feature."""
 
     window_seconds: float
     features: list[str] | None = None
     windows: list[Collected] = []
     stride: int = 1
+    seen: int = 0
     since: float | None = None
     until: float = 0.0
 
-    def add(self, start: float, pooled: dict[str, Pooled]) -> None:
-        """Take one window; windows come in order of time."""
+    def add(self, start: float, pooled: dict[str, Pooled], *, rows: int) -> None:
+        """Take one window of so many rows; windows come in order of time."""
+        self.seen += 1
         if self.since is None:
             self.since = start
         self.until = start + self.window_seconds
         if self._block(start) % self.stride:
             return
         kept = pooled if self.features is None else {name: pooled[name] for name in self.features if name in pooled}
-        self.windows.append(Collected(start, kept))
+        self.windows.append(Collected(start, rows, kept))
         if len(self.windows) > _MOST_WINDOWS:
             self.stride *= 2
             self.windows = [window for window in self.windows if self._block(window.start) % self.stride == 0]
@@ -63,20 +70,21 @@ class Learner(msgspec.Struct):
 
     def ready(self, *, seconds: float, min_windows: int) -> bool:
         """Tell whether enough event time and enough windows have been seen."""
-        return self.since is not None and self.until - self.since >= seconds and len(self.windows) >= min_windows
+        return self.since is not None and self.until - self.since >= seconds and self.seen >= min_windows
 
     def learn(self, *, timezone: str, outlier_beyond: float) -> dict[str, Learned]:
-        """Return feature -> reference and baselines."""
-        names = sorted({name for window in self.windows for name in window.features})
+        """Return feature -> reference and baselines; features asked for by name are there even if never seen."""
+        names = sorted({name for window in self.windows for name in window.features}.union(self.features or ()))
         return {name: self._learn(name, timezone, outlier_beyond) for name in names}
 
     def _learn(self, name: str, timezone: str, outlier_beyond: float) -> Learned:
-        windows = [(window.start, window.features[name]) for window in self.windows if name in window.features]
+        windows = [(window.start, window.features.get(name) or absent(window.rows)) for window in self.windows]
         reference = learn_reference([pooled for _, pooled in windows])
-        season = choose(self.window_seconds, self.until - (self.since or 0.0))
+        again = {category: count for category, count in reference.known.items() if count > 1}
+        without_singles = msgspec.structs.replace(reference, known=again)
         rows: dict[StatisticName, list[tuple[float, Measure]]] = {}
         for start, pooled in windows:
-            for statistic, found in measure(pooled, reference, outlier_beyond=outlier_beyond).items():
+            for statistic, found in measure(pooled, without_singles, outlier_beyond=outlier_beyond).items():
                 rows.setdefault(statistic, []).append((start, found))
         baselines: dict[StatisticName, Baseline] = {}
         for statistic in names_for(reference):
@@ -84,11 +92,13 @@ class Learner(msgspec.Struct):
             if len(measured) < _MIN_MEASURES:
                 continue
             starts = np.array([start for start, _ in measured])
+            local = np.array([local_seconds(start, timezone) for start in starts])
+            season = choose(self.window_seconds, self.until - (self.since or 0.0), local)
             baselines[statistic] = learn(
                 season,
                 self.window_seconds,
                 starts=starts,
-                local=np.array([local_seconds(start, timezone) for start in starts]),
+                local=local,
                 values=np.array([found.value for _, found in measured]),
                 within=np.array([found.within for _, found in measured]),
                 counts=np.array([found.count for _, found in measured]),

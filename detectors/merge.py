@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import msgspec
 import numpy as np
 
-from detectors.window import Feature, Window
+from detectors.columns import Feature
+from detectors.window import Window
 
 
 class Pooled(msgspec.Struct, frozen=True):
@@ -20,6 +22,7 @@ class Pooled(msgspec.Struct, frozen=True):
         weights: how many values each point stands for, shape (p,).
         categories: category -> count.
         other: values of categories not counted by name.
+        low: least number, infinite without one; `high` the greatest.
     """
 
     rows: int
@@ -28,6 +31,8 @@ class Pooled(msgspec.Struct, frozen=True):
     weights: np.ndarray
     categories: dict[str, int]
     other: int
+    low: float = math.inf
+    high: float = -math.inf
 
     @property
     def numbers(self) -> float:
@@ -45,13 +50,18 @@ class Pooled(msgspec.Struct, frozen=True):
         return float((self.points * (self.weights / total)).sum()) if total else float("nan")
 
 
+def absent(rows: int) -> Pooled:
+    """Return a feature that none of so many rows has: missing in all of them."""
+    return Pooled(rows=rows, missing=rows, points=np.empty(0), weights=np.empty(0), categories={}, other=0)
+
+
 def pool(parts: Iterable[Window]) -> dict[str, Pooled]:
     """Return feature -> pooled feature; parts must come in an order that the log alone decides."""
     windows = list(parts)
     rows = sum(window.n for window in windows)
     names = sorted({name for window in windows for name in window.features})
-    absent = Feature(missing=0)
-    return {name: _pool([window.features.get(name, absent) for window in windows], rows) for name in names}
+    nothing = Feature(missing=0)
+    return {name: _pool([window.features.get(name, nothing) for window in windows], rows) for name in names}
 
 
 def _pool(features: list[Feature], rows: int) -> Pooled:
@@ -61,7 +71,16 @@ def _pool(features: list[Feature], rows: int) -> Pooled:
         for category, count in feature.categories.items():
             categories[category] = categories.get(category, 0) + count
     points = np.concatenate([part.values() for part in numeric]) if numeric else np.empty(0)
-    weights = np.concatenate([np.full(len(part.points) // 8, part.weight) for part in numeric]) if numeric else np.empty(0)
+    weights = np.concatenate([part.weights() for part in numeric]) if numeric else np.empty(0)
     other = sum(feature.other for feature in features)
     present = sum(part.n for part in numeric) + sum(categories.values()) + other
-    return Pooled(rows=rows, missing=rows - present, points=points, weights=weights, categories=categories, other=other)
+    return Pooled(
+        rows=rows,
+        missing=rows - present,
+        points=points,
+        weights=weights,
+        categories=categories,
+        other=other,
+        low=min((part.low for part in numeric), default=math.inf),
+        high=max((part.high for part in numeric), default=-math.inf),
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from detectors.baseline import Baseline
@@ -9,11 +11,14 @@ from detectors.budget import ALLOWANCE
 from detectors.detector import DETECTORS, Armed, Arming, Direction, arm
 from detectors.statistic import Measure, StatisticName
 
-#: Weight of the newest window in the level by which recovery is recognised.
-_EWMA = 0.25
-#: A level within this many standard deviations, for this many windows in a row, is back to normal.
-_CALM_SCORE = 1.0
+#: Recovery is a sequential test of "no shift" against the shift that raised the alarm: so much evidence
+#: (log-likelihood ratio; a chance of about exp(-12) while the shift lasts), and so many windows at least.
+_SURE = 12.0
 _CALM_WINDOWS = 6
+#: A shift larger than this, in standard deviations, is no better evidence.
+_LARGEST_SHIFT = 4.0
+#: Beyond this a window is not calm, on whichever side.
+_FAR = 3.0
 
 
 class Monitor(msgspec.Struct):
@@ -36,14 +41,19 @@ class Monitor(msgspec.Struct):
     baseline: Baseline
     threshold: float = 0.0
     armed: Armed | None = None
-    #: One-sided CUSUMs of the scores and where each last left zero: the estimated change point.
+    #: One-sided CUSUMs of the scores, where each last left zero (the estimated change point), and for how many windows.
     rise: float = 0.0
     rise_began: float = 0.0
+    rise_windows: int = 0
     fall: float = 0.0
     fall_began: float = 0.0
-    level: float = 0.0
-    calm: int = 0
+    fall_windows: int = 0
     fired: bool = False
+    #: Since the alarm: the lasting shift of the scores with its sign, the CUSUM that tests for its end, and how
+    #: many windows in a row that has been above zero.
+    shift: float = 0.0
+    back: float = 0.0
+    calm: int = 0
 
     @property
     def name(self) -> str:
@@ -61,7 +71,7 @@ class Monitor(msgspec.Struct):
     def rearm(self) -> None:
         """Start detecting again from nothing, against the same baseline."""
         self.armed = arm(self.detector, Arming(self.name, self.threshold, self.baseline.windows, self.direction))
-        self.rise = self.fall = 0.0
+        self.rise = self.fall = self.shift = self.back = 0.0
         self.fired = False
         self.calm = 0
 
@@ -76,9 +86,8 @@ class Monitor(msgspec.Struct):
         """
         score = self.baseline.score(start=start, local=local, value=found.value, count=found.count)
         self._date(score, start)
-        self.level += _EWMA * (score - self.level)
         if self.fired:
-            self.calm = self.calm + 1 if abs(self.level) < _CALM_SCORE else 0
+            self._look_for_recovery(score)
             return None
         alarm = self._update(score, errors)
         if not alarm:
@@ -90,9 +99,27 @@ class Monitor(msgspec.Struct):
             self.rearm()
             return None
         self.fired = True
-        self.calm = 0
+        self.shift = self._lasting_shift(upwards=upwards)
         began = self.rise_began if upwards else self.fall_began
         return score, began if max(self.rise, self.fall) > 0 else start
+
+    def _lasting_shift(self, *, upwards: bool) -> float:
+        """Return by how much the scores will lie off zero while the change lasts, on the careful side.
+
+        A step in a statistic of correlation c moves the first score by all of it and the others by a
+        share of 1 - c, which is what whitening leaves of a level.
+        """
+        total, windows = (self.rise, self.rise_windows) if upwards else (self.fall, self.fall_windows)
+        windows = max(1, windows)
+        total += ALLOWANCE * windows
+        left = 1 - self.baseline.correlation
+        size = total * left / (1 + (windows - 1) * left) - 1 / math.sqrt(windows)
+        return math.copysign(max(ALLOWANCE, min(_LARGEST_SHIFT, size)), 1 if upwards else -1)
+
+    def _look_for_recovery(self, score: float) -> None:
+        towards = math.copysign(score, score * self.shift) if abs(score) < _FAR else abs(score)
+        self.back = max(0.0, self.back + abs(self.shift) / 2 - towards)
+        self.calm = self.calm + 1 if self.back > 0 else 0
 
     def _update(self, score: float, errors: tuple[int, int] | None) -> bool:
         if self.armed is None:
@@ -109,9 +136,11 @@ class Monitor(msgspec.Struct):
 
     def _date(self, score: float, start: float) -> None:
         if self.rise == 0.0:
-            self.rise_began = start
+            self.rise_began, self.rise_windows = start, 0
         if self.fall == 0.0:
-            self.fall_began = start
+            self.fall_began, self.fall_windows = start, 0
+        self.rise_windows += 1
+        self.fall_windows += 1
         bounded = max(-20.0, min(20.0, score))
         self.rise = max(0.0, self.rise + bounded - ALLOWANCE)
         self.fall = max(0.0, self.fall - bounded - ALLOWANCE)
@@ -119,4 +148,4 @@ class Monitor(msgspec.Struct):
     @property
     def recovered(self) -> bool:
         """Whether a fired monitor has been back at its baseline for long enough."""
-        return self.fired and self.calm >= _CALM_WINDOWS
+        return self.fired and self.calm >= _CALM_WINDOWS and self.back * abs(self.shift) >= _SURE

@@ -11,6 +11,7 @@ import numpy as np
 from detectors.identity import identity
 from detectors.reference import FeatureReference
 from detectors.row import Row, Value
+from detectors.sample import LARGEST
 
 #: Features named in one outlier event at most, the farthest first.
 _TOP = 5
@@ -64,12 +65,13 @@ class Outliers:
         far: list[FarFeature] = []
         for name, value in (row.values or {}).items():
             reference = references.get(name)
-            if reference is None or type(value) not in (int, float) or not len(reference.quantiles):
+            number = _number(value)
+            if reference is None or number is None or not len(reference.quantiles):
                 continue
             # A cheap look first: nearly every value lies within the reference.
-            if reference.quantiles[0] <= value <= reference.quantiles[-1]:
+            if reference.quantiles[0] <= number <= reference.quantiles[-1]:
                 continue
-            distance = float(reference.distances(np.array([value], dtype=np.float64))[0])
+            distance = float(reference.distances(np.array([number]))[0])
             if distance > self._beyond:
                 far.append(FarFeature(name, value, round(min(distance, _FARTHEST), 2)))
         if not far:
@@ -91,3 +93,10 @@ class Outliers:
             reference=version,
             features=far[:_TOP],
         )
+
+
+def _number(value: Value) -> float | None:
+    """Return a number as a double, as windows count it; None for all else, NaN and infinity included."""
+    if type(value) is int:
+        return float(max(-int(LARGEST), min(int(LARGEST), value)))
+    return value if type(value) is float and math.isfinite(value) else None

@@ -14,6 +14,8 @@ from detectors.sample import Floats
 QUANTILES = 256
 #: Categories of the reference kept by name; the rest is one share, `other`.
 REFERENCE_CATEGORIES = 50
+#: Categories remembered as seen at all; what is rarer counts as unseen, in the reference and after it.
+KNOWN_CATEGORIES = 5000
 
 # A mid-rank is half of left + right, 0..2 * QUANTILES; its normal score is looked up here. The ends
 # are those of a sample of 256: about +-2.9.
@@ -27,14 +29,14 @@ class FeatureReference(msgspec.Struct):
         quantiles: ascending, shape (QUANTILES,), empty when the feature had no numbers.
         shares: category -> share of the categorical values, at most REFERENCE_CATEGORIES, without `other`.
         other: share of all other categories.
-        known: every category seen by name in the reference, those in `other` too.
+        known: category -> in how many windows it was seen by name, most first, at most KNOWN_CATEGORIES.
         mean: of the numbers, for the words of a verdict; NaN without numbers.
     """
 
     quantiles: np.ndarray
     shares: dict[str, float]
     other: float
-    known: set[str]
+    known: dict[str, int]
     mean: float
 
     def normal_scores(self, values: Floats) -> Floats:
@@ -66,22 +68,28 @@ class FeatureReference(msgspec.Struct):
 
 
 def learn_reference(pooled: list[Pooled]) -> FeatureReference:
-    """Return the reference of one feature from its windows, at least one."""
+    """Return the reference of one feature from its windows, at least one; it may be absent from all of them."""
     points = np.concatenate([part.points for part in pooled])
     weights = np.concatenate([part.weights for part in pooled])
     categories: dict[str, int] = {}
+    seen: dict[str, int] = {}
     for part in pooled:
         for category, count in part.categories.items():
             categories[category] = categories.get(category, 0) + count
+            seen[category] = seen.get(category, 0) + 1
     total = sum(categories.values()) + sum(part.other for part in pooled)
     ranked = sorted(categories.items(), key=lambda item: (-item[1], item[0]))[:REFERENCE_CATEGORIES]
     shares = {category: count / total for category, count in ranked} if total else {}
+    quantiles = _quantiles(points, weights)
+    if len(quantiles):
+        # The extremes are those of all values, not of the points: what lies between them is not outside.
+        quantiles[0], quantiles[-1] = min(part.low for part in pooled), max(part.high for part in pooled)
     return FeatureReference(
-        quantiles=_quantiles(points, weights),
+        quantiles=quantiles,
         shares=shares,
         other=max(0.0, 1.0 - sum(shares.values())) if total else 0.0,
-        known=set(categories),
-        mean=float(points @ weights / weights.sum()) if len(points) else float("nan"),
+        known=dict(sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:KNOWN_CATEGORIES]),
+        mean=float(points @ (weights / weights.sum())) if len(points) else float("nan"),
     )
 
 
@@ -93,7 +101,4 @@ def _quantiles(points: Floats, weights: Floats) -> Floats:
     cumulative = np.cumsum(weights[order])
     targets = (np.arange(QUANTILES) + 0.5) / QUANTILES * cumulative[-1]
     index = np.minimum(np.searchsorted(cumulative, targets), len(points) - 1)
-    chosen = points[order][index]
-    # The extremes are those of the sample: what lies between them is not outside.
-    chosen[0], chosen[-1] = points[order[0]], points[order[-1]]
-    return cast("Floats", chosen)
+    return cast("Floats", points[order][index])

@@ -4,7 +4,7 @@ Rules:
 1. An open incident that no request has answered yet asks for a retrain, from its estimated begin on.
    Of several, the newest begin counts: what came before it is not today's world.
 2. While a request is on its way nothing else is asked, unless it stays unanswered for
-   `_LOST_COOLDOWNS` cool-downs of event time.
+   `_LOST_COOLDOWNS` cool-downs of event time, and a day at least.
 3. Between two requests of a model lies at least the cool-down. What opens meanwhile waits for its end.
 4. A request that ended without a swap leaves its incident unanswered: it may ask again after the
    cool-down, with more rows to learn from.
@@ -20,6 +20,7 @@ from detectors.identity import identity
 from detectors.incident import Incident
 
 _LOST_COOLDOWNS = 8
+_LOST_SECONDS = 86_400.0
 
 Reason = Literal["drift", "performance", "on_demand"]
 
@@ -61,7 +62,7 @@ class Retrains(msgspec.Struct):
         if not self.enabled or not incidents:
             return None
         waited = float("inf") if self.last_at is None else at - self.last_at
-        patience = self.cooldown_seconds * (_LOST_COOLDOWNS if self.outstanding else 1)
+        patience = max(_LOST_SECONDS, self.cooldown_seconds * _LOST_COOLDOWNS) if self.outstanding else self.cooldown_seconds
         if waited < patience:
             return None
         newest = max(incidents, key=lambda incident: (incident.began_at, incident.id))

@@ -12,7 +12,7 @@ PREDICTION_LABEL = "prediction.label"
 PREDICTION_SCORE = "prediction.score"
 PREDICTION = (PREDICTION_LABEL, PREDICTION_SCORE)
 #: The one feature of a window of outcomes: 0 or 1 for labels, the absolute error for numbers.
-ERROR = "error"
+ERROR = "prediction.error"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,14 @@ Chosen by the width of a window and the length of the reference, and stated by n
 name           what it is                                 needs
 =============  =========================================  ==========================
 constant       the mean                                   nothing
-daily          a constant and 4 daily harmonics           windows < 30 min, 3 days
+daily          a constant and 4 daily harmonics           windows < 30 min, 3 days,
+                                                          no gap of 3 hours in the day
 slot-of-day    a mean for each slot of the day, smoothed  windows < 1 day, 3 days
 slot-of-week   a mean for each slot of the week, smoothed windows <= 1 day, 4 weeks
 =============  =========================================  ==========================
+
+Harmonics fitted to office hours alone would say anything about the night: hence the gap, half the period
+of the shortest one. A slot that was never seen is expected to be like the mean of all.
 
 Times are in the model's own time zone: when its clocks change, the slots change with them.
 """
@@ -28,6 +32,7 @@ from detectors.sample import Floats
 DAY_SECONDS = 86_400.0
 _WEEK_SECONDS = 7 * DAY_SECONDS
 _HARMONICS = 4
+_LARGEST_GAP_SECONDS = DAY_SECONDS / _HARMONICS / 2
 #: How far a slot of the week follows what is seen there, each week.
 _GAIN = 0.15
 
@@ -44,16 +49,27 @@ def local_seconds(ts: float, timezone: str) -> float:
     return when.weekday() * DAY_SECONDS + when.hour * 3600 + when.minute * 60 + when.second + when.microsecond / 1e6
 
 
-def choose(window_seconds: float, reference_seconds: float) -> SeasonName:
-    """Return the season that the reference is long enough for."""
+def choose(window_seconds: float, reference_seconds: float, local: Floats) -> SeasonName:
+    """Return the season that the reference is long enough for.
+
+    Args:
+        window_seconds: width of a window.
+        reference_seconds: length of the reference.
+        local: local times of its windows, seconds of the week, shape (w,).
+    """
     days = reference_seconds / DAY_SECONDS
     if window_seconds < 1800:
-        return "daily" if days >= 3 else "constant"
+        return "daily" if days >= 3 and _largest_gap(local) < _LARGEST_GAP_SECONDS else "constant"
     if window_seconds <= DAY_SECONDS and days >= 28:
         return "slot-of-week"
     if window_seconds < DAY_SECONDS and days >= 3:
         return "slot-of-day"
     return "constant"
+
+
+def _largest_gap(local: Floats) -> float:
+    times = np.sort(local % DAY_SECONDS)
+    return float(np.diff(times, append=times[:1] + DAY_SECONDS).max(initial=0.0)) if len(times) else DAY_SECONDS
 
 
 class Season(msgspec.Struct):

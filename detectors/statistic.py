@@ -5,13 +5,15 @@ name        what it is                                                    of
 ==========  ============================================================  ===============
 location    mean normal score                                             numbers
 scale       (mean squared normal score)^(1/3), near-normal                numbers
-outliers    arcsin sqrt of the share far outside the reference            numbers
+outliers    share far outside the reference                               numbers
 shares      G against the reference's categories, (G/df)^(1/3)            categories
-unseen      arcsin sqrt of the share of categories the reference lacks    categories
-missing     arcsin sqrt of the share of rows without a value              all
+unseen      share of values in categories the reference lacks             categories
+missing     share of rows without a value                                 all
 ==========  ============================================================  ===============
 
-Wilson and Hilferty (1931) make scale and shares near-normal, the arcsine makes rates so.
+Wilson and Hilferty (1931) make scale and shares near-normal. Rates stay as they are: the arcsine, which
+would steady their variance, shifts the mean of a rare rate when the number of events changes, and gives
+the first event of a quiet window a score that a Gaussian threshold does not hold for.
 """
 
 from __future__ import annotations
@@ -96,7 +98,8 @@ def measure(pooled: Pooled, reference: FeatureReference, *, outlier_beyond: floa
 
 
 def _rate(share: float, count: float) -> Measure:
-    return Measure(math.asin(math.sqrt(min(1.0, max(0.0, share)))), 0.25, count)
+    share = min(1.0, max(0.0, share))
+    return Measure(share, share * (1.0 - share), count)
 
 
 def _shares(pooled: Pooled, reference: FeatureReference, named: int) -> Measure:
@@ -113,7 +116,7 @@ def _shares(pooled: Pooled, reference: FeatureReference, named: int) -> Measure:
 
 
 def largest_share_change(pooled: Pooled, reference: FeatureReference) -> tuple[str, float, float]:
-    """Return the category that adds most to G, with its share now and in the reference."""
+    """Return the category whose share changed most, with its share now and in the reference."""
     named = max(1, pooled.named)
     names = dict.fromkeys([*reference.shares, *pooled.categories])
     now = {name: pooled.categories.get(name, 0) / named for name in names}

@@ -15,7 +15,7 @@ class Verdict(msgspec.Struct, frozen=True):
     """One alarm.
 
     Args:
-        feature: name of the feature; `error` for outcomes.
+        feature: name of the feature; `prediction.error` for outcomes.
         statistic: which one.
         began_at: estimated change point, epoch seconds of event time: the start of a window.
         at: end of the window that raised it, epoch seconds.
@@ -70,7 +70,7 @@ def describe(
     if statistic == "shares":
         name, share, before = largest_share_change(pooled, reference)
         return f'share of "{name}" {_percent(share)}, was {_percent(before)}'
-    # The others are rates on the arcsine scale.
+    # The others are rates.
     new = ", ".join([name for name in pooled.categories if name not in reference.known][:3])
     what = _RATES[statistic].format(new=new or "(unnamed)")
-    return f"{_percent(math.sin(value) ** 2)} {what}, was {_percent(math.sin(expected) ** 2)}"
+    return f"{_percent(value)} {what}, was {_percent(min(1.0, max(0.0, expected)))}"

@@ -8,6 +8,7 @@ Rules:
 3. A part that ends at or before its source's last mark is a repeat after a crash, and is ignored; so
    is a part that waits already.
 4. What comes out carries ids made from its causes, so a repeat of an output is recognised too.
+5. Segments beyond the limit are judged together, as `~other`: buckets may have named different ones.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from detectors.reference import FeatureReference
 from detectors.retrain import Request, Retrains
 from detectors.row import PREDICTION
 from detectors.spec import ModelSpec
-from detectors.window import Kind, Mark, Window
+from detectors.window import OTHER_SEGMENT, Kind, Mark, Window
 
 
 class ReferenceLearned(msgspec.Struct, frozen=True):
@@ -63,26 +64,24 @@ class Stream(msgspec.Struct):
 
     def take(self, window: Window) -> None:
         """Let a part wait for the others of its bucket."""
-        if window.start + window.seconds <= self.until.get(window.source, float("-inf")):
+        if window.end <= self.until.get(window.source, float("-inf")):
             return
         self.parts.setdefault(window.start, {}).setdefault(window.segment, {}).setdefault(window.source, window)
 
-    def advance(self, mark: Mark) -> list[tuple[float, str, list[Window]]]:
-        """Take a mark and return what it completes: (start, segment, parts) in order."""
+    def advance(self, mark: Mark) -> list[tuple[float, dict[str, list[Window]]]]:
+        """Take a mark and return the buckets that it completes: (start, segment -> parts by source) in order."""
         self.sources = mark.sources
         if mark.until > self.until.get(mark.source, float("-inf")):
             self.until[mark.source] = mark.until
         if len(self.until) < self.sources:
             return []
         complete = min(self.until.values())
-        ready: list[tuple[float, str, list[Window]]] = []
+        ready: list[tuple[float, dict[str, list[Window]]]] = []
         for start in sorted(self.parts):
             segments = self.parts[start]
-            if start + next(iter(next(iter(segments.values())).values())).seconds > complete:
+            if next(iter(next(iter(segments.values())).values())).end > complete:
                 break
-            ready.extend(
-                (start, segment, [part for _, part in sorted(segments[segment].items())]) for segment in sorted(segments)
-            )
+            ready.append((start, {name: [part for _, part in sorted(segments[name].items())] for name in sorted(segments)}))
             del self.parts[start]
         return ready
 
@@ -118,19 +117,28 @@ class Watch(msgspec.Struct):
             return list(self._decided(spec, record))
         findings: list[Finding] = []
         stream = self.streams.setdefault(record.kind, Stream())
-        for start, segment, parts in stream.advance(record):
-            stream.judged += 1
-            findings.extend(self._judge(spec, record.kind, start, segment, parts))
+        for start, segments in stream.advance(record):
+            stream.judged += len(segments)
+            together: dict[str, list[Window]] = {}
+            for segment, parts in segments.items():
+                together.setdefault(self._home(spec, record.kind, segment, parts[0].seconds), []).extend(parts)
+            for home, parts in together.items():
+                findings.extend(self._judge(spec, self.judges[home], start, parts))
         return findings
 
-    def _judge(self, spec: ModelSpec, kind: Kind, start: float, segment: str, parts: list[Window]) -> Iterable[Finding]:
-        judge = self.judges.get(f"{kind}/{segment}")
-        if judge is None:
-            if sum(1 for other in self.judges.values() if other.kind == kind) >= spec.max_segments + 1:
-                return
-            judge = self.judges[f"{kind}/{segment}"] = Judge(kind, segment, Learner(parts[0].seconds))
-        end = start + parts[0].seconds
-        verdicts = judge.weigh(spec, start, pool(parts))
+    def _home(self, spec: ModelSpec, kind: Kind, segment: str, seconds: float) -> str:
+        """Return the name of the judge of a segment, a new one if there is room for it."""
+        apart = ("", OTHER_SEGMENT)
+        if f"{kind}/{segment}" not in self.judges and segment not in apart:
+            named = sum(1 for judge in self.judges.values() if judge.kind == kind and judge.segment not in apart)
+            segment = segment if named < spec.max_segments else OTHER_SEGMENT
+        self.judges.setdefault(f"{kind}/{segment}", Judge(kind, segment, Learner(seconds)))
+        return f"{kind}/{segment}"
+
+    def _judge(self, spec: ModelSpec, judge: Judge, start: float, parts: list[Window]) -> Iterable[Finding]:
+        segment = judge.segment
+        end = parts[0].end
+        verdicts = judge.weigh(spec, start, pool(parts), rows=sum(part.n for part in parts))
         if judge.renewed:
             judge.renewed = False
             share_budget(spec, list(self.judges.values()))
@@ -150,15 +158,15 @@ class Watch(msgspec.Struct):
         request = self.retrains.answered(decision.request)
         if decision.outcome != "promoted":
             return
-        drifted = {incident.id: set(incident.drifted) for incident in self.incidents.open}
+        incidents = list(self.incidents.open)
         answered = set(request.incidents) if request is not None else set()
         why = f"new reference after the swap to version {decision.version}"
         for judge in self.judges.values():
             at = max((stream.until.get(source, 0.0) for stream in self.streams.values() for source in stream.until), default=0.0)
             for feature in sorted(judge.references):
                 renewed = judge.kind == "outcomes" or feature in PREDICTION
-                open_for = {identity for identity, features in drifted.items() if feature in features}
-                if renewed or open_for & answered or (request is None and feature in decision.features):
+                mine = {one.id for one in incidents if one.segment == judge.segment and feature in one.drifted}
+                if renewed or mine & answered or (request is None and feature in decision.features):
                     judge.renew(spec, feature, afresh=renewed)
                     yield from self.incidents.feature_back(judge.segment, feature, at=at, why=why)
 

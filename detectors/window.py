@@ -12,6 +12,8 @@ Rules:
    not past the row that set the newest time. Reading again from there rebuilds the same state, so
    nothing is stored. Windows closed before it may come out again, in part; the marks that are
    already in the log tell the judge to ignore them.
+6. A model from which nothing came for `_IDLE_OFFSETS` offsets of its partition is closed and forgotten,
+   or it would hold `durable` back for good. When is decided by the offsets alone (rule 4).
 """
 
 from __future__ import annotations
@@ -21,33 +23,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 import msgspec
-import numpy as np
 
+from detectors.columns import Columns, Feature
 from detectors.row import Row, Value
-from detectors.sample import Floats, Numeric, summarise
 
 Kind = Literal["features", "outcomes"]
 
 #: Rows held as rows before they are folded into columns.
 _FOLD = 1024
-#: Most categories of one feature counted by name in one window; the rest is `other`.
-CATEGORIES = 100
-#: Longest category kept; a longer one is cut, so a window stays small.
-_CATEGORY_LENGTH = 64
 #: Where rows of segments beyond the limit go.
 OTHER_SEGMENT = "~other"
-_LARGEST = float(np.finfo(np.float64).max)
-
-
-class Feature(msgspec.Struct, frozen=True, array_like=True):
-    """One feature in one window: a numeric part, a categorical part, and how often it was missing."""
-
-    missing: int
-    numeric: Numeric | None = None
-    #: Category -> count, most frequent first; ties by name.
-    categories: dict[str, int] = {}
-    #: Values of categories beyond the `CATEGORIES` most frequent.
-    other: int = 0
+#: A model is idle after so many offsets without a row of it; looked at whenever a multiple of the other is passed.
+_IDLE_OFFSETS = 1 << 20
+_LOOK_OFFSETS = 1 << 16
 
 
 class Window(msgspec.Struct, frozen=True, tag="window"):
@@ -74,6 +62,11 @@ class Window(msgspec.Struct, frozen=True, tag="window"):
     features: dict[str, Feature]
     v: int = 1
 
+    @property
+    def end(self) -> float:
+        """End of the bucket, epoch seconds, rounded as a mark's `until` is: as a multiple of the width."""
+        return (round(self.start / self.seconds) + 1) * self.seconds
+
 
 class Mark(msgspec.Struct, frozen=True, tag="mark"):
     """All windows of this model, kind and source that end at or before `until` have been written.
@@ -89,57 +82,6 @@ class Mark(msgspec.Struct, frozen=True, tag="mark"):
     v: int = 1
 
 
-class _Columns:
-    """Values of one feature, folded: numbers as arrays, categories as counts."""
-
-    __slots__ = ("chunks", "counts", "numbers", "seen")
-
-    def __init__(self) -> None:
-        self.chunks: list[Floats] = []
-        self.counts: dict[str, int] = {}
-        self.numbers = 0
-        self.seen = 0
-
-    def add(self, values: list[Value]) -> None:
-        kinds = set(map(type, values))
-        if kinds <= {float, int}:
-            self._numbers(values)
-            return
-        self._numbers([value for value in values if type(value) in (float, int)])
-        counts = self.counts
-        for value in values:
-            if type(value) is str:
-                name = value[:_CATEGORY_LENGTH]
-            elif type(value) is bool:
-                name = "true" if value else "false"
-            else:
-                continue
-            counts[name] = counts.get(name, 0) + 1
-            self.seen += 1
-
-    def _numbers(self, values: list[Value]) -> None:
-        if not values:
-            return
-        try:
-            chunk = np.array(values, dtype=np.float64)
-        except OverflowError:  # an integer beyond the range of a double
-            chunk = np.array([max(-_LARGEST, min(_LARGEST, value)) for value in values], dtype=np.float64)  # type: ignore[type-var]
-        # JSON has no NaN or infinity, but other front ends of the core may bring them: as missing.
-        finite = chunk[np.isfinite(chunk)]
-        self.chunks.append(finite)
-        self.numbers += len(finite)
-        self.seen += len(finite)
-
-    def close(self, rows: int) -> Feature:
-        ranked = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
-        return Feature(
-            missing=rows - self.seen,
-            numeric=summarise(np.concatenate(self.chunks)) if self.numbers else None,
-            categories=dict(ranked[:CATEGORIES]),
-            other=sum(count for _, count in ranked[CATEGORIES:]),
-        )
-
-
 class _Open:
     """A window that still takes rows."""
 
@@ -151,7 +93,7 @@ class _Open:
         self.limit = limit
         self.n = 0
         self.pending: list[Mapping[str, Value]] = []
-        self.columns: dict[str, _Columns] = {}
+        self.columns: dict[str, Columns] = {}
 
     def add(self, offset: int, values: Mapping[str, Value]) -> None:
         self.last = offset
@@ -166,7 +108,7 @@ class _Open:
             if name not in self.columns:
                 if len(self.columns) >= self.limit:
                     continue
-                self.columns[name] = _Columns()
+                self.columns[name] = Columns()
             self.columns[name].add([values[name] for values in self.pending if name in values])
         self.pending.clear()
 
@@ -178,11 +120,13 @@ class _Open:
 class _Progress:
     """Event time of one model in one source partition."""
 
-    __slots__ = ("closed", "newest", "newest_offset", "open")
+    __slots__ = ("closed", "newest", "newest_offset", "open", "seen")
 
     def __init__(self) -> None:
         self.newest = -math.inf
         self.newest_offset = -1
+        #: Offset of the last row, whatever its time.
+        self.seen = -1
         #: Buckets with a smaller index are closed.
         self.closed: int | None = None
         self.open: dict[tuple[int, str], _Open] = {}
@@ -216,6 +160,8 @@ class Windows:
         self._sources = sources
         self._shapes = shapes
         self._models: dict[str, _Progress] = {}
+        #: Multiple of `_LOOK_OFFSETS` that the last row had passed.
+        self._looked: int | None = None
         #: Rows that came too late, by model, since the object was made.
         self.late: dict[str, int] = {}
 
@@ -227,12 +173,16 @@ class Windows:
         written: list[Window | Mark] = []
         advanced: dict[str, None] = {}
         for row in rows:
+            if row.offset // _LOOK_OFFSETS != self._looked:
+                written.extend(self._forget_idle(row.offset))
+                self._looked = row.offset // _LOOK_OFFSETS
             shape = self._shapes.get(row.model)
             if shape is None:
                 continue
             progress = self._models.get(row.model)
             if progress is None:
                 progress = self._models[row.model] = _Progress()
+            progress.seen = row.offset
             self._take(row, shape, progress)
             newest = row.ts if row.values is not None else row.ts + shape.lateness_seconds
             if newest > progress.newest:
@@ -243,10 +193,21 @@ class Windows:
                     progress.closed = closed
                     advanced[row.model] = None
                     written.extend(self._close(row.model, shape, progress))
-        for model in advanced:
-            until = (self._models[model].closed or 0) * self._shapes[model].seconds
-            written.append(Mark(model=model, kind=self._kind, source=self._source, sources=self._sources, until=until))
+        written.extend(self._mark(model) for model in advanced if model in self._models)
         return written
+
+    def _mark(self, model: str) -> Mark:
+        until = (self._models[model].closed or 0) * self._shapes[model].seconds
+        return Mark(model=model, kind=self._kind, source=self._source, sources=self._sources, until=until)
+
+    def _forget_idle(self, offset: int) -> Iterator[Window | Mark]:
+        for model in [model for model, progress in self._models.items() if offset - progress.seen > _IDLE_OFFSETS]:
+            progress = self._models[model]
+            if progress.open:
+                progress.closed = max(bucket for bucket, _ in progress.open) + 1
+                yield from self._close(model, self._shapes[model], progress)
+                yield self._mark(model)
+            del self._models[model]
 
     def _take(self, row: Row, shape: WindowShape, progress: _Progress) -> None:
         if row.values is None:

@@ -1,0 +1,83 @@
+"""Simulated streams for the tests of the core: columns of values in, records of the windows topic out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from detectors.alert import Alert
+from detectors.columns import Columns, Feature
+from detectors.decision import Decision
+from detectors.retrain import Request
+from detectors.row import Value
+from detectors.sample import summarise
+from detectors.spec import ModelSpec
+from detectors.watch import Finding, Watch
+from detectors.window import Kind, Mark, Window
+
+#: One feature over time: one entry for each window, None where the window has no such feature.
+Column = Sequence[Feature | None]
+
+
+def numbers(values: np.ndarray) -> list[Feature]:
+    """Return a feature whose values in each window are a row of `values`, shape (windows, events)."""
+    return [Feature(missing=0, numeric=summarise(row)) for row in values.astype(np.float64)]
+
+
+def mixed(rows: Iterable[Sequence[Value]]) -> list[Feature]:
+    """Return a feature from any values, one sequence for each window; None is a missing one."""
+    found = []
+    for values in rows:
+        columns = Columns()
+        columns.add(list(values))
+        found.append(columns.close(len(values)))
+    return found
+
+
+def events_in(feature: Feature) -> int:
+    """Return how many rows of a window a feature speaks of."""
+    numeric = feature.numeric.n if feature.numeric else 0
+    return feature.missing + numeric + sum(feature.categories.values()) + feature.other
+
+
+def window(
+    spec: ModelSpec, start: float, features: Mapping[str, Feature], *, rows: int, segment: str = "", kind: Kind = "features"
+) -> Window:
+    """Return a closed window of source 0."""
+    seconds = spec.window_seconds if kind == "features" else spec.outcome_window_seconds
+    return Window(spec.name, segment, kind, 0, start, seconds, 0, 0, rows, dict(features))
+
+
+def history(
+    spec: ModelSpec,
+    columns: Mapping[str, Column],
+    *,
+    kind: Kind = "features",
+    segment: str = "",
+    start: float = 0.0,
+) -> Iterator[Window | Mark]:
+    """Yield windows and marks of one source, as long as the shortest column; rows are the most that a feature speaks of."""
+    seconds = spec.window_seconds if kind == "features" else spec.outcome_window_seconds
+    for index, found in enumerate(zip(*columns.values(), strict=False)):
+        features = {name: feature for name, feature in zip(columns, found, strict=True) if feature is not None}
+        begin = start + index * seconds
+        rows = max((events_in(feature) for feature in features.values()), default=1)
+        yield window(spec, begin, features, rows=rows, segment=segment, kind=kind)
+        yield Mark(model=spec.name, kind=kind, source=0, sources=1, until=begin + seconds)
+
+
+def watched(spec: ModelSpec, records: Iterable[Window | Mark | Decision]) -> tuple[Watch, list[Finding]]:
+    """Return a new watch after all records, and what it found."""
+    watch = Watch.begin(spec)
+    return watch, [finding for record in records for finding in watch.add(spec, record)]
+
+
+def alerts(findings: Iterable[Finding], status: str = "opened") -> list[Alert]:
+    """Return the alerts of that status."""
+    return [finding for finding in findings if isinstance(finding, Alert) and finding.status == status]
+
+
+def requests(findings: Iterable[Finding]) -> list[Request]:
+    """Return the retrain requests."""
+    return [finding for finding in findings if isinstance(finding, Request)]

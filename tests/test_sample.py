@@ -1,0 +1,114 @@
+"""A window's numbers are summarised without a reference: exact when few differ, small always."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detectors.columns import Feature
+from detectors.merge import absent, pool
+from detectors.sample import LARGEST, POINTS, Numeric, summarise
+from detectors.window import Window
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def part(values: list[float], source: int = 0) -> Window:
+    """Return the window of a source whose one feature has those values."""
+    feature = Feature(0, summarise(np.array(values)))
+    return Window("m", "", "features", source, 0.0, 60.0, 0, 0, len(values), {"x": feature})
+
+
+@given(st.lists(finite, min_size=1, max_size=POINTS))
+def test_few_values_are_kept_as_they_are(values: list[float]) -> None:
+    """Up to POINTS values the summary is the sorted sample, each point standing for one value."""
+    found = summarise(np.array(values))
+    assert found.values().tolist() == sorted(values)
+    assert found.weights().tolist() == [1.0] * len(values)
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.5, -3.0, 1e308]), min_size=1, max_size=500))
+def test_few_different_values_are_counted_exactly(values: list[float]) -> None:
+    """However many there are: a rate of 3 in 1,000 is 3 in 1,000."""
+    found = summarise(np.array(values))
+    counted: dict[float, float] = {}
+    for value, weight in zip(found.values(), found.weights(), strict=True):
+        counted[value] = counted.get(value, 0.0) + weight
+    assert counted == {value: values.count(value) for value in set(values)}
+
+
+@given(st.lists(finite, min_size=1, max_size=400))
+def test_a_summary_is_bounded_finite_and_ordered(values: list[float]) -> None:
+    """At most POINTS ascending points between the extremes, no overflow, all values accounted for."""
+    found = summarise(np.array(values))
+    points = found.values()
+    assert len(points) <= POINTS
+    assert np.all(np.isfinite(points))
+    assert np.all(np.diff(points / 2) >= 0)
+    assert found.low <= points[0] <= points[-1] <= found.high
+    assert found.n == len(values) == pytest.approx(found.weights().sum())
+    assert -LARGEST <= found.total <= LARGEST
+    assert 0 <= found.squares <= LARGEST
+
+
+@given(st.lists(finite, min_size=1, max_size=200), st.randoms(use_true_random=False))
+def test_order_does_not_matter(values: list[float], random: object) -> None:
+    """The same values in another order have the same points."""
+    shuffled = list(values)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    one, other = summarise(np.array(values) + 0.0), summarise(np.array(shuffled) + 0.0)
+    assert (one.points, one.counts) == (other.points, other.counts)
+
+
+def test_a_small_change_far_from_zero_is_seen() -> None:
+    """1000 +- 1 keeps its resolution: the points follow the quantiles within a few hundredths."""
+    values = 1000 + np.random.default_rng(1).normal(size=20_000)
+    points = summarise(values).values()
+    wanted = np.quantile(values, (np.arange(POINTS) + 0.5) / POINTS)
+    assert np.max(np.abs(points - wanted)) < 0.01
+    assert points.std() == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_largest_doubles_do_not_overflow() -> None:
+    """Quantiles between -1e308 and 1e308 are finite, and so is the mean over parts."""
+    values = [1e308, -1e308] * 40 + [1e306 * step for step in range(-100, 101)]
+    found = summarise(np.array(values))
+    assert np.all(np.isfinite(found.values()))
+    pooled = pool([part(values), part([1e308] * 90, source=1)])["x"]
+    assert abs(pooled.mean()) <= 1e308
+
+
+@given(st.lists(st.lists(finite, min_size=1, max_size=POINTS), min_size=1, max_size=5))
+def test_parts_are_united_by_weight(parts: list[list[float]]) -> None:
+    """Pooled parts hold all values of all parts, with extremes and counts of the whole."""
+    pooled = pool([part(values, source) for source, values in enumerate(parts)])["x"]
+    together = [value for values in parts for value in values]
+    assert sorted(pooled.points.tolist()) == sorted(together)
+    assert pooled.numbers == len(together) == pooled.rows
+    assert (pooled.low, pooled.high) == (min(together), max(together))
+    assert pooled.missing == 0
+
+
+def test_a_long_part_outweighs_a_short_one() -> None:
+    """6,400 values at 1 and 64 at 2: one value in a hundred and one is 2."""
+    pooled = pool([part(list(np.linspace(0.9, 1.1, 6400))), part([2.0] * 64, source=1)])["x"]
+    assert float(pooled.weights[pooled.points > 1.5].sum() / pooled.numbers) == pytest.approx(1 / 101)
+    assert pooled.mean() == pytest.approx((6400 + 128) / 6464)
+
+
+def test_a_part_without_the_feature_counts_as_missing() -> None:
+    """Three rows elsewhere without it: three missing."""
+    other = Window("m", "", "features", 1, 0.0, 60.0, 0, 0, 3, {})
+    pooled = pool([part([1.0, 2.0]), other])["x"]
+    assert (pooled.rows, pooled.missing, pooled.numbers) == (5, 3, 2.0)
+    assert (absent(4).rows, absent(4).missing, absent(4).numbers) == (4, 4, 0.0)
+
+
+def test_counts_that_do_not_fit_the_points_are_refused() -> None:
+    """Bytes from elsewhere: a record whose counts do not match its points cannot be decoded."""
+    wrong = msgspec.msgpack.encode([3, 0.0, 0.0, 0.0, 0.0, bytes(16), bytes(8)])
+    with pytest.raises(msgspec.ValidationError, match="8 bytes of counts for 16 bytes of points"):
+        msgspec.msgpack.decode(wrong, type=Numeric)
