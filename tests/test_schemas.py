@@ -90,22 +90,25 @@ def test_the_examples_of_the_event_schema_are_events() -> None:
 
 # -- the event schema and the decoder --------------------------------------------------------------
 
-_NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from((10**320, -(10**320), 2**70, 0))
+_NUMBERS = st.deferred(
+    lambda: st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from((10**320, -(10**320), 2**70, 0))
+)
 _SCALARS = st.none() | st.booleans() | _NUMBERS | st.text(max_size=5)
 _OTHERS = st.lists(st.integers(), max_size=2) | st.dictionaries(st.text(max_size=3), st.none(), max_size=2)
-_ANY = _SCALARS | _OTHERS
+_ANY = st.deferred(lambda: _SCALARS | _OTHERS)
 _NAMES = st.text(max_size=4) | st.sampled_from(("", "n" * 128, "n" * 129))
 _FEATURES = st.dictionaries(_NAMES, _SCALARS | _SCALARS | _SCALARS | _OTHERS, max_size=3)
 _PREDICTIONS = _SCALARS | st.fixed_dictionaries({}, optional={"label": _ANY, "score": _ANY, "value": _ANY, "junk": _ANY})
 
 
 def _text(most: int) -> st.SearchStrategy[Any]:
-    return st.text(max_size=4) | st.integers(-9, 10**20) | st.sampled_from(("x" * most, "é" * most, "x" * (most + 1), ""))
+    limits = st.deferred(lambda: st.sampled_from(("x" * most, "é" * most, "x" * (most + 1), "")))
+    return st.text(max_size=4) | st.integers(-9, 10**20) | limits
 
 
 def _mostly(usual: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Draw what is usual three times of four, and anything else of JSON otherwise."""
-    return st.one_of(usual, usual, usual, _ANY)
+    return st.deferred(lambda: st.one_of(usual, usual, usual, _ANY))
 
 
 def _whole(value: Any) -> bool:
