@@ -111,12 +111,14 @@ def _mostly(usual: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.deferred(lambda: st.one_of(usual, usual, usual, _ANY))
 
 
-def _whole(value: Any) -> bool:
-    """Tell whether a float is whole: JSON Schema takes 1.0 for an integer, the decoder does not."""
-    return isinstance(value, float) and value.is_integer()
+def _strictly(fields: dict[str, Any]) -> dict[str, Any]:
+    """Make whole floats integers where an integer is asked for: JSON Schema takes 1.0 for one, the decoder does not."""
+    return {
+        name: int(value) if name in ("v", "id", "model_version") and isinstance(value, float) and value.is_integer() else value
+        for name, value in fields.items()
+    }
 
 
-_STRICT = ("v", "id", "model_version")
 _FIELDS = {
     "v": _mostly(st.sampled_from((1, None, 2, True))),
     "type": _mostly(st.sampled_from(("prediction", "features", "label", "label", "tick", None, "other"))),
@@ -131,9 +133,7 @@ _FIELDS = {
     "tags": _ANY,
     "time": _mostly(st.just("2026-11-21T07:30:00Z")),
 }
-_EVENTS = st.fixed_dictionaries({}, optional={"model": _mostly(st.just("m")), **_FIELDS}).filter(
-    lambda fields: not any(_whole(fields.get(name)) for name in _STRICT)
-)
+_EVENTS = st.fixed_dictionaries({}, optional={"model": _mostly(st.just("m")), **_FIELDS}).map(_strictly)
 #: Of the event that an envelope's own attributes look like only the types are read.
 _SMALL = st.integers(0, 9) | st.text(max_size=4) | st.none()
 _ENVELOPES = st.fixed_dictionaries(
@@ -145,7 +145,7 @@ _ENVELOPES = st.fixed_dictionaries(
         "segment": _SMALL,
         "data": st.one_of(_EVENTS, _EVENTS, _ANY, st.just({"specversion": "1.0", "model": "m", "features": {"x": 1}})),
     },
-).filter(lambda fields: not _whole(fields.get("id")))
+).map(_strictly)
 
 
 @effort(max_examples=1500, deadline=None)
