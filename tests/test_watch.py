@@ -1,0 +1,364 @@
+"""Everything known of a model is a function of the windows topic: order of sources, repeats and restarts change nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors.alert import Alert
+from detectors.decision import Decision
+from detectors.retrain import Request
+from detectors.row import ERROR, Row
+from detectors.spec import ModelSpec, OutlierSpec, ReferenceSpec, RetrainSpec
+from detectors.watch import Finding, ReferenceLearned, Stream, Watch
+from detectors.window import OTHER_SEGMENT, Kind, Mark, Window, Windows, WindowShape
+from streams import snapshot
+from tests.simulated import alerts, history, mixed, numbers, requests, watched, window
+
+ROOT = Path(__file__).parents[1]
+SOURCES = 3
+SPEC = ModelSpec(
+    "m",
+    factory="somewhere:make",
+    window_seconds=10.0,
+    reference=ReferenceSpec(seconds=200.0, min_windows=12),
+    retrain=RetrainSpec(cooldown_seconds=300.0),
+)
+Record = Window | Mark | Decision
+
+
+def _story() -> list[list[Record]]:
+    """Return the records of each source: a mean moves at 400 s and comes back at 800 s, nulls and a category come at 600 s."""
+    rng = np.random.default_rng(5)
+    written: list[list[Record]] = []
+    for source in range(SOURCES):
+        shapes = {"m": WindowShape(10.0, 5.0)}
+        windows: dict[Kind, Windows] = {
+            "features": Windows("features", source=source, sources=SOURCES, shapes=shapes),
+            "outcomes": Windows("outcomes", source=source, sources=SOURCES, shapes=shapes),
+        }
+        mine: list[Record] = []
+        for index in range(600):
+            ts = 2.0 * index + float(rng.uniform(-4, 0)) + 4
+            moved = 3.0 if 400 <= ts < 800 else 0.0
+            null = ts >= 600 and rng.random() < 0.5
+            city = "XK" if ts >= 600 and rng.random() < 0.3 else str(rng.choice(["NO", "SE", "DK"]))
+            values = {"x": float(rng.normal()) + moved, "y": None if null else float(rng.normal()), "city": city}
+            mine.extend(windows["features"].add([Row(index, "m", ts, "eu" if index % 2 else "", values)]))
+            wrong = float(rng.random() < (0.6 if ts >= 650 else 0.1))
+            mine.extend(windows["outcomes"].add([Row(index, "m", ts, "", {ERROR: wrong})]))
+        written.append(mine)
+    return written
+
+
+STORY = _story()
+
+
+def interleaved(order: Iterable[int]) -> list[Record]:
+    """Return the story with sources taking turns in that order, then one after the other."""
+    rest = [list(reversed(records)) for records in STORY]
+    mixed_up = [rest[source].pop() for source in order if rest[source]]
+    return mixed_up + [record for records in rest for record in reversed(records)]
+
+
+def feed(watch: Watch, records: Iterable[Record]) -> list[Finding]:
+    """Return what a watch finds in records; every request is answered by a swap at once."""
+    found: list[Finding] = []
+    for record in records:
+        for finding in watch.add(SPEC, record):
+            found.append(finding)
+            if isinstance(finding, Request):
+                answer = Decision("swap-1", "m", finding.id, "promoted", 2, finding.features)
+                found.extend(watch.add(SPEC, answer))
+    return found
+
+
+def as_bytes(found: list[Finding]) -> list[bytes]:
+    """Return findings as bytes, to be compared in all they say."""
+    return [msgspec.msgpack.encode(finding, enc_hook=lambda array: array.tobytes()) for finding in found]
+
+
+ROUND_ROBIN = [index % SOURCES for index in range(3000)]
+
+
+@pytest.fixture(scope="module")
+def clean() -> list[Finding]:
+    """What is found when nothing goes wrong."""
+    return feed(Watch.begin(SPEC), interleaved(ROUND_ROBIN))
+
+
+def test_the_story_has_all_that_can_happen(clean: list[Finding]) -> None:
+    """References, alerts of every status and level, and a request: what the other tests here repeat is not empty."""
+    told = [finding for finding in clean if isinstance(finding, Alert)]
+    assert {alert.status for alert in told} == {"opened", "updated", "resolved"}
+    assert {alert.level for alert in told} == {"drift", "performance"}
+    assert requests(clean)
+    assert any(isinstance(finding, ReferenceLearned) for finding in clean)
+    assert {verdict.feature for alert in told for verdict in alert.features} == {"x", "y", "city", ERROR}
+
+
+def unanswered(records: Iterable[Record], kind: Kind) -> list[bytes]:
+    """Return what is found in the records of one kind; when a swap comes is another matter than how sources take turns."""
+    return as_bytes(watched(SPEC, (record for record in records if not isinstance(record, Decision) and record.kind == kind))[1])
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(0, SOURCES - 1), max_size=400), st.sampled_from(["features", "outcomes"]))
+def test_the_order_of_sources_changes_nothing(order: list[int], kind: Kind) -> None:
+    """However the sources of one kind take turns in the topic, the same is found in the same order."""
+    usual = unanswered(interleaved(ROUND_ROBIN), kind)
+    assert len(usual) > 1
+    assert unanswered(interleaved(order), kind) == usual
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 900), st.integers(1, 60)), max_size=6))
+def test_repeats_change_nothing(repeats: list[tuple[int, int]]) -> None:
+    """A producer that sends any stretch again after a crash is not heard twice."""
+    records = interleaved(ROUND_ROBIN)
+    again: list[Record] = []
+    for index, record in enumerate(records):
+        again.append(record)
+        for end, length in repeats:
+            if index == end:
+                again.extend(records[max(0, index - length) : index + 1])
+    assert as_bytes(feed(Watch.begin(SPEC), again)) == as_bytes(feed(Watch.begin(SPEC), records))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 900), min_size=1, max_size=4))
+def test_a_snapshot_anywhere_changes_nothing(cuts: list[int]) -> None:
+    """Stored and loaded at any record, the watch finds the very same afterwards; the bytes are a fixed point."""
+    records = interleaved(ROUND_ROBIN)
+    watch = Watch.begin(SPEC)
+    found: list[Finding] = []
+    at = 0
+    for cut in sorted(cuts):
+        found.extend(feed(watch, records[at:cut]))
+        at = max(at, cut)
+        payload = snapshot.dump({"m": watch})
+        watch = snapshot.load("judge/0", payload)["m"]
+        assert snapshot.dump({"m": watch}) == payload
+    found.extend(feed(watch, records[at:]))
+    assert as_bytes(found) == as_bytes(feed(Watch.begin(SPEC), records))
+
+
+_PRINT_DIGEST = """
+from tests import test_watch as t
+watch = t.Watch.begin(t.SPEC)
+found = t.feed(watch, t.interleaved(t.ROUND_ROBIN))
+print(t.digest(watch, found))
+"""
+
+
+def digest(watch: Watch, found: list[Finding]) -> str:
+    """Return a hash of a state and of all that was found on the way to it."""
+    return hashlib.sha256(b"".join([snapshot.dump({"m": watch}), *as_bytes(found)])).hexdigest()
+
+
+def test_another_process_finds_the_same() -> None:
+    """Ids, findings and snapshots do not depend on the process: not on its hash seed, not on its run."""
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", _PRINT_DIGEST],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
+
+
+def part(source: int, start: float, segment: str = "") -> Window:
+    """Return an empty part of a bucket."""
+    return Window("m", segment, "features", source, start, 10.0, 0, 0, 1, {})
+
+
+def mark(source: int, until: float) -> Mark:
+    """Return a mark of one of two sources."""
+    return Mark(model="m", kind="features", source=source, sources=2, until=until)
+
+
+def test_a_missing_source_holds_the_bucket_back() -> None:
+    """A bucket is judged when the last source has passed its end, not before; the one behind is named."""
+    stream = Stream()
+    stream.take(part(0, 0.0))
+    assert stream.advance(mark(0, 30.0)) == []
+    assert stream.behind() == {1: 30.0}
+    assert stream.advance(mark(1, 5.0)) == []
+    stream.take(part(1, 0.0))
+    assert stream.advance(mark(1, 10.0)) == [(0.0, {"": [part(0, 0.0), part(1, 0.0)]})]
+    assert stream.behind() == {1: 30.0}
+    assert stream.advance(mark(1, 30.0)) == []
+    assert stream.behind() == {}
+    assert stream.parts == {}
+
+
+def test_a_part_behind_its_mark_is_a_repeat() -> None:
+    """What ends at or before its source's mark was judged already; what ends after it waits."""
+    stream = Stream()
+    stream.advance(mark(0, 20.0))
+    stream.take(part(0, 10.0))
+    assert stream.parts == {}
+    stream.take(part(0, 20.0))
+    assert list(stream.parts) == [20.0]
+
+
+def test_segments_beyond_the_limit_are_judged_together() -> None:
+    """With one named segment allowed, the others of all buckets have one judge, and its rows are those of all."""
+    spec = ModelSpec("m", window_seconds=10.0, max_segments=1)
+    watch = Watch.begin(spec)
+    x = numbers(np.zeros((1, 3)))[0]
+    for index, segments in enumerate([["eu"], ["us", "asia"], ["", "mars"]]):
+        for segment in segments:
+            watch.add(spec, window(spec, index * 10.0, {"x": x}, rows=3, segment=segment))
+        watch.add(spec, Mark(model="m", kind="features", source=0, sources=1, until=index * 10.0 + 10.0))
+    assert sorted(watch.judges) == ["features/", "features/eu", f"features/{OTHER_SEGMENT}"]
+    other = watch.judges[f"features/{OTHER_SEGMENT}"].learner
+    assert other is not None
+    assert [(kept.start, kept.rows) for kept in other.windows] == [(10.0, 6), (20.0, 3)]
+
+
+QUIET = ModelSpec(
+    "m",
+    factory="somewhere:make",
+    window_seconds=60.0,
+    reference=ReferenceSpec(seconds=60 * 60.0, min_windows=24),
+    outliers=OutlierSpec(enabled=False),
+)
+
+
+def test_a_window_without_any_feature_is_judged() -> None:
+    """When all features vanish at once every one of them is missing, and somebody hears of it."""
+    rng = np.random.default_rng(2)
+    records = list(history(QUIET, {"x": numbers(rng.normal(size=(80, 20))), "y": numbers(rng.normal(size=(80, 20)))}))
+    for index in range(80, 90):
+        records.append(window(QUIET, index * 60.0, {}, rows=20))
+        records.append(Mark(model="m", kind="features", source=0, sources=1, until=(index + 1) * 60.0))
+    opened = alerts(watched(QUIET, records)[1])
+    assert [[verdict.words for verdict in alert.features] for alert in opened] == [["100 % null, was 0 %"] * 2]
+    assert opened[0].began_at == 80 * 60.0
+
+
+def test_a_feature_that_comes_and_goes_is_not_news() -> None:
+    """A feature that one window in three has is expected to be missing from the other two."""
+    rng = np.random.default_rng(3)
+    rare = [found if index % 3 == 0 else None for index, found in enumerate(numbers(rng.normal(size=(600, 20))))]
+    columns = {"x": numbers(rng.normal(size=(600, 20))), "rare": rare}
+    assert alerts(watched(QUIET, history(QUIET, columns))[1]) == []
+
+
+def test_a_new_feature_is_watched_after_a_reference_of_its_own() -> None:
+    """A feature that appears later is learned while the others stay under watch, then it is watched too."""
+    rng = np.random.default_rng(4)
+    late = rng.normal(size=(300, 20))
+    late[250:] += 4
+    columns = {"x": numbers(rng.normal(size=(300, 20))), "late": [None] * 100 + numbers(late[100:])}
+    watch, found = watched(QUIET, history(QUIET, columns))
+    assert "late/location" in watch.judges["features/"].monitors
+    assert [(alert.began_at, [verdict.feature for verdict in alert.features]) for alert in alerts(found)] == [
+        (250 * 60.0, ["late"])
+    ]
+
+
+def swapped(request: Request) -> Decision:
+    """Return the decision that promotes version 2."""
+    return Decision("swap-1", "m", request.id, "promoted", 2, request.features)
+
+
+def test_a_swap_makes_the_new_regime_normal() -> None:
+    """After a promoted request the drifted feature is learned again from its alarm on, and its old value is news then."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(500, 20))
+    x[100:400] += 5
+    records = list(history(QUIET, {"x": numbers(x), "y": numbers(rng.normal(size=(500, 20)))}))
+    watch = Watch.begin(QUIET)
+    found: list[Finding] = []
+    for record in records:
+        for finding in watch.add(QUIET, record):
+            found.append(finding)
+            if isinstance(finding, Request) and len(requests(found)) == 1:
+                found.extend(watch.add(QUIET, swapped(finding)))
+    assert [alert.began_at for alert in alerts(found)] == [100 * 60.0, 400 * 60.0]
+    (ended, *_) = alerts(found, "resolved")
+    assert ended.summary == "m: new reference after the swap to version 2"
+    assert watch.judges["features/"].references["x"].mean == pytest.approx(5.0, abs=0.3)
+    assert watch.judges["features/"].references["y"].mean == pytest.approx(0.0, abs=0.3)
+
+
+def test_a_swap_renews_only_where_it_drifted() -> None:
+    """The same feature in another segment kept its distribution, so it keeps its reference and stays under watch."""
+    rng = np.random.default_rng(7)
+    columns: dict[str, np.ndarray] = {"eu": rng.normal(size=(130, 20)), "us": rng.normal(size=(130, 20))}
+    columns["eu"][100:] += 5
+    watch = Watch.begin(QUIET)
+    found: list[Finding] = []
+    for index in range(130):
+        for segment, values in columns.items():
+            watch.add(QUIET, window(QUIET, index * 60.0, {"x": numbers(values[index : index + 1])[0]}, rows=20, segment=segment))
+        for finding in watch.add(QUIET, Mark(model="m", kind="features", source=0, sources=1, until=(index + 1) * 60.0)):
+            found.append(finding)
+            if isinstance(finding, Request):
+                found.extend(watch.add(QUIET, swapped(finding)))
+    assert list(watch.judges["features/eu"].renewing) == ["x"]
+    assert watch.judges["features/us"].renewing == {}
+    assert [(alert.segment, alert.status) for alert in found if not isinstance(alert, Request | ReferenceLearned)] == [
+        ("eu", "opened"),
+        ("eu", "resolved"),
+    ]
+
+
+def test_a_feature_that_vanished_is_learned_as_vanished() -> None:
+    """After the swap its absence is normal; when it comes back, that is news."""
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(400, 20))
+    columns = {"x": [*numbers(x[:100]), *[None] * 200, *numbers(x[300:])], "y": numbers(rng.normal(size=(400, 20)))}
+    watch = Watch.begin(QUIET)
+    found: list[Finding] = []
+    for record in history(QUIET, columns):
+        for finding in watch.add(QUIET, record):
+            found.append(finding)
+            if isinstance(finding, Request) and len(requests(found)) == 1:
+                found.extend(watch.add(QUIET, swapped(finding)))
+    assert [[verdict.words for verdict in alert.features] for alert in alerts(found)] == [
+        ["100 % null, was 0 %"],
+        ["0 % null, was 100 %"],
+    ]
+
+
+def test_a_rejected_candidate_changes_nothing() -> None:
+    """Without a promotion the incident stays open and the old reference in force."""
+    rng = np.random.default_rng(9)
+    x = rng.normal(size=(140, 20))
+    x[100:] += 5
+    watch = Watch.begin(QUIET)
+    found: list[Finding] = []
+    for record in history(QUIET, {"x": numbers(x)}):
+        for finding in watch.add(QUIET, record):
+            found.append(finding)
+            if isinstance(finding, Request):
+                found.extend(watch.add(QUIET, Decision("swap-1", "m", finding.id, "rejected", None, [])))
+    assert len(requests(found)) == 1
+    assert (len(watch.incidents.open), watch.judges["features/"].renewing, watch.retrains.outstanding) == (1, {}, None)
+
+
+def test_a_category_beside_numbers_is_watched_too() -> None:
+    """A feature of both kinds has both kinds of statistics, and neither disturbs the other."""
+    rng = np.random.default_rng(10)
+    rows = [[float(rng.normal()) if rng.random() < 0.7 else "n/a" for _ in range(30)] for _ in range(120)]
+    watch, found = watched(QUIET, history(QUIET, {"x": mixed(rows)}))
+    assert {"x/location", "x/unseen", "x/missing"} <= set(watch.judges["features/"].monitors)
+    assert alerts(found) == []
