@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
@@ -79,6 +81,12 @@ def create_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> dic
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise UnavailableError(f"cannot create topic {name}: {error.args[0].str()}") from None
             result[name] = "exists"
+    # The controller has made them; the broker that is asked next may hear of it a moment later.
+    deadline = time.monotonic() + timeout_seconds
+    while unknown := missing_topics(settings):
+        if time.monotonic() > deadline:
+            raise UnavailableError(f"topics {', '.join(unknown)} were created and the broker does not list them: is it healthy?")
+        time.sleep(0.05)
     return result
 
 
