@@ -142,7 +142,8 @@ class Watch(msgspec.Struct):
         if judge.renewed:
             judge.renewed = False
             share_budget(spec, list(self.judges.values()))
-            yield ReferenceLearned(self.model, segment, end, dict(judge.references))
+            if judge.kind == "features":
+                yield ReferenceLearned(self.model, segment, end, dict(judge.references))
         if verdicts:
             yield from self.incidents.open_or_update(
                 segment, verdicts, window_seconds=parts[0].seconds, watched=len(judge.references)
