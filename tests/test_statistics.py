@@ -94,8 +94,8 @@ def test_the_variance_within_a_window_is_the_one_between_windows(name: Statistic
 
 
 @pytest.mark.parametrize("count", [30, 100, 1000])
-def test_the_variance_of_shares_is_that_of_chi_square(count: int) -> None:
-    """However many events, G over its degrees of freedom, cube-rooted, has variance 2 / (9 df) and mean 1 - 2 / (9 df)."""
+def test_the_variance_of_shares_does_not_depend_on_the_events(count: int) -> None:
+    """However many events, G over its degrees of freedom, cube-rooted, has at most the variance 2 / (9 df) and half of it at least."""
     rng = np.random.default_rng(4)
     names = np.array(["a", "b", "c", "d"])
     shares = [0.4, 0.3, 0.2, 0.1]
@@ -104,7 +104,7 @@ def test_the_variance_of_shares_is_that_of_chi_square(count: int) -> None:
     observed = np.array([one.value for one in found])
     stated = found[0].within / found[0].count
     assert stated == pytest.approx(2 / (9 * 4))
-    assert 0.6 < observed.var() / stated < 1.6
+    assert 0.5 < observed.var() / stated < 1.1
 
 
 def test_rates_are_shares_with_their_binomial_variance() -> None:
