@@ -29,6 +29,7 @@ class Judge(msgspec.Struct):
     Args:
         kind: of features, or of outcomes.
         segment: name of the segment.
+        seconds: width of its windows.
         learner: collects the first reference; None once it is there.
         references: feature -> reference.
         monitors: `feature/statistic` -> monitor.
@@ -38,6 +39,7 @@ class Judge(msgspec.Struct):
 
     kind: Kind
     segment: str
+    seconds: float
     learner: Learner | None
     references: dict[str, FeatureReference] = {}
     monitors: dict[str, Monitor] = {}
@@ -73,20 +75,20 @@ class Judge(msgspec.Struct):
             for verdict in self._weigh_feature(spec, feature, pooled.get(feature, nothing), start, local)
         ]
         for verdict in verdicts:
-            self.relearning.setdefault(verdict.feature, Learner(self._width(spec), [verdict.feature]))
+            self.relearning.setdefault(verdict.feature, Learner(self.seconds, [verdict.feature]))
         return verdicts
 
     def _learn_on(self, spec: ModelSpec, start: float, pooled: dict[str, Pooled], rows: int) -> None:
         for feature in pooled:  # one that the first reference did not have
             known = feature in self.references or feature in self.relearning
             if not known and len(self.references.keys() | self.relearning.keys()) < spec.max_features:
-                self.renew(spec, feature, afresh=False)
+                self.renew(feature, afresh=False)
         for feature in sorted(self.relearning):
             self._relearn(spec, feature, start, pooled, rows)
 
     def _weigh_feature(self, spec: ModelSpec, feature: str, part: Pooled, start: float, local: float) -> list[Verdict]:
         reference = self.references[feature]
-        end = start + self._width(spec)
+        end = start + self.seconds
         verdicts: list[Verdict] = []
         for statistic, found in measure(part, reference, outlier_beyond=spec.outliers.beyond).items():
             monitor = self.monitors.get(f"{feature}/{statistic}")
@@ -100,9 +102,6 @@ class Judge(msgspec.Struct):
                 )
                 verdicts.append(Verdict(feature, statistic, alarm[1], end, round(alarm[0], 3), words))
         return verdicts
-
-    def _width(self, spec: ModelSpec) -> float:
-        return spec.window_seconds if self.kind == "features" else spec.outcome_window_seconds
 
     def _adopt(self, spec: ModelSpec, learned: dict[str, Learned]) -> None:
         outcomes = self.kind == "outcomes"
@@ -128,12 +127,12 @@ class Judge(msgspec.Struct):
             self.renewing.pop(feature, None)
             del self.relearning[feature]
 
-    def renew(self, spec: ModelSpec, feature: str, *, afresh: bool) -> None:
+    def renew(self, feature: str, *, afresh: bool) -> None:
         """Replace a feature's reference: by what was seen since its alarm, or `afresh` from now on."""
         if self.learner is not None:
             return
         if afresh or feature not in self.relearning:
-            self.relearning[feature] = Learner(self._width(spec), [feature])
+            self.relearning[feature] = Learner(self.seconds, [feature])
         self.renewing[feature] = None
 
     def recovered(self) -> list[str]:
@@ -149,6 +148,16 @@ class Judge(msgspec.Struct):
             self.relearning.pop(feature, None)
         return back
 
+    def fit(self, spec: ModelSpec) -> None:
+        """Let the detectors be those that the configuration names now; others start anew on the same baselines."""
+        detector = spec.errors.detector if self.kind == "outcomes" else spec.detector
+        for monitor in self.monitors.values():
+            if monitor.detector != detector:
+                fired = monitor.fired
+                monitor.detector = detector
+                monitor.rearm()
+                monitor.fired = fired  # its incident is open, and ends when it has recovered
+
     @property
     def learning(self) -> bool:
         """Whether the first reference is still being learned."""
@@ -159,8 +168,7 @@ def share_budget(spec: ModelSpec, judges: list[Judge]) -> None:
     """Give every monitor of the model its share of the false-alarm budget, and arm the new ones."""
     total = sum(len(judge.monitors) for judge in judges)
     for judge in judges:
-        width = spec.window_seconds if judge.kind == "features" else spec.outcome_window_seconds
-        limit = threshold(false_alarms_per_week=spec.false_alarms_per_week, window_seconds=width, monitors=total)
+        limit = threshold(false_alarms_per_week=spec.false_alarms_per_week, window_seconds=judge.seconds, monitors=total)
         for monitor in judge.monitors.values():
             monitor.take(limit)
 

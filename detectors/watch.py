@@ -93,6 +93,10 @@ class Stream(msgspec.Struct):
         return {source: furthest for source in range(self.sources) if self.until.get(source, float("-inf")) < furthest}
 
 
+def _width(spec: ModelSpec, kind: Kind) -> float:
+    return spec.window_seconds if kind == "features" else spec.outcome_window_seconds
+
+
 class Watch(msgspec.Struct):
     """One model: its judges, incidents and retrain requests."""
 
@@ -108,13 +112,39 @@ class Watch(msgspec.Struct):
         enabled = spec.retrain.enabled and spec.factory is not None
         return cls(spec.name, Incidents(spec.name), Retrains(spec.name, spec.retrain.cooldown_seconds, enabled))
 
+    def fit(self, spec: ModelSpec) -> list[Finding]:
+        """Take over what the configuration says now, and return what follows; to be called once after a restart.
+
+        Budget, detectors and retraining change at once. Another width of window begins anew: what was
+        learned of windows of the old width says nothing about them, and what was open about it ends.
+        """
+        self.retrains.enabled = spec.retrain.enabled and spec.factory is not None
+        self.retrains.cooldown_seconds = spec.retrain.cooldown_seconds
+        findings: list[Finding] = []
+        for name, judge in list(self.judges.items()):
+            seconds = _width(spec, judge.kind)
+            if judge.seconds == seconds:
+                judge.fit(spec)
+                continue
+            self.judges[name] = Judge(judge.kind, judge.segment, seconds, Learner(seconds))
+            stream = self.streams.setdefault(judge.kind, Stream())
+            stream.parts = {}
+            at = max(stream.until.values(), default=0.0)
+            why = f"windows are {seconds:g} s wide now, and a new reference is being learned"
+            for feature in sorted(judge.references):
+                findings.extend(self.incidents.feature_back(judge.segment, feature, at=at, why=why))
+        share_budget(spec, list(self.judges.values()))
+        return findings
+
     def add(self, spec: ModelSpec, record: Window | Mark | Decision) -> list[Finding]:
         """Take one record of the windows topic and return what follows from it, in order."""
         if isinstance(record, Window):
+            if record.seconds != _width(spec, record.kind):  # written before the configuration changed, not judged by then
+                return []
             self.streams.setdefault(record.kind, Stream()).take(record)
             return []
         if isinstance(record, Decision):
-            return list(self._decided(spec, record))
+            return list(self._decided(record))
         findings: list[Finding] = []
         stream = self.streams.setdefault(record.kind, Stream())
         for start, segments in stream.advance(record):
@@ -132,7 +162,7 @@ class Watch(msgspec.Struct):
         if f"{kind}/{segment}" not in self.judges and segment not in apart:
             named = sum(1 for judge in self.judges.values() if judge.kind == kind and judge.segment not in apart)
             segment = segment if named < spec.max_segments else OTHER_SEGMENT
-        self.judges.setdefault(f"{kind}/{segment}", Judge(kind, segment, Learner(seconds)))
+        self.judges.setdefault(f"{kind}/{segment}", Judge(kind, segment, seconds, Learner(seconds)))
         return f"{kind}/{segment}"
 
     def _judge(self, spec: ModelSpec, judge: Judge, start: float, parts: list[Window]) -> Iterable[Finding]:
@@ -154,7 +184,7 @@ class Watch(msgspec.Struct):
         if request is not None:
             yield request
 
-    def _decided(self, spec: ModelSpec, decision: Decision) -> Iterable[Alert]:
+    def _decided(self, decision: Decision) -> Iterable[Alert]:
         """After a swap the new regime is what is normal: for what drifted, and for what the model puts out."""
         request = self.retrains.answered(decision.request)
         if decision.outcome != "promoted":
@@ -168,7 +198,7 @@ class Watch(msgspec.Struct):
                 renewed = judge.kind == "outcomes" or feature in PREDICTION
                 mine = {one.id for one in incidents if one.segment == judge.segment and feature in one.drifted}
                 if renewed or mine & answered or (request is None and feature in decision.features):
-                    judge.renew(spec, feature, afresh=renewed)
+                    judge.renew(feature, afresh=renewed)
                     yield from self.incidents.feature_back(judge.segment, feature, at=at, why=why)
 
     @property

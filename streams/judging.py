@@ -102,6 +102,10 @@ class Judging:
         self._saved_at = clock()
         self._moved: dict[tuple[str, Kind, int], tuple[float, float]] = {}
         self.start = stored if stored is not None else log.first
+        for name, watch in watches.items():
+            if name in models:
+                for finding in watch.fit(models[name]):
+                    self._note(finding)
 
     @property
     def outbox_size(self) -> int:

@@ -1,0 +1,91 @@
+"""A worker that starts again with another configuration goes on from its state as far as that still holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from detectors.alert import Alert
+from detectors.budget import threshold
+from detectors.row import Row
+from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec, RetrainSpec
+from detectors.watch import Finding, Watch
+from detectors.window import Windows, WindowShape
+
+SPEC = ModelSpec(
+    "shop",
+    factory="shop:make",
+    window_seconds=60.0,
+    reference=ReferenceSpec(seconds=1800.0, min_windows=30),
+    errors=ErrorSpec(),
+)
+
+
+def watched(spec: ModelSpec, *, windows: int = 60, drift_at: int = 45) -> tuple[Watch, list[Finding]]:
+    """Return a watch that has learned, and has an incident open about x."""
+    watch = Watch.begin(spec)
+    random = np.random.default_rng(5)
+    source = Windows("features", source=0, sources=1, shapes={"shop": WindowShape(spec.window_seconds, 0.0)})
+    findings: list[Finding] = []
+    for number in range(windows * 30):
+        ts = number * spec.window_seconds / 30
+        x = float(random.normal(4.0 if number >= drift_at * 30 else 0.0))
+        for item in source.add([Row(number, "shop", ts, "", {"x": x, "y": float(random.normal())})]):
+            findings.extend(watch.add(spec, item))
+    return watch, findings
+
+
+def test_the_same_configuration_changes_nothing() -> None:
+    """A restart with the configuration as it was finds nothing and moves no threshold."""
+    watch, _ = watched(SPEC)
+    before = {name: monitor.threshold for name, monitor in watch.judges["features/"].monitors.items()}
+    assert watch.fit(SPEC) == []
+    assert {name: monitor.threshold for name, monitor in watch.judges["features/"].monitors.items()} == before
+    assert len(watch.incidents.open) == 1
+
+
+def test_budget_and_retraining_change_at_once() -> None:
+    """A new budget moves every threshold, a new cool-down holds from now on, retraining can be turned off."""
+    watch, _ = watched(SPEC)
+    changed = replace(SPEC, false_alarms_per_week=7.0, retrain=RetrainSpec(enabled=False, cooldown_seconds=60.0))
+    watch.fit(changed)
+    monitors = watch.judges["features/"].monitors
+    wanted = threshold(false_alarms_per_week=7.0, window_seconds=60.0, monitors=len(monitors))
+    assert {monitor.threshold for monitor in monitors.values()} == {wanted}
+    assert watch.retrains.cooldown_seconds == 60.0
+    assert not watch.retrains.enabled
+
+
+def test_another_detector_takes_over_on_the_same_baselines_and_open_incidents_stay_open() -> None:
+    """The new detector is armed; what has fired stays fired until it recovers, so its incident can still end."""
+    watch, _ = watched(SPEC)
+    fired = {name for name, monitor in watch.judges["features/"].monitors.items() if monitor.fired}
+    assert fired
+    watch.fit(replace(SPEC, detector="adwin"))
+    monitors = watch.judges["features/"].monitors
+    assert {type(monitor.armed.river).__name__ for monitor in monitors.values() if monitor.armed} == {"ADWIN"}
+    assert {name for name, monitor in monitors.items() if monitor.fired} == fired
+    assert len(watch.incidents.open) == 1
+
+
+def test_another_width_of_window_begins_anew_and_ends_what_was_open() -> None:
+    """What was learned of one-minute windows says nothing about ten-minute ones: learning starts again, incidents end once."""
+    watch, _ = watched(SPEC)
+    wider = replace(SPEC, window_seconds=600.0)
+    findings = watch.fit(wider)
+    assert [finding.status for finding in findings if isinstance(finding, Alert)] == ["resolved"]
+    assert watch.incidents.open == []
+    assert watch.learning
+    assert watch.fit(wider) == []
+
+
+def test_windows_of_the_old_width_that_were_not_judged_yet_are_left() -> None:
+    """After a change of width the rest of the old windows in the log neither raises nor is mixed with the new ones."""
+    watch, _ = watched(SPEC)
+    wider = replace(SPEC, window_seconds=600.0)
+    watch.fit(wider)
+    source = Windows("features", source=0, sources=1, shapes={"shop": WindowShape(60.0, 0.0)})
+    rows = [Row(number, "shop", 10_000.0 + number, "", {"x": 9.0}) for number in range(600)]
+    assert [finding for item in source.add(rows) for finding in watch.add(wider, item)] == []
+    assert all(not stream.parts for stream in watch.streams.values())
