@@ -20,6 +20,8 @@ ALLOWANCE = 0.5
 SHARE = 0.5
 #: Mean excess of a Gaussian walk over its boundary, which Siegmund adds to it.
 _EXCESS = 1.166
+#: No threshold is lower than this, whatever the budget.
+_LEAST = 0.01
 
 
 def run_length(threshold: float) -> float:
@@ -39,5 +41,5 @@ def threshold(*, false_alarms_per_week: float, window_seconds: float, monitors: 
     16.3
     """
     windows_per_week = WEEK_SECONDS / window_seconds
-    wanted = max(2.0, 2 * max(1, monitors) * windows_per_week / (SHARE * false_alarms_per_week))
-    return float(brentq(lambda h: math.log(run_length(h)) - math.log(wanted), 0.01, 200.0))
+    wanted = max(run_length(_LEAST), 2 * max(1, monitors) * windows_per_week / (SHARE * false_alarms_per_week))
+    return float(brentq(lambda h: math.log(run_length(h)) - math.log(wanted), _LEAST, 200.0))

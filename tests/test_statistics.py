@@ -95,7 +95,7 @@ def test_the_variance_within_a_window_is_the_one_between_windows(name: Statistic
 
 @pytest.mark.parametrize("count", [30, 100, 1000])
 def test_the_variance_of_shares_does_not_depend_on_the_events(count: int) -> None:
-    """However many events, G over its degrees of freedom, cube-rooted, has at most the variance 2 / (9 df) and half of it at least."""
+    """G over its degrees of freedom, cube-rooted, has at most the variance 2 / (9 df), and half of it at least."""
     rng = np.random.default_rng(4)
     names = np.array(["a", "b", "c", "d"])
     shares = [0.4, 0.3, 0.2, 0.1]
