@@ -231,10 +231,10 @@ class Lanes:
             if self._lanes.get((lane.agent, lane.tp)) is not lane:
                 return
             began = time.monotonic()
-            cut = lane.stage.cut(lane.position, final=final)
-            if cut is None:
-                return
             try:
+                cut = lane.stage.cut(lane.position, final=final)
+                if cut is None:
+                    return
                 await self._make_durable(lane, cut)
             except FencedError as error:
                 self._rewind(lane, str(error))
