@@ -144,6 +144,8 @@ class Monitor(msgspec.Struct):
         bounded = max(-20.0, min(20.0, score))
         self.rise = max(0.0, self.rise + bounded - ALLOWANCE)
         self.fall = max(0.0, self.fall - bounded - ALLOWANCE)
+        if self.direction == "up":  # a long improvement must not outweigh the rise that ends it
+            self.fall = min(self.fall, self.threshold)
 
     @property
     def recovered(self) -> bool:
