@@ -153,10 +153,7 @@ class Judge(msgspec.Struct):
         detector = spec.errors.detector if self.kind == "outcomes" else spec.detector
         for monitor in self.monitors.values():
             if monitor.detector != detector:
-                fired = monitor.fired
-                monitor.detector = detector
-                monitor.rearm()
-                monitor.fired = fired  # its incident is open, and ends when it has recovered
+                monitor.exchange(detector)  # one that fired stays so: its incident is open, and ends when it has recovered
 
     @property
     def learning(self) -> bool:

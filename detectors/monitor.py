@@ -68,9 +68,14 @@ class Monitor(msgspec.Struct):
         elif DETECTORS[self.detector].budgeted:
             self.armed.river.threshold = threshold  # type: ignore[attr-defined]
 
+    def exchange(self, detector: str) -> None:
+        """Go on with a new detector of that name, against the same baseline."""
+        self.detector = detector
+        self.armed = arm(detector, Arming(self.name, self.threshold, self.baseline.windows, self.direction))
+
     def rearm(self) -> None:
         """Start detecting again from nothing, against the same baseline."""
-        self.armed = arm(self.detector, Arming(self.name, self.threshold, self.baseline.windows, self.direction))
+        self.exchange(self.detector)
         self.rise = self.fall = self.shift = self.back = 0.0
         self.fired = False
         self.calm = 0

@@ -68,7 +68,7 @@ def test_it_finds_a_large_change(name: str) -> None:
     detector = armed(name)
     for value in stationary(name, 600):
         detector.update(value)
-    assert any([detector.update(value) for value in changed(name, 60)])
+    assert any(detector.update(value) for value in changed(name, 60))
 
 
 @pytest.mark.parametrize("name", DETECTORS)
@@ -210,6 +210,17 @@ def test_recovery_takes_a_while() -> None:
     assert found.recovered
     found.rearm()
     assert len(weigh(found, [6.0] * 10, begin=36)) == 1
+
+
+def test_another_detector_takes_over_what_is_open() -> None:
+    """A monitor that fired and gets another detector still knows its shift, and recovers when that ends."""
+    found = monitor("page_hinkley")
+    weigh(found, [0.0] * 20 + [6.0] * 10)
+    found.exchange("adwin")
+    weigh(found, [6.0] * 10, begin=30)
+    assert (found.fired, found.recovered) == (True, False)
+    weigh(found, [0.0] * 6, begin=40)
+    assert found.recovered
 
 
 def test_the_other_extreme_is_no_recovery() -> None:
