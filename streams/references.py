@@ -45,8 +45,9 @@ class References:
         version = hashlib.blake2b(payload, digest_size=8).hexdigest()
         name = _name(learned.model, learned.segment)
         pointer = self._store.pointer(name)
-        if pointer.get("version") != version:
+        if not self._store.has_blob(f"{name}/{version}"):  # new, or deleted because it could not be read
             self._store.put_blob(f"{name}/{version}", _encoder.encode(learned))
+        if pointer.get("version") != version:
             self._store.move_pointer(name, int(pointer.get("generation", 0)), {"version": version})
         return version
 
@@ -67,7 +68,7 @@ class References:
         try:
             return version, _decoder.decode(payload)
         except (msgspec.DecodeError, ValueError) as error:
-            raise StateError(f"{name}/{version} cannot be read ({error}): delete it, the judge publishes it again") from None
+            raise StateError(f"{name}/{version} cannot be read ({error}): delete it and restart the workers") from None
 
 
 def _name(model: str, segment: str) -> str:

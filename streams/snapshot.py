@@ -56,7 +56,7 @@ _head = msgspec.msgpack.Decoder(_Head)
 
 
 def dump(models: dict[str, Watch]) -> bytes:
-    """Return the state as bytes; the same state gives the same bytes."""
+    """Return the state as bytes."""
     return _encoder.encode(Snapshot(river=version("river"), models=models))
 
 

@@ -1,0 +1,89 @@
+"""Snapshots: the judge's state goes through bytes unchanged, whichever detector is in it."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import numpy as np
+import pytest
+
+from detectors.detector import DETECTORS
+from detectors.row import ERROR, Row
+from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec
+from detectors.watch import ReferenceLearned, Watch
+from detectors.window import Mark, Window, Windows
+from streams import snapshot
+from streams.summarise import shapes_of
+
+
+def history(spec: ModelSpec) -> list[Window | Mark]:
+    """Return windows of a number, a category and the error, which change after a while."""
+    draw = random.Random(5)
+    features = Windows("features", source=0, sources=1, shapes=shapes_of({"m": spec}, "features"))
+    outcomes = Windows("outcomes", source=0, sources=1, shapes=shapes_of({"m": spec}, "outcomes"))
+    records: list[Window | Mark] = []
+    for second in range(0, 6000, 3):
+        late = second > 3600
+        values = {"x": draw.gauss(2.0 if late else 0.0, 1.0), "colour": draw.choice("bc" if late else "ab")}
+        records += features.add([Row(second, "m", float(second), "", values)])
+        records += outcomes.add([Row(second, "m", float(second), "", {ERROR: float(draw.random() < 0.2)})])
+    return records
+
+
+@pytest.mark.parametrize("name", sorted(DETECTORS))
+def test_every_detector_goes_on_as_if_nothing_had_been_written(name: str) -> None:
+    """With any detector of the table, a watch restored at any point finds what the one that stayed in memory finds."""
+    spec = ModelSpec(
+        "m",
+        detector=name,
+        window_seconds=60.0,
+        errors=ErrorSpec(detector=name),
+        reference=ReferenceSpec(seconds=1500.0, min_windows=24),
+    )
+    kept, restored = Watch.begin(spec), Watch.begin(spec)
+    findings = 0
+    for number, record in enumerate(history(spec)):
+        found, again = kept.add(spec, record), restored.add(spec, record)
+        assert [one for one in found if not isinstance(one, ReferenceLearned)] == [
+            one for one in again if not isinstance(one, ReferenceLearned)
+        ]
+        assert len(found) == len(again)
+        findings += len(found)
+        if number % 10 == 0:
+            restored = snapshot.load("judge/0", snapshot.dump({"m": restored}))["m"]
+    assert findings > 0
+
+
+def test_dumping_changes_nothing() -> None:
+    """Dumped twice, the state is the same bytes, and what was loaded is as long."""
+    spec = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=1500.0, min_windows=24))
+    watch = Watch.begin(spec)
+    for record in history(spec):
+        watch.add(spec, record)
+    first = snapshot.dump({"m": watch})
+    assert snapshot.dump({"m": watch}) == first
+    assert len(snapshot.dump(snapshot.load("judge/0", first))) == len(first)
+
+
+def test_arrays_come_back_writable_and_exact() -> None:
+    """References are float64 arrays that the judge may go on working with."""
+    spec = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=1500.0, min_windows=24))
+    watch = Watch.begin(spec)
+    for record in history(spec):
+        watch.add(spec, record)
+    restored = snapshot.load("judge/0", snapshot.dump({"m": watch}))["m"]
+    for name, judge in watch.judges.items():
+        for feature, reference in judge.references.items():
+            other = restored.judges[name].references[feature]
+            np.testing.assert_array_equal(other.quantiles, reference.quantiles)
+            assert other.quantiles.flags.writeable
+            assert other.known == reference.known
+
+
+def test_what_has_no_format_is_not_written() -> None:
+    """A value of an unknown kind in the state is an error at once, not a snapshot that cannot be read."""
+    spec = ModelSpec("m")
+    broken = msgspec.structs.replace(Watch.begin(spec), model=object())
+    with pytest.raises((NotImplementedError, TypeError)):
+        snapshot.dump({"m": broken})
