@@ -48,6 +48,8 @@ class Numeric(msgspec.Struct, frozen=True, array_like=True):
         """Refuse what `weights` could not be taken from: the bytes may come from anywhere."""
         if self.counts and len(self.counts) != len(self.points):
             raise ValueError(f"{len(self.counts)} bytes of counts for {len(self.points)} bytes of points")
+        if self.counts and float(np.frombuffer(self.counts, dtype="<f8").sum()) != self.n:
+            raise ValueError(f"counts that do not add up to {self.n}")
 
     def values(self) -> Floats:
         """Return the points, shape (<= POINTS,), ascending."""

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import pytest
 from confluent_kafka.admin import AdminClient
+from hypothesis import settings as hypothesis_settings
 
 from detectors.errors import UnavailableError
 from streams.embedded.kafka_server import KafkaServer
@@ -23,6 +24,10 @@ from streams.embedded.redis_server import RedisServer
 from streams.kafka import create_topics
 from streams.settings import HttpSettings, KafkaSettings, RedisSettings, Secret, Settings
 from streams.topics import TOPICS, topic_name
+
+# No example is judged by how long it took: machines differ.
+hypothesis_settings.register_profile("driftline", deadline=None)
+hypothesis_settings.load_profile("driftline")
 
 _MARKS = {"kafka": {"kafka_server", "own_kafka"}, "redis": {"redis_server", "own_redis"}}
 

@@ -111,10 +111,10 @@ def verdicts(found: list[Alert]) -> int:
 @pytest.mark.parametrize("name", STATIONARY)
 @pytest.mark.parametrize("reference_windows", [30, 200])
 def test_a_stationary_stream_keeps_the_budget(name: str, reference_windows: int) -> None:
-    """20 features over 500 windows alarm no more often than the budget allows for that time, after a short reference too."""
+    """12 features over 500 windows alarm no more often than the budget allows for that time, after a short reference too."""
     rng = np.random.default_rng(2)
     model = spec(budget=1000.0, reference_windows=reference_windows)
-    columns = {f"f{index}": numbers(STATIONARY[name](rng, reference_windows + 500, 30)) for index in range(20)}
+    columns = {f"f{index}": numbers(STATIONARY[name](rng, reference_windows + 500, 30)) for index in range(12)}
     allowed = 1000.0 * 500 * 60 / WEEK_SECONDS
     assert verdicts(alerts(watched(model, history(model, columns))[1])) <= allowed
 

@@ -191,7 +191,7 @@ values = st.one_of(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.lists(values, min_size=1, max_size=6), min_size=45, max_size=70))
 def test_no_window_stops_the_judge(rows: list[list[Value]]) -> None:
     """Whatever a feature holds, in the reference and after it, it is judged, and the judge can be stored."""

@@ -112,3 +112,6 @@ def test_counts_that_do_not_fit_the_points_are_refused() -> None:
     wrong = msgspec.msgpack.encode([3, 0.0, 0.0, 0.0, 0.0, bytes(16), bytes(8)])
     with pytest.raises(msgspec.ValidationError, match="8 bytes of counts for 16 bytes of points"):
         msgspec.msgpack.decode(wrong, type=Numeric)
+    wrong = msgspec.msgpack.encode([3, 0.0, 0.0, 0.0, 0.0, bytes(8), np.array([np.nan]).tobytes()])
+    with pytest.raises(msgspec.ValidationError, match="counts that do not add up to 3"):
+        msgspec.msgpack.decode(wrong, type=Numeric)

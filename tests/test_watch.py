@@ -112,7 +112,7 @@ def unanswered(records: Iterable[Record], kind: Kind) -> list[bytes]:
     return as_bytes(watched(SPEC, (record for record in records if not isinstance(record, Decision) and record.kind == kind))[1])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.integers(0, SOURCES - 1), max_size=400), st.sampled_from(["features", "outcomes"]))
 def test_the_order_of_sources_changes_nothing(order: list[int], kind: Kind) -> None:
     """However the sources of one kind take turns in the topic, the same is found in the same order."""
@@ -121,7 +121,7 @@ def test_the_order_of_sources_changes_nothing(order: list[int], kind: Kind) -> N
     assert unanswered(interleaved(order), kind) == usual
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(st.integers(0, 900), st.integers(1, 60)), max_size=6))
 def test_repeats_change_nothing(repeats: list[tuple[int, int]]) -> None:
     """A producer that sends any stretch again after a crash is not heard twice."""
@@ -135,7 +135,7 @@ def test_repeats_change_nothing(repeats: list[tuple[int, int]]) -> None:
     assert as_bytes(feed(Watch.begin(SPEC), again)) == as_bytes(feed(Watch.begin(SPEC), records))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, 900), min_size=1, max_size=4))
 def test_a_snapshot_anywhere_changes_nothing(cuts: list[int]) -> None:
     """Stored and loaded at any record, the watch finds the very same afterwards; the bytes are a fixed point."""
