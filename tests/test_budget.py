@@ -35,7 +35,7 @@ def spec(*, budget: float, reference_windows: int, seconds: float = 60.0) -> Mod
     )
 
 
-@pytest.mark.parametrize("height", [3.0, 4.0])
+@pytest.mark.parametrize("height", [3.5])
 def test_siegmund_agrees_with_simulation(height: float) -> None:
     """River's Page-Hinkley on white Gaussian scores alarms about as often as the formula says, from both sides together."""
     rng = np.random.default_rng(1)
