@@ -60,6 +60,9 @@ class Judge(msgspec.Struct):
         if spec.features and self.kind == "features":
             pooled = {name: part for name, part in pooled.items() if name in spec.features or name in PREDICTION}
         if self.learner is not None:
+            if self.learner.since is not None and start - self.learner.until > spec.reference.seconds:
+                # A gap longer than the whole stretch: what came before (one clock of 1970, say) is no part of it.
+                self.learner = Learner(self.seconds)
             self.learner.add(start, pooled, rows=rows)
             if self.learner.ready(seconds=spec.reference.seconds, min_windows=spec.reference.min_windows):
                 self._adopt(spec, self.learner.learn(timezone=spec.timezone, outlier_beyond=spec.outliers.beyond))

@@ -57,7 +57,7 @@ def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> 
     registry = Registry(store)
     models = {spec.name: LiveModel(spec.name, registry, metrics) for spec in settings.models}
     with ExitStack() as closing:
-        sender = Sender(settings.kafka, f"{settings.kafka.prefix}.serve")
+        sender = Sender(settings.kafka, f"{settings.kafka.prefix}.serve", give_up_seconds=60.0)
         closing.callback(_flush, sender)
         sender.start_polling()
         for live in models.values():

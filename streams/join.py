@@ -73,8 +73,9 @@ class Join:
         """Messages and entries that wait to be written."""
         return len(self._outbox) + len(self._fresh)
 
-    def step_over(self, offset: int, letter: Outgoing) -> None:
-        """Nothing to do: the summarise stage of the same partition writes the dead letter."""
+    def step_over(self, letter: Outgoing) -> None:
+        """Send a record that cannot be fed to the dead letters instead."""
+        self._outbox.append(letter)
 
     async def feed(self, batch: Batch, position: int) -> None:
         """Pair the events of a batch from `position` on."""

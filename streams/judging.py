@@ -150,7 +150,7 @@ class Judging:
         else:
             self._learned.append(finding)
 
-    def step_over(self, offset: int, letter: Outgoing) -> None:  # noqa: ARG002 - the lane keeps the offset
+    def step_over(self, letter: Outgoing) -> None:
         """Send a record that cannot be fed to the dead letters instead."""
         self._outbox.append(letter)
 

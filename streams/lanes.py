@@ -38,8 +38,9 @@ _LOG = logging.getLogger("driftline.worker")
 _STRIKES = 3
 #: Pauses between rewinds while a service is away, in seconds, and when to give up.
 _FIRST_PAUSE, _LONGEST_PAUSE, _PATIENCE = 0.2, 5.0, 300.0
-#: Messages in a lane's outbox from which feeding waits for a flush.
+#: Messages in a lane's outbox, or bytes fed, from which feeding waits for a flush.
 _FULL = 20_000
+_FULL_BYTES = 32 << 20
 _LOG_EVERY_SECONDS = 60.0
 #: Gauges that speak of what a worker owns.
 _OF_PARTITIONS = (
@@ -65,7 +66,7 @@ StageMaker = Callable[[TP, LogState], Awaitable[Stage]]
 class Lane:
     """One agent in one partition."""
 
-    __slots__ = ("agent", "busy", "durable", "epoch", "position", "stage", "tp")
+    __slots__ = ("agent", "busy", "durable", "epoch", "position", "stage", "tp", "unflushed")
 
     def __init__(self, agent: str, tp: TP, stage: Stage, epoch: int, position: int) -> None:
         self.agent = agent
@@ -75,6 +76,8 @@ class Lane:
         self.position = position
         self.durable: int | None = None
         self.busy = asyncio.Lock()
+        #: Bytes fed since the last cut: what waits to be sent is of their order.
+        self.unflushed = 0
 
 
 class Lanes:
@@ -94,7 +97,7 @@ class Lanes:
         self._strikes: dict[tuple[str, TP], dict[int, int]] = {}
         self._careful: set[tuple[str, TP]] = set()
         self._pauses: dict[TP, float] = {}
-        self._away_since: float | None = None
+        self._failing_since: dict[tuple[str, TP], float] = {}
         self._logged: dict[str, float] = {}
 
     def attach(self, rewinder: Rewinder) -> None:
@@ -187,7 +190,9 @@ class Lanes:
                 raise
             lane.position = batch.end
         self._pauses.pop(lane.tp, None)
-        if lane.stage.outbox_size > _FULL:
+        self._failing_since.pop(key, None)
+        lane.unflushed += sum(len(record.value or b"") for record in batch.records)
+        if lane.unflushed > _FULL_BYTES or lane.stage.outbox_size > _FULL:
             await self._flush(lane)
 
     async def _feed_carefully(self, lane: Lane, batch: Batch) -> None:
@@ -200,7 +205,7 @@ class Lanes:
             single = Batch(batch.tp, batch.epoch, lane.position, [record])
             if strikes.get(record.offset, 0) >= _STRIKES:
                 error = EventError("failed", "", f"agent {lane.agent} failed {_STRIKES} times at this record")
-                lane.stage.step_over(record.offset, dead_letter(self._kafka, record, error))
+                lane.stage.step_over(dead_letter(self._kafka, record, error))
                 self._metrics.count("driftline_dead_letters_total", reason="failed")
             else:
                 try:
@@ -213,6 +218,7 @@ class Lanes:
             lane.position = single.end
         if not any(offset >= lane.position for offset in strikes):
             self._careful.discard(key)
+            del self._strikes[key]
 
     # -- flushing ------------------------------------------------------------------------------
 
@@ -233,6 +239,7 @@ class Lanes:
             began = time.monotonic()
             try:
                 cut = lane.stage.cut(lane.position, final=final)
+                lane.unflushed = 0
                 if cut is None:
                     return
                 await self._make_durable(lane, cut)
@@ -245,7 +252,7 @@ class Lanes:
                 self._rewind(lane, f"{type(error).__name__}: {error}")
             else:
                 self._metrics.observe("driftline_flush_seconds", time.monotonic() - began, agent=lane.agent)
-                self._away_since = None
+                self._failing_since.pop((lane.agent, lane.tp), None)
 
     async def _make_durable(self, lane: Lane, cut: Cut) -> None:
         await self._sender.send_all(cut.outgoing)
@@ -263,12 +270,11 @@ class Lanes:
         for key in [key for key in self._lanes if key[1] == lane.tp]:
             del self._lanes[key]
         self._metrics.count("driftline_rewinds_total", agent=lane.agent)
-        if pause:
+        if pause:  # a hole is no failure: it is read again at once
             self._say(f"{lane.agent} {lane.tp.topic}/{lane.tp.partition} at offset {lane.position}: {why}; reading again")
-        if self._away_since is None:
-            self._away_since = time.monotonic()
-        elif time.monotonic() - self._away_since > _PATIENCE and pause:
-            self._give_up(UnavailableError(why))
+            since = self._failing_since.setdefault((lane.agent, lane.tp), time.monotonic())
+            if time.monotonic() - since > _PATIENCE:
+                self._give_up(UnavailableError(why))
         seconds = self._pauses.get(lane.tp, _FIRST_PAUSE) if pause else 0.0
         self._pauses[lane.tp] = min(_LONGEST_PAUSE, 2 * seconds or _FIRST_PAUSE)
         self._rewinding[lane.tp] = asyncio.create_task(self._rewind_later(lane.tp, seconds))

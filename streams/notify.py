@@ -129,7 +129,7 @@ class Notify:
                 continue
             self._waiting.append((event, record.value))
 
-    def step_over(self, offset: int, letter: Outgoing) -> None:  # noqa: ARG002 - the lane keeps the offset
+    def step_over(self, letter: Outgoing) -> None:
         """Send a record that cannot be fed to the dead letters instead."""
         self._letters.append(letter)
 

@@ -39,7 +39,7 @@ class Stage(Protocol):
     async def feed(self, batch: Batch, position: int) -> None:
         """Take the records at `position` and after; state and outbox change together or not at all."""
 
-    def step_over(self, offset: int, letter: Outgoing) -> None:
+    def step_over(self, letter: Outgoing) -> None:
         """Send a record that cannot be fed to the dead letters instead."""
 
     def cut(self, position: int, *, final: bool) -> Cut | None:

@@ -66,7 +66,7 @@ class _Summariser:
         """Messages that wait to be sent."""
         return len(self._outbox)
 
-    def step_over(self, offset: int, letter: Outgoing) -> None:  # noqa: ARG002 - offsets matter to other stages
+    def step_over(self, letter: Outgoing) -> None:
         """Send a record that cannot be fed to the dead letters instead."""
         self._outbox.append(letter)
 

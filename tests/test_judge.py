@@ -216,3 +216,14 @@ def test_inputs_are_unchanged() -> None:
         assert isinstance(part, Pooled)
         assert np.array_equal(part.points, copies[name][0])
         assert np.array_equal(part.weights, copies[name][1])
+
+
+def test_one_clock_of_1970_does_not_make_the_reference_short() -> None:
+    """Learning begins anew after a gap longer than the reference itself: what came before is no part of the stretch."""
+    judge = judge_of(SPEC)
+    weigh(judge, SPEC, {"x": normal(1)})
+    later = 1_000_000
+    weigh(judge, SPEC, {"x": normal(49)}, begin=later)
+    assert judge.learning
+    weigh(judge, SPEC, {"x": normal(1)}, begin=later + 49)
+    assert not judge.learning

@@ -43,7 +43,7 @@ class Ledger:
         self.start, entries = redis.kept.get(self._name, (start, []))
         self.entries = list(entries)
         self.outbox: list[Outgoing] = []
-        self.letters: list[tuple[int, Outgoing]] = []
+        self.letters: list[Outgoing] = []
         self.failing: dict[bytes, list[Exception]] = {}
         self._topic = topic
         self._stored = self.start
@@ -65,9 +65,9 @@ class Ledger:
         if self._topic is not None:
             self.outbox += [Outgoing(self._topic, None, record.value) for record in records]
 
-    def step_over(self, offset: int, letter: Outgoing) -> None:
+    def step_over(self, letter: Outgoing) -> None:
         """Send the letter with the next flush."""
-        self.letters.append((offset, letter))
+        self.letters.append(letter)
         self.outbox.append(letter)
 
     def cut(self, position: int, *, final: bool) -> Cut | None:

@@ -19,8 +19,21 @@ _BY_KEY = -1
 class Sender:
     """A producer whose queue is bounded and whose losses are reported, never swallowed."""
 
-    def __init__(self, settings: KafkaSettings, client: str, *, queue_bytes: int = 64 << 20, linger_ms: int = 5) -> None:
-        """Connect lazily; `client` names the process in the broker's logs."""
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        client: str,
+        *,
+        queue_bytes: int = 64 << 20,
+        linger_ms: int = 5,
+        give_up_seconds: float = 0.0,
+    ) -> None:
+        """Connect lazily; `client` names the process in the broker's logs.
+
+        Without `give_up_seconds` a queued message is tried until it is delivered. Readers that take a message
+        which is not newer than the last for a repeat rest on that: none may be given up while a later one
+        of its partition goes through.
+        """
         self._producer = Producer(
             {
                 "bootstrap.servers": settings.bootstrap,
@@ -32,7 +45,7 @@ class Sender:
                 "compression.type": "lz4",
                 "message.max.bytes": _MAX_MESSAGE_BYTES,
                 "queue.buffering.max.kbytes": queue_bytes >> 10,
-                "delivery.timeout.ms": 60_000,
+                "delivery.timeout.ms": int(give_up_seconds * 1000),  # 0: never
                 **QUIET,
             }
         )
