@@ -7,7 +7,9 @@ is what the next ones find, as for a reader.
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import re
 import shlex
 import shutil
@@ -27,6 +29,7 @@ from river import linear_model, preprocessing
 
 from driftline.config import load_settings
 from retrainer.publish import publish
+from serving.artifact import predict
 from streams.embedded.child import Child
 from streams.embedded.kafka_server import KafkaServer
 from streams.embedded.ports import free_port
@@ -314,6 +317,21 @@ def test_a_retrain_by_hand_is_a_request(reader: Reader):
 def test_the_dashboard_and_the_rules_are_written(reader: Reader):
     """`driftline dashboards build` leaves both files where the next command looks for them."""
     assert {path.name for path in (reader.home / "monitoring").iterdir()} == {"driftline.json", "rules.yml"}
+
+
+def test_the_model_of_the_page_learns_and_answers_what_the_page_sends():
+    """`make()` of shop.py takes the features of every event and request of the page, text and all, and can be pickled."""
+    (shop,) = [block for block in blocks(README, "python") if block.startswith("# shop.py")]
+    names: dict[str, Any] = {}
+    exec(shop, names)
+    shown = [json.loads(found) for found in re.findall(r'"features": (\{[^{}]*\})', text_of(README))]
+    assert {type(value) for features in shown for value in features.values()} >= {str, float, int}
+    model = names["make"]()
+    for number, features in enumerate(shown * 2):
+        assert predict(model, features).label in {True, False}
+        model.learn_one(features, number % 2 == 0)
+    again = pickle.loads(pickle.dumps(model))
+    assert [predict(again, features) for features in shown] == [predict(model, features) for features in shown]
 
 
 def test_the_key_is_for_its_owner_only(reader: Reader):
