@@ -24,6 +24,8 @@ from streams.store import Store
 
 #: Versions skipped because somebody else published them at the same time.
 _ATTEMPTS = 100
+#: Longest number of a version that is believed.
+_DIGITS = 18
 
 
 class PointerMovedError(ModelError):
@@ -142,7 +144,9 @@ class Registry:
         return [version for version in self._published(model) if self._store.has_blob(_blob(model, version))]
 
     def _published(self, model: str) -> list[int]:
-        return sorted(int(name) for name in self._store.blob_names(f"model/{model}"))
+        # What else somebody wrote into the set of names is no version of ours; it must not stop those that are.
+        names = self._store.blob_names(f"model/{model}")
+        return sorted(int(name) for name in names if name.isascii() and name.isdecimal() and len(name) <= _DIGITS)
 
 
 def _blob(model: str, version: int) -> str:

@@ -218,6 +218,14 @@ def test_the_number_of_a_deleted_version_is_not_used_again(registry: Registry, r
         registry.load("fraud", 2)
 
 
+def test_a_name_that_is_no_number_is_no_version(registry: Registry, raw: Any, prefix: str) -> None:
+    """Foreign names among the versions are passed over: listing and publishing go on."""
+    registry.publish("fraud", artifact())
+    raw.sadd(f"{prefix}:blobs:model/fraud", "latest", "-7", "1.5", "\u00b2", "9" * 5000)
+    assert registry.versions("fraud") == [1]
+    assert registry.publish("fraud", artifact()) == 2
+
+
 def test_the_generation_only_grows_also_on_a_rollback(registry: Registry) -> None:
     """Promote, promote, roll back: versions 1, 2, 1 and generations 1, 2, 3."""
     registry.publish("fraud", artifact())
