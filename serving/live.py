@@ -5,8 +5,9 @@ Rules:
    request; a swap binds the next one and touches nothing that is in use.
 2. Loading happens in a thread of its own, with the garbage collector off, and the golden rows are
    answered there. Only then is the version bound.
-3. A version that cannot be loaded is refused and counted, and the old one goes on answering. It is
-   tried again after a pause that doubles, or at once when the pointer moves.
+3. A version that cannot be loaded, or a pointer that cannot be read, is refused, counted and logged
+   once, and the old one goes on answering. It is tried again after a pause that doubles, or at once
+   when the pointer moves.
 4. Redis is needed to learn of a new version, never to answer.
 5. The generation only grows: a pointer behind the one served is refused (a stale replica, or a Redis
    that was emptied; in the second case restart the process).
@@ -59,9 +60,9 @@ class Swap:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A pointer that this process does not follow, why, and how long it waits before it tries again."""
+    """A pointer that this process does not follow (None: it cannot be read), why, and the pause before it tries again."""
 
-    pointer: Pointer
+    pointer: Pointer | None
     reason: str
     error: str
     pause_seconds: float
@@ -106,7 +107,12 @@ class LiveModel:
         Raises:
             UnavailableError: Redis is away.
         """
-        pointer = self._registry.current(self.name)
+        try:
+            pointer = self._registry.current(self.name)
+        except ModelError as error:
+            if not self._still_refused(None):
+                self._refuse(None, error)
+            return False
         served = self.served
         if served is not None and pointer == served.pointer:
             self.refused = None
@@ -157,18 +163,20 @@ class LiveModel:
         self._metrics.gauge("driftline_model_generation", served.pointer.generation, model=self.name)
         _LOG.info("model %s: serving version %d, generation %d", self.name, served.pointer.version, served.pointer.generation)
 
-    def _still_refused(self, pointer: Pointer) -> bool:
+    def _still_refused(self, pointer: Pointer | None) -> bool:
         refused = self.refused
         return refused is not None and refused.pointer == pointer and time.monotonic() < refused.retry_at
 
-    def _refuse(self, pointer: Pointer, error: DriftlineError) -> None:
+    def _refuse(self, pointer: Pointer | None, error: DriftlineError) -> None:
         refused = self.refused
         again = refused is not None and refused.pointer == pointer
         pause = min(_LONGEST_PAUSE_SECONDS, refused.pause_seconds * 2) if refused and again else _FIRST_PAUSE_SECONDS
         reason = "signature" if isinstance(error, SignatureError) else "unusable"
         self.refused = Refusal(pointer, reason, str(error), pause, time.monotonic() + pause)
         self._metrics.count("driftline_model_load_failures_total", model=self.name, reason=reason)
-        _LOG.warning("model %s: version %d refused: %s", self.name, pointer.version, error)
+        if not (refused and again and refused.error == str(error)):
+            what = "pointer" if pointer is None else f"version {pointer.version}"
+            _LOG.warning("model %s: %s refused: %s", self.name, what, error)
 
     def _follow(self) -> None:
         away = ""

@@ -42,13 +42,8 @@ class Service:
     """The handlers, over the live models; `app()` gives the application."""
 
     def __init__(self, specs: Sequence[ModelSpec], models: Mapping[str, LiveModel], log: EventLog, metrics: Metrics) -> None:
-        """Serve `models`, one for each spec.
-
-        The process is ready once every model that Driftline trains has a version, or without such a
-        model once all have one.
-        """
+        """Serve `models`, one for each spec; the process is ready as soon as one of them has a version."""
         self._models = models
-        self._needed = tuple(spec.name for spec in specs if spec.factory is not None) or tuple(models)
         self._max_features = {spec.name: spec.max_features for spec in specs}
         self._under_way = 0
         self._idle: asyncio.Event | None = None
@@ -155,7 +150,8 @@ class Service:
             for swap in live.swaps
         ]
         if refused is not None:
-            body["refused"] = {"version": str(refused.pointer.version), "reason": refused.reason, "error": refused.error}
+            version = None if refused.pointer is None else str(refused.pointer.version)
+            body["refused"] = {"version": version, "reason": refused.reason, "error": refused.error}
         return _json(body)
 
     async def alive(self, _request: web.Request) -> web.Response:
@@ -163,10 +159,10 @@ class Service:
         return _json({"live": True})
 
     async def ready(self, _request: web.Request) -> web.Response:
-        """Tell whether every model that is needed has a version."""
-        missing = [name for name in self._needed if self._models[name].served is None]
-        body = {"ready": not missing, "without_version": missing}
-        return _json(body, 503 if missing else 200)
+        """Tell whether any model has a version: one that has none yet must not take the others out of service."""
+        missing = [name for name, live in self._models.items() if live.served is None]
+        ready = len(missing) < len(self._models)
+        return _json({"ready": ready, "without_version": missing}, 200 if ready else 503)
 
     async def server_metadata(self, _request: web.Request) -> web.Response:
         """Return the protocol's description of this server."""

@@ -196,7 +196,7 @@ def raw(redis_settings: RedisSettings) -> Any:
 
 
 def test_a_process_without_versions_is_alive_and_not_ready(service: Running) -> None:
-    """Before the first promotion: live 200, everything that needs a version 503 with a way out; after it 200."""
+    """Before the first promotion: live 200, everything that needs a version 503 with a way out; after one model's 200."""
     client = service.client()
     row = {"features": ROWS[0]}
     assert client.get("/v2/health/live").status == 200
@@ -207,9 +207,10 @@ def test_a_process_without_versions_is_alive_and_not_ready(service: Running) -> 
     assert refused.status == 503
     assert "no version was promoted yet" in refused.body["error"]
     service.promote()
-    service.promote(model="churn")
-    until(lambda: client.get("/v2/health/ready").status == 200)
+    ready = until(lambda: reply if (reply := client.get("/v2/health/ready")).status == 200 else None)
+    assert ready.body == {"ready": True, "without_version": ["churn"]}
     assert client.get("/v2/models/fraud/ready").status == 200
+    assert client.get("/v2/models/churn/ready").status == 503
     assert client.post(PREDICT, row).status == 200
 
 
@@ -309,6 +310,24 @@ def test_a_version_whose_golden_rows_differ_is_refused(service: Running) -> None
     assert service.served_version() == 1
 
 
+def test_a_garbled_pointer_is_refused_once_and_the_version_in_service_answers(
+    service: Running, raw: Any, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pointer that cannot be read is logged and counted once however often it is looked at; written again, it is followed."""
+    service.serve_version()
+    raw.hset(f"{prefix}:pointer:model/fraud", "version", "latest")
+    client = service.client()
+    refused = until(lambda: client.get("/v1/models/fraud").body.get("refused"))
+    assert (refused["version"], refused["reason"]) == (None, "unusable")
+    for _ in range(20):
+        assert not service.models["fraud"].refresh()
+    assert service.sample("driftline_model_load_failures_total", model="fraud", reason="unusable") == 1
+    assert [record.levelname for record in caplog.records if "latest" in record.getMessage()] == ["WARNING"]
+    assert client.post(PREDICT, {"features": ROWS[0]}).body["version"] == "1"
+    service.registry.rollback("fraud", 1)
+    until(lambda: "refused" not in client.get("/v1/models/fraud").body)
+
+
 def test_answers_go_on_while_redis_is_away_and_swaps_after_it(
     kafka_settings: KafkaSettings, settings: Settings, own_redis: RedisServer
 ) -> None:
@@ -323,7 +342,7 @@ def test_answers_go_on_while_redis_is_away_and_swaps_after_it(
         assert service.serve_version() == 2
         own_redis.kill()
         assert {client.post(PREDICT, {"features": row}).status for row in ROWS} == {200}
-        assert client.get("/v2/health/ready").status == 503  # churn never had a version
+        assert client.get("/v2/health/ready").status == 200
         assert client.get("/v2/models/fraud/ready").status == 200
 
 
