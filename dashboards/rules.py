@@ -107,6 +107,8 @@ def _incidents() -> tuple[Rule, ...]:
 def _data() -> tuple[Rule, ...]:
     dead = f"sum(rate({_metric('driftline_dead_letters_total')}[10m]))"
     read = f"(sum(rate({_metric('driftline_events_total')}[10m])) or vector(0))"
+    late = _grew("driftline_late_events_total", "model", window="5m")
+    all_of_model = _grew("driftline_events_total", "model", window="5m", where='{kind!="tick"}')
     lag = _metric("driftline_lag_records")
     return (
         Rule(
@@ -117,6 +119,15 @@ def _data() -> tuple[Rule, ...]:
             "Over 1 % of the events cannot be used",
             "{{ $value | humanizePercentage }} of the events of the last 10 minutes went to the dead letters.",
             hold="5m",
+        ),
+        Rule(
+            "DriftlineLateEvents",
+            f"({late}) / ({all_of_model}) > 0.01",
+            "warning",
+            "Model {{ $labels.model }}: over 1 % of its events come too late",
+            "{{ $value | humanizePercentage }} of the events of model {{ $labels.model }} in 5 minutes are in no window: "
+            "one fast clock closes windows for the others.",
+            hold="10m",
         ),
         Rule(
             "DriftlineLag",
@@ -148,6 +159,14 @@ def _data() -> tuple[Rule, ...]:
 
 def _loop() -> tuple[Rule, ...]:
     return (
+        Rule(
+            "DriftlineRetrainAbandoned",
+            _grew("driftline_retrains_total", "model", window="1h", where='{decision="abandoned"}'),
+            "warning",
+            "Model {{ $labels.model }}: a retrain was given up",
+            "Retrains of model {{ $labels.model }} abandoned in an hour: {{ $value | humanize }}. "
+            "The version in service stays, and what it was to be retrained for goes on.",
+        ),
         Rule(
             "DriftlineModelRefused",
             _grew("driftline_model_load_failures_total", "model, reason"),
