@@ -2,7 +2,8 @@
 
 `warm` is a copy of the champion that goes on learning; `fresh` starts from nothing. The better one
 is chosen by its answers to the last quarter of the training rows, each given before the row was
-learned. The held-out rows have no part in the choice: they belong to the gate.
+learned. How well held-out rows are answered has no part in the choice: they belong to the gate. A
+candidate that raises is dropped, and the next one takes its place.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import copy
 import importlib
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,9 +100,38 @@ def train(kind: str, model: Any, rows: Sequence[Row], task: Kind, *, progress: P
     return Candidate(kind, learner, math.fsum(watched) / len(watched) if watched else math.inf)
 
 
-def best(candidates: Sequence[Candidate]) -> Candidate:
-    """Return the candidate with the least loss; of equals the first."""
-    return min(candidates, key=lambda candidate: candidate.loss)
+def train_each(
+    starts: Mapping[str, Any], rows: Sequence[Row], task: Kind, dropped: list[str], *, progress: Progress | None = None
+) -> list[Candidate]:
+    """Return a candidate for each kind that could learn the rows, least loss first, of equals in the order given.
+
+    One that raised is left out, and `dropped` gets its kind and what it raised.
+    """
+    candidates: list[Candidate] = []
+    for kind, model in starts.items():
+        try:
+            candidates.append(train(kind, model, rows, task, progress=progress))
+        except ModelError as error:
+            dropped.append(f"{kind}: {error}")
+    return sorted(candidates, key=lambda candidate: candidate.loss)
+
+
+def first_that_answers(
+    candidates: Sequence[Candidate], rows: Sequence[Row], task: Kind, dropped: list[str], *, progress: Progress | None = None
+) -> tuple[Candidate, list[float]]:
+    """Return the first candidate that answers every row, and its losses; `dropped` gets those before it.
+
+    How well it answers has no say here: of held-out rows only one candidate's losses are ever looked at.
+
+    Raises:
+        ModelError: none is left; the message has what all of `dropped` raised.
+    """
+    for candidate in candidates:
+        try:
+            return candidate, answer_losses(candidate.model, rows, task, progress=progress)
+        except ModelError as error:
+            dropped.append(f"{candidate.kind}: {error}")
+    raise ModelError(f"no candidate is left: {'; '.join(dropped)}")
 
 
 def learn(model: Any, row: Row) -> None:
@@ -145,3 +175,18 @@ def answer_losses(model: Any, rows: Sequence[Row], task: Kind, *, progress: Prog
         if progress is not None and len(losses) % _EVERY == 0:
             progress(0, 0)
     return losses
+
+
+def losses_as_served(model: Any, rows: Sequence[Row], task: Kind, *, progress: Progress | None = None) -> tuple[list[float], int]:
+    """Return the loss of the champion's answer to each row, and how many rows it raised on: each of those costs as no answer."""
+    losses: list[float] = []
+    unanswered = 0
+    for row in rows:
+        try:
+            losses.append(answer_loss(model, row, task))
+        except ModelError:
+            losses.append(loss(task, None, row.label))
+            unanswered += 1
+        if progress is not None and len(losses) % _EVERY == 0:
+            progress(0, 0)
+    return losses, unanswered

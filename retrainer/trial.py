@@ -7,18 +7,27 @@ Rules:
    last look what is left. So all looks together promote a candidate that is no better with a chance
    of at most `max_error`.
 3. What is tested is what is published: the candidate does not learn the held-out rows afterwards.
-4. A model that raises ends the trial, never the process.
+4. A model that raises never ends the process. A candidate that raises is dropped, and only when none
+   is left the trial ends; a row that the champion raises on counts as one it has no answer to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from detectors.errors import ConfigError, DriftlineError, ModelError, UnavailableError
 from detectors.spec import ModelSpec
-from retrainer.candidate import Candidate, Progress, answer_losses, best, load_factory, make_fresh, train
+from retrainer.candidate import (
+    Candidate,
+    Progress,
+    first_that_answers,
+    load_factory,
+    losses_as_served,
+    make_fresh,
+    train_each,
+)
 from retrainer.gate import Decision, decide
 from retrainer.loss import VERBS, constant_answer, loss, task_of
 from retrainer.request import Request
@@ -132,7 +141,7 @@ class Trial:
         """
         return self._guarded(
             lambda: self._judge(
-                proof.candidate, proof.task, proof.rows, max_error=self._spec.retrain.max_error, progress=progress
+                [proof.candidate], proof.task, proof.rows, [], max_error=self._spec.retrain.max_error, progress=progress
             )
         )
 
@@ -160,12 +169,13 @@ class Trial:
         training, _ = rows.split(self._spec.retrain.holdout)
         if not training:
             raise ModelError(f"{len(rows.rows)} rows leave none to learn from beside the held-out share; raise retrain.min_rows")
-        starts = self._starts()
+        dropped: list[str] = []
+        starts = self._starts(dropped)
         task = task_of(next(iter(starts.values())), [row.label for row in rows.rows])
-        trained = [train(kind, model, training, task, progress=progress) for kind, model in starts.items()]
-        return self._judge(best(trained), task, rows, max_error=max_error, progress=progress)
+        trained = train_each(starts, training, task, dropped, progress=progress)
+        return self._judge(trained, task, rows, dropped, max_error=max_error, progress=progress)
 
-    def _starts(self) -> dict[str, object]:
+    def _starts(self, dropped: list[str]) -> dict[str, object]:
         """Return what each kind of candidate begins as, in the order of the configuration."""
         starts: dict[str, object] = {}
         _, champion, trouble = self._champion()
@@ -173,7 +183,12 @@ class Trial:
             if kind == "warm" and champion is not None:
                 starts[kind] = champion.model
             elif kind == "fresh" and self._spec.factory is not None:
-                starts[kind] = make_fresh(load_factory(self._spec.factory))
+                try:
+                    starts[kind] = make_fresh(load_factory(self._spec.factory))
+                except ModelError as error:
+                    dropped.append(f"{kind}: {error}")
+        if not starts and dropped:
+            raise ModelError(f"no candidate is left: {'; '.join(dropped)}")
         if not starts:
             raise ConfigError(
                 f"models.{self._spec.name}: nothing to train: {trouble or 'no version is served'} and there is no factory for "
@@ -192,17 +207,29 @@ class Trial:
             # Made with another River or Python: it can neither answer nor go on learning here.
             return pointer, None, str(error)
 
-    def _judge(self, candidate: Candidate, task: Kind, rows: TrainingSet, *, max_error: float, progress: Progress) -> Finding:
+    def _judge(
+        self,
+        candidates: Sequence[Candidate],
+        task: Kind,
+        rows: TrainingSet,
+        dropped: list[str],
+        *,
+        max_error: float,
+        progress: Progress,
+    ) -> Finding:
+        """Put the first candidate that answers the held-out rows before the gate; `candidates` are in order of choice."""
         training, held_out = rows.split(self._spec.retrain.holdout)
+        candidate, mine = first_that_answers(candidates, held_out, task, dropped, progress=progress)
         pointer, champion, _ = self._champion()
         if champion is None:
             guess = constant_answer(task, [row.label for row in training])
             opponent = [loss(task, guess, row.label) for row in held_out]
             against = f"; no version can be compared with, so against always answering {guess!r}"
         else:
-            opponent = answer_losses(champion.model, held_out, task, progress=progress)
-            against = ""
-        mine = answer_losses(candidate.model, held_out, task, progress=progress)
+            opponent, unanswered = losses_as_served(champion.model, held_out, task, progress=progress)
+            against = f"; the champion could not answer {unanswered} of {len(held_out)} rows" if unanswered else ""
+        if dropped:
+            against += f"; dropped {'; '.join(dropped)}"
         decision = decide(mine, opponent, max_error=max_error, verb=VERBS[task], against=against)
         proof = Proof(candidate, task, rows, training, held_out, pointer, champion is not None, decision)
         return Finding("promoted" if decision.promote else "rejected", decision.reason, proof)

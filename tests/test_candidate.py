@@ -11,7 +11,16 @@ import pytest
 from river import linear_model, preprocessing
 
 from detectors.errors import ConfigError, ModelError
-from retrainer.candidate import Candidate, answer_loss, best, load_factory, make_fresh, train
+from retrainer.candidate import (
+    Candidate,
+    answer_loss,
+    first_that_answers,
+    load_factory,
+    losses_as_served,
+    make_fresh,
+    train,
+    train_each,
+)
 from retrainer.loss import constant_answer, loss, task_of
 from retrainer.training import Row
 
@@ -75,10 +84,62 @@ def test_a_candidate_learns_a_rule_that_fresh_rows_show() -> None:
     assert made.loss < 0.1
 
 
-def test_the_least_loss_is_chosen_and_of_equals_the_first() -> None:
+class Telling(Recorder):
+    """A model that always answers the same, and raises on the rows it is told to."""
+
+    def __init__(self, answer: Any, raises_on: tuple[float, ...] = ()) -> None:
+        super().__init__()
+        self.answer = answer
+        self.raises_on = raises_on
+
+    def predict_one(self, x: dict[str, float]) -> Any:
+        """Answer, or raise."""
+        if x["x"] in self.raises_on:
+            raise KeyError("x")
+        return self.answer
+
+
+def test_the_least_loss_comes_first_and_of_equals_the_first() -> None:
     """The order of `candidates` in the configuration decides a draw."""
-    warm, fresh, worse = Candidate("warm", None, 0.2), Candidate("fresh", None, 0.2), Candidate("x", None, math.inf)
-    assert best([worse, warm, fresh]) is warm
+    starts = {"worse": Telling(False), "warm": Telling(True), "fresh": Telling(True)}
+    assert [made.kind for made in train_each(starts, rows([True] * 8), "classifier", [])] == ["warm", "fresh", "worse"]
+
+
+def test_a_candidate_that_raises_while_it_learns_is_dropped_and_the_others_go_on() -> None:
+    """What it raised is kept in words, with its kind and the row."""
+    dropped: list[str] = []
+    made = train_each({"warm": Stumbling(), "fresh": Recorder()}, rows([True] * 8), "classifier", dropped)
+    assert [candidate.kind for candidate in made] == ["fresh"]
+    assert dropped == ["warm: row row-3: learn_one raised ZeroDivisionError: division by zero"]
+
+
+def test_a_candidate_that_raises_on_a_held_out_row_is_dropped_and_the_next_one_is_judged() -> None:
+    """The next one in order is taken whatever its losses are: held-out rows have no part in the choice."""
+    held_out = rows([True] * 6)
+    first, second, third = (
+        Candidate("warm", Telling(True, raises_on=(4.0,)), 0.0),
+        Candidate("fresh", Telling(False), 0.1),
+        Candidate("x", Telling(True), 0.2),
+    )
+    dropped: list[str] = []
+    assert first_that_answers([first, second, third], held_out, "classifier", dropped) == (second, [1.0] * 6)
+    (reason,) = dropped
+    assert reason.startswith("warm: row row-4: ")
+    assert third.model.calls == []
+
+
+def test_no_candidate_left_is_told_with_every_reason() -> None:
+    """Those dropped while learning and those dropped while answering are both in the message."""
+    failing = Candidate("fresh", Telling(True, raises_on=(0.0,)), 0.0)
+    with pytest.raises(ModelError, match=r"^no candidate is left: warm: boom; fresh: row row-0: "):
+        first_that_answers([failing], rows([True]), "classifier", ["warm: boom"])
+
+
+@pytest.mark.parametrize(("task", "worst"), [("classifier", 1.0), ("regressor", math.inf)])
+def test_a_row_that_the_champion_raises_on_costs_as_no_answer(task: Any, worst: float) -> None:
+    """The other rows are scored as ever, and those without an answer are counted."""
+    champion = Telling(1, raises_on=(1.0, 3.0))
+    assert losses_as_served(champion, rows([1] * 5), task) == ([0.0, worst, 0.0, worst, 0.0], 2)
 
 
 def test_a_model_that_raises_names_the_row() -> None:

@@ -26,6 +26,7 @@ from detectors.decision import Decision
 from detectors.errors import ConfigError, EventError, UnavailableError
 from detectors.identity import identity
 from detectors.spec import ModelSpec, RetrainSpec
+from retrainer.candidate import load_factory
 from retrainer.publish import publish
 from retrainer.request import parse
 from retrainer.swap import Swap, Swaps
@@ -316,7 +317,7 @@ def test_a_request_is_decided_once_however_often_it_is_sent(world: World) -> Non
     assert world.registry.versions("m") == [1, 2]
 
 
-def test_a_model_that_raises_abandons_its_request_and_not_the_process(world: World, factory: Path) -> None:
+def test_a_request_whose_only_candidate_raises_is_abandoned_and_not_the_process(world: World, factory: Path) -> None:
     """The decision names the row and the error."""
     code = """
         class Fragile:
@@ -332,7 +333,25 @@ def test_a_model_that_raises_abandons_its_request_and_not_the_process(world: Wor
     world.send(RETRAINS, [request()])
     with retrainer(replace(world.settings, models=(replace(spec, factory="fragile_model_of_the_test:Fragile"),))):
         (data,) = eventually(world.decisions)
-    assert (data["decision"], data["reason"]) == ("abandoned", "row row-99: learn_one raised RuntimeError: boom")
+    assert data["decision"] == "abandoned"
+    assert data["reason"] == "no candidate is left: fresh: row row-99: learn_one raised RuntimeError: boom"
+
+
+def test_a_champion_that_raises_on_every_row_is_replaced(world: World, factory: Path) -> None:
+    """The rows it cannot answer count against it; the candidate that goes on from it is dropped, the fresh one is judged."""
+    code = """
+        class Broken:
+            def learn_one(self, x, y): raise RuntimeError("boom")
+            def predict_one(self, x): raise KeyError("country")
+    """
+    (factory / "broken_champion_of_the_test.py").write_text(textwrap.dedent(code))
+    publish(world.settings, "m", load_factory("broken_champion_of_the_test:Broken")())
+    world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
+    world.send(RETRAINS, [request()])
+    with retrainer(world.settings):
+        (data,) = eventually(world.decisions)
+    assert (data["decision"], data["candidate"]["kind"], data["champion"]["accuracy"]) == ("promoted", "fresh", 0.0)
+    assert "; the champion could not answer 60 of 60 rows; dropped warm: row row-0: learn_one raised" in data["reason"]
 
 
 def finding_of(world: World, log: Log) -> tuple[Trial, Finding]:
