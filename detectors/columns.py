@@ -25,6 +25,17 @@ class Feature(msgspec.Struct, frozen=True, array_like=True):
     other: int = 0
 
 
+def condensed(feature: Feature, categories: int) -> Feature:
+    """Return the feature with at most so many categories by name; the others are counted in `other`.
+
+    >>> condensed(Feature(missing=0, categories={"a": 3, "b": 2, "c": 1}), 1)
+    Feature(missing=0, numeric=None, categories={'a': 3}, other=3)
+    """
+    ranked = list(feature.categories.items())
+    rest = sum(count for _, count in ranked[categories:])
+    return Feature(feature.missing, feature.numeric, dict(ranked[:categories]), feature.other + rest)
+
+
 class Columns:
     """Values of one feature in an open window, folded: numbers as arrays, categories as counts."""
 

@@ -1,7 +1,7 @@
 """Collects windows until a reference and its baselines can be learned from them.
 
 Rules:
-1. Memory is bounded: beyond `_MOST_WINDOWS` windows, every second block of 16 consecutive ones is
+1. Memory is bounded: beyond `_MOST_WINDOWS` windows, or `_MOST_BYTES` of samples, every second block of 16 consecutive ones is
    dropped, so neighbours (autocorrelation) and times of day (season) both survive the thinning.
 2. A window without a feature says that it was missing in all rows: that is how it is judged later.
 3. A category seen in one window alone counts as unseen there (Good and Turing), because out of the
@@ -21,6 +21,8 @@ from detectors.statistic import FLOOR, Measure, StatisticName, measure, names_fo
 
 _MOST_WINDOWS = 512
 _BLOCK = 16
+#: Bytes of samples held, from which windows are thinned too, down to a few blocks.
+_MOST_BYTES = 32 << 20
 #: A statistic that fewer reference windows spoke of is not watched.
 _MIN_MEASURES = 8
 
@@ -48,6 +50,7 @@ class Learner(msgspec.Struct):
     windows: list[Collected] = []
     stride: int = 1
     seen: int = 0
+    held_bytes: int = 0
     since: float | None = None
     until: float = 0.0
 
@@ -61,9 +64,13 @@ class Learner(msgspec.Struct):
             return
         kept = pooled if self.features is None else {name: pooled[name] for name in self.features if name in pooled}
         self.windows.append(Collected(start, rows, kept))
-        if len(self.windows) > _MOST_WINDOWS:
+        self.held_bytes += sum(part.points.nbytes + part.weights.nbytes for part in kept.values())
+        if len(self.windows) > _MOST_WINDOWS or (self.held_bytes > _MOST_BYTES and len(self.windows) > 4 * _BLOCK):
             self.stride *= 2
             self.windows = [window for window in self.windows if self._block(window.start) % self.stride == 0]
+            self.held_bytes = sum(
+                part.points.nbytes + part.weights.nbytes for window in self.windows for part in window.features.values()
+            )
 
     def _block(self, start: float) -> int:
         return int(start // self.window_seconds) // _BLOCK

@@ -4,7 +4,7 @@
 name        what it is                                                    of
 ==========  ============================================================  ===============
 location    mean normal score                                             numbers
-scale       (mean squared normal score)^(1/3), near-normal                numbers
+scale       (variance of the normal scores)^(1/3), near-normal             numbers
 outliers    share far outside the reference                               numbers
 shares      G against the reference's categories, (G/df)^(1/3)            categories
 unseen      share of values in categories the reference lacks             categories
@@ -77,13 +77,16 @@ def measure(pooled: Pooled, reference: FeatureReference, *, outlier_beyond: floa
         scores = reference.normal_scores(pooled.points)
         weights = pooled.weights / numbers
         mean = float(weights @ scores)
-        squares = np.square(scores)
+        squares = np.square(scores - mean)
         power = float(weights @ squares)
-        found["location"] = Measure(mean, max(0.0, power - mean * mean), numbers)
-        # d(m^(1/3)) = m^(-2/3) / 3 dm
-        fourth = float(weights @ np.square(squares))
-        slope = 1 / (9 * power ** (4 / 3)) if power > 1e-9 else 0.0
-        found["scale"] = Measure(power ** (1 / 3), max(0.0, fourth - power * power) * slope, numbers)
+        found["location"] = Measure(mean, power, numbers)
+        if numbers > 1:
+            # About the window's own mean: a level that moves is location's to tell, not a wider spread.
+            # d(m^(1/3)) = m^(-2/3) / 3 dm
+            fourth = float(weights @ np.square(squares))
+            slope = 1 / (9 * power ** (4 / 3)) if power > 1e-9 else 0.0
+            unbiased = power * numbers / (numbers - 1)
+            found["scale"] = Measure(unbiased ** (1 / 3), max(0.0, fourth - power * power) * slope, numbers)
         outside = float(weights @ (reference.distances(pooled.points) > outlier_beyond))
         found["outliers"] = _rate(outside, numbers)
     named = pooled.named

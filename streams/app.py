@@ -115,6 +115,7 @@ def run_worker(settings: Settings, *, sinks: Sequence[Sink] = (), ready: Callabl
             app, lanes, metrics, lambda: ready(f"driftline worker: ready (metrics http://{settings.metrics_host}:{port}/metrics)")
         )
         worker = _Worker(app, loglevel="WARN", override_logging=False, quiet=True, redirect_stdouts=False)
+        worker.spinner = None  # it writes to the terminal, and to logs that are none
         code = _run(worker)
     sender.close(2.0)
     return code

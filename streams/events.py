@@ -44,7 +44,7 @@ EventKind = Literal["prediction", "features", "label", "tick"]
 MAX_EVENT_BYTES = 256 << 10
 MAX_ID_LENGTH = 256
 #: How far an event's time may be ahead of the broker's clock: one bad clock must not close windows.
-MAX_AHEAD_SECONDS = 3600.0
+MAX_AHEAD_SECONDS = 60.0
 #: Numbers above this are taken for milliseconds since the epoch: the year 5138 in seconds.
 MILLISECONDS_FROM = 1e11
 #: Seconds since the epoch at the end of the year 9999, the last that RFC 3339 can write.

@@ -12,6 +12,7 @@ from typing import cast
 
 import msgspec
 
+from detectors.columns import condensed
 from detectors.decision import Decision, Outcome
 from detectors.errors import EventError
 from detectors.sample import POINTS
@@ -22,13 +23,29 @@ from streams.topics import WINDOWS, topic_name
 
 HistoryRecord = Window | Mark | Decision
 
+#: Largest window written: below the topic's limit, with room for what Kafka adds.
+_MOST_BYTES = WINDOWS.max_message_bytes - (256 << 10)
+#: Categories by name that a window too large is cut down to, step by step.
+_FEWER_CATEGORIES = (25, 5, 1, 0)
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(HistoryRecord)
 
 
 def outgoing(settings: KafkaSettings, record: HistoryRecord) -> Outgoing:
-    """Return the message for one record: all records of a model go to one partition, in order."""
-    return Outgoing(topic_name(settings.prefix, WINDOWS), record.model.encode(), _encoder.encode(record))
+    """Return the message for one record: all records of a model go to one partition, in order.
+
+    A window that no message could hold keeps fewer categories by name, the most frequent; the others
+    are counted as `other`. How many depends on the window alone, so a repeat is the same to the byte.
+    """
+    value = _encoder.encode(record)
+    if isinstance(record, Window):
+        for categories in _FEWER_CATEGORIES:
+            if len(value) <= _MOST_BYTES:
+                break
+            features = {name: condensed(feature, categories) for name, feature in record.features.items()}
+            value = _encoder.encode(msgspec.structs.replace(record, features=features))
+    return Outgoing(topic_name(settings.prefix, WINDOWS), record.model.encode(), value)
 
 
 def parse(value: bytes | None) -> HistoryRecord:

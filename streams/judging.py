@@ -39,6 +39,8 @@ from streams.transport import Batch, LogState
 
 #: A snapshot is stored at most so often, unless alerts wait for it or the partition is about to go.
 _SNAPSHOT_SECONDS = 1.0
+#: ... and rests for so many times as long as it took: a large state must not be all that a worker does.
+_SNAPSHOT_PAUSE = 5.0
 #: A source that holds up the others for so long, in wall time, is declared idle by a tick.
 _IDLE_SECONDS = 10.0
 
@@ -100,6 +102,7 @@ class Judging:
         self._learned: list[ReferenceLearned] = [one for watch in watches.values() for one in watch.learned()]
         self._clock = clock
         self._saved_at = clock()
+        self._took = 0.0
         self._moved: dict[tuple[str, Kind, int], tuple[float, float]] = {}
         self.start = stored if stored is not None else log.first
         for name, watch in watches.items():
@@ -159,7 +162,7 @@ class Judging:
         self._expose()
         now = self._clock()
         ticks = self._ticks(now)
-        due = final or self._outbox or now - self._saved_at >= _SNAPSHOT_SECONDS
+        due = final or self._outbox or now - self._saved_at >= max(_SNAPSHOT_SECONDS, _SNAPSHOT_PAUSE * self._took)
         if position == self._stored or not due:
             return Cut(ticks, None) if ticks else None
         outgoing, self._outbox = self._outbox + ticks, []
@@ -173,6 +176,7 @@ class Judging:
                 await asyncio.to_thread(self._references.publish, reference)
             await asyncio.to_thread(self._store.save_snapshot, self._name, self._stored, position, payload)
             self._stored = position
+            self._took = self._clock() - now
 
         return Cut(outgoing, position, store)
 

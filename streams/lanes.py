@@ -189,8 +189,6 @@ class Lanes:
                 self._careful.add(key)  # next time one by one, to find the record
                 raise
             lane.position = batch.end
-        self._pauses.pop(lane.tp, None)
-        self._failing_since.pop(key, None)
         lane.unflushed += sum(len(record.value or b"") for record in batch.records)
         if lane.unflushed > _FULL_BYTES or lane.stage.outbox_size > _FULL:
             await self._flush(lane)
@@ -252,6 +250,7 @@ class Lanes:
                 self._rewind(lane, f"{type(error).__name__}: {error}")
             else:
                 self._metrics.observe("driftline_flush_seconds", time.monotonic() - began, agent=lane.agent)
+                self._pauses.pop(lane.tp, None)
                 self._failing_since.pop((lane.agent, lane.tp), None)
 
     async def _make_durable(self, lane: Lane, cut: Cut) -> None:

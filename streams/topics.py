@@ -23,9 +23,13 @@ class Topic:
     #: None takes the `partitions` setting of [kafka].
     partitions: int | None
     max_message_bytes: int = 1 << 20
+    #: Records are stamped by the broker, not by whoever sends them: the clock that event times are held against.
+    broker_time: bool = False
 
 
-EVENTS = Topic("events", "predictions, feature-only events, labels and ticks", "event id", 7 * DAY_SECONDS, None, 4 << 20)
+EVENTS = Topic(
+    "events", "predictions, feature-only events, labels and ticks", "event id", 7 * DAY_SECONDS, None, 4 << 20, broker_time=True
+)
 OUTCOMES = Topic("outcomes", "predictions joined with their labels", "partition of the event", 90 * DAY_SECONDS, None)
 WINDOWS = Topic(
     "windows", "window summaries, marks of progress, swaps: the monitoring history", "model", 365 * DAY_SECONDS, 4, 4 << 20

@@ -60,7 +60,7 @@ label_within = "1h"
 
 [models.shop.retrain]
 cooldown = "2h"
-min_rows = 300
+min_rows = 800
 """
 
 _T = TypeVar("_T")

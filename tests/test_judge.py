@@ -227,3 +227,17 @@ def test_one_clock_of_1970_does_not_make_the_reference_short() -> None:
     assert judge.learning
     weigh(judge, SPEC, {"x": normal(1)}, begin=later + 49)
     assert not judge.learning
+
+
+def test_a_learner_of_many_features_holds_bounded_samples() -> None:
+    """However many features there are, what is held while learning stays within tens of megabytes."""
+    learner = Learner(60.0)
+    sample = numbers(np.random.default_rng(1).normal(size=(1, 64)))[0]
+    features = {f"f{number}": sample for number in range(500)}
+    parts = [window(SPEC, 0.0, features, rows=64)] * 4
+    merged = pool(parts)
+    for index in range(400):
+        learner.add(index * 60.0, merged, rows=256)
+    assert len(learner.windows) >= 16
+    assert learner.held_bytes < 200 << 20
+    assert learner.ready(seconds=400 * 60.0, min_windows=400)

@@ -65,7 +65,11 @@ def create_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> dic
             name,
             num_partitions=topic.partitions or settings.partitions,
             replication_factor=settings.replication,
-            config={"retention.ms": str(topic.retention_seconds * 1000), "max.message.bytes": str(topic.max_message_bytes)},
+            config={
+                "retention.ms": str(topic.retention_seconds * 1000),
+                "max.message.bytes": str(topic.max_message_bytes),
+                "message.timestamp.type": "LogAppendTime" if topic.broker_time else "CreateTime",
+            },
         )
         for name, topic in wanted.items()
         if name not in existing
