@@ -10,27 +10,14 @@ from __future__ import annotations
 import hashlib
 
 import msgspec
-import numpy as np
 
 from detectors.errors import StateError
 from detectors.watch import ReferenceLearned
+from streams.arrays import array_in, array_out
 from streams.store import Store
 
-
-def _out(value: object) -> object:
-    if isinstance(value, np.ndarray):
-        return value.astype("<f8").tobytes()
-    raise NotImplementedError(f"no format for {type(value).__name__}")
-
-
-def _in(kind: type, value: object) -> object:
-    if kind is np.ndarray and isinstance(value, bytes):
-        return np.frombuffer(value, dtype="<f8").copy()
-    raise NotImplementedError(f"no format for {kind.__name__}")
-
-
-_encoder = msgspec.msgpack.Encoder(enc_hook=_out, order="deterministic")
-_decoder = msgspec.msgpack.Decoder(ReferenceLearned, dec_hook=_in)
+_encoder = msgspec.msgpack.Encoder(enc_hook=array_out, order="deterministic")
+_decoder = msgspec.msgpack.Decoder(ReferenceLearned, dec_hook=array_in)
 
 
 class References:

@@ -12,11 +12,11 @@ from importlib.metadata import version
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from detectors.detector import Armed
 from detectors.errors import StateError
 from detectors.watch import Watch
+from streams.arrays import array_in, array_out
 
 FORMAT = 1
 
@@ -35,19 +35,13 @@ class _Head(msgspec.Struct, frozen=True):
 
 
 def _out(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.astype("<f8").tobytes()
-    if isinstance(value, Armed):
-        return pickle.dumps(value.river, protocol=5)
-    raise NotImplementedError(f"no format for {type(value).__name__}")
+    return pickle.dumps(value.river, protocol=5) if isinstance(value, Armed) else array_out(value)
 
 
 def _in(kind: type, value: Any) -> Any:
-    if kind is np.ndarray:
-        return np.frombuffer(value, dtype="<f8").copy()
     if kind is Armed:
         return Armed(pickle.loads(value))  # noqa: S301 - the signature was checked before the bytes came here
-    raise NotImplementedError(f"no format for {kind.__name__}")
+    return array_in(kind, value)
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_out)
