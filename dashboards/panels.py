@@ -49,8 +49,12 @@ ROWS: dict[str, tuple[str, ...]] = {
         "driftline_predictions_dropped_total",
     ),
     "Health of the monitor": (
+        "driftline_unread_records",
         "driftline_lag_records",
+        "driftline_watermark_age_seconds",
+        "driftline_watermark_skew_seconds",
         "driftline_watermark_seconds",
+        "driftline_window_seconds",
         "driftline_rewinds_total",
         "driftline_flush_seconds",
         "driftline_snapshot_bytes",

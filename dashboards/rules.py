@@ -109,7 +109,8 @@ def _data() -> tuple[Rule, ...]:
     read = f"(sum(rate({_metric('driftline_events_total')}[10m])) or vector(0))"
     late = _grew("driftline_late_events_total", "model", window="5m")
     all_of_model = _grew("driftline_events_total", "model", window="5m", where='{kind!="tick"}')
-    lag = _metric("driftline_lag_records")
+    unread = _metric("driftline_unread_records")
+    skew, window = _metric("driftline_watermark_skew_seconds"), _metric("driftline_window_seconds")
     return (
         Rule(
             "DriftlineDeadLetters",
@@ -131,10 +132,21 @@ def _data() -> tuple[Rule, ...]:
         ),
         Rule(
             "DriftlineLag",
-            f"sum by (topic) ({lag}) > 10000 and sum by (topic) (deriv({lag}[10m])) >= 0",
+            f"sum by (topic) ({unread}) > 10000 and sum by (topic) (deriv({unread}[10m])) >= 0",
             "warning",
             "Topic {{ $labels.topic }}: the workers do not keep up",
             "{{ $value }} records of topic {{ $labels.topic }} are unread, and the number does not fall.",
+            hold="10m",
+        ),
+        Rule(
+            "DriftlineSourceStuck",
+            # A source that is merely idle is ticked after seconds; one window apart is the ordinary case.
+            f"max by (model, kind) ({skew}) > 2 * max by (model, kind) ({window}) + 60 "
+            f"and max by (model, kind) (deriv({skew}[10m])) >= 0",
+            "warning",
+            "Model {{ $labels.model }}: one partition holds up the others",
+            "A source of the {{ $labels.kind }} of model {{ $labels.model }} is {{ $value | humanizeDuration }} of event time "
+            "behind the furthest, and does not catch up. No window is judged that it may still have a part of.",
             hold="10m",
         ),
         Rule(

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import signal
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FrameType
 from typing import NoReturn, cast
 
 import faust
+from faust.exceptions import ConsumerNotStarted
+from faust.types import TP
 from faust.worker import Worker
 
 from detectors.errors import StateError, UnavailableError
 from streams.agents import declare, stage_makers
 from streams.kafka import Sender, partition_counts
+from streams.lag import Lag
 from streams.lanes import Lanes
 from streams.metrics import Metrics
 from streams.notify import Sink, Webhook
@@ -28,7 +29,6 @@ from streams.transport import Consumer
 _LOG = logging.getLogger("driftline.worker")
 
 _FLUSH_SECONDS = 0.1
-_LOOK_SECONDS = 2.0
 #: Batches that an agent may have waiting; each is a whole fetch.
 _BATCHES = 16
 
@@ -146,16 +146,17 @@ def _add_tasks(app: faust.App, lanes: Lanes, metrics: Metrics, announce: Callabl
         lanes.attach(cast("Consumer", app.consumer))
         await lanes.flush_forever(_FLUSH_SECONDS)
 
+    def assigned() -> Iterable[TP]:
+        try:
+            return app.consumer.assignment()
+        except ConsumerNotStarted:
+            return ()
+
+    async def ends(tps: Iterable[TP]) -> Mapping[TP, int]:
+        return await app.consumer.highwaters(*tps)
+
     async def look() -> None:
-        while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            with contextlib.suppress(Exception):  # the consumer may be between two assignments
-                for tp, position in lanes.positions().items():
-                    end = app.consumer.highwater(tp)
-                    if end is not None:
-                        metrics.gauge(
-                            "driftline_lag_records", max(0, end - position), topic=tp.topic, partition=str(tp.partition)
-                        )
+        await Lag(lanes, metrics).look_forever(assigned, ends)
 
     app.task(flush)
     app.task(look)

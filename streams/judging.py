@@ -6,8 +6,8 @@ Rules:
 2. The snapshot carries its offset and wins over Kafka's committed one, in both directions.
 3. A snapshot is replaced by compare-and-set on the offset it was loaded or last stored with, so a
    worker that lost the partition cannot overwrite the state of the one that has it.
-4. The wall clock decides one thing only: when to write a tick for a source that has fallen silent
-   while others went on. The tick is in the log, so what follows from it can be repeated.
+4. The wall clock decides one thing only: when to write a tick (streams/ticking.py). The tick is in the
+   log, so what follows from it can be repeated.
 """
 
 from __future__ import annotations
@@ -23,28 +23,25 @@ from detectors.alert import Alert
 from detectors.errors import EventError, StateError
 from detectors.retrain import Request
 from detectors.spec import ModelSpec
-from detectors.watch import Finding, ReferenceLearned, Watch
-from detectors.window import Kind
+from detectors.watch import Finding, ReferenceLearned, Stream, Watch
+from detectors.window import Kind, Mark, WindowShape
 from streams import cloudevents, history, snapshot
 from streams.dead import dead_letter
-from streams.events import tick
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
 from streams.references import References
 from streams.settings import KafkaSettings
 from streams.stage import Cut
 from streams.store import Store
-from streams.topics import ALERTS, EVENTS, OUTCOMES, RETRAINS, topic_name
+from streams.summarise import shapes_of
+from streams.ticking import Ticking
+from streams.topics import ALERTS, RETRAINS, topic_name
 from streams.transport import Batch, LogState
 
 #: A snapshot is stored at most so often, unless alerts wait for it or the partition is about to go.
 _SNAPSHOT_SECONDS = 1.0
 #: ... and rests for so many times as long as it took: a large state must not be all that a worker does.
 _SNAPSHOT_PAUSE = 5.0
-#: A source that holds up the others for so long, in wall time, is declared idle by a tick.
-_IDLE_SECONDS = 10.0
-
-_TICKED = {"features": EVENTS, "outcomes": OUTCOMES}
 
 
 async def load_state(store: Store, name: str, log: LogState) -> tuple[int | None, dict[str, Watch]]:
@@ -103,7 +100,8 @@ class Judging:
         self._clock = clock
         self._saved_at = clock()
         self._took = 0.0
-        self._moved: dict[tuple[str, Kind, int], tuple[float, float]] = {}
+        self._shapes: dict[Kind, dict[str, WindowShape]] = {kind: shapes_of(models, kind) for kind in ("features", "outcomes")}
+        self._ticking = Ticking(kafka, self._shapes)
         self.start = stored if stored is not None else log.first
         for name, watch in watches.items():
             if name in models:
@@ -132,6 +130,8 @@ class Judging:
             watch = self._watches.get(spec.name)
             if watch is None:
                 watch = self._watches[spec.name] = Watch.begin(spec)
+            if isinstance(parsed, Mark):
+                self._ticking.take(parsed, record.timestamp / 1000.0, self._clock())
             before = {kind: stream.judged for kind, stream in watch.streams.items()}
             for finding in watch.add(spec, parsed):
                 self._note(finding)
@@ -161,7 +161,12 @@ class Judging:
         """Return alerts and requests with the snapshot of this very moment."""
         self._expose()
         now = self._clock()
-        ticks = self._ticks(now)
+        ticks = [
+            one
+            for model, watch in self._watches.items()
+            for kind, stream in watch.streams.items()
+            for one in self._ticking.due(model, kind, stream, now)
+        ]
         due = final or self._outbox or now - self._saved_at >= max(_SNAPSHOT_SECONDS, _SNAPSHOT_PAUSE * self._took)
         if position == self._stored or not due:
             return Cut(ticks, None) if ticks else None
@@ -180,24 +185,15 @@ class Judging:
 
         return Cut(outgoing, position, store)
 
-    def _ticks(self, now: float) -> list[Outgoing]:
-        """Return ticks for sources that have held up the others for too long."""
-        ticks: list[Outgoing] = []
-        for model, watch in self._watches.items():
-            for kind, stream in watch.streams.items():
-                behind = stream.behind()
-                for source, furthest in behind.items():
-                    reached = stream.until.get(source, float("-inf"))
-                    at, since = self._moved.get((model, kind, source), (float("-inf"), now))
-                    if at != reached or (model, kind, source) not in self._moved:
-                        self._moved[model, kind, source] = (reached, now)
-                    elif now - since >= _IDLE_SECONDS:
-                        self._moved[model, kind, source] = (reached, now)
-                        topic = topic_name(self._kafka.prefix, _TICKED[kind])
-                        ticks.append(Outgoing(topic, None, tick(model, furthest), partition=source))
-                for source in [key[2] for key in self._moved if key[:2] == (model, kind) and key[2] not in behind]:
-                    del self._moved[model, kind, source]
-        return ticks
+    def watermarks(self) -> dict[tuple[str, Kind], float]:
+        """Return (model, kind) -> event time up to which the model is judged, or has nothing to judge; epoch seconds."""
+        return {
+            (model, kind): _watermark(stream)
+            for model, watch in self._watches.items()
+            if model in self._models
+            for kind, stream in watch.streams.items()
+            if stream.until
+        }
 
     def _expose(self) -> None:
         """Show what is open now; a gauge that is no longer true would be an alarm of its own."""
@@ -209,6 +205,17 @@ class Judging:
             self._metrics.gauge("driftline_reference_learning", float(watch.learning), model=model)
             drifted = {feature for incident in incidents for feature in incident.drifted}
             self._metrics.only("driftline_drifted_feature", "feature", drifted, model=model)
+        for (model, kind), watermark in self.watermarks().items():
+            shape = self._shapes[kind][model]
+            furthest = max(self._watches[model].streams[kind].until.values())
+            self._metrics.gauge("driftline_watermark_skew_seconds", furthest - watermark, model=model, kind=kind)
+            self._metrics.gauge("driftline_window_seconds", shape.seconds + shape.lateness_seconds, model=model, kind=kind)
+
+
+def _watermark(stream: Stream) -> float:
+    """Return how far the slowest source has come; of one that never came, that all wait since the first part."""
+    slowest = min(stream.until.values())
+    return slowest if len(stream.until) >= stream.sources or not stream.parts else min(slowest, *stream.parts)
 
 
 def _message(kafka: KafkaSettings, topic: Any, kind: str, at: float, finding: Alert | Request) -> Outgoing:

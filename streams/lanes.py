@@ -48,7 +48,11 @@ _OF_PARTITIONS = (
     "driftline_drifted_feature",
     "driftline_reference_learning",
     "driftline_watermark_seconds",
+    "driftline_watermark_age_seconds",
+    "driftline_watermark_skew_seconds",
+    "driftline_window_seconds",
     "driftline_lag_records",
+    "driftline_unread_records",
     "driftline_snapshot_bytes",
 )
 
@@ -311,6 +315,14 @@ class Lanes:
     def stages(self, agent: str) -> Sequence[tuple[TP, Any]]:
         """Return the stages of an agent by partition."""
         return [(tp, lane.stage) for (name, tp), lane in self._lanes.items() if name == agent]
+
+    def restarts(self) -> dict[TP, int]:
+        """Return the offset of each partition from which a restart would read."""
+        found: dict[TP, int] = {}
+        for (_, tp), lane in self._lanes.items():
+            start = lane.stage.start if lane.durable is None else lane.durable
+            found[tp] = min(found.get(tp, start), start)
+        return found
 
     def positions(self) -> dict[TP, int]:
         """Return the least position of each partition's lanes."""

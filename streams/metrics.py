@@ -71,7 +71,31 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         ("model",),
     ),
     MetricSpec(
-        "driftline_lag_records", "gauge", "Records between the read position and the end of the log.", ("topic", "partition")
+        "driftline_watermark_age_seconds",
+        "gauge",
+        "Wall clock less the event time up to which a model is judged: grows while any of its sources stands still.",
+        ("model", "kind"),
+    ),
+    MetricSpec(
+        "driftline_watermark_skew_seconds",
+        "gauge",
+        "Event time between the source partition that is furthest and the one that holds it up.",
+        ("model", "kind"),
+    ),
+    MetricSpec(
+        "driftline_window_seconds", "gauge", "Width of a model's windows and the lateness they wait for.", ("model", "kind")
+    ),
+    MetricSpec(
+        "driftline_lag_records",
+        "gauge",
+        "Records between the durable offset and the end of the log: what a restart would read.",
+        ("topic", "partition"),
+    ),
+    MetricSpec(
+        "driftline_unread_records",
+        "gauge",
+        "Records between what the slowest agent has taken and the end of the log.",
+        ("topic", "partition"),
     ),
     MetricSpec(
         "driftline_rewinds_total", "counter", "Times an agent went back to its last good offset after an error.", ("agent",)

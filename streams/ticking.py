@@ -1,0 +1,121 @@
+"""Ticking: event time that is moved on by hand because nothing comes that would move it.
+
+Rules:
+1. A source that others have left behind and that has not moved for `IDLE_SECONDS` is *idle*: a tick
+   takes it to where the furthest stands.
+2. A model is *silent* when none of its sources has moved for as long as live events would have needed
+   to close every window that may be open, and one window and `IDLE_SECONDS` more. Ticks then take all
+   sources to the end of the last such window, once. Only a live model can fall silent: one whose
+   furthest mark was written when its time was now. A replay that pauses is not cut short.
+3. The clock decides when a tick is written, never what follows from it: the tick is in the log. It is
+   written at the end of its source's log, so what stands before it, read or unread, is not touched.
+4. Windows of outcomes have ticks of rule 1 only: whether outcomes are missing or merely not joined
+   yet cannot be told from here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from detectors.watch import Stream
+from detectors.window import Kind, Mark, WindowShape
+from streams.events import tick
+from streams.kafka import Outgoing
+from streams.settings import KafkaSettings
+from streams.topics import EVENTS, OUTCOMES, topic_name
+
+#: A source that holds up the others for so long, in wall time, is idle.
+IDLE_SECONDS = 10.0
+#: A mark was written when its time was now if the two are no further apart, beside window and lateness.
+_NOW_SECONDS = 60.0
+
+_TICKED = {"features": EVENTS, "outcomes": OUTCOMES}
+_NEVER = float("-inf")
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was seen of one kind of windows of one model; times of the clock in seconds.
+
+    Args:
+        moved: source -> (end of its last mark, since when it stands there or was last ticked).
+        at: since when no source has moved.
+        furthest: event time that the furthest source has reached.
+        live: whether that mark was written when its time was now.
+        told: event time to which the sources were ticked when the model fell silent.
+    """
+
+    at: float
+    moved: dict[int, tuple[float, float]] = field(default_factory=dict)
+    furthest: float = _NEVER
+    live: bool = False
+    told: float = _NEVER
+
+
+class Ticking:
+    """The clock's part in the windows of one partition's models."""
+
+    def __init__(self, kafka: KafkaSettings, shapes: Mapping[Kind, Mapping[str, WindowShape]]) -> None:
+        """`shapes`: kind -> model -> shape of its windows."""
+        self._kafka = kafka
+        self._shapes = shapes
+        self._seen: dict[tuple[str, Kind], _Seen] = {}
+
+    def take(self, mark: Mark, written_at: float, now: float) -> None:
+        """Note a mark and when it was written, epoch seconds; `now` is the clock's."""
+        shape = self._shapes[mark.kind].get(mark.model)
+        if shape is None:
+            return
+        seen = self._seen.setdefault((mark.model, mark.kind), _Seen(now))
+        if mark.until > seen.furthest:
+            seen.furthest = mark.until
+            behind = written_at - mark.until - shape.lateness_seconds
+            seen.live = -_NOW_SECONDS <= behind < shape.seconds + _NOW_SECONDS
+
+    def due(self, model: str, kind: Kind, stream: Stream, now: float) -> list[Outgoing]:
+        """Return the ticks that are due for one kind of windows of a model."""
+        shape = self._shapes[kind].get(model)
+        if shape is None:  # it was taken out of the configuration: nobody would read the tick
+            return []
+        seen = self._seen.setdefault((model, kind), _Seen(now))
+        ticks = [self._tick(model, kind, source, to) for source, to in _idle(seen, stream, now)]
+        if not ticks and kind == "features":
+            ticks = [self._tick(model, kind, source, to) for source, to in _silent(seen, stream, shape, now)]
+        return ticks
+
+    def _tick(self, model: str, kind: Kind, source: int, to: float) -> Outgoing:
+        return Outgoing(topic_name(self._kafka.prefix, _TICKED[kind]), None, tick(model, to), partition=source)
+
+
+def _idle(seen: _Seen, stream: Stream, now: float) -> Iterator[tuple[int, float]]:
+    """Yield the sources that have held up the others for too long, and how far these have come."""
+    behind = stream.behind()
+    for source in range(stream.sources):
+        reached = stream.until.get(source, _NEVER)
+        known, since = seen.moved.get(source, (None, now))
+        if known != reached:
+            seen.moved[source] = (reached, now)
+            seen.at = now
+        elif source in behind and now - since >= IDLE_SECONDS:
+            seen.moved[source] = (reached, now)
+            yield source, behind[source]
+        elif source not in behind:
+            seen.moved[source] = (reached, now)  # level with the furthest: the time it holds others up begins after that
+
+
+def _silent(seen: _Seen, stream: Stream, shape: WindowShape, now: float) -> Iterator[tuple[int, float]]:
+    """Yield all sources of a model that has fallen silent, and the end of the last window that may be open.
+
+    Its newest event is less than a window and the lateness beyond the furthest mark, or there would be
+    another mark; so `1 + ceil(lateness / window)` windows from the mark on may be open.
+    """
+    if not seen.live or seen.told >= seen.furthest or stream.behind():
+        return
+    windows = 1 + math.ceil(shape.lateness_seconds / shape.seconds)
+    if now - seen.at < (windows + 1) * shape.seconds + IDLE_SECONDS:
+        return
+    seen.told = (round(seen.furthest / shape.seconds) + windows) * shape.seconds
+    for source in range(stream.sources):
+        yield source, seen.told
