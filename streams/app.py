@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import FrameType
 from typing import NoReturn, cast
 
@@ -22,6 +24,7 @@ from streams.lanes import Lanes
 from streams.metrics import Metrics
 from streams.notify import Sink, Webhook
 from streams.settings import Settings
+from streams.stopping import Stopping
 from streams.store import Store
 from streams.topics import EVENTS, OUTCOMES, TOPICS, topic_name
 from streams.transport import Consumer
@@ -115,6 +118,7 @@ def run_worker(settings: Settings, *, sinks: Sequence[Sink] = (), ready: Callabl
             app, lanes, metrics, lambda: ready(f"driftline worker: ready (metrics http://{settings.metrics_host}:{port}/metrics)")
         )
         worker = _Worker(app, loglevel="WARN", override_logging=False, quiet=True, redirect_stdouts=False)
+        worker.stopping = Stopping(partial(shutil.rmtree, datadir, ignore_errors=True))
         worker.spinner = None  # it writes to the terminal, and to logs that are none
         code = _run(worker)
     sender.close(2.0)
@@ -126,7 +130,17 @@ def _stop_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 class _Worker(Worker):
-    """Faust's worker without its banner and its grip on logging, which is ours to set up."""
+    """Faust's worker without its banner and its grip on logging and signals, which are ours to set up."""
+
+    stopping: Stopping
+
+    def install_signal_handlers(self) -> None:
+        """Stop on SIGTERM and SIGINT, in time."""
+
+        def stop() -> None:
+            self.loop.call_soon_threadsafe(self._schedule_shutdown, signal.SIGTERM)
+
+        self.stopping.listen(stop)
 
     def _setup_logging(self) -> None:
         """Leave logging as the front door set it up."""

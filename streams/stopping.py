@@ -1,0 +1,53 @@
+"""Stopping in time: the promise that a process which is told to stop has ended five seconds later.
+
+Rules:
+1. SIGTERM and SIGINT mean the same, and a second one changes nothing: flush, commit, leave the group.
+2. The time runs from the signal itself, not from when the event loop comes to see it.
+3. What is away (Redis, Kafka) cannot be waited for. When the time is up the process ends hard, with
+   status 0: what was not made durable is read again, as after a crash, which is the tested way back.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+_LOG = logging.getLogger("driftline.worker")
+
+#: Leaves the rest of five seconds to a slow machine.
+STOP_SECONDS = 4.5
+
+
+class Stopping:
+    """Passes on that the process is told to stop, and ends it when that takes too long."""
+
+    def __init__(self, tidy: Callable[[], None], *, seconds: float = STOP_SECONDS) -> None:
+        """`tidy` is called before a hard end, for what must not be left behind."""
+        self._tidy = tidy
+        self._seconds = seconds
+        self._told = False
+
+    def listen(self, stop: Callable[[], None]) -> None:
+        """From now on call `stop` once when the process is told to; it is called between any two steps of the main thread."""
+
+        def told(_number: int, _frame: FrameType | None) -> None:
+            if self._told:
+                return
+            self._told = True
+            timer = threading.Timer(self._seconds, self._end)
+            timer.daemon = True
+            timer.start()
+            stop()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, told)
+
+    def _end(self) -> None:
+        _LOG.warning("told to stop %g s ago and not done: what is not durable yet will be read again", self._seconds)
+        self._tidy()
+        logging.shutdown()
+        os._exit(0)
