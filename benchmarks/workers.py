@@ -14,7 +14,7 @@ import secrets
 import sys
 import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
@@ -225,8 +225,17 @@ class Ending:
         )
         self._consumer.assign(places)
 
-    def wait(self, end: float, *, sources: int, rows: int, workers: Iterable[Worker], timeout_seconds: float) -> Finished:
-        """Return once all sources have closed what ends at or before `end`.
+    def wait(
+        self,
+        end: float,
+        *,
+        sources: int,
+        rows: int,
+        workers: Iterable[Worker],
+        timeout_seconds: float,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Finished:
+        """Return once all sources have closed what ends at or before `end`; `meanwhile` is called now and then.
 
         Raises:
             UnavailableError: that took too long, a worker ended, or the windows do not hold all rows.
@@ -244,6 +253,7 @@ class Ending:
                     waiting.discard(record.source)
                 elif isinstance(record, Window) and record.end <= end:
                     found[record.segment, record.source, record.start] = record.n
+            meanwhile()
             dead = [child for child in children if not child.running]
             if dead or time.monotonic() > deadline:
                 told = "\n".join(child.tail() for child in dead or children)

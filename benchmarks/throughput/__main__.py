@@ -1,0 +1,224 @@
+"""How many events a second one core takes: plain Faust, a bare loop, Driftline, and reading alone.
+
+    python -m benchmarks.throughput [--quick] [--events N] [--repeats N] [--data numeric|mixed|both]
+
+Each variant is one process on a core of its own, reading the same four partitions of a real Kafka; the
+broker has the other core. Variants take turns, and medians are compared, because machines are noisy.
+The last line is one JSON object; its two ratios are the smaller ones of both data sets.
+
+================  ====================================================================================
+plain_faust       a Faust agent woken for each event, one River ADWIN for each numeric feature
+bare_loop         confluent_kafka's `consume`, Driftline's decoding and windows; nothing is written
+driftline         `driftline worker`, to the acknowledgement of the last window
+judging           the same once it has learned its reference: judge and outlier scoring at work
+floor             confluent_kafka's `consume` alone
+================  ====================================================================================
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.feeding import DATA_SETS, PER_SECOND, WINDOW_SECONDS, DataSet, closing, end_of, events, fill, offsets
+from benchmarks.machine import Servers, pin, run, servers, show_table, usage, whole_number
+from benchmarks.workers import Deployment, Ending
+from detectors.errors import UnavailableError
+from streams.embedded.child import Child
+from streams.topics import EVENTS, topic_name
+
+EVENTS_IN_ALL, EVENTS_QUICK = 1_000_000, 200_000
+#: Plain Faust is slow and steady: more events only take longer.
+PLAIN_FAUST_EVENTS = 100_000
+REPEATS, REPEATS_QUICK = 5, 3
+_TIMEOUT_SECONDS = 600.0
+#: Names of variants in the order in which they are told of.
+VARIANTS = ("plain_faust", "bare_loop", "driftline", "judging", "floor")
+PHASES = ("consume", "decode", "columns", "summary", "produce", "client")
+
+_MODEL = f"""
+[models.hot]
+window = "{WINDOW_SECONDS:g}s"
+"""
+_LEARNS = """
+[models.hot.reference]
+duration = "{seconds}s"
+min_windows = 4
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One run of a variant: events, seconds from the first to the last, CPU seconds of the process."""
+
+    events: int
+    seconds: float
+    cpu_seconds: float
+
+    @property
+    def per_second(self) -> float:
+        """Events a second of the clock."""
+        return self.events / self.seconds
+
+    @property
+    def cpu_microseconds(self) -> float:
+        """CPU microseconds an event."""
+        return 1e6 * self.cpu_seconds / self.events
+
+
+class Measuring:
+    """The runs over one data set."""
+
+    def __init__(self, on: Servers, data: DataSet, count: int) -> None:
+        """Write the events."""
+        self._on = on
+        self._data = data
+        self._count = count
+        self._end = end_of(count)
+        self._deployment = Deployment(on, _MODEL, prefix=f"bench-{data.name}")
+        self._children = 0
+        self.bytes = fill(self._deployment.kafka, events(data, count), closing(data, self._end))
+        self.agents = self._deployment.agents()
+
+    def run(self, variant: str) -> Timing:
+        """Run one variant once."""
+        if variant == "plain_faust":
+            few = min(PLAIN_FAUST_EVENTS, self._count)
+            return self._timed("plain_faust", "--events", str(few))
+        if variant in ("driftline", "judging"):
+            return self._worker(learns=variant == "judging")
+        timing = self._timed("bare_loop", {"bare_loop": "loop", "floor": "floor"}[variant], "--ends", self._ends())
+        if timing.events != self._count:
+            raise UnavailableError(f"{variant} counts {timing.events} events of {self._count}: the run measures nothing")
+        return timing
+
+    def phases(self) -> dict[str, float]:
+        """Return phase -> CPU microseconds an event."""
+        prefix = self._deployment.kafka.prefix
+        found = self._child("bare_loop", "phases", "--ends", self._ends(), "--prefix", prefix)
+        return {phase: 1e6 * seconds / found["events"] for phase, seconds in found["phases"].items()}
+
+    def _ends(self) -> str:
+        return json.dumps([end for _, (_, end) in sorted(offsets(self._deployment.kafka).items())])
+
+    def _timed(self, module: str, *arguments: str) -> Timing:
+        found = self._child(module, *arguments)
+        return Timing(found["events"], found["seconds"], found["cpu_seconds"])
+
+    def _child(self, module: str, *arguments: str) -> dict[str, Any]:
+        """Run a module of this package on the measured core and return the JSON of its last line."""
+        self._children += 1
+        kafka = self._deployment.kafka
+        where = ["--bootstrap", kafka.bootstrap, "--topic", topic_name(kafka.prefix, EVENTS)]
+        child = Child(
+            [sys.executable, "-m", f"benchmarks.throughput.{module}", *arguments, *where],
+            log=self._on.home / f"{self._data.name}-{module}-{self._children}.log",
+            name=f"benchmarks.throughput.{module}",
+        )
+        with child:
+            pin(child.pid, self._on.cores.measured)
+            status = child.wait(_TIMEOUT_SECONDS)
+            if status != 0:
+                raise UnavailableError(f"{child.name} ended with status {status}; it said:\n{child.tail()}")
+        result: dict[str, Any] = json.loads(child.log.read_text().splitlines()[-1])
+        return result
+
+    def _worker(self, *, learns: bool) -> Timing:
+        fifth = max(1, int(self._count / PER_SECOND / 5))
+        model = _MODEL + (_LEARNS.format(seconds=fifth) if learns else "")
+        self._deployment.afresh(model)
+        ending = Ending(self._deployment.kafka)
+        worker = self._deployment.worker(self._on.cores.measured)
+        before = usage(worker.pid)
+        finished = ending.wait(self._end, sources=4, rows=self._count, workers=[worker], timeout_seconds=_TIMEOUT_SECONDS)
+        after = usage(worker.pid)
+        worker.child.stop()
+        return Timing(self._count, finished.at - worker.ready_at, after.cpu_seconds - before.cpu_seconds)
+
+
+def turns(repeats: int) -> Sequence[str]:
+    """Return the variants in the order of their runs: those that are compared closely take turns."""
+    return ["plain_faust", "floor", *(["bare_loop", "driftline"] * repeats), "judging"]
+
+
+def measure(on: Servers, data: DataSet, count: int, repeats: int) -> dict[str, Any]:
+    """Run everything over one data set, print it, and return its part of the result."""
+    began = time.monotonic()
+    measuring = Measuring(on, data, count)
+    timings: dict[str, list[Timing]] = defaultdict(list)
+    for variant in turns(repeats):
+        timings[variant].append(measuring.run(variant))
+    phases = measuring.phases()
+    rate = {name: statistics.median(timing.per_second for timing in timings[name]) for name in VARIANTS}
+    cpu = {name: statistics.median(timing.cpu_microseconds for timing in timings[name]) for name in VARIANTS}
+    about = (
+        f"{data.name}: {count:,} events of {measuring.bytes / count:.0f} bytes, {data.numeric} numeric and "
+        f"{data.categorical} categorical features, {WINDOW_SECONDS:g} s windows, "
+        f"plain Faust over {timings['plain_faust'][0].events:,} of them"
+    )
+    print(f"\n{about}\nagents in the worker: {', '.join(measuring.agents)}")
+    rows = [
+        [
+            name,
+            f"{len(timings[name])}",
+            f"{rate[name]:,.0f}",
+            f"{min(one.per_second for one in timings[name]):,.0f} to {max(one.per_second for one in timings[name]):,.0f}",
+            f"{cpu[name]:.2f}",
+            f"{rate['driftline'] / rate[name]:.2f}",
+        ]
+        for name in VARIANTS
+    ]
+    show_table(["variant", "runs", "events/s", "range", "CPU us/event", "driftline is x"], rows, data.name)
+    of_worker = cpu["driftline"]
+    told = [phase for phase in (*PHASES, *sorted(phases.keys() - set(PHASES))) if phase in phases]
+    rest = [["worker's own", f"{of_worker - sum(phases.values()):.3f}", ""], ["worker in all", f"{of_worker:.3f}", ""]]
+    lines = [[phase, f"{phases[phase]:.3f}", f"{phases[phase] / sum(phases.values()):.0%}"] for phase in told]
+    print()
+    show_table(["phase", "CPU us/event", "of the loop"], [*lines, *rest], f"{data.name}: where the time goes")
+    print(f"took {time.monotonic() - began:.0f} s")
+    return {
+        "ratio_to_plain_faust": rate["driftline"] / rate["plain_faust"],
+        "ratio_to_bare_loop": rate["driftline"] / rate["bare_loop"],
+        "events_per_second": {name: round(value) for name, value in rate.items()},
+        "cpu_microseconds_per_event": {name: round(value, 3) for name, value in cpu.items()},
+        "phases_microseconds_per_event": {name: round(phases[name], 3) for name in told},
+        "bytes_per_event": round(measuring.bytes / count),
+    }
+
+
+def benchmark() -> tuple[dict[str, Any], int]:
+    """Return the result and the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.throughput", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help=f"{EVENTS_QUICK:,} events and {REPEATS_QUICK} repeats")
+    parser.add_argument("--events", type=whole_number(100), help=f"events of each data set [{EVENTS_IN_ALL:,}]")
+    parser.add_argument("--repeats", type=whole_number(1), help=f"runs of bare loop and Driftline, in turns [{REPEATS}]")
+    parser.add_argument("--data", choices=[*DATA_SETS, "both"], default="both")
+    arguments = parser.parse_args()
+    count = arguments.events or (EVENTS_QUICK if arguments.quick else EVENTS_IN_ALL)
+    repeats = arguments.repeats or (REPEATS_QUICK if arguments.quick else REPEATS)
+    names = DATA_SETS if arguments.data == "both" else [arguments.data]
+    with servers() as on:
+        print(on.cores.words)
+        found = {name: measure(on, DATA_SETS[name], count, repeats) for name in names}
+    ratios = {key: min(one[key] for one in found.values()) for key in ("ratio_to_plain_faust", "ratio_to_bare_loop")}
+    result: dict[str, Any] = {name: round(value, 3) for name, value in ratios.items()}
+    result["events_per_second"] = {name: one.pop("events_per_second") for name, one in found.items()}
+    result["events_per_second"]["least"] = {
+        variant: min(rates[variant] for rates in list(result["events_per_second"].values())) for variant in VARIANTS
+    }
+    result["data"] = {
+        name: {key: round(value, 3) if isinstance(value, float) else value for key, value in one.items()}
+        for name, one in found.items()
+    }
+    return {"benchmark": "throughput", "events": count, "repeats": repeats, **result}, 0
+
+
+if __name__ == "__main__":
+    run(benchmark)
