@@ -157,6 +157,9 @@ class Lanes:
             task = self._rewinding.pop(tp, None)
             if task is not None:
                 task.cancel()
+        # Whoever has them now fails or not without us; what failed here an hour ago must not end us when they come back.
+        for of in [of for of in self._failing_since if of[1] in gone]:
+            del self._failing_since[of]
         # What is shown of a partition that somebody else has now would never change again here. What
         # is still ours shows itself again at the next flush.
         for name in _OF_PARTITIONS:
@@ -274,7 +277,8 @@ class Lanes:
             del self._lanes[key]
         self._metrics.count("driftline_rewinds_total", agent=lane.agent)
         if pause:  # a hole is no failure: it is read again at once
-            self._say(f"{lane.agent} {lane.tp.topic}/{lane.tp.partition} at offset {lane.position}: {why}; reading again")
+            where = f"{lane.agent} {lane.tp.topic}/{lane.tp.partition}"
+            self._say(f"{where} at offset {lane.position}: {why}; reading again", kind=where)
             since = self._failing_since.setdefault((lane.agent, lane.tp), time.monotonic())
             if time.monotonic() - since > _PATIENCE:
                 self._give_up(UnavailableError(why))
@@ -291,14 +295,14 @@ class Lanes:
             except DriftlineError as error:
                 self._say(str(error))
             except Exception as error:  # noqa: BLE001 - the broker may be away: try again
-                self._say(f"{tp.topic}/{tp.partition}: cannot read again yet ({type(error).__name__}: {error})")
+                where = f"{tp.topic}/{tp.partition}"
+                self._say(f"{where}: cannot read again yet ({type(error).__name__}: {error})", kind=where)
             else:
                 return
             seconds = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * seconds))
 
-    def _say(self, text: str) -> None:
-        """Log one kind of trouble once a minute."""
-        kind = text[:40]
+    def _say(self, text: str, *, kind: str = "") -> None:
+        """Log one kind of trouble once a minute; kinds are few, so no offset is in their names."""
         now = time.monotonic()
         if now - self._logged.get(kind, -_LOG_EVERY_SECONDS) >= _LOG_EVERY_SECONDS:
             self._logged[kind] = now
