@@ -16,7 +16,8 @@ from dataclasses import replace
 import numpy as np
 
 from detectors.alert import Alert
-from detectors.columns import Columns
+from detectors.columns import Feature
+from detectors.sample import summarise
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.watch import Watch
 from detectors.window import Mark, Window
@@ -49,9 +50,7 @@ def incidents(level: Level, days: float, weeks: float, seed: int) -> int:
         features = {}
         for number in range(FEATURES):
             levels[number] = level(draw, index, levels[number])
-            columns = Columns()
-            columns.add([float(value) for value in draw.normal(levels[number], size=ROWS)])
-            features[f"f{number}"] = columns.close(ROWS)
+            features[f"f{number}"] = Feature(missing=0, numeric=summarise(draw.normal(levels[number], size=ROWS)))
         watch.add(spec, Window("m", "", "features", 0, start, WIDTH, index, index, ROWS, features))
         for found in watch.add(spec, Mark("m", "features", 0, 1, start + WIDTH)):
             opened += isinstance(found, Alert) and found.status == "opened"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
 import msgspec
 import numpy as np
 
 from detectors.row import Value
-from detectors.sample import LARGEST, Floats, Numeric, summarise
+from detectors.sample import LARGEST, Floats, Numeric, merged, summarise
 
 #: Most categories of one feature counted by name in one window; the rest is `other`.
 CATEGORIES = 100
+#: Categories still told apart once a window was folded, of which the most frequent are named in the end.
+_FOLDED_CATEGORIES = 1000
 #: Longest category kept; a longer one is cut, so a window stays small.
 _CATEGORY_LENGTH = 64
 
@@ -36,54 +41,63 @@ def condensed(feature: Feature, categories: int) -> Feature:
     return Feature(feature.missing, feature.numeric, dict(ranked[:categories]), feature.other + rest)
 
 
-class Columns:
-    """Values of one feature in an open window, folded: numbers as arrays, categories as counts."""
+class Column(msgspec.Struct, frozen=True):
+    """What some rows of a window had of one feature; `other` counts categories that are no longer told apart."""
 
-    __slots__ = ("chunks", "counts", "numbers", "seen")
+    numeric: Numeric | None = None
+    counts: Mapping[str, int] = {}
+    other: int = 0
 
-    def __init__(self) -> None:
-        self.chunks: list[Floats] = []
-        self.counts: dict[str, int] = {}
-        self.numbers = 0
-        self.seen = 0
-
-    def add(self, values: list[Value]) -> None:
-        """Take the values of some rows, in their order."""
-        kinds = set(map(type, values))
-        if kinds <= {float, int}:
-            self._numbers(values)
-            return
-        self._numbers([value for value in values if type(value) in (float, int)])
-        counts = self.counts
-        for value in values:
-            if type(value) is str:
-                name = value[:_CATEGORY_LENGTH]
-            elif type(value) is bool:
-                name = "true" if value else "false"
-            else:
-                continue
-            counts[name] = counts.get(name, 0) + 1
-            self.seen += 1
-
-    def _numbers(self, values: list[Value]) -> None:
-        if not values:
-            return
-        try:
-            chunk = np.array(values, dtype=np.float64)
-        except OverflowError:  # an integer beyond the range of a double
-            chunk = np.array([max(-LARGEST, min(LARGEST, value)) for value in values], dtype=np.float64)  # type: ignore[type-var]
-        # JSON has no NaN or infinity, but other front ends of the core may bring them: as missing.
-        finite = chunk[np.isfinite(chunk)]
-        self.chunks.append(finite)
-        self.numbers += len(finite)
-        self.seen += len(finite)
-
-    def close(self, rows: int) -> Feature:
+    def feature(self, rows: int) -> Feature:
         """Return what `rows` rows had of the feature; a row without a value counts as missing."""
-        ranked = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
-        return Feature(
-            missing=rows - self.seen,
-            numeric=summarise(np.concatenate(self.chunks)) if self.numbers else None,
-            categories=dict(ranked[:CATEGORIES]),
-            other=sum(count for _, count in ranked[CATEGORIES:]),
-        )
+        seen = (self.numeric.n if self.numeric is not None else 0) + sum(self.counts.values()) + self.other
+        named, rest = _most_frequent(self.counts, CATEGORIES)
+        return Feature(rows - seen, self.numeric, named, rest + self.other)
+
+    def folded(self, later: Column) -> Column:
+        """Return both in one."""
+        numeric = self.numeric
+        if later.numeric is not None:
+            numeric = later.numeric if numeric is None else merged(numeric, later.numeric)
+        return Column(numeric, Counter(self.counts) + Counter(later.counts), self.other + later.other)
+
+    def bounded(self) -> Column:
+        """Return the same with no more categories than are needed to name the most frequent."""
+        if len(self.counts) <= _FOLDED_CATEGORIES:
+            return self
+        counts, rest = _most_frequent(self.counts, _FOLDED_CATEGORIES)
+        return Column(self.numeric, counts, self.other + rest)
+
+
+def _most_frequent(counts: Mapping[str, int], most: int) -> tuple[dict[str, int], int]:
+    """Return the most frequent categories, ties by name, and how many values the others have."""
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return dict(ranked[:most]), sum(count for _, count in ranked[most:])
+
+
+def column_of(values: Sequence[Value]) -> Column:
+    """Return what a list of values of any types holds; None, NaN and infinities are missing.
+
+    >>> column_of([1.0, "a", True, None, "a"]).feature(5).categories
+    {'a': 2, 'true': 1}
+    """
+    kinds = set(map(type, values))
+    counts: Counter[str] = Counter()
+    for name, count in Counter(values if kinds == {str} else [value for value in values if type(value) is str]).items():
+        counts[str(name)[:_CATEGORY_LENGTH]] += count
+    for truth, count in Counter([value for value in values if type(value) is bool] if bool in kinds else ()).items():
+        counts["true" if truth else "false"] += count
+    if not kinds & {float, int}:
+        return Column(None, counts)
+    numbers = doubles([value for value in values if type(value) in (float, int)])
+    numbers = numbers[np.isfinite(numbers)]
+    return Column(summarise(numbers) if len(numbers) else None, counts)
+
+
+def doubles(values: list[Value]) -> Floats:
+    """Return numbers as doubles, integers beyond their range as the greatest; None is NaN."""
+    try:
+        return np.array(values, dtype=np.float64)
+    except OverflowError:
+        bounded = (max(-int(LARGEST), min(int(LARGEST), value)) if type(value) is int else value for value in values)
+        return np.array(list(bounded), dtype=np.float64)

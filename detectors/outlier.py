@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
+from detectors.block import Block, Integers
 from detectors.identity import identity
 from detectors.reference import FeatureReference
 from detectors.row import Row, Value
@@ -73,7 +74,7 @@ class Outliers:
                 continue
             distance = float(reference.distances(np.array([number]))[0])
             if distance > self._beyond:
-                far.append(FarFeature(name, value, round(min(distance, _FARTHEST), 2)))
+                far.append(FarFeature(name, number, round(min(distance, _FARTHEST), 2)))
         if not far:
             return False, None
         bucket = math.floor(row.ts / self._window_seconds)
@@ -93,6 +94,24 @@ class Outliers:
             reference=version,
             features=far[:_TOP],
         )
+
+
+def outside_of(block: Block, places: Integers, references: Mapping[str, FeatureReference]) -> list[int]:
+    """Return those places of a block whose rows have a number beyond all that its reference holds.
+
+    Nearly every row lies within, and an array tells so at once; only the others need `Outliers.find`.
+    """
+    outside = np.zeros(len(places), dtype=np.bool_)
+    for name, reference in references.items():
+        if not len(reference.quantiles):
+            continue
+        low, high = reference.quantiles[0], reference.quantiles[-1]
+        numbers = block.numbers_of(name)
+        if numbers is not None:
+            # A missing number is NaN, which is never beyond anything.
+            values = numbers[places]
+            outside |= (values < low) | (values > high)
+    return [int(place) for place in places[outside]]
 
 
 def _number(value: Value) -> float | None:

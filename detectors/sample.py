@@ -74,32 +74,94 @@ def summarise(values: Floats) -> Numeric:
     >>> many.values().tolist(), many.weights().tolist()
     ([0.0, 1.0], [997.0, 3.0])
     """
-    ordered = np.sort(values)
-    n = len(ordered)
-    counts = b""
+    return summarise_rows(values.reshape(1, -1))[0]
+
+
+def summarise_rows(values: Floats) -> list[Numeric]:
+    """Return the summary of each row of finite values, shape (k, n) with n > 0; bit for bit what each alone would give."""
+    # Zeros of either sign compare equal, so a sort may leave them in any order: there is one kind from here on.
+    ordered = np.sort(values + 0.0, axis=1)
+    n = ordered.shape[1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        totals = ordered.sum(axis=1)
+        squares = np.minimum(LARGEST, np.square(ordered).sum(axis=1))
+    few: NDArray[np.intp] = np.empty(0, dtype=np.intp)
     if n <= POINTS:
         points = ordered
-    elif len(starts := np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))) <= POINTS:
-        points = ordered[starts]
-        counts = np.diff(starts, append=n).astype("<f8").tobytes()
     else:
+        few = np.flatnonzero((ordered[:, 1:] != ordered[:, :-1]).sum(axis=1) < POINTS)
         # Value at the middle of each of POINTS equal shares, linear between neighbours.
         position = (np.arange(POINTS) + 0.5) * (n / POINTS) - 0.5
         below = position.astype(np.intp)
         share = position - below
         # Written as a weighted sum of both ends: a difference of 1e308 and -1e308 overflows.
-        points = ordered[below] * (1.0 - share) + ordered[np.minimum(below + 1, n - 1)] * share
-    with np.errstate(over="ignore", invalid="ignore"):
-        total, squares = float(ordered.sum()), float(np.square(ordered).sum())
-        if not math.isfinite(total):
-            total = max(-LARGEST, min(LARGEST, float((ordered / n).sum()) * n))
+        points = ordered[:, below] * (1.0 - share) + ordered[:, np.minimum(below + 1, n - 1)] * share
+    written = points.astype("<f8", copy=False)
+    lows, highs = ordered[:, 0].tolist(), ordered[:, -1].tolist()
+    found = [
+        Numeric(n, _bounded(total, ordered[row]), square, lows[row], highs[row], written[row].tobytes())
+        for row, (total, square) in enumerate(zip(totals.tolist(), squares.tolist(), strict=True))
+    ]
+    for row in few.tolist():
+        starts = np.flatnonzero(np.concatenate(([True], ordered[row, 1:] != ordered[row, :-1])))
+        found[row] = msgspec.structs.replace(
+            found[row],
+            points=ordered[row, starts].astype("<f8").tobytes(),
+            counts=np.diff(starts, append=n).astype("<f8").tobytes(),
+        )
+    return found
+
+
+def _bounded(total: float, ordered: Floats) -> float:
+    """Return a sum; one beyond a double stays at its end, so that it can be written in any format."""
+    if math.isfinite(total):
+        return total
+    with np.errstate(over="ignore"):
+        return max(-LARGEST, min(LARGEST, float((ordered / len(ordered)).sum()) * len(ordered)))
+
+
+def merged(first: Numeric, second: Numeric) -> Numeric:
+    """Return the summary of the values behind two summaries, of bounded size.
+
+    Exact up to `POINTS` different points; beyond, mid-quantiles of the weighted points of both.
+
+    >>> both = merged(summarise(np.array([1.0, 1.0])), summarise(np.array([2.0])))
+    >>> both.n, both.values().tolist(), both.weights().tolist()
+    (3, [1.0, 2.0], [2.0, 1.0])
+    """
+    n = first.n + second.n
+    values = np.concatenate([first.values(), second.values()])
+    weights = np.concatenate([first.weights(), second.weights()])
+    distinct, where = np.unique(values, return_inverse=True)
+    counts = b""
+    if len(distinct) <= POINTS and _whole(first) and _whole(second):
+        points = distinct
+        counts = np.bincount(where, weights=weights).astype("<f8").tobytes()
+    else:
+        order = np.argsort(values, kind="stable")
+        # Each point stands in the middle of its own weight.
+        middle = np.cumsum(weights[order]) - weights[order] / 2.0
+        wanted = (np.arange(POINTS, dtype=np.float64) + 0.5) * np.float64(n / POINTS)
+        points = _between(middle, values[order], wanted)
     return Numeric(
         n=n,
-        # Sums beyond a double stay at its end, so that they can be written in any format.
-        total=total,
-        squares=min(LARGEST, squares),
-        low=float(ordered[0]),
-        high=float(ordered[-1]),
+        total=max(-LARGEST, min(LARGEST, first.total + second.total)),
+        squares=min(LARGEST, first.squares + second.squares),
+        low=min(first.low, second.low),
+        high=max(first.high, second.high),
         points=points.astype("<f8").tobytes(),
         counts=counts,
     )
+
+
+def _between(at: Floats, values: Floats, wanted: Floats) -> Floats:
+    """Return the values at the wanted places, linear between neighbours (np.interp overflows on 1e308 and -1e308)."""
+    above = np.clip(np.searchsorted(at, wanted), 1, len(at) - 1)
+    share = np.clip((wanted - at[above - 1]) / (at[above] - at[above - 1]), 0.0, 1.0)
+    between: Floats = values[above - 1] * (1.0 - share) + values[above] * share
+    return between
+
+
+def _whole(numeric: Numeric) -> bool:
+    """Tell whether the points are the values themselves, so that weights are whole numbers."""
+    return bool(numeric.counts) or numeric.n * 8 == len(numeric.points)

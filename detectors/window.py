@@ -7,33 +7,39 @@ Rules:
    the watermark reaches its end, and never opens again: a row for it is late, counted, in no window.
 3. A `Mark` follows the windows that one batch closed: all windows of that model and source which end
    at or before `until` have been written. The judge waits for the marks of all sources.
-4. What comes out depends on the rows in their order alone, not on how they were cut into batches.
+4. What comes out of a model depends on its rows in their order alone, not on how they were cut into batches.
 5. `durable` is the offset to start from after a crash: the first row of the oldest open window, and
    not past the row that set the newest time. Reading again from there rebuilds the same state, so
    nothing is stored. Windows closed before it may come out again, in part; the marks that are
    already in the log tell the judge to ignore them.
 6. A model from which nothing came for `_IDLE_OFFSETS` offsets of its partition is closed and forgotten,
    or it would hold `durable` back for good. When is decided by the offsets alone (rule 4).
+7. Memory is bounded: beyond `max_segments` segments of a bucket, rows go to the segment `~other`; beyond
+   `max_values` values held for a model, the window that holds most is folded into a summary of fixed
+   size, and goes on. Both happen at a row that the log decides, so rule 4 holds.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
+import numpy as np
 
-from detectors.columns import Columns, Feature
-from detectors.row import Row, Value
+from detectors.block import Block, Integers, Part, blocks_of, columns_of
+from detectors.columns import Column, Feature
+from detectors.row import Row
+from detectors.sample import Floats
 
 Kind = Literal["features", "outcomes"]
 
-#: Rows held as rows before they are folded into columns.
-_FOLD = 1024
+#: Values that a row is counted as beside those of its features.
+_ROW_VALUES = 8
 #: Where rows of segments beyond the limit go.
 OTHER_SEGMENT = "~other"
-#: A model is idle after so many offsets without a row of it; looked at whenever a multiple of the other is passed.
+#: A model is idle after so many offsets without a row of it, once the log has passed a multiple of the other.
 _IDLE_OFFSETS = 1 << 20
 _LOOK_OFFSETS = 1 << 16
 
@@ -85,42 +91,65 @@ class Mark(msgspec.Struct, frozen=True, tag="mark"):
 class _Open:
     """A window that still takes rows."""
 
-    __slots__ = ("columns", "first", "last", "limit", "n", "pending")
+    __slots__ = ("first", "folded", "held", "last", "n", "parts")
 
-    def __init__(self, first: int, limit: int) -> None:
-        self.first = first
-        self.last = first
-        self.limit = limit
+    def __init__(self) -> None:
+        self.first = -1
+        self.last = -1
         self.n = 0
-        self.pending: list[Mapping[str, Value]] = []
-        self.columns: dict[str, Columns] = {}
+        #: Values in `parts`.
+        self.held = 0
+        self.parts: list[Part] = []
+        self.folded: dict[str, Column] = {}
 
-    def add(self, offset: int, values: Mapping[str, Value]) -> None:
-        self.last = offset
-        self.n += 1
-        self.pending.append(values)
-        if len(self.pending) >= _FOLD:
-            self._fold()
+    def add(self, part: Part, values: int) -> None:
+        first, last = int(part.block.offsets[part.low]), int(part.block.offsets[part.high - 1])
+        self.first = first if self.n == 0 else min(self.first, first)
+        self.last = max(self.last, last)
+        self.n += part.high - part.low
+        self.held += values
+        self.parts.append(part)
 
-    def _fold(self) -> None:
-        names = dict.fromkeys(name for values in self.pending for name in values)
-        for name in names:
-            if name not in self.columns:
-                if len(self.columns) >= self.limit:
-                    continue
-                self.columns[name] = Columns()
-            self.columns[name].add([values[name] for values in self.pending if name in values])
-        self.pending.clear()
+    def fold(self, limit: int) -> None:
+        """Turn the rows into a summary; of more than `limit` features those that came first are kept."""
+        if not self.parts:
+            return
+        found = columns_of(self.parts)
+        new = [name for name in found if name not in self.folded]
+        if len(self.folded) + len(new) > limit:
+            new.sort(key=lambda name: (self._came(name), name))
+            for name in new[max(0, limit - len(self.folded)) :]:
+                del found[name]
+        for name, column in found.items():
+            known = self.folded.get(name)
+            self.folded[name] = (column if known is None else known.folded(column)).bounded()
+        self.parts = []
+        self.held = 0
 
-    def close(self) -> dict[str, Feature]:
-        self._fold()
-        return {name: column.close(self.n) for name, column in sorted(self.columns.items())}
+    def _came(self, name: str) -> int:
+        """Return the least offset of a row that has the feature."""
+        having = ((part, part.has(name)) for part in self.parts)
+        return min(int(part.block.offsets[places].min()) for part, places in having if len(places))
+
+    def close(self, limit: int) -> dict[str, Feature]:
+        self.fold(limit)
+        return {name: column.feature(self.n) for name, column in sorted(self.folded.items())}
+
+
+class _Bucket:
+    """The open windows of one stretch of event time; `first` is the offset of the first row in any of them."""
+
+    __slots__ = ("first", "windows")
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.windows: dict[str, _Open] = {}
 
 
 class _Progress:
     """Event time of one model in one source partition."""
 
-    __slots__ = ("closed", "newest", "newest_offset", "open", "seen")
+    __slots__ = ("closed", "held", "newest", "newest_offset", "open", "seen")
 
     def __init__(self) -> None:
         self.newest = -math.inf
@@ -129,7 +158,9 @@ class _Progress:
         self.seen = -1
         #: Buckets with a smaller index are closed.
         self.closed: int | None = None
-        self.open: dict[tuple[int, str], _Open] = {}
+        self.open: dict[int, _Bucket] = {}
+        #: Values held as rows in all open windows.
+        self.held = 0
 
 
 class WindowShape(msgspec.Struct, frozen=True):
@@ -139,6 +170,8 @@ class WindowShape(msgspec.Struct, frozen=True):
     lateness_seconds: float
     max_segments: int = 100
     max_features: int = 500
+    #: Values of one model and source partition held as rows, of 8 bytes each for numbers.
+    max_values: int = 4_000_000
 
 
 class Windows:
@@ -146,9 +179,9 @@ class Windows:
 
     >>> windows = Windows("features", source=0, sources=1, shapes={"m": WindowShape(10.0, 0.0)})
     >>> rows = [Row(0, "m", 100.0, "", {"x": 1.0}), Row(1, "m", 104.0, "", {"x": 3.0})]
-    >>> [type(item).__name__ for item in windows.add(rows)]
+    >>> [type(item).__name__ for item in windows.add_rows(rows)]
     ['Mark']
-    >>> [type(item).__name__ for item in windows.add([Row(2, "m", 111.0, "", {"x": 2.0})])]
+    >>> [type(item).__name__ for item in windows.add_rows([Row(2, "m", 111.0, "", {"x": 2.0})])]
     ['Window', 'Mark']
     >>> windows.durable(3)
     2
@@ -160,92 +193,173 @@ class Windows:
         self._sources = sources
         self._shapes = shapes
         self._models: dict[str, _Progress] = {}
-        #: Multiple of `_LOOK_OFFSETS` that the last row had passed.
-        self._looked: int | None = None
         #: Rows that came too late, by model, since the object was made.
         self.late: dict[str, int] = {}
 
-    def add(self, rows: Iterable[Row]) -> list[Window | Mark]:
-        """Take rows in offset order and return what they closed, windows before their mark.
+    def add(self, blocks: Iterable[Block]) -> list[Window | Mark]:
+        """Take the rows of one stretch of the log, a block for each model, and return what they closed.
 
-        Rows of models without a shape are ignored.
+        Blocks of models without a shape are ignored.
         """
         written: list[Window | Mark] = []
-        advanced: dict[str, None] = {}
-        for row in rows:
-            if row.offset // _LOOK_OFFSETS != self._looked:
-                written.extend(self._forget_idle(row.offset))
-                self._looked = row.offset // _LOOK_OFFSETS
-            shape = self._shapes.get(row.model)
-            if shape is None:
-                continue
-            progress = self._models.get(row.model)
-            if progress is None:
-                progress = self._models[row.model] = _Progress()
-            progress.seen = row.offset
-            self._take(row, shape, progress)
-            newest = row.ts if row.values is not None else row.ts + shape.lateness_seconds
-            if newest > progress.newest:
-                progress.newest = newest
-                progress.newest_offset = row.offset
-                closed = math.floor((newest - shape.lateness_seconds) / shape.seconds)
-                if progress.closed is None or closed > progress.closed:
-                    progress.closed = closed
-                    advanced[row.model] = None
-                    written.extend(self._close(row.model, shape, progress))
-        written.extend(self._mark(model) for model in advanced if model in self._models)
+        last = -1
+        for block in blocks:
+            last = max(last, int(block.offsets[-1]))
+            if block.model in self._shapes:
+                for stretch in self._stretches(block):
+                    written.extend(self._add(stretch))
+        if last >= 0:
+            written.extend(self._forget_idle(last))
         return written
+
+    def add_rows(self, rows: Iterable[Row]) -> list[Window | Mark]:
+        """Take rows of any models in offset order, as `add` takes blocks of them."""
+        return self.add(blocks_of(rows))
+
+    def _stretches(self, block: Block) -> Iterator[Block]:
+        """Yield the block, cut where the model is forgotten in between (rule 6)."""
+        offsets = block.offsets
+        rest = block
+        if int(offsets[-1]) - int(offsets[0]) > _IDLE_OFFSETS - _LOOK_OFFSETS:
+            cuts = np.flatnonzero(_looked(offsets[1:]) - offsets[:-1] > _IDLE_OFFSETS) + 1
+            for cut in cuts.tolist():
+                yield block.taken(np.flatnonzero((offsets >= rest.offsets[0]) & (offsets < offsets[cut])))
+                rest = block.taken(np.arange(cut, len(block)))
+        yield rest
+
+    def _add(self, block: Block) -> Iterator[Window | Mark]:
+        model, shape = block.model, self._shapes[block.model]
+        yield from self._forget(model, int(block.offsets[0]))
+        progress = self._models.setdefault(model, _Progress())
+        progress.seen = int(block.offsets[-1])
+        begun = progress.closed
+        # Newest event time and closed buckets as they were before each row, and after the last.
+        reached = block.ts if block.ticks is None else np.where(block.ticks, block.ts + shape.lateness_seconds, block.ts)
+        newest = np.maximum.accumulate(np.concatenate(([progress.newest], reached)))
+        closed = np.floor((newest - shape.lateness_seconds) / shape.seconds)
+        if newest[-1] > progress.newest:
+            progress.newest = float(newest[-1])
+            progress.newest_offset = int(block.offsets[np.argmax(reached)])
+        buckets = np.floor(block.ts / shape.seconds)
+        late = buckets < closed[:-1]
+        if block.ticks is not None:
+            late &= ~block.ticks
+        if late.any():
+            self.late[model] = self.late.get(model, 0) + int(late.sum())
+        taken = ~late if block.ticks is None else ~late & ~block.ticks
+        start = 0
+        for end in [*(np.flatnonzero(closed[1:] > closed[:-1]) + 1).tolist(), len(block)]:
+            places = np.flatnonzero(taken[start:end]) + start
+            if len(places):
+                self._take(block, places, buckets, shape, progress)
+            if end > start and closed[end] > closed[start]:
+                progress.closed = int(closed[end])
+                yield from self._close(model, shape, progress)
+            start = end
+        if progress.closed != begun:
+            yield self._mark(model)
+
+    def _take(self, block: Block, places: Integers, buckets: Floats, shape: WindowShape, progress: _Progress) -> None:
+        """Put rows into their windows, folding when they would be too many (rule 7)."""
+        total = np.cumsum(block.sizes[places] + _ROW_VALUES)
+        done, used = 0, 0
+        while done < len(places):
+            room = shape.max_values - progress.held
+            fits = int(np.searchsorted(total, used + room, side="right"))
+            if fits == done:
+                if progress.held:
+                    self._fold_largest(shape, progress)
+                    continue
+                fits = done + 1  # a row that is larger than the limit, alone
+            self._put(block, places[done:fits], buckets, shape, progress)
+            done, used = fits, int(total[fits - 1])
+
+    def _fold_largest(self, shape: WindowShape, progress: _Progress) -> None:
+        open_windows = (
+            (window.held, bucket, segment, window)
+            for bucket, of_bucket in progress.open.items()
+            for segment, window in of_bucket.windows.items()
+        )
+        held, _, _, window = max(open_windows, key=lambda item: item[:3])
+        window.fold(shape.max_features)
+        progress.held -= held
+
+    def _put(self, block: Block, places: Integers, buckets: Floats, shape: WindowShape, progress: _Progress) -> None:
+        wanted = buckets[places]
+        low, high = int(places[0]), int(places[-1]) + 1
+        segments: Integers | None = None
+        if block.segments is not None and len(set(block.segments[low:high])) > 1:
+            codes: dict[str, int] = {}
+            segments = np.array([codes.setdefault(block.segments[place], len(codes)) for place in places.tolist()])
+        if segments is None and high - low == len(places) and wanted.min() == wanted.max():
+            segment = "" if block.segments is None else block.segments[low]
+            self._put_part(Part(block, low, high), int(wanted[0]), segment, shape, progress)
+            return
+        order = np.argsort(wanted, kind="stable") if segments is None else np.lexsort((segments, wanted))
+        rows = block.taken(places[order])
+        wanted = wanted[order]
+        differs = wanted[1:] != wanted[:-1]
+        if segments is not None:
+            differs |= segments[order][1:] != segments[order][:-1]
+        starts = [0, *(np.flatnonzero(differs) + 1).tolist()]
+        parts = [Part(rows, low, high) for low, high in zip(starts, [*starts[1:], len(rows)], strict=True)]
+        # In the order of the log: who comes first decides which segments still get a window.
+        for part in sorted(parts, key=lambda part: int(rows.offsets[part.low])):
+            segment = "" if rows.segments is None else rows.segments[part.low]
+            self._put_part(part, int(wanted[part.low]), segment, shape, progress)
+
+    def _put_part(self, part: Part, index: int, segment: str, shape: WindowShape, progress: _Progress) -> None:
+        bucket = progress.open.get(index)
+        if bucket is None:
+            bucket = progress.open[index] = _Bucket(int(part.block.offsets[part.low]))
+        window = bucket.windows.get(segment)
+        if window is None:
+            if segment and len(bucket.windows) >= shape.max_segments:
+                segment = OTHER_SEGMENT
+            window = bucket.windows.setdefault(segment, _Open())
+        values = int(part.block.sizes[part.low : part.high].sum()) + _ROW_VALUES * (part.high - part.low)
+        window.add(part, values)
+        progress.held += values
 
     def _mark(self, model: str) -> Mark:
         until = (self._models[model].closed or 0) * self._shapes[model].seconds
         return Mark(model=model, kind=self._kind, source=self._source, sources=self._sources, until=until)
 
     def _forget_idle(self, offset: int) -> Iterator[Window | Mark]:
-        for model in [model for model, progress in self._models.items() if offset - progress.seen > _IDLE_OFFSETS]:
-            progress = self._models[model]
-            if progress.open:
-                progress.closed = max(bucket for bucket, _ in progress.open) + 1
-                yield from self._close(model, self._shapes[model], progress)
-                yield self._mark(model)
-            del self._models[model]
+        for model in list(self._models):
+            yield from self._forget(model, offset)
 
-    def _take(self, row: Row, shape: WindowShape, progress: _Progress) -> None:
-        if row.values is None:
+    def _forget(self, model: str, offset: int) -> Iterator[Window | Mark]:
+        """Close and drop a model that is idle at that offset of the log (rule 6)."""
+        progress = self._models.get(model)
+        if progress is None or int(_looked(offset)) - progress.seen <= _IDLE_OFFSETS:
             return
-        bucket = math.floor(row.ts / shape.seconds)
-        if progress.closed is not None and bucket < progress.closed:
-            self.late[row.model] = self.late.get(row.model, 0) + 1
-            return
-        window = progress.open.get((bucket, row.segment))
-        if window is None:
-            segment = row.segment
-            if segment and sum(1 for other, _ in progress.open if other == bucket) >= shape.max_segments:
-                segment = OTHER_SEGMENT
-                window = progress.open.get((bucket, segment))
-            if window is None:
-                window = progress.open[(bucket, segment)] = _Open(row.offset, shape.max_features)
-        window.add(row.offset, row.values)
+        if progress.open:
+            progress.closed = max(progress.open) + 1
+            yield from self._close(model, self._shapes[model], progress)
+            yield self._mark(model)
+        del self._models[model]
 
     def _close(self, model: str, shape: WindowShape, progress: _Progress) -> Iterator[Window]:
-        closing = sorted(key for key in progress.open if progress.closed is not None and key[0] < progress.closed)
-        for bucket, segment in closing:
-            window = progress.open.pop((bucket, segment))
-            yield Window(
-                model=model,
-                segment=segment,
-                kind=self._kind,
-                source=self._source,
-                start=bucket * shape.seconds,
-                seconds=shape.seconds,
-                first=window.first,
-                last=window.last,
-                n=window.n,
-                features=window.close(),
-            )
+        for index in sorted(index for index in progress.open if progress.closed is not None and index < progress.closed):
+            for segment, window in sorted(progress.open.pop(index).windows.items()):
+                progress.held -= window.held
+                yield Window(
+                    model=model,
+                    segment=segment,
+                    kind=self._kind,
+                    source=self._source,
+                    start=index * shape.seconds,
+                    seconds=shape.seconds,
+                    first=window.first,
+                    last=window.last,
+                    n=window.n,
+                    features=window.close(shape.max_features),
+                )
 
     def durable(self, position: int) -> int:
         """Return the offset to start from after a crash; `position` is the next offset to be read."""
-        offsets = [window.first for progress in self._models.values() for window in progress.open.values()]
+        offsets = [bucket.first for progress in self._models.values() for bucket in progress.open.values()]
         offsets += [progress.newest_offset for progress in self._models.values()]
         return min(offsets, default=position)
 
@@ -256,3 +370,8 @@ class Windows:
             for model, progress in self._models.items()
             if progress.closed is not None
         }
+
+
+def _looked(offset: Any) -> Any:
+    """Return the last multiple of `_LOOK_OFFSETS` that the log has passed at an offset (or an array of them)."""
+    return offset // _LOOK_OFFSETS * _LOOK_OFFSETS

@@ -184,7 +184,7 @@ class Retrainer:
         _LOG.info("%s: retrain %s %s: %s", request.model, request.id, data["decision"], data["reason"])
 
     def _bury(self, record: Record, error: EventError) -> None:
-        asyncio.run(self._sender.send_all([dead_letter(self._settings.kafka, record, error)]))
+        asyncio.run(self._sender.send_all([dead_letter(self._settings.kafka, record, record, error)]))
         self._metrics.count("driftline_dead_letters_total", reason=error.reason)
         _LOG.warning("request at %s/%d/%d goes to the dead letters: %s", record.topic, record.partition, record.offset, error)
 

@@ -20,6 +20,8 @@ import faust
 from faust.types import TP
 
 from detectors.spec import ModelSpec
+from streams.beginning import Beginnings
+from streams.decoding import Decoding
 from streams.join import Join
 from streams.judging import Judging, load_state
 from streams.lanes import Lanes, StageMaker
@@ -50,26 +52,50 @@ def stage_makers(
     kafka = settings.kafka
     models: Mapping[str, ModelSpec] = {spec.name: spec for spec in settings.models}
     references = References(store)
+    # What was learned of the events of one partition serves for all of them.
+    decoding = Decoding(models)
+
+    beginnings = Beginnings(metrics, sources)
 
     def beginning(log: LogState) -> int:
         return log.first if log.committed is None else max(log.first, min(log.committed, log.end))
 
     async def join(tp: TP, log: LogState) -> Stage:
-        return Join(kafka=kafka, store=store, metrics=metrics, models=models, partition=tp.partition, start=beginning(log))
+        return Join(
+            kafka=kafka,
+            store=store,
+            metrics=metrics,
+            models=models,
+            decoding=decoding,
+            partition=tp.partition,
+            start=beginning(log),
+        )
 
     async def summarise(tp: TP, log: LogState) -> Stage:
         return SummariseEvents(
-            kafka=kafka, metrics=metrics, models=models, source=tp.partition, sources=sources, start=beginning(log)
+            kafka=kafka,
+            metrics=metrics,
+            models=models,
+            decoding=decoding,
+            source=tp.partition,
+            sources=sources,
+            start=beginnings.of(tp, log),
         )
 
     async def summarise_outcomes(tp: TP, log: LogState) -> Stage:
         return SummariseOutcomes(
-            kafka=kafka, metrics=metrics, models=models, source=tp.partition, sources=sources, start=beginning(log)
+            kafka=kafka, metrics=metrics, models=models, source=tp.partition, sources=sources, start=beginnings.of(tp, log)
         )
 
     async def outliers(tp: TP, log: LogState) -> Stage:
         return Scoring(
-            kafka=kafka, references=references, metrics=metrics, models=models, partition=tp.partition, start=beginning(log)
+            kafka=kafka,
+            references=references,
+            metrics=metrics,
+            models=models,
+            decoding=decoding,
+            partition=tp.partition,
+            start=beginning(log),
         )
 
     async def judge(tp: TP, log: LogState) -> Stage:

@@ -23,16 +23,20 @@ _KEPT_BYTES = 64 << 10
 _MAX_PATH, _MAX_DETAIL = 200, 500
 
 
-class Located(Protocol):
-    """A record that knows where it came from, of whichever client library."""
+class Partition(Protocol):
+    """Where a record came from."""
 
     @property
     def topic(self) -> str:
-        """Name of its topic."""
+        """Name of the topic."""
 
     @property
     def partition(self) -> int:
-        """Number of its partition."""
+        """Number of the partition."""
+
+
+class Located(Protocol):
+    """A record of whichever client library."""
 
     @property
     def offset(self) -> int:
@@ -47,13 +51,13 @@ class Located(Protocol):
         """Its bytes."""
 
 
-def dead_letter(settings: KafkaSettings, record: Located, error: EventError) -> Outgoing:
+def dead_letter(settings: KafkaSettings, tp: Partition, record: Located, error: EventError) -> Outgoing:
     """Return the message for the dead letters: key and value as they came, unless no message could hold them."""
     headers: tuple[tuple[str, bytes], ...] = (
         (REASON, error.reason.encode()),
         (PATH, error.path[:_MAX_PATH].encode(errors="replace")),
         (DETAIL, error.detail[:_MAX_DETAIL].encode(errors="replace")),
-        (SOURCE, f"{record.topic}/{record.partition}/{record.offset}".encode()),
+        (SOURCE, f"{tp.topic}/{tp.partition}/{record.offset}".encode()),
     )
     key, value = record.key, record.value
     size = len(key or b"") + len(value or b"")

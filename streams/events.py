@@ -1,9 +1,8 @@
-"""Events off the wire: bytes of any client -> `Event`s, or dead letters that say what is wrong.
+"""One event off the wire: bytes of any client -> an `Event`, or an error that says what is wrong.
 
 Rules:
-1. Every record ends as one event or one dead letter, in the order of the records; nothing raises.
-2. Each record is decoded by itself. One call for a whole fetch is no faster, and a record that holds
-   `{},{}` would shift the others.
+1. This is what an event means; streams/decoding.py reads most of them faster, to the same effect.
+2. An event's features are sorted by name: what is written of them is the same however they were read.
 3. What comes out can be stored and sent by everything after: integers have at most 64 bits (longer
    ones become doubles), strings are valid Unicode, times lie in the years 1970 to 9999.
 4. Only for a record that fails is the place of the fault looked for.
@@ -14,7 +13,7 @@ What is accepted, with its limits, is described in docs/events.md and streams/sc
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
@@ -25,20 +24,23 @@ from detectors.errors import EventError
 from streams.wire import MAX_NAME_LENGTH, Scalar, Wire, read
 
 __all__ = [
+    "EVENT_KINDS",
     "MAX_AHEAD_SECONDS",
     "MAX_EVENT_BYTES",
     "MAX_ID_LENGTH",
     "MAX_NAME_LENGTH",
-    "DeadLetter",
+    "MILLISECONDS_FROM",
     "Event",
     "EventKind",
     "Scalar",
-    "decode",
+    "as_categories",
+    "event_of",
     "event_time",
     "tick",
 ]
 
 EventKind = Literal["prediction", "features", "label", "tick"]
+EVENT_KINDS: tuple[EventKind, ...] = ("prediction", "features", "label", "tick")
 
 #: Largest event taken, in bytes; what is larger goes to the dead letters unread.
 MAX_EVENT_BYTES = 256 << 10
@@ -72,22 +74,6 @@ class Event(msgspec.Struct, gc=False):
     model_version: str | None
 
 
-class Source(Protocol):
-    """What a record of any client library has that is needed here; `timestamp` in milliseconds."""
-
-    @property
-    def offset(self) -> int:
-        """Place in the partition."""
-
-    @property
-    def timestamp(self) -> int:
-        """The broker's or producer's clock, milliseconds since the epoch."""
-
-    @property
-    def value(self) -> bytes | None:
-        """The bytes."""
-
-
 class Limits(Protocol):
     """What is asked of one model's events (detectors.spec.ModelSpec has it)."""
 
@@ -100,28 +86,19 @@ class Limits(Protocol):
         """Numeric-looking features that are categories."""
 
 
-class DeadLetter(msgspec.Struct, gc=False):
-    """A record that could not be used, and why."""
-
-    offset: int
-    error: EventError
-
-
-def decode(records: Sequence[Source], models: Mapping[str, Limits]) -> tuple[list[Event], list[DeadLetter]]:
-    """Return the events of one fetch in order, and the dead letters.
+def event_of(offset: int, timestamp: int, value: bytes | None, models: Mapping[str, Limits]) -> Event:
+    """Return the event in a record.
 
     Args:
-        records: of one partition, in offset order.
-        models: the configured models by name; events of others are dead letters.
+        offset: its place in its partition.
+        timestamp: the broker's clock, milliseconds since 1970.
+        value: the bytes.
+        models: the configured models by name; events of others are refused.
+
+    Raises:
+        EventError: it is none, and why.
     """
-    events: list[Event] = []
-    dead: list[DeadLetter] = []
-    for record in records:
-        try:
-            events.append(_event(record, _parse(record.value), models))
-        except EventError as error:
-            dead.append(DeadLetter(record.offset, error))
-    return events, dead
+    return _event(offset, timestamp / 1000.0, _parse(value), models)
 
 
 def _parse(value: bytes | None) -> Wire:
@@ -132,7 +109,7 @@ def _parse(value: bytes | None) -> Wire:
     return read(value, "")
 
 
-def _event(record: Source, wire: Wire, models: Mapping[str, Limits]) -> Event:
+def _event(offset: int, now_seconds: float, wire: Wire, models: Mapping[str, Limits]) -> Event:
     if wire.specversion is not None:
         wire = _unwrap(wire)
     if wire.v not in (None, 1):
@@ -147,7 +124,7 @@ def _event(record: Source, wire: Wire, models: Mapping[str, Limits]) -> Event:
         )
     features = wire.features or {}
     if limits.categorical:
-        _as_categories(features, limits.categorical)
+        as_categories(features, limits.categorical)
     _check_features(features, limits.max_features)
     if kind == "features" and not features:
         raise EventError("missing", "features", "expected at least one feature")
@@ -160,8 +137,8 @@ def _event(record: Source, wire: Wire, models: Mapping[str, Limits]) -> Event:
         if wire.label is msgspec.UNSET or wire.label is None:
             raise EventError("missing", "label", "a label needs the truth: true, false, a number or a string")
         label = _scalar_of(wire.label, "label")
-    at = event_time(wire.ts, record.timestamp / 1000.0)
-    return Event(kind, record.offset, wire.model, at, identity, segment, features, label, score, version)
+    at = event_time(wire.ts, now_seconds)
+    return Event(kind, offset, wire.model, at, identity, segment, dict(sorted(features.items())), label, score, version)
 
 
 def _check_features(features: dict[str, Scalar], most: int) -> None:
@@ -220,7 +197,8 @@ def _kind(wire: Wire) -> EventKind:
     raise EventError("unknown_type", "type", f'expected "prediction", "features" or "label", got "{wire.type[:40]}"')
 
 
-def _as_categories(features: dict[str, Scalar], names: tuple[str, ...]) -> None:
+def as_categories(features: dict[str, Scalar], names: Collection[str]) -> None:
+    """Turn the numbers of some features into names of categories, in place."""
     for name in names:
         value = features.get(name)
         if isinstance(value, (int, float)) and not isinstance(value, bool):

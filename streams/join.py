@@ -22,6 +22,7 @@ import msgspec
 
 from detectors.spec import ModelSpec
 from streams import outcomes
+from streams.decoding import Decoding
 from streams.events import Event
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
@@ -54,12 +55,21 @@ class Join:
     """Pairs of one partition of events."""
 
     def __init__(
-        self, *, kafka: KafkaSettings, store: Store, metrics: Metrics, models: Mapping[str, ModelSpec], partition: int, start: int
+        self,
+        *,
+        kafka: KafkaSettings,
+        store: Store,
+        metrics: Metrics,
+        models: Mapping[str, ModelSpec],
+        decoding: Decoding,
+        partition: int,
+        start: int,
     ) -> None:
         self._topic = topic_name(kafka.prefix, OUTCOMES)
         self._store = store
         self._metrics = metrics
         self._models = models
+        self._decoding = decoding
         self._partition = partition
         self._outbox: list[Outgoing] = []
         #: (model, id, half) -> entry not yet in Redis; and what is to shrink there.
@@ -79,11 +89,8 @@ class Join:
 
     async def feed(self, batch: Batch, position: int) -> None:
         """Pair the events of a batch from `position` on."""
-        events = [
-            event
-            for event in decoded(batch, self._models)[0]
-            if event.offset >= position and event.id is not None and event.kind in ("prediction", "label")
-        ]
+        halves = decoded(batch, self._decoding).events(("prediction", "label"), with_id=True)
+        events = [event for event in halves if event.offset >= position]
         if events:
             # What a flush stores while Redis is asked may be in neither: not there yet, and no longer here.
             recent = dict(self._fresh)

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from detectors.alert import Alert
-from detectors.errors import EventError, StateError
+from detectors.errors import EventError, SignatureError, StateError
 from detectors.retrain import Request
 from detectors.spec import ModelSpec
 from detectors.watch import Finding, ReferenceLearned, Stream, Watch
@@ -48,22 +48,25 @@ async def load_state(store: Store, name: str, log: LogState) -> tuple[int | None
     """Return (offset, state) of a stored snapshot that fits the log, or (None, {}) when there is none.
 
     Raises:
-        StateError: it stands beyond the end of the log, or before its beginning.
+        StateError: it stands beyond the end of the log or before its beginning, was altered, or is of another make.
         UnavailableError: Redis is away.
     """
-    stored = await asyncio.to_thread(store.load_snapshot, name)
+    try:
+        stored = await asyncio.to_thread(store.load_snapshot, name)
+    except SignatureError as error:
+        raise SignatureError(f"{error}; or {snapshot.REBUILD}") from None
     if stored is None:
         return None, {}
     offset, payload = stored
-    way_out = f"stop the workers, then delete the snapshot {name} in Redis to begin anew from what the topic still holds"
     if offset > log.end:
         raise StateError(
-            f"snapshot {name} stands at offset {offset}, but the windows topic ends at {log.end}: it was created again; {way_out}"
+            f"snapshot {name} stands at offset {offset}, but the windows topic ends at {log.end}: it was created again, or the "
+            f"broker lost its end; {snapshot.REBUILD}"
         )
     if offset < log.first:
         raise StateError(
-            f"snapshot {name} stands at offset {offset}, but the windows topic begins at {log.first}: "
-            f"retention removed what lies between; {way_out}"
+            f"snapshot {name} stands at offset {offset}, but the windows topic begins at {log.first}: retention removed "
+            f"{log.first - offset} records before they were judged; {snapshot.REBUILD} as far as it goes"
         )
     return offset, snapshot.load(name, payload)
 
@@ -121,7 +124,7 @@ class Judging:
             try:
                 parsed = history.parse(record.value)
             except EventError as error:
-                self._outbox.append(dead_letter(self._kafka, record, error))
+                self._outbox.append(dead_letter(self._kafka, batch.tp, record, error))
                 self._metrics.count("driftline_dead_letters_total", reason=error.reason)
                 continue
             spec = self._models.get(parsed.model)

@@ -196,7 +196,7 @@ class Lanes:
                 self._careful.add(key)  # next time one by one, to find the record
                 raise
             lane.position = batch.end
-        lane.unflushed += sum(len(record.value or b"") for record in batch.records)
+        lane.unflushed += batch.size
         if lane.unflushed > _FULL_BYTES or lane.stage.outbox_size > _FULL:
             await self._flush(lane)
 
@@ -210,7 +210,7 @@ class Lanes:
             single = Batch(batch.tp, batch.epoch, lane.position, [record])
             if strikes.get(record.offset, 0) >= _STRIKES:
                 error = EventError("failed", "", f"agent {lane.agent} failed {_STRIKES} times at this record")
-                lane.stage.step_over(dead_letter(self._kafka, record, error))
+                lane.stage.step_over(dead_letter(self._kafka, batch.tp, record, error))
                 self._metrics.count("driftline_dead_letters_total", reason="failed")
             else:
                 try:

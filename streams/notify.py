@@ -125,7 +125,7 @@ class Notify:
             try:
                 event = cloudevents.decode(record.value or b"", cloudevents.ALERT, cloudevents.SWAP)
             except EventError as error:
-                self._letters.append(dead_letter(self._kafka, record, error))
+                self._letters.append(dead_letter(self._kafka, batch.tp, record, error))
                 continue
             self._waiting.append((event, record.value))
 

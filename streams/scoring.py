@@ -13,21 +13,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
+from detectors.block import Block
 from detectors.errors import StateError
-from detectors.outlier import Outliers
+from detectors.outlier import Outliers, outside_of
+from detectors.row import Row
 from detectors.spec import ModelSpec
 from detectors.watch import ReferenceLearned
 from streams import cloudevents
+from streams.decoding import Decoding
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
 from streams.references import References
 from streams.settings import KafkaSettings
 from streams.stage import Cut
-from streams.summarise import decoded, row_of_event
+from streams.summarise import decoded
 from streams.topics import OUTLIERS, topic_name
 from streams.transport import Batch
 
@@ -50,6 +53,7 @@ class Scoring:
         references: References,
         metrics: Metrics,
         models: Mapping[str, ModelSpec],
+        decoding: Decoding,
         partition: int,
         start: int,
         clock: Callable[[], float] = time.monotonic,
@@ -57,7 +61,7 @@ class Scoring:
         self._topic = topic_name(kafka.prefix, OUTLIERS)
         self._references = references
         self._metrics = metrics
-        self._models = models
+        self._decoding = decoding
         self._outbox: list[Outgoing] = []
         self._found = {
             name: Outliers(
@@ -88,25 +92,30 @@ class Scoring:
 
     async def feed(self, batch: Batch, position: int) -> None:
         """Score the events of a batch from `position` on."""
-        events = [
-            event
-            for event in decoded(batch, self._models)[0]
-            if event.offset >= position and event.kind in ("prediction", "features") and event.model in self._found
-        ]
-        await self._refresh({(event.model, event.segment) for event in events})
-        for event in events:
-            known = self._known.get((event.model, event.segment))
-            if known is None:
-                continue
-            version, reference = known
-            is_outlier, outlier = self._found[event.model].find(row_of_event(event), version, reference.features)
-            if is_outlier:
-                self._metrics.count("driftline_outliers_total", model=event.model)
-            if outlier is not None:
-                value = cloudevents.encode(
-                    cloudevents.OUTLIER, outlier.id, outlier.model, outlier.ts, msgspec.to_builtins(outlier)
-                )
-                self._outbox.append(Outgoing(self._topic, event.model.encode(), value))
+        whole = decoded(batch, self._decoding).blocks
+        blocks = [block for one in whole if one.model in self._found and (block := one.since(position)) is not None]
+        await self._refresh({(block.model, segment) for block in blocks for segment in block.segments or ("",)})
+        for block in blocks:
+            for row, version, reference in self._suspects(block):
+                is_outlier, outlier = self._found[block.model].find(row, version, reference.features)
+                if is_outlier:
+                    self._metrics.count("driftline_outliers_total", model=block.model)
+                if outlier is not None:
+                    value = cloudevents.encode(
+                        cloudevents.OUTLIER, outlier.id, outlier.model, outlier.ts, msgspec.to_builtins(outlier)
+                    )
+                    self._outbox.append(Outgoing(self._topic, block.model.encode(), value))
+
+    def _suspects(self, block: Block) -> Iterator[tuple[Row, str, ReferenceLearned]]:
+        """Yield the rows with a value outside their reference, in the order of the log, each with its reference."""
+        found: list[tuple[int, str, ReferenceLearned]] = []
+        for segment, places in block.by_segment().items():
+            known = self._known.get((block.model, segment))
+            if known is not None:
+                version, reference = known
+                found.extend((place, version, reference) for place in outside_of(block, places, reference.features))
+        for place, version, reference in sorted(found, key=lambda item: item[0]):
+            yield block.row(place), version, reference
 
     async def _refresh(self, wanted: set[Key]) -> None:
         now = self._clock()

@@ -11,14 +11,17 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
+
+import numpy as np
 
 from detectors.errors import EventError
-from detectors.row import PREDICTION_LABEL, PREDICTION_SCORE, Row
+from detectors.row import Row
 from detectors.spec import ModelSpec
 from detectors.window import Kind, Mark, Window, Windows, WindowShape
 from streams import history
 from streams.dead import dead_letter
-from streams.events import DeadLetter, Event, decode
+from streams.decoding import Decoded, Decoding
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
 from streams.outcomes import Outcome, parse, row_of
@@ -40,12 +43,14 @@ def shapes_of(models: Mapping[str, ModelSpec], kind: Kind) -> dict[str, WindowSh
     }
 
 
-def decoded(batch: Batch, models: Mapping[str, ModelSpec]) -> tuple[list[Event], list[DeadLetter]]:
-    """Return the events of a batch, decoded once for all agents that read it."""
+def decoded(batch: Batch, decoding: Decoding) -> Decoded:
+    """Return what a batch holds, decoded once for all agents that read it."""
     if batch.cache is None:
-        batch.cache = decode(batch.records, models)
-    events, dead = batch.cache
-    return events, dead
+        records = batch.records
+        batch.cache = decoding.decode(
+            [record.offset for record in records], [record.timestamp for record in records], [record.value for record in records]
+        )
+    return cast("Decoded", batch.cache)
 
 
 class _Summariser:
@@ -79,8 +84,8 @@ class _Summariser:
         self._reported = durable
         return Cut(outgoing, durable)
 
-    def _add(self, rows: list[Row]) -> None:
-        for record in self._windows.add(rows):
+    def _write(self, records: list[Window | Mark]) -> None:
+        for record in records:
             self._outbox.append(history.outgoing(self._kafka, record))
             if isinstance(record, Window):
                 self._metrics.count("driftline_windows_total", model=record.model, kind=self._kind)
@@ -97,44 +102,34 @@ class SummariseEvents(_Summariser):
     """Predictions and feature-only events of one partition -> windows of features."""
 
     def __init__(
-        self, *, kafka: KafkaSettings, metrics: Metrics, models: Mapping[str, ModelSpec], source: int, sources: int, start: int
+        self,
+        *,
+        kafka: KafkaSettings,
+        metrics: Metrics,
+        models: Mapping[str, ModelSpec],
+        decoding: Decoding,
+        source: int,
+        sources: int,
+        start: int,
     ) -> None:
         windows = Windows("features", source=source, sources=sources, shapes=shapes_of(models, "features"))
         super().__init__("features", kafka=kafka, metrics=metrics, windows=windows, start=start)
-        self._models = models
+        self._decoding = decoding
 
     async def feed(self, batch: Batch, position: int) -> None:
         """Take the events of a batch from `position` on."""
-        events, dead = decoded(batch, self._models)
-        counts: dict[tuple[str, str], int] = {}
-        rows: list[Row] = []
-        for event in events:
-            if event.offset < position:
-                continue
-            counts[event.model, event.kind] = counts.get((event.model, event.kind), 0) + 1
-            if event.kind != "label":
-                rows.append(row_of_event(event))
-        by_offset = {record.offset: record for record in batch.records} if dead else {}
-        letters = [letter for letter in dead if letter.offset >= position]
-        self._outbox.extend(dead_letter(self._kafka, by_offset[letter.offset], letter.error) for letter in letters)
-        self._add(rows)
+        found = decoded(batch, self._decoding)
+        letters = [letter for letter in found.dead if letter.offset >= position]
+        if letters:
+            by_offset = {record.offset: record for record in batch.records}
+            self._outbox.extend(dead_letter(self._kafka, batch.tp, by_offset[letter.offset], letter.error) for letter in letters)
+        self._write(self._windows.add([block for whole in found.blocks if (block := whole.since(position)) is not None]))
         for letter in letters:
             self._metrics.count("driftline_dead_letters_total", reason=letter.error.reason)
-        for (model, kind), count in counts.items():
-            self._metrics.count("driftline_events_total", count, model=model, kind=kind)
-
-
-def row_of_event(event: Event) -> Row:
-    """Return what an event contributes to a window: its features and what was predicted."""
-    if event.kind == "tick":
-        return Row(event.offset, event.model, event.ts, "", None)
-    values = event.features
-    if event.label is not None:
-        # A number with a fraction is a regressor's answer; an integer is the name of a class.
-        values = {**values, PREDICTION_LABEL: str(event.label) if type(event.label) is int else event.label}
-    if event.score is not None:
-        values = {**values, PREDICTION_SCORE: event.score}
-    return Row(event.offset, event.model, event.ts, event.segment, values)
+        for (model, kind), offsets in found.kinds.items():
+            count = len(offsets) - int(np.searchsorted(offsets, position))
+            if count:
+                self._metrics.count("driftline_events_total", count, model=model, kind=kind)
 
 
 class SummariseOutcomes(_Summariser):
@@ -159,7 +154,7 @@ class SummariseOutcomes(_Summariser):
             try:
                 outcome = parse(record.value)
             except EventError as error:
-                letters.append(dead_letter(self._kafka, record, error))
+                letters.append(dead_letter(self._kafka, batch.tp, record, error))
                 continue
             if isinstance(outcome, Outcome):
                 source = outcome.source
@@ -171,6 +166,6 @@ class SummariseOutcomes(_Summariser):
                 rows.append(row)
         self._newest = newest
         self._outbox.extend(letters)
-        self._add(rows)
+        self._write(self._windows.add_rows(rows))
         if letters:
             self._metrics.count("driftline_dead_letters_total", len(letters), reason="not_an_outcome")

@@ -29,6 +29,8 @@ from faust.serializers import codecs
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
+from streams import fetched
+
 _LOG = logging.getLogger("faust.driftline")
 
 __all__ = ["Batch", "Consumer", "Progress", "Transport"]
@@ -46,16 +48,18 @@ class Batch:
         tp: topic and partition.
         epoch: of the partition when they were fetched.
         start: where the fetch was to begin; the first record may come later (a gap in the log).
-        records: aiokafka ConsumerRecords in offset order, at least one.
+        records: in offset order, at least one, with `offset`, `timestamp`, `key` and `value`.
     """
 
-    __slots__ = ("cache", "epoch", "records", "start", "tp")
+    __slots__ = ("cache", "epoch", "records", "size", "start", "tp")
 
     def __init__(self, tp: TP, epoch: int, start: int, records: list[Any]) -> None:
         self.tp = tp
         self.epoch = epoch
         self.start = start
         self.records = records
+        #: Bytes of all values.
+        self.size = sum([len(record.value) for record in records if record.value is not None])
         #: What one reader decoded, for the next reader of the same batch.
         self.cache: Any = None
 
@@ -122,6 +126,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     logger = _LOG
 
     def _create_worker_consumer(self, transport: Any) -> Any:
+        fetched.install()
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - Faust offers no setting for it
         # Faust's 1.5 s are harmless where new records end the wait; librdkafka's mock broker waits it out.
@@ -133,9 +138,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self._places: dict[TP, _Place] = {}
 
     async def _fetch_records(self, *args: Any, **kwargs: Any) -> Any:
-        fetched = await super()._fetch_records(*args, **kwargs)
+        found = await super()._fetch_records(*args, **kwargs)
         # No await from here on: the position cannot move between the records and their stamp.
-        return {tp: self._stamp(TP(tp.topic, tp.partition), list(records)) for tp, records in fetched.items() if records}
+        return {tp: self._stamp(TP(tp.topic, tp.partition), records) for tp, records in found.items() if records}
 
     def _stamp(self, tp: TP, records: list[Any]) -> Batch:
         place = self._places.setdefault(tp, _Place(epoch=-1, position=records[0].offset))
@@ -202,10 +207,10 @@ class Consumer(driver.Consumer):
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 - Faust's own signature
         """Yield one message per partition that the fetch brought records of."""
         generation = self.app.consumer_generation_id
-        fetched, _active = await self._wait_next_records(timeout)
-        if not fetched or self.should_stop:
+        found, _active = await self._wait_next_records(timeout)
+        if not found or self.should_stop:
             return
-        for batch in cast("dict[TP, Batch]", fetched).values():
+        for batch in cast("dict[TP, Batch]", found).values():
             # What is not handed out here leaves a hole, which its reader sees at the next batch.
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 break

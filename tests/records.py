@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from faust.types import TP
 
+from detectors.spec import ModelSpec
+from streams.decoding import DeadLetter, Decoding
+from streams.events import Event
 from streams.stage import Cut, Stage
 from streams.transport import Batch
 
@@ -35,6 +38,20 @@ def log_of(values: Iterable[Any], *, topic: str = "t.events", partition: int = 0
         Fetched(value if isinstance(value, bytes) else orjson.dumps(value), first + number, topic=topic, partition=partition)
         for number, value in enumerate(values)
     ]
+
+
+def decode(records: Sequence[Fetched], models: Mapping[str, ModelSpec]) -> tuple[list[Event], list[DeadLetter]]:
+    """Return the events and dead letters of some records, after both ways of reading them have said the same."""
+    decoding = Decoding(models)
+    columns = (
+        [record.offset for record in records],
+        [record.timestamp for record in records],
+        [record.value for record in records],
+    )
+    general, learned = decoding.decode(*columns), decoding.decode(*columns)
+    assert general.events() == learned.events()
+    assert [(dead.offset, str(dead.error)) for dead in general.dead] == [(dead.offset, str(dead.error)) for dead in learned.dead]
+    return learned.events(), learned.dead
 
 
 def batch_of(records: Sequence[Fetched], *, epoch: int = 1, start: int | None = None) -> Batch:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from detectors.alert import Alert
-from detectors.columns import Columns, Feature
+from detectors.columns import Feature, column_of
 from detectors.decision import Decision
 from detectors.retrain import Request
 from detectors.row import Value
@@ -27,12 +27,7 @@ def numbers(values: np.ndarray) -> list[Feature]:
 
 def mixed(rows: Iterable[Sequence[Value]]) -> list[Feature]:
     """Return a feature from any values, one sequence for each window; None is a missing one."""
-    found = []
-    for values in rows:
-        columns = Columns()
-        columns.add(list(values))
-        found.append(columns.close(len(values)))
-    return found
+    return [column_of(values).feature(len(values)) for values in rows]
 
 
 def events_in(feature: Feature) -> int:

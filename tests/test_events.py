@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import orjson
 import pytest
+from faust.types import TP
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
@@ -17,9 +18,9 @@ from hypothesis import strategies as st
 from detectors.errors import EventError
 from detectors.spec import ModelSpec
 from streams.dead import CUT, DETAIL, MAX_LETTER_BYTES, PATH, REASON, SOURCE, dead_letter
-from streams.events import MAX_AHEAD_SECONDS, MAX_EVENT_BYTES, Event, decode, event_time, tick
+from streams.events import MAX_AHEAD_SECONDS, MAX_EVENT_BYTES, Event, event_time, tick
 from streams.settings import KafkaSettings
-from tests.records import NOW, NOW_MS, Fetched, log_of
+from tests.records import NOW, NOW_MS, Fetched, decode, log_of
 
 MODELS = {"m": ModelSpec("m", max_features=4), "c": ModelSpec("c", categorical=("code",))}
 GOOD = b'{"model":"m","id":"a","features":{"x":1.5}}'
@@ -387,7 +388,7 @@ def test_what_comes_out_can_be_stored_and_sent(value: bytes | None) -> None:
         assert orjson.loads(orjson.dumps(msgspec.to_builtins(found))) == msgspec.to_builtins(found)
         assert found.id is None or found.id.encode()
     for letter in dead:
-        sent = dead_letter(KafkaSettings(prefix="t"), Fetched(value, 17, partition=3), letter.error)
+        sent = dead_letter(KafkaSettings(prefix="t"), TP("t.events", 3), Fetched(value, 17), letter.error)
         headers = dict(sent.headers)
         assert sent.value == value
         assert headers[REASON] == letter.error.reason.encode()
@@ -399,10 +400,10 @@ def test_what_comes_out_can_be_stored_and_sent(value: bytes | None) -> None:
 def test_a_dead_letter_is_cut_only_where_no_message_could_hold_it() -> None:
     """A record of 2 MB is kept whole; one that was larger than any message before compression is cut and says so."""
     settings, error = KafkaSettings(prefix="t"), EventError("too_large", "", "too large")
-    whole = dead_letter(settings, Fetched(b"x" * (2 << 20), key=b"k"), error)
+    whole = dead_letter(settings, TP("t.events", 0), Fetched(b"x" * (2 << 20), key=b"k"), error)
     assert (whole.key, len(whole.value or b""), len(whole.headers)) == (b"k", 2 << 20, 4)
     for key, value in ((b"k", b"x" * (20 << 20)), (b"k" * (4 << 20), b"x"), (None, b"x" * (MAX_LETTER_BYTES + 1))):
-        cut = dead_letter(settings, Fetched(value, key=key), error)
+        cut = dead_letter(settings, TP("t.events", 0), Fetched(value, key=key), error)
         assert dict(cut.headers)[CUT] == str(len(key or b"") + len(value)).encode()
         assert len(cut.key or b"") + len(cut.value or b"") < 1 << 20
         assert value.startswith(cut.value or b"")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from faust.types import TP
 
 from detectors.columns import CATEGORIES
 from detectors.errors import EventError
@@ -18,11 +19,11 @@ from detectors.spec import ModelSpec
 from detectors.window import OTHER_SEGMENT
 from streams import dead, wire
 from streams import events as wire_rules
-from streams.events import Event, decode, event_time
+from streams.events import Event, event_time
 from streams.kafka import Log, Record
 from streams.settings import KafkaSettings
 from streams.topics import DEAD, EVENTS, TOPICS, topic_name
-from tests.records import NOW_MS, Fetched
+from tests.records import NOW_MS, Fetched, decode
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/events.md").read_text(encoding="utf-8")
@@ -225,7 +226,9 @@ async def test_the_reasons_can_be_read_with_kcat(sent: Sent, tool: Callable[[str
 
     tool("kcat")
     sender = Sender(sent.settings, "page")
-    letter = dead.dead_letter(sent.settings, Fetched(b"x", 7, key=b"k"), EventError("nested", "features.card", "flatten it"))
+    letter = dead.dead_letter(
+        sent.settings, TP("t.events", 0), Fetched(b"x", 7, key=b"k"), EventError("nested", "features.card", "flatten it")
+    )
     assert letter.topic == topic_name(sent.settings.prefix, DEAD)
     await sender.send_all([letter])
     sender.close()

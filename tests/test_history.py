@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from detectors.columns import Columns, Feature
+from detectors.columns import Feature, column_of
 from detectors.decision import Decision
 from detectors.errors import EventError
 from detectors.window import Mark, Window
@@ -23,10 +23,8 @@ def _window(features: dict[str, Feature], rows: int) -> Window:
 
 def test_every_kind_of_record_is_read_as_it_was_written() -> None:
     """A window, a mark and a decision come back equal, in the partition of their model."""
-    columns = Columns()
-    columns.add([1.0, 2.0, "red", None, True])
     records = [
-        _window({"x": columns.close(5)}, 5),
+        _window({"x": column_of([1.0, 2.0, "red", None, True]).feature(5)}, 5),
         Mark("m", "features", 0, 4, 120.0),
         Decision("swap-1", "m", "retrain-1", "promoted", 2, ["x"]),
     ]
@@ -41,9 +39,8 @@ def test_a_window_too_large_for_a_message_keeps_its_most_frequent_categories() -
     draw = random.Random(1)
     features: dict[str, Feature] = {}
     for number in range(500):
-        columns = Columns()
-        columns.add(["often"] * 20 + ["".join(chr(draw.randrange(0x4E00, 0x9FFF)) for _ in range(64)) for _ in range(100)])
-        features[f"f{number}"] = columns.close(120)
+        rare = ["".join(chr(draw.randrange(0x4E00, 0x9FFF)) for _ in range(64)) for _ in range(100)]
+        features[f"f{number}"] = column_of(["often"] * 20 + rare).feature(120)
     message = history.outgoing(KAFKA, _window(features, 120))
     assert len(message.value or b"") <= WINDOWS.max_message_bytes - (128 << 10)
     assert message == history.outgoing(KAFKA, _window(features, 120))

@@ -34,7 +34,7 @@ MAY_IMPORT = {
 
 #: Library -> the files through which it comes in.
 DOORS = {
-    "aiokafka": ("streams/transport.py",),
+    "aiokafka": ("streams/fetched.py", "streams/transport.py"),
     "click": ("driftline/*",),
     "confluent_kafka": ("streams/kafka/*", "streams/embedded/*"),
     "faust": ("streams/app.py", "streams/agents.py", "streams/lanes.py", "streams/transport.py"),

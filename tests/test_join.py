@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from detectors.errors import UnavailableError
 from detectors.spec import ErrorSpec, ModelSpec
+from streams.decoding import Decoding
 from streams.join import Join
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
@@ -56,7 +57,15 @@ def metrics() -> Metrics:
 
 def join(store: Store, start: int = 0, metrics: Metrics | None = None) -> Join:
     """Return the stage as a worker begins it."""
-    return Join(kafka=KAFKA, store=store, metrics=metrics or Metrics(), models=MODELS, partition=PARTITION, start=start)
+    return Join(
+        kafka=KAFKA,
+        store=store,
+        metrics=metrics or Metrics(),
+        models=MODELS,
+        decoding=Decoding(MODELS),
+        partition=PARTITION,
+        start=start,
+    )
 
 
 def outcomes_of(messages: Iterable[Outgoing]) -> list[Outcome]:

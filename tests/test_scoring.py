@@ -18,6 +18,7 @@ from detectors.reference import FeatureReference
 from detectors.spec import ModelSpec, OutlierSpec
 from detectors.watch import ReferenceLearned
 from streams import cloudevents
+from streams.decoding import Decoding
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
 from streams.references import References
@@ -92,6 +93,7 @@ def stage(store: Store, metrics: Metrics, clock: Clock | None = None, start: int
         references=References(store),
         metrics=metrics,
         models=MODELS,
+        decoding=Decoding(MODELS),
         partition=2,
         start=start,
         clock=clock or Clock(),

@@ -22,13 +22,14 @@ from detectors.watch import Stream
 from detectors.window import Mark, Window
 from streams import history
 from streams.dead import REASON, SOURCE
-from streams.events import decode, tick
+from streams.decoding import Decoding, row_of_event
+from streams.events import tick
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
 from streams.outcomes import Outcome, PredictionValue, SourceOffset, encode
 from streams.settings import KafkaSettings
-from streams.summarise import SummariseEvents, SummariseOutcomes, row_of_event, shapes_of
-from tests.records import Fetched, batch_of, feed, log_of, make_durable
+from streams.summarise import SummariseEvents, SummariseOutcomes, shapes_of
+from tests.records import Fetched, batch_of, decode, feed, log_of, make_durable
 
 KAFKA = KafkaSettings(prefix="t")
 #: Event times are small numbers, and the broker's clock is far ahead of them.
@@ -42,7 +43,9 @@ Stage = SummariseEvents | SummariseOutcomes
 
 def events_stage(metrics: Metrics, start: int = 0) -> SummariseEvents:
     """Return the stage of one partition of events."""
-    return SummariseEvents(kafka=KAFKA, metrics=metrics, models=MODELS, source=0, sources=1, start=start)
+    return SummariseEvents(
+        kafka=KAFKA, metrics=metrics, models=MODELS, decoding=Decoding(MODELS), source=0, sources=1, start=start
+    )
 
 
 def outcomes_stage(metrics: Metrics, start: int = 0) -> SummariseOutcomes:

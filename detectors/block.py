@@ -1,0 +1,299 @@
+"""Blocks: rows of one model as columns, so that a window costs a few array operations and not one per value.
+
+Rules:
+1. A block says the same as its rows. Which of them are in one block depends on how the log was fetched,
+   so nothing that comes out of a block may depend on that.
+2. A feature that a row does not have is `ABSENT`, one that it has without a value is None. Both are
+   missing; but a feature which every row of a window lacks is not in that window.
+3. Columns of numbers only are one matrix with NaN for what is missing; all other columns are lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.columns import Column, column_of, doubles
+from detectors.row import Row, Value
+from detectors.sample import Floats, summarise, summarise_rows
+
+#: Stands for a feature that a row does not have. A float, so that arrays take it for a missing number; told by identity.
+ABSENT = float("nan")
+
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+_NUMBERS = {float, int, type(None)}
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The features of a block's rows.
+
+    Args:
+        names: of the columns of numbers.
+        numbers: shape (len(names), n), NaN where missing.
+        others: name -> values of any type, `ABSENT` where a row does not have the feature.
+        absent: name -> where the feature is `ABSENT`, shape (n,); only where that is so at all.
+    """
+
+    names: tuple[str, ...]
+    numbers: Floats
+    others: Mapping[str, Sequence[Value]]
+    absent: Mapping[str, Flags]
+
+    def beside(self, more: Columns) -> Columns:
+        """Return both; they have no name in common."""
+        return Columns(
+            self.names + more.names,
+            np.concatenate([self.numbers, more.numbers]),
+            {**self.others, **more.others},
+            {**self.absent, **more.absent},
+        )
+
+    def taken(self, order: Integers) -> Columns:
+        """Return the rows at those places, in that order."""
+        pick = picker(order)
+        return Columns(
+            self.names,
+            self.numbers[:, order],
+            {name: pick(column) for name, column in self.others.items()},
+            {name: flags[order] for name, flags in self.absent.items()},
+        )
+
+    def sizes(self) -> Integers:
+        """Return how many features each row has, shape (n,)."""
+        sizes = np.full(self.numbers.shape[1], len(self.names) + len(self.others), dtype=np.int64)
+        for flags in self.absent.values():
+            sizes -= flags
+        return sizes
+
+
+def picker(order: Integers) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    """Return what picks the values at some places out of a list."""
+    places = order.tolist()
+    return itemgetter(*places) if len(places) > 1 else lambda column: [column[place] for place in places]
+
+
+class Block:
+    """Rows of one model of one source partition, in offset order.
+
+    Args:
+        model: name of the model.
+        offsets: shape (n,), growing.
+        ts: event time, epoch seconds, shape (n,).
+        segments: of the rows; None when all are "".
+        ticks: which rows only move event time, shape (n,); None when none does.
+        columns: the features.
+    """
+
+    __slots__ = ("columns", "model", "offsets", "segments", "sizes", "ticks", "ts")
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        offsets: Integers,
+        ts: Floats,
+        segments: Sequence[str] | None,
+        ticks: Flags | None,
+        columns: Columns,
+        sizes: Integers | None = None,
+    ) -> None:
+        self.model = model
+        self.offsets = offsets
+        self.ts = ts
+        self.segments = segments
+        self.ticks = ticks
+        self.columns = columns
+        #: Features that each row has, shape (n,).
+        self.sizes = columns.sizes() if sizes is None else sizes
+
+    def __len__(self) -> int:
+        """Return how many rows."""
+        return len(self.offsets)
+
+    def taken(self, order: Integers) -> Block:
+        """Return the rows at those places, in that order."""
+        return Block(
+            self.model,
+            offsets=self.offsets[order],
+            ts=self.ts[order],
+            segments=None if self.segments is None else picker(order)(self.segments),
+            ticks=None if self.ticks is None else self.ticks[order],
+            columns=self.columns.taken(order),
+            sizes=self.sizes[order],
+        )
+
+    def by_segment(self) -> dict[str, Integers]:
+        """Return segment -> places of its rows, ticks left out."""
+        places = np.arange(len(self)) if self.ticks is None else np.flatnonzero(~self.ticks)
+        if self.segments is None:
+            return {"": places}
+        found: dict[str, list[int]] = {}
+        for place in places.tolist():
+            found.setdefault(self.segments[place], []).append(place)
+        return {segment: np.array(of_segment) for segment, of_segment in found.items()}
+
+    def numbers_of(self, name: str) -> Floats | None:
+        """Return a feature's numbers, shape (n,), NaN where it has none; None when no row may have one."""
+        columns = self.columns
+        if name in columns.others:
+            kinds = (float, int)
+            return doubles([value if type(value) in kinds else None for value in columns.others[name]])
+        return columns.numbers[columns.names.index(name)] if name in columns.names else None
+
+    def row(self, place: int) -> Row:
+        """Return one row; its numbers are doubles."""
+        columns = self.columns
+        values: dict[str, Value] = {}
+        for name, number in zip(columns.names, columns.numbers[:, place].tolist(), strict=True):
+            flags = columns.absent.get(name)
+            if flags is None or not flags[place]:
+                values[name] = None if number != number else number  # noqa: PLR0124 - NaN
+        values |= {name: column[place] for name, column in columns.others.items() if column[place] is not ABSENT}
+        ts, segment = float(self.ts[place]), "" if self.segments is None else self.segments[place]
+        return Row(int(self.offsets[place]), self.model, ts, segment, values)
+
+    def since(self, offset: int) -> Block | None:
+        """Return the rows from an offset on, None without any."""
+        first = int(np.searchsorted(self.offsets, offset))
+        if first == 0:
+            return self
+        return self.taken(np.arange(first, len(self))) if first < len(self) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows `low` to `high` of a block, which are in one window."""
+
+    block: Block
+    low: int
+    high: int
+
+    def has(self, name: str) -> Integers:
+        """Return the places in the part whose rows have the feature."""
+        places = np.arange(self.low, self.high)
+        columns = self.block.columns
+        if name in columns.others or name in columns.names:
+            flags = columns.absent.get(name)
+            return places if flags is None else places[~flags[self.low : self.high]]
+        return places[:0]
+
+
+def columns_of(parts: Sequence[Part]) -> dict[str, Column]:
+    """Return feature -> what the rows of some parts have of it, features that none has left out."""
+    names, numbers = _matrix(parts)
+    others = _others(parts)
+    # Columns without a hole are summarised together; the sum of a row does not depend on its neighbours.
+    holes = _rows_with_nan(numbers)
+    plain = [row for row, name in enumerate(names) if not holes[row] and name not in others]
+    found: dict[str, Column] = {}
+    if plain:
+        whole = numbers if len(plain) == len(names) else numbers[plain]
+        for row, numeric in zip(plain, summarise_rows(whole), strict=True):
+            found[names[row]] = Column(numeric)
+    for row, name in enumerate(names):
+        if name in found or name in others:
+            continue
+        values = numbers[row][~np.isnan(numbers[row])]
+        if len(values):
+            found[name] = Column(summarise(values))
+        elif any(len(part.has(name)) for part in parts):
+            found[name] = Column()
+    rows = {name: row for row, name in enumerate(names)}
+    for name, column in others.items():
+        numeric = [] if name not in rows else numbers[rows[name]][~np.isnan(numbers[rows[name]])].tolist()
+        if column or numeric or any(len(part.has(name)) for part in parts):
+            found[name] = column_of([*column, *numeric])
+    return found
+
+
+def _rows_with_nan(numbers: Floats) -> list[bool]:
+    """Return for each row whether it has a NaN."""
+    return [bool(np.isnan(row).any()) for row in numbers]
+
+
+def _matrix(parts: Sequence[Part]) -> tuple[tuple[str, ...], Floats]:
+    """Return the columns of numbers of all parts side by side, NaN where a part has no such column."""
+    names = parts[0].block.columns.names
+    if all(part.block.columns.names == names for part in parts):
+        return names, np.concatenate([part.block.columns.numbers[:, part.low : part.high] for part in parts], axis=1)
+    names = tuple(dict.fromkeys(name for part in parts for name in part.block.columns.names))
+    rows = {name: row for row, name in enumerate(names)}
+    numbers = np.full((len(names), sum(part.high - part.low for part in parts)), np.nan)
+    at = 0
+    for part in parts:
+        end = at + part.high - part.low
+        numbers[[rows[name] for name in part.block.columns.names], at:end] = part.block.columns.numbers[:, part.low : part.high]
+        at = end
+    return names, numbers
+
+
+def _others(parts: Sequence[Part]) -> dict[str, list[Value]]:
+    """Return the other columns of all parts, without what rows do not have."""
+    others: dict[str, list[Value]] = {}
+    for part in parts:
+        columns = part.block.columns
+        for name, column in columns.others.items():
+            values = column[part.low : part.high]
+            if name in columns.absent:
+                values = [value for value in values if value is not ABSENT]
+            others.setdefault(name, []).extend(values)
+    return others
+
+
+def blocks_of(rows: Iterable[Row]) -> list[Block]:
+    """Return the rows, in offset order, as one block for each model."""
+    by_model: dict[str, list[Row]] = {}
+    for row in rows:
+        by_model.setdefault(row.model, []).append(row)
+    return [_block(model, of_model) for model, of_model in by_model.items()]
+
+
+def _block(model: str, rows: list[Row]) -> Block:
+    segments = [row.segment for row in rows]
+    ticks = np.array([row.values is None for row in rows])
+    values = [row.values or {} for row in rows]
+    return Block(
+        model,
+        offsets=np.array([row.offset for row in rows], dtype=np.int64),
+        ts=np.array([row.ts for row in rows], dtype=np.float64),
+        segments=segments if any(segments) else None,
+        ticks=ticks if ticks.any() else None,
+        columns=columns(_named_columns(values), len(rows)),
+    )
+
+
+def _named_columns(rows: list[Mapping[str, Value]]) -> Iterator[tuple[str, list[Value]]]:
+    for name in dict.fromkeys(name for values in rows for name in values):
+        yield name, [values.get(name, ABSENT) for values in rows]
+
+
+def columns(named: Iterable[tuple[str, Sequence[Value]]], rows: int) -> Columns:
+    """Return columns of values of any types, each of so many rows."""
+    names: list[str] = []
+    numbers: list[Floats] = []
+    others: dict[str, Sequence[Value]] = {}
+    absent: dict[str, Flags] = {}
+    for name, column in named:
+        kinds = set(map(type, column))
+        if not kinds <= _NUMBERS:
+            others[name] = column
+            if float in kinds and any(gone := [value is ABSENT for value in column]):
+                absent[name] = np.array(gone)
+            continue
+        values = doubles(list(column))
+        values[np.isinf(values)] = np.nan  # JSON has none, but other front ends of the core may bring them: as missing
+        names.append(name)
+        numbers.append(values)
+        if np.isnan(values).any():
+            flags = np.fromiter((value is ABSENT for value in column), bool, rows)
+            if flags.any():
+                absent[name] = flags
+    return Columns(tuple(names), np.array(numbers) if numbers else np.empty((0, rows)), others, absent)

@@ -1,0 +1,325 @@
+"""Records off the wire -> blocks of rows, at the speed of the decoder: a type is made for each model's features.
+
+Rules:
+1. There are two ways to read a record, and both say the same of it, to the bit: with the type of its model,
+   learned from the records before, and with the general one of streams/events.py. What does not fit the
+   first goes the second way; only that one finds faults.
+2. A type holds what has been seen: the names of the features, in the sender's order (which makes them quick
+   to find), and whether a feature has only ever been a number. It grows; it is never part of a result.
+3. Each record is decoded by itself. One call for a whole fetch is no faster [benchmarks.throughput], and a
+   record such as `{},{}` would shift the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+
+from detectors.block import ABSENT, Block, Flags, Integers, blocks_of
+from detectors.errors import EventError
+from detectors.row import PREDICTION_LABEL, PREDICTION_SCORE, Row
+from detectors.sample import Floats
+from detectors.spec import ModelSpec
+from streams.events import (
+    EVENT_KINDS,
+    MAX_AHEAD_SECONDS,
+    MAX_EVENT_BYTES,
+    MILLISECONDS_FROM,
+    Event,
+    EventKind,
+    as_categories,
+    event_of,
+    event_time,
+)
+from streams.learned import Learned, NoModel, answer_of, class_of, feature_columns, predicted_columns
+
+#: The last second of the year 9999.
+_LAST_SECOND = 253_402_300_799.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Records of one model that fit its type; lists of equal length, in offset order."""
+
+    learned: Learned
+    wires: list[Any]
+    offsets: Integers
+    ts: Floats
+    kinds: list[EventKind]
+
+    def events(self, wanted: Callable[[Any, EventKind], bool]) -> Iterable[Event]:
+        """Yield the records that are wanted, as the general way would have given them."""
+        names = list(self.learned.names)
+        order = sorted(range(len(names)), key=names.__getitem__)
+        for wire, offset, ts, kind in zip(self.wires, self.offsets.tolist(), self.ts.tolist(), self.kinds, strict=True):
+            if not wanted(wire, kind):
+                continue
+            values = () if wire.features is None else msgspec.structs.astuple(wire.features)
+            features = {names[place]: values[place] for place in order if values and values[place] is not ABSENT}
+            if self.learned.categorical:
+                as_categories(features, self.learned.categorical)
+            label, score = answer_of(wire.prediction)
+            yield Event(
+                kind=kind,
+                offset=offset,
+                model=self.learned.model,
+                ts=ts,
+                id=None if wire.id is None else str(wire.id),
+                segment=wire.segment or "",
+                features=features,
+                label=wire.label if kind == "label" else label,
+                score=score,
+                model_version=None if wire.model_version is None else str(wire.model_version),
+            )
+
+
+class DeadLetter(msgspec.Struct, gc=False):
+    """A record that could not be used, and why."""
+
+    offset: int
+    error: EventError
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a fetch of one partition holds.
+
+    Args:
+        blocks: rows and ticks, one block for each model.
+        dead: records that could not be used.
+        kinds: (model, kind) -> offsets of such events, growing.
+    """
+
+    blocks: list[Block]
+    dead: list[DeadLetter]
+    kinds: dict[tuple[str, EventKind], Integers]
+    _groups: list[_Group]
+    _general: list[Event]
+
+    def events(self, kinds: Collection[EventKind] = EVENT_KINDS, *, with_id: bool = False) -> list[Event]:
+        """Return the events of those kinds in offset order, or of these only such as have an id."""
+        found = [event for event in self._general if event.kind in kinds and not (with_id and event.id is None)]
+        for group in self._groups:
+            found.extend(group.events(lambda wire, kind: kind in kinds and not (with_id and wire.id is None)))
+        found.sort(key=lambda event: event.offset)
+        return found
+
+
+class Decoding:
+    """Reads the records of one partition."""
+
+    def __init__(self, models: Mapping[str, ModelSpec]) -> None:
+        """`models`: the configured ones by name; events of others are dead letters."""
+        self._models = models
+        self._learned = {name: Learned(spec) for name, spec in models.items()}
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(NoModel).decode
+        self._by_type: dict[type[Any], Learned] = {}
+
+    def decode(self, offsets: Sequence[int], timestamps: Sequence[int], values: Sequence[bytes | None]) -> Decoded:
+        """Return what the records of one fetch hold.
+
+        Args:
+            offsets: growing, of one partition.
+            timestamps: of the broker, milliseconds since 1970.
+            values: the bytes.
+        """
+        at = np.array(offsets, dtype=np.int64)
+        clock = np.array(timestamps, dtype=np.float64) / 1000.0
+        wires = self._wires(values)
+        types = list(map(type, wires))
+        groups: list[_Group] = []
+        general: list[int] = []
+        for kind in set(types):
+            places = np.array([place for place, is_kind in enumerate(types) if is_kind is kind])
+            learned = self._by_type.get(kind)
+            if learned is None:
+                general.extend(places.tolist())
+                continue
+            mine = wires if len(places) == len(wires) else [wires[place] for place in places.tolist()]
+            group, faulty = _group(learned, mine, at[places], clock[places])
+            groups.append(group)
+            general.extend(places[faulty].tolist())
+        events, dead = self._general(sorted(general), offsets, timestamps, values)
+        decoded = Decoded(_blocks(groups, events), dead, _kinds(groups, events), groups, events)
+        self._learn(events)
+        return decoded
+
+    def _wires(self, values: Sequence[bytes | None]) -> list[Any]:
+        """Return the records that fit a type, None for the others."""
+        wires: list[Any] = []
+        if not self._by_type:
+            return [None] * len(values)
+        left = iter(values)
+        while len(wires) < len(values):
+            try:
+                # What was decoded before one that does not fit stays in the list.
+                wires.extend(map(self._decode, cast("Iterable[bytes]", left)))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError):
+                wires.append(None)
+        sizes = map(len, filter(None, values))
+        if max(sizes, default=0) > MAX_EVENT_BYTES:
+            return [None if value and len(value) > MAX_EVENT_BYTES else wire for value, wire in zip(values, wires, strict=True)]
+        return wires
+
+    def _general(
+        self, places: list[int], offsets: Sequence[int], timestamps: Sequence[int], values: Sequence[bytes | None]
+    ) -> tuple[list[Event], list[DeadLetter]]:
+        events: list[Event] = []
+        dead: list[DeadLetter] = []
+        for place in places:
+            try:
+                events.append(event_of(offsets[place], timestamps[place], values[place], self._models))
+            except EventError as error:
+                dead.append(DeadLetter(offsets[place], error))
+        return events, dead
+
+    def _learn(self, events: list[Event]) -> None:
+        grown = {event.model for event in events if self._learned[event.model].learn(event.features)}
+        if grown:
+            for model in grown:
+                learned = self._learned[model]
+                self._by_type = {kind: of for kind, of in self._by_type.items() if of is not learned}
+                self._by_type[learned.make()] = learned
+            union: Any = NoModel
+            for kind in self._by_type:
+                union |= kind
+            self._decode = msgspec.json.Decoder(union).decode
+
+
+def _group(learned: Learned, wires: list[Any], offsets: Integers, clock: Floats) -> tuple[_Group, Flags]:
+    """Return the records of one model that are without fault, and which have one."""
+    kinds = _kinds_of(wires)
+    ts, faults = _times([wire.ts for wire in wires], clock)
+    if None in kinds:
+        faults |= np.array([kind is None for kind in kinds])
+    if "features" in kinds:
+        # A record without its first feature may have none at all.
+        for place in [place for place, wire in enumerate(wires) if wire.features is None or wire.features.f0 is ABSENT]:
+            faults[place] |= kinds[place] == "features" and _is_empty(wires[place].features)
+    if not faults.any():
+        return _Group(learned, wires, offsets, ts, cast("list[EventKind]", kinds)), faults
+    kept = np.flatnonzero(~faults).tolist()
+    sound = [cast("EventKind", kinds[place]) for place in kept]
+    return _Group(learned, [wires[place] for place in kept], offsets[kept], ts[kept], sound), faults
+
+
+def _is_empty(features: Any) -> bool:
+    return features is None or all(value is ABSENT for value in msgspec.structs.astuple(features))
+
+
+def _kinds_of(wires: list[Any]) -> list[EventKind | None]:
+    """Return what each record is; None for one that says too little or too much."""
+    kinds: list[EventKind | None] = [wire.type for wire in wires]
+    if len(set(kinds)) == 1 and kinds[0] in ("features", "prediction", "tick"):
+        return kinds
+    return [wire.type if wire.type not in (None, "label") else _kind_of(wire) for wire in wires]
+
+
+def _kind_of(wire: Any) -> EventKind | None:
+    if wire.label is msgspec.UNSET:
+        if wire.type == "label":
+            return None
+        return "features" if wire.prediction is None else "prediction"
+    if wire.id is None or wire.label is None:
+        return None
+    if wire.type is None and (wire.features is not None or wire.prediction is not None):
+        return None
+    return "label"
+
+
+def _times(ts: list[Any], clock: Floats) -> tuple[Floats, Flags]:
+    """Return event times, epoch seconds, and which of them are none (event_time in streams/events.py tells the rules)."""
+    types = set(map(type, ts))
+    if types <= {float, int}:
+        seconds = np.array(ts, dtype=np.float64)
+        seconds = np.where(np.abs(seconds) >= MILLISECONDS_FROM, seconds / 1000.0, seconds)
+    elif types == {type(None)}:
+        seconds = clock.copy()
+    else:
+        seconds = np.array([_time(one, now) for one, now in zip(ts, clock.tolist(), strict=True)])
+    with np.errstate(invalid="ignore"):
+        return seconds, ~((seconds >= 0.0) & (seconds <= _LAST_SECOND) & (seconds <= clock + MAX_AHEAD_SECONDS))
+
+
+def _time(ts: Any, now: float) -> float:
+    try:
+        return event_time(ts, now)
+    except EventError:
+        return float("nan")
+
+
+def row_of_event(event: Event) -> Row:
+    """Return what an event contributes to a window: its features and what was predicted."""
+    if event.kind == "tick":
+        return Row(event.offset, event.model, event.ts, "", None)
+    values = event.features
+    if event.label is not None:
+        values = {**values, PREDICTION_LABEL: class_of(event.label)}
+    if event.score is not None:
+        values = {**values, PREDICTION_SCORE: event.score}
+    return Row(event.offset, event.model, event.ts, event.segment, values)
+
+
+def _kinds(groups: list[_Group], events: list[Event]) -> dict[tuple[str, EventKind], Integers]:
+    found: dict[tuple[str, EventKind], list[int]] = {}
+    for event in events:
+        found.setdefault((event.model, event.kind), []).append(event.offset)
+    for group in groups:
+        model = group.learned.model
+        kinds = set(group.kinds)
+        for kind in kinds:
+            if len(kinds) == 1:
+                offsets = group.offsets.tolist()
+            else:
+                offsets = [at for at, is_kind in zip(group.offsets.tolist(), group.kinds, strict=True) if is_kind == kind]
+            found.setdefault((model, kind), []).extend(offsets)
+    return {key: np.sort(np.array(offsets, dtype=np.int64)) for key, offsets in found.items()}
+
+
+def _blocks(groups: list[_Group], events: list[Event]) -> list[Block]:
+    """Return the rows of each model as one block."""
+    rows = [row_of_event(event) for event in events if event.kind != "label"]
+    general = {row.model for row in rows}
+    blocks: list[Block] = []
+    for group in groups:
+        if group.learned.model in general:
+            # Rows of one model are one block in the order of the log, so all of them go the same way.
+            mine = group.events(lambda _wire, kind: kind != "label")
+            rows.extend(row_of_event(event) for event in mine)
+        else:
+            block = _block(group)
+            if block is not None:
+                blocks.append(block)
+    rows.sort(key=lambda row: row.offset)
+    return [*blocks, *blocks_of(rows)]
+
+
+def _block(group: _Group) -> Block | None:
+    wires, offsets, ts, ticks = group.wires, group.offsets, group.ts, None
+    kinds = set(group.kinds)
+    if "label" in kinds:
+        places = [place for place, kind in enumerate(group.kinds) if kind != "label"]
+        wires, offsets, ts = [wires[place] for place in places], offsets[places], ts[places]
+    if not wires:
+        return None
+    if "tick" in kinds:
+        ticks = np.array([kind == "tick" for kind in group.kinds if kind != "label"])
+    learned = group.learned
+    features = [wire.features or learned.empty for wire in wires]
+    found = feature_columns(learned, features)
+    predictions = [wire.prediction for wire in wires]
+    if predictions.count(None) < len(predictions):
+        found = found.beside(predicted_columns(predictions))
+    segments = [wire.segment or "" for wire in wires]
+    return Block(
+        learned.model,
+        offsets=offsets,
+        ts=ts,
+        segments=segments if any(segments) else None,
+        ticks=ticks,
+        columns=found,
+    )

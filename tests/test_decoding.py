@@ -1,0 +1,154 @@
+"""Two ways of reading a record: the learned one is quicker, and nobody can tell them apart by what comes out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detectors.spec import ModelSpec
+from detectors.window import Mark, Window, Windows, WindowShape
+from streams.decoding import Decoded, Decoding, row_of_event
+from streams.events import MAX_EVENT_BYTES
+from tests.records import NOW, NOW_MS
+
+MODELS = {"m": ModelSpec("m", max_features=5), "c": ModelSpec("c", categorical=("code", "x")), "": ModelSpec("")}
+SHAPES = {name: WindowShape(10.0, 5.0, max_features=4, max_segments=3, max_values=300) for name in MODELS}
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.sampled_from([1 << 62, (1 << 63) - 1, 1 << 63, -(1 << 63) - 1, 1 << 64, 1 << 70, 10**400]),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from([0.0, -0.0, 1e308, 1e11, 1.5]),
+    st.sampled_from(["", "red", "1.5", "nan", "x" * 70, "\u00e6", "true"]),
+)
+anything = st.one_of(
+    scalars, st.lists(scalars, max_size=2), st.dictionaries(st.sampled_from(["label", "score", "value"]), scalars)
+)
+names = st.sampled_from(["x", "y", "code", "z", 'qu"ote', "tab\t", "", "n" * 129, "prediction.score", "w"])
+times = st.one_of(
+    st.none(),
+    st.sampled_from(
+        [NOW, NOW - 8, int(NOW), NOW_MS, NOW + 59, NOW + 61, -1, 1e300, 10**400, "2026-11-21T07:29:59Z", "now", True]
+    ),
+)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> bytes:
+    """One record: mostly good, with every field now and then of any kind, missing, twice, or in another order."""
+    if draw(st.integers(0, 30)) == 0:
+        return draw(st.sampled_from([b"", b"{", b"null", b"[]", b'{"model":"m"}', b'{},{"model":"m"}', b'"' * 5, b"\xff", b"1"]))
+    fields: dict[str, Any] = {"model": draw(st.sampled_from(["m", "m", "m", "c", "", "nobody's", 5]))}
+    plain = draw(st.dictionaries(st.sampled_from(["x", "y"]), st.floats(-5, 5), max_size=2))
+    fields["features"] = draw(st.one_of(st.just(plain), st.dictionaries(names, anything, max_size=7), anything))
+    wild = {
+        "ts": times,
+        "segment": st.one_of(st.sampled_from(["", "eu", "us", "s" * 129]), anything),
+        "id": st.one_of(st.sampled_from(["a", "", "i" * 257]), anything),
+        "type": st.one_of(st.sampled_from(["prediction", "features", "label", "tick"]), anything),
+        "prediction": anything,
+        "label": anything,
+        "model_version": anything,
+        "v": st.sampled_from([1, 1.0, 2, None, "1", True]),
+        "specversion": st.sampled_from(["1.0", None]),
+        "tags": anything,
+    }
+    for name in draw(st.lists(st.sampled_from(sorted(wild)), max_size=4, unique=True)):
+        fields[name] = draw(wild[name])
+    for name in draw(st.lists(st.sampled_from(sorted(fields)), max_size=1)):
+        del fields[name]
+    pairs = draw(st.permutations(list(fields.items())))
+    if pairs and draw(st.integers(0, 20)) == 0:
+        pairs.append(draw(st.sampled_from(pairs)))
+    return ("{" + ",".join(f"{json.dumps(name)}:{json.dumps(value)}" for name, value in pairs) + "}").encode()
+
+
+def read(decoding: Decoding, values: Sequence[bytes], first: int = 0) -> Decoded:
+    """Return what a fetch of those records holds."""
+    return decoding.decode(list(range(first, first + len(values))), [NOW_MS] * len(values), values)
+
+
+def windows_of(decoded: Sequence[Decoded]) -> list[Window | Mark]:
+    """Return what fetches make of windows, closed to the last, model by model."""
+    windows = Windows("features", source=0, sources=1, shapes=SHAPES)
+    written = [item for fetch in decoded for item in windows.add(fetch.blocks)]
+    end = [orjson.dumps({"type": "tick", "model": model, "ts": NOW + 50}) for model in MODELS if model]
+    written += windows.add(read(Decoding(MODELS), end, first=10_000).blocks)
+    return sorted((item for item in written if isinstance(item, Window)), key=lambda item: (item.model, item.first))
+
+
+def told(decoded: Sequence[Decoded]) -> tuple[list[Any], list[Any], dict[Any, list[int]]]:
+    """Return events, dead letters and counts of some fetches as plain values."""
+    events = [msgspec.to_builtins(event) for fetch in decoded for event in fetch.events()]
+    dead = [(letter.offset, letter.error.reason, letter.error.path, letter.error.detail) for f in decoded for letter in f.dead]
+    kinds: dict[Any, list[int]] = {}
+    for fetch in decoded:
+        for kind, offsets in fetch.kinds.items():
+            kinds.setdefault(kind, []).extend(offsets.tolist())
+    return events, dead, kinds
+
+
+@given(st.lists(records(), max_size=12), st.lists(records(), min_size=1, max_size=25), st.integers(0, 25))
+def test_what_was_learned_changes_nothing(before: list[bytes], values: list[bytes], cut: int) -> None:
+    """Events, dead letters, counts and windows are the same, whatever the decoder has seen and however the log was fetched."""
+    learned = Decoding(MODELS)
+    for _ in range(2):
+        read(learned, before)
+    quick = [read(learned, values[:cut]), read(learned, values[cut:], first=len(values[:cut]))]
+    one_by_one = [read(Decoding(MODELS), [value], first=place) for place, value in enumerate(values)]
+    assert told(quick) == told(one_by_one)
+    assert windows_of(quick) == windows_of(one_by_one)
+    assert len(told(quick)[0]) + len(told(quick)[1]) == len(values)
+
+
+def test_records_of_a_known_shape_are_read_the_quick_way() -> None:
+    """After one fetch the next one needs no event objects at all: it comes out as one block of columns."""
+    values = [orjson.dumps({"model": "m", "features": {"x": float(n), "y": n, "code": "a"}}) for n in range(50)]
+    decoding = Decoding(MODELS)
+    read(decoding, values)
+    (block,) = read(decoding, values).blocks
+    assert block.columns.names == ("x", "y")
+    assert set(block.columns.others) == {"code"}
+    assert block.columns.numbers.tolist() == [list(map(float, range(50)))] * 2
+
+
+def test_a_fault_in_one_record_does_not_slow_the_others_down() -> None:
+    """The good records around a bad one stay one block; the bad one is a dead letter with its offset."""
+    good = orjson.dumps({"model": "m", "features": {"x": 1.0}})
+    decoding = Decoding(MODELS)
+    read(decoding, [good])
+    found = read(decoding, [good, b"{", good, b"x" * (MAX_EVENT_BYTES + 1), good])
+    assert [letter.offset for letter in found.dead] == [1, 3]
+    (block,) = found.blocks
+    assert block.offsets.tolist() == [0, 2, 4]
+
+
+def test_a_flood_of_new_names_does_not_make_types_without_end() -> None:
+    """Names beyond `max_features` are read the general way, and are not kept in memory."""
+    decoding = Decoding(MODELS)
+    for number in range(300):
+        read(decoding, [orjson.dumps({"model": "m", "features": {f"f{number}": 1.0}})])
+    learned = decoding._learned["m"]
+    assert len(learned.names) == MODELS["m"].max_features
+    assert learned.types_made <= MODELS["m"].max_features
+
+
+def test_rows_of_the_general_way_are_those_of_the_block() -> None:
+    """A row read back from a block has the values of its event, numbers as doubles."""
+    value = orjson.dumps(
+        {"model": "m", "segment": "eu", "features": {"a": 1, "b": None, "c": "red", "d": True}, "prediction": 0.5}
+    )
+    (event,) = read(Decoding(MODELS), [value]).events()
+    (block,) = read(Decoding(MODELS), [value]).blocks
+    row = row_of_event(event)
+    assert block.row(0) == row
+    assert np.isnan(block.columns.numbers).sum() == 1
