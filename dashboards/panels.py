@@ -42,6 +42,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "driftline_windows_total",
         "driftline_windows_judged_total",
         "driftline_dead_letters_total",
+        "driftline_records_lost_total",
     ),
     "Serving": (
         "driftline_requests_total",

@@ -150,6 +150,13 @@ def _data() -> tuple[Rule, ...]:
             hold="10m",
         ),
         Rule(
+            "DriftlineRecordsLost",
+            _grew("driftline_records_lost_total", "topic", window="1h"),
+            "critical",
+            "Topic {{ $labels.topic }}: retention removed records before they were judged",
+            "Records of topic {{ $labels.topic }} removed unread in an hour: {{ $value | humanize }}. They are in no window.",
+        ),
+        Rule(
             "DriftlineRewinding",
             # One error is over after five minutes; only errors that go on come to ten.
             _grew("driftline_rewinds_total", "agent", window="5m"),

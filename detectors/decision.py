@@ -6,7 +6,21 @@ from typing import Literal
 
 import msgspec
 
+from detectors.window import Kind
+
 Outcome = Literal["promoted", "rejected", "abandoned"]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a decision stood in a history that was made again since.
+
+    Args:
+        after: kind of windows -> event time up to which the model was judged, epoch seconds; -inf before the first window.
+        at: event time that the furthest source had reached.
+    """
+
+    after: dict[Kind, float]
+    at: float
 
 
 class Decision(msgspec.Struct, frozen=True, tag="decision"):
@@ -18,6 +32,7 @@ class Decision(msgspec.Struct, frozen=True, tag="decision"):
         outcome: only `promoted` changes what is served, and so what is normal.
         version: served from now on, None unless promoted.
         features: that drifted, as the request named them.
+        place: where it holds; None where it stands in the log.
     """
 
     id: str
@@ -26,4 +41,5 @@ class Decision(msgspec.Struct, frozen=True, tag="decision"):
     outcome: Outcome
     version: int | None
     features: list[str]
+    place: Place | None = None
     v: int = 1

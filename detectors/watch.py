@@ -9,11 +9,14 @@ Rules:
    is a part that waits already.
 4. What comes out carries ids made from its causes, so a repeat of an output is recognised too.
 5. Segments beyond the limit are judged together, as `~other`: buckets may have named different ones.
+6. A decision holds from where it stands in the log. One that was carried into a history made again
+   (streams/rebuild.py) names its place instead, and holds between the same two windows of each kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -46,6 +49,8 @@ class ReferenceLearned(msgspec.Struct, frozen=True):
 
 Finding = Alert | Request | ReferenceLearned
 
+_KINDS: tuple[Kind, ...] = ("features", "outcomes")
+
 
 class Stream(msgspec.Struct):
     """One kind of windows of the model, on its way to being complete.
@@ -73,9 +78,7 @@ class Stream(msgspec.Struct):
         self.sources = mark.sources
         if mark.until > self.until.get(mark.source, float("-inf")):
             self.until[mark.source] = mark.until
-        if len(self.until) < self.sources:
-            return []
-        complete = min(self.until.values())
+        complete = self.complete()
         ready: list[tuple[float, dict[str, list[Window]]]] = []
         for start in sorted(self.parts):
             segments = self.parts[start]
@@ -84,6 +87,13 @@ class Stream(msgspec.Struct):
             ready.append((start, {name: [part for _, part in sorted(segments[name].items())] for name in sorted(segments)}))
             del self.parts[start]
         return ready
+
+    def complete(self) -> float:
+        """Return the event time up to which all sources have come, -inf before the first mark of each.
+
+        A source that there is no more, because the topic was made again with fewer, holds up nobody.
+        """
+        return min((self.until.get(source, -math.inf) for source in range(self.sources)), default=-math.inf)
 
     def behind(self) -> dict[int, float]:
         """Return the sources that hold the others up: number -> event time that the furthest has reached."""
@@ -97,6 +107,14 @@ def _width(spec: ModelSpec, kind: Kind) -> float:
     return spec.window_seconds if kind == "features" else spec.outcome_window_seconds
 
 
+class Standing(msgspec.Struct):
+    """A decision that waits for its place: the kinds of windows it is still to reach, and the incidents it answers."""
+
+    decision: Decision
+    left: list[Kind]
+    answered: list[str] | None = None
+
+
 class Watch(msgspec.Struct):
     """One model: its judges, incidents and retrain requests."""
 
@@ -105,6 +123,8 @@ class Watch(msgspec.Struct):
     retrains: Retrains
     streams: dict[Kind, Stream] = {}
     judges: dict[str, Judge] = {}
+    #: Decisions carried into a history that was made again, in their order.
+    standing: list[Standing] = []
 
     @classmethod
     def begin(cls, spec: ModelSpec) -> Watch:
@@ -144,16 +164,18 @@ class Watch(msgspec.Struct):
             self.streams.setdefault(record.kind, Stream()).take(record)
             return []
         if isinstance(record, Decision):
-            return list(self._decided(record))
+            return self._take_decision(record)
         findings: list[Finding] = []
         stream = self.streams.setdefault(record.kind, Stream())
         for start, segments in stream.advance(record):
+            findings.extend(self._reach(record.kind, start))
             stream.judged += len(segments)
             together: dict[str, list[Window]] = {}
             for segment, parts in segments.items():
                 together.setdefault(self._home(spec, record.kind, segment, parts[0].seconds), []).extend(parts)
             for home, parts in together.items():
                 findings.extend(self._judge(spec, self.judges[home], start, parts))
+        findings.extend(self._reach(record.kind, stream.complete()))
         return findings
 
     def _home(self, spec: ModelSpec, kind: Kind, segment: str, seconds: float) -> str:
@@ -184,20 +206,44 @@ class Watch(msgspec.Struct):
         if request is not None:
             yield request
 
-    def _decided(self, decision: Decision) -> Iterable[Alert]:
+    def _take_decision(self, decision: Decision) -> list[Finding]:
+        if decision.place is None:
+            at = max((reached for stream in self.streams.values() for reached in stream.until.values()), default=0.0)
+            request = self.retrains.answered(decision.request)
+            return list(self._decided(decision, _KINDS, None if request is None else request.incidents, at))
+        if all(standing.decision.id != decision.id for standing in self.standing):
+            self.standing.append(Standing(decision, list(_KINDS)))
+        return [found for kind in _KINDS for found in self._reach(kind, self._complete(kind))]
+
+    def _complete(self, kind: Kind) -> float:
+        return self.streams[kind].complete() if kind in self.streams else -math.inf
+
+    def _reach(self, kind: Kind, until: float) -> Iterable[Alert]:
+        """Let the decisions hold whose place in that kind of windows is at or before `until`."""
+        for standing in list(self.standing):
+            place = standing.decision.place
+            if place is None or kind not in standing.left or place.after.get(kind, -math.inf) > until:
+                continue
+            request = self.retrains.answered(standing.decision.request)
+            if request is not None:
+                standing.answered = request.incidents
+            standing.left.remove(kind)
+            yield from self._decided(standing.decision, (kind,), standing.answered, place.at)
+        self.standing = [standing for standing in self.standing if standing.left]
+
+    def _decided(self, decision: Decision, kinds: Sequence[Kind], answered: list[str] | None, at: float) -> Iterable[Alert]:
         """After a swap the new regime is what is normal: for what drifted, and for what the model puts out."""
-        request = self.retrains.answered(decision.request)
         if decision.outcome != "promoted":
             return
         incidents = list(self.incidents.open)
-        answered = set(request.incidents) if request is not None else set()
         why = f"new reference after the swap to version {decision.version}"
         for judge in self.judges.values():
-            at = max((stream.until.get(source, 0.0) for stream in self.streams.values() for source in stream.until), default=0.0)
+            if judge.kind not in kinds:
+                continue
             for feature in sorted(judge.references):
                 renewed = judge.kind == "outcomes" or feature in PREDICTION
                 mine = {one.id for one in incidents if one.segment == judge.segment and feature in one.drifted}
-                if renewed or mine & answered or (request is None and feature in decision.features):
+                if renewed or mine & set(answered or ()) or (answered is None and feature in decision.features):
                     judge.renew(feature, afresh=renewed)
                     yield from self.incidents.feature_back(judge.segment, feature, at=at, why=why)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from detectors.errors import UnavailableError
+from streams import binding
 from streams.kafka import partition_counts
 from streams.settings import Settings
 from streams.store import Store
@@ -33,6 +34,16 @@ def require_redis(settings: Settings) -> None:
         UnavailableError: it does not.
     """
     Store(settings.redis, settings.signing_key).ping()
+
+
+def require_own_prefix(settings: Settings) -> None:
+    """Return if the prefix in Redis is not another deployment's; what became of the topics is the workers' business.
+
+    Raises:
+        StateError: it is.
+        UnavailableError: Kafka or Redis is away.
+    """
+    binding.require_own(Store(settings.redis, settings.signing_key), binding.current(settings.kafka))
 
 
 def require_port(host: str, port: int, key: str) -> None:

@@ -17,7 +17,9 @@ from faust.types import TP
 from faust.worker import Worker
 
 from detectors.errors import StateError, UnavailableError
+from streams import binding
 from streams.agents import declare, stage_makers
+from streams.guard import guard
 from streams.kafka import Sender, partition_counts
 from streams.lag import Lag
 from streams.lanes import Lanes
@@ -31,6 +33,8 @@ from streams.transport import Consumer
 
 _LOG = logging.getLogger("driftline.worker")
 
+#: How often the guard looks.
+_GUARD_SECONDS = 10.0
 _FLUSH_SECONDS = 0.1
 #: Batches that an agent may have waiting; each is a whole fetch.
 _BATCHES = 16
@@ -99,6 +103,7 @@ def run_worker(settings: Settings, *, sinks: Sequence[Sink] = (), ready: Callabl
     sources = _sources(settings)
     store = Store(settings.redis, settings.signing_key)
     store.ping()
+    binding.bind(store, binding.current(settings.kafka))
     metrics = Metrics()
     try:
         port = metrics.serve(settings.metrics_host, settings.worker_metrics_port)
@@ -114,6 +119,11 @@ def run_worker(settings: Settings, *, sinks: Sequence[Sink] = (), ready: Callabl
     with tempfile.TemporaryDirectory(prefix="driftline-worker-") as datadir:
         app = build_app(settings, lanes, datadir)
         declare(app, lanes, makers)
+
+        async def keep_guard() -> None:
+            await guard(settings.kafka, store, _GUARD_SECONDS)
+
+        app.task(keep_guard)
         _add_tasks(
             app, lanes, metrics, lambda: ready(f"driftline worker: ready (metrics http://{settings.metrics_host}:{port}/metrics)")
         )

@@ -40,6 +40,12 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec("driftline_late_events_total", "counter", "Events older than the watermark: counted, in no window.", ("model",)),
     MetricSpec("driftline_dead_letters_total", "counter", "Events sent to the dead letters, by reason.", ("reason",)),
     MetricSpec(
+        "driftline_records_lost_total",
+        "counter",
+        "Records that retention removed before they were in a closed window.",
+        ("topic",),
+    ),
+    MetricSpec(
         "driftline_outcomes_total",
         "counter",
         "Labels by what became of them (joined, waiting, duplicate, too_late).",

@@ -21,17 +21,25 @@ from streams.arrays import array_in, array_out
 FORMAT = 1
 
 
+#: How the state is made again; `driftline rebuild` touches nothing else.
+REBUILD = "stop the workers and `driftline rebuild --from windows`, which judges the history again"
+
+
 class Snapshot(msgspec.Struct, frozen=True):
-    """State of one partition of the windows topic."""
+    """State of one partition of the windows topic, and what wrote it."""
 
     river: str
     models: dict[str, Watch]
     format: int = FORMAT
+    driftline: str = ""
 
 
 class _Head(msgspec.Struct, frozen=True):
+    """What every format has: a number, and names for the message when it is another."""
+
     format: int
-    river: str
+    river: str = ""
+    driftline: str = ""
 
 
 def _out(value: Any) -> Any:
@@ -51,27 +59,31 @@ _head = msgspec.msgpack.Decoder(_Head)
 
 def dump(models: dict[str, Watch]) -> bytes:
     """Return the state as bytes."""
-    return _encoder.encode(Snapshot(river=version("river"), models=models))
+    return _encoder.encode(Snapshot(river=version("river"), models=models, driftline=version("driftline")))
 
 
 def load(name: str, payload: bytes) -> dict[str, Watch]:
     """Return the state in a snapshot whose signature was checked.
 
     Raises:
-        StateError: it comes from another format or another River.
+        StateError: it comes from another format or another River; the message says which, and the way out.
     """
-    out = f"stop the workers, then delete the snapshot {name} in Redis: the state is rebuilt from the windows topic"
     try:
         head = _head.decode(payload)
     except msgspec.DecodeError as error:
-        raise StateError(f"snapshot {name} cannot be read ({error}): {out}") from None
+        raise StateError(f"snapshot {name} cannot be read ({error}): {REBUILD}") from None
     if head.format != FORMAT:
-        raise StateError(f"snapshot {name} has format {head.format}, this Driftline reads {FORMAT}: run that version, or {out}")
+        here, by = version("driftline"), head.driftline or "unknown"
+        age = "newer" if head.format > FORMAT else "older"
+        raise StateError(
+            f"snapshot {name} has format {head.format}, written by Driftline {by}, which is {age} than format {FORMAT} of this "
+            f"Driftline {here}: run Driftline {by}; or {REBUILD}"
+        )
     if head.river != version("river"):
         raise StateError(
-            f"snapshot {name} was made with River {head.river}, here is {version('river')}: install that one, or {out}"
+            f"snapshot {name} was made with River {head.river}, here is {version('river')}: install that one; or {REBUILD}"
         )
     try:
         return dict(_decoder.decode(payload).models)
     except Exception as error:  # noqa: BLE001 - restoring a detector runs River's code, which may raise anything
-        raise StateError(f"snapshot {name} cannot be read ({type(error).__name__}: {error}): {out}") from None
+        raise StateError(f"snapshot {name} cannot be read ({type(error).__name__}: {error}): {REBUILD}") from None

@@ -7,16 +7,18 @@ Rules:
    by who knows the offset that is stored now; a worker that lost its partition does not, and is
    refused (it is a zombie).
 4. Every value that is later unpickled or trusted is signed (streams/signature.py).
+5. The binding (streams/binding.py) is written once by whoever comes first; only a rebuild replaces it.
 
 The client is synchronous; agents call it through `asyncio.to_thread`.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import redis
 
@@ -26,6 +28,9 @@ from streams.signature import sign, verify
 
 _OFFSET = struct.Struct(">q")
 _LOOKS = 5
+_BINDING = "binding"
+#: Keys that one step of a scan looks at.
+_SCANNED = 1000
 _T = TypeVar("_T")
 
 # KEYS: pending keys; ARGV: time to live in seconds, then one value a key. The first write wins
@@ -228,6 +233,46 @@ class Store:
             return int(_OFFSET.unpack_from(verify(self._key, f"snapshot/{name}", blob))[0])
         except SignatureError:
             return None
+
+    # -- what the prefix is bound to -----------------------------------------------------------
+
+    @property
+    def prefix(self) -> str:
+        """First part of every key."""
+        return self._settings.prefix
+
+    def bind(self, payload: bytes) -> bytes:
+        """Store the binding if there is none, and return the one that stands.
+
+        Raises:
+            SignatureError: it was altered or signed with another key.
+        """
+        self._call(lambda: self._redis.set(self._name(_BINDING), sign(self._key, _BINDING, payload), nx=True))
+        return self.binding() or payload
+
+    def binding(self) -> bytes | None:
+        """Return the binding, or None.
+
+        Raises:
+            SignatureError: it was altered or signed with another key.
+        """
+        blob = self._call(lambda: self._redis.get(self._name(_BINDING)))
+        return None if blob is None else verify(self._key, _BINDING, blob)
+
+    def bind_anew(self, payload: bytes) -> None:
+        """Replace the binding, whatever stands there."""
+        self._call(lambda: self._redis.set(self._name(_BINDING), sign(self._key, _BINDING, payload)))
+
+    def drop(self, kind: Literal["snapshot", "pending"]) -> int:
+        """Delete every snapshot, or everything that waits for its other half; return how many there were."""
+        prefix = re.sub(r"([\\*?\[\]^-])", r"\\\1", self._name(kind, ""))
+        dropped, cursor = 0, 0
+        while True:
+            cursor, keys = self._call(lambda at=cursor: self._redis.scan(at, match=f"{prefix}*", count=_SCANNED))  # type: ignore[misc]
+            if keys:
+                dropped += self._call(lambda found=keys: self._redis.unlink(*found))  # type: ignore[misc]
+            if cursor == 0:
+                return dropped
 
     # -- pending predictions -------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from driftline.invocation import Invocation, configured
-from driftline.readiness import require_kafka, require_port, require_redis
+from driftline.readiness import require_kafka, require_own_prefix, require_port, require_redis
 
 
 @click.command("retrainer")
@@ -18,6 +18,7 @@ def command(invocation: Invocation) -> None:
     settings = invocation.settings(need_key=True)
     require_kafka(settings)
     require_redis(settings)
+    require_own_prefix(settings)
     require_port(settings.metrics_host, settings.retrainer_metrics_port, "[retrainer] metrics_port")
     from retrainer.worker import run_retrainer  # noqa: PLC0415 - river takes a second; --help and a missing broker do not wait
 

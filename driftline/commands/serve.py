@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from driftline.invocation import Invocation, configured
-from driftline.readiness import require_kafka, require_port, require_redis
+from driftline.readiness import require_kafka, require_own_prefix, require_port, require_redis
 
 
 @click.command("serve")
@@ -22,6 +22,7 @@ def command(invocation: Invocation, host: str | None, port: int | None) -> None:
     settings = replace(settings, serve=http)
     require_kafka(settings)
     require_redis(settings)
+    require_own_prefix(settings)
     require_port(http.host, http.port, "[serve] port")
     from serving.run import serve  # noqa: PLC0415 - river and aiohttp take a second; --help and a missing broker do not wait
 

@@ -4,21 +4,28 @@ Workers consume through streams/transport.py; the readers here are for those tha
 retrainer, the demo, tests.
 """
 
-from streams.kafka.admin import create_topics, delete_topics, missing_topics, partition_counts, wait_for_kafka
-from streams.kafka.group import GroupReader
+from streams.kafka.admin import create_topics, delete_topics, missing_topics, partition_counts, truncate, wait_for_kafka
+from streams.kafka.cluster import Cluster, TopicState, describe
+from streams.kafka.group import GroupReader, members, set_offsets
 from streams.kafka.log import Log
 from streams.kafka.message import Outgoing, Record
 from streams.kafka.sender import Sender
 
 __all__ = [
+    "Cluster",
     "GroupReader",
     "Log",
     "Outgoing",
     "Record",
     "Sender",
+    "TopicState",
     "create_topics",
     "delete_topics",
+    "describe",
+    "members",
     "missing_topics",
     "partition_counts",
+    "set_offsets",
+    "truncate",
     "wait_for_kafka",
 ]

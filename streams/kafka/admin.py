@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -108,3 +109,19 @@ def delete_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> Non
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise UnavailableError(f"cannot delete topic {name}: {error.args[0].str()}") from None
+
+
+def truncate(settings: KafkaSettings, topic: str, ends: Mapping[int, int], timeout_seconds: float = 30.0) -> None:
+    """Delete the records of a topic that stand before the given offsets, partition by partition; the offsets go on from there.
+
+    Raises:
+        UnavailableError: the broker does not answer or refuses.
+    """
+    admin = _admin(settings)  # kept: as a temporary its futures fail with _DESTROY
+    places = [TopicPartition(topic, number, end) for number, end in ends.items()]
+    for place, future in admin.delete_records(places, operation_timeout=timeout_seconds).items():
+        try:
+            future.result(timeout_seconds)
+        except (KafkaException, TimeoutError) as error:
+            reason = error.args[0].str() if isinstance(error, KafkaException) else "no answer"
+            raise UnavailableError(f"cannot delete records of {topic}/{place.partition}: {reason}") from None

@@ -1,16 +1,20 @@
-"""A member of a consumer group that commits by hand: the retrainer's way of reading requests."""
+"""Consumer groups: a member that commits by hand (the retrainer's way of reading requests), and a look from outside."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from detectors.errors import UnavailableError
 from streams.kafka.message import QUIET, Record, record_of
 from streams.settings import KafkaSettings
 
 _DAY_MS = 86_400_000
+#: The coordinator of a group is being found or is moving: asking again helps.
+_MOVING = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
 
 
 class GroupReader:
@@ -71,3 +75,47 @@ class GroupReader:
     def close(self) -> None:
         """Leave the group."""
         self._consumer.close()
+
+
+def members(settings: KafkaSettings, group: str, timeout_seconds: float = 10.0) -> list[str]:
+    """Return the client ids of the members of `{prefix}.{group}` with their hosts; a killed one counts until its session ends.
+
+    Raises:
+        UnavailableError: the broker does not answer.
+    """
+    name = f"{settings.prefix}.{group}"
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap, **QUIET})
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            future = admin.describe_consumer_groups([name], request_timeout=timeout_seconds)[name]
+            return sorted(f"{member.client_id} at {member.host}" for member in future.result(timeout_seconds + 1.0).members)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return []
+            if error.args[0].code() not in _MOVING or time.monotonic() > deadline:
+                raise UnavailableError(f"cannot look at the group {name}: {error.args[0].str()}; is the broker up?") from None
+        except TimeoutError:
+            raise UnavailableError(f"cannot look at the group {name}: no answer; is the broker up?") from None
+        time.sleep(0.1)
+
+
+def set_offsets(settings: KafkaSettings, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+    """Let `{prefix}.{group}`, which must have no members, read partitions of a topic from these offsets on.
+
+    Raises:
+        UnavailableError: the broker does not answer, or somebody has joined the group.
+    """
+    name = f"{settings.prefix}.{group}"
+    wanted = ConsumerGroupTopicPartitions(name, [TopicPartition(topic, number, offset) for number, offset in offsets.items()])
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap, **QUIET})
+    try:
+        changed = admin.alter_consumer_group_offsets([wanted])[name].result(30.0)
+    except (KafkaException, TimeoutError) as error:
+        reason = error.args[0].str() if isinstance(error, KafkaException) else "no answer"
+        raise UnavailableError(f"cannot set the offsets of {name} on {topic}: {reason}; is a worker running?") from None
+    for place in changed.topic_partitions:
+        if place.error is not None:
+            raise UnavailableError(
+                f"cannot set the offset of {name} on {topic}/{place.partition}: {place.error.str()}; is a worker running?"
+            )

@@ -1,0 +1,61 @@
+"""Where reading begins, and what is said when that is not where it ended.
+
+Rules:
+1. Reading begins at the committed offset; without one, where the log begins.
+2. Records that retention removed before they were read are gone whatever is done now: reading goes on
+   where the log begins, and how many there were is logged and counted.
+3. An offset beyond the end of a log, or a partition that the deployment was not started with, means that
+   other offsets rest on sand too: the worker stops.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from faust.types import TP
+
+from detectors.errors import StateError
+from streams.metrics import Metrics
+from streams.transport import LogState
+
+_LOG = logging.getLogger("driftline.worker")
+
+
+class Beginnings:
+    """The beginnings of the sources: partitions of events and of outcomes."""
+
+    def __init__(self, metrics: Metrics, sources: int) -> None:
+        """Take the number of partitions that each of the two topics had when the process started."""
+        self._metrics = metrics
+        self._sources = sources
+        #: Losses that were told, so that reading again tells none of them twice.
+        self._told: set[tuple[TP, int]] = set()
+
+    def of(self, tp: TP, log: LogState) -> int:
+        """Return the offset to read a source from.
+
+        Raises:
+            StateError: the log ends before the committed offset, or has a partition too many.
+        """
+        if tp.partition >= self._sources:
+            raise StateError(
+                f"topic {tp.topic} has a partition {tp.partition}, and had {self._sources} when this worker started: start it "
+                "again, and it will say what follows"
+            )
+        committed = log.first if log.committed is None else log.committed
+        if committed > log.end:
+            raise StateError(
+                f"{tp.topic}/{tp.partition} was read up to offset {committed}, but ends at {log.end}: it was created again, or "
+                "the broker lost its end; stop the workers and `driftline rebuild --from events`, which makes everything again "
+                "from what is left"
+            )
+        lost = log.first - committed
+        if lost > 0 and (tp, committed) not in self._told:
+            self._told.add((tp, committed))
+            self._metrics.count("driftline_records_lost_total", lost, topic=tp.topic)
+            _LOG.error(
+                "%s/%d was to be read from offset %d, but begins at %d: retention removed %d records before they were in a "
+                "closed window; raise retention.ms, or add workers",
+                *(tp.topic, tp.partition, committed, log.first, lost),
+            )
+        return max(log.first, committed)
