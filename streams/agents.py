@@ -79,12 +79,17 @@ def stage_makers(
             decoding=decoding,
             source=tp.partition,
             sources=sources,
-            start=beginnings.of(tp, log),
+            start=beginnings.of(tp.topic, tp.partition, log),
         )
 
     async def summarise_outcomes(tp: TP, log: LogState) -> Stage:
         return SummariseOutcomes(
-            kafka=kafka, metrics=metrics, models=models, source=tp.partition, sources=sources, start=beginnings.of(tp, log)
+            kafka=kafka,
+            metrics=metrics,
+            models=models,
+            source=tp.partition,
+            sources=sources,
+            start=beginnings.of(tp.topic, tp.partition, log),
         )
 
     async def outliers(tp: TP, log: LogState) -> Stage:

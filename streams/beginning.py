@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import logging
 
-from faust.types import TP
-
 from detectors.errors import StateError
 from streams.metrics import Metrics
 from streams.transport import LogState
@@ -29,33 +27,33 @@ class Beginnings:
         self._metrics = metrics
         self._sources = sources
         #: Losses that were told, so that reading again tells none of them twice.
-        self._told: set[tuple[TP, int]] = set()
+        self._told: set[tuple[str, int, int]] = set()
 
-    def of(self, tp: TP, log: LogState) -> int:
+    def of(self, topic: str, partition: int, log: LogState) -> int:
         """Return the offset to read a source from.
 
         Raises:
             StateError: the log ends before the committed offset, or has a partition too many.
         """
-        if tp.partition >= self._sources:
+        if partition >= self._sources:
             raise StateError(
-                f"topic {tp.topic} has a partition {tp.partition}, and had {self._sources} when this worker started: start it "
+                f"topic {topic} has a partition {partition}, and had {self._sources} when this worker started: start it "
                 "again, and it will say what follows"
             )
         committed = log.first if log.committed is None else log.committed
         if committed > log.end:
             raise StateError(
-                f"{tp.topic}/{tp.partition} was read up to offset {committed}, but ends at {log.end}: it was created again, or "
+                f"{topic}/{partition} was read up to offset {committed}, but ends at {log.end}: it was created again, or "
                 "the broker lost its end; stop the workers and `driftline rebuild --from events`, which makes everything again "
                 "from what is left"
             )
         lost = log.first - committed
-        if lost > 0 and (tp, committed) not in self._told:
-            self._told.add((tp, committed))
-            self._metrics.count("driftline_records_lost_total", lost, topic=tp.topic)
+        if lost > 0 and (topic, partition, committed) not in self._told:
+            self._told.add((topic, partition, committed))
+            self._metrics.count("driftline_records_lost_total", lost, topic=topic)
             _LOG.error(
                 "%s/%d was to be read from offset %d, but begins at %d: retention removed %d records before they were in a "
                 "closed window; raise retention.ms, or add workers",
-                *(tp.topic, tp.partition, committed, log.first, lost),
+                *(topic, partition, committed, log.first, lost),
             )
         return max(log.first, committed)

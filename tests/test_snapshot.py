@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from importlib.metadata import version
 
 import msgspec
 import numpy as np
 import pytest
 
 from detectors.detector import DETECTORS
+from detectors.errors import StateError
 from detectors.row import ERROR, Row
 from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec
 from detectors.watch import ReferenceLearned, Watch
@@ -87,3 +89,20 @@ def test_what_has_no_format_is_not_written() -> None:
     broken = msgspec.structs.replace(Watch.begin(spec), model=object())
     with pytest.raises((NotImplementedError, TypeError)):
         snapshot.dump({"m": broken})
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (
+            {"format": snapshot.FORMAT + 1, "driftline": "7.1.0", "models": "of another kind"},
+            rf"by Driftline 7\.1\.0, which is newer than format {snapshot.FORMAT} of this Driftline {version('driftline')}",
+        ),
+        ({"format": 0, "river": "0.1"}, rf"format 0, written by Driftline unknown, which is older than format {snapshot.FORMAT}"),
+        ({"format": snapshot.FORMAT, "river": "0.25.0"}, rf"River 0\.25\.0, here is {version('river')}: install that one"),
+    ],
+)
+def test_what_another_version_wrote_is_named_with_the_version(made: dict[str, object], words: str) -> None:
+    """A newer Driftline may have changed everything but the number: both versions and the way out are in the message."""
+    with pytest.raises(StateError, match=rf"snapshot judge/0 .*{words}.*driftline rebuild --from windows"):
+        snapshot.load("judge/0", msgspec.msgpack.encode(made))
