@@ -1,18 +1,21 @@
 # make demo    run the whole loop on real data       make test    lint and every test this machine can run
 # make lint    ruff and mypy                         make bench   the benchmarks, or one: make bench BENCHMARKS=name
+# make soak    ten minutes of steady load            make benchmarks   those of speed, on a machine that does nothing else
 # make lock    pin the development environment anew
 # ARGS goes behind the command: make demo ARGS="--json", make test ARGS="-k kafka"
 
 PYTHON ?= python3
 ARGS ?=
-BENCHMARKS ?= $(sort $(basename $(notdir $(wildcard benchmarks/[a-z]*.py))))
+# Everything in benchmarks/ that can be run; soak takes as long as it is told to and has a target of its own.
+BENCHMARKS ?= $(filter-out soak,$(sort $(basename $(notdir $(shell grep -l __main__ benchmarks/*.py))) $(notdir $(patsubst %/__main__.py,%,$(wildcard benchmarks/*/__main__.py)))))
+SPEED := throughput scale latency growth
 
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
 LOCK := requirements-dev.lock
 UV_VERSION := 0.13.9
 
-.PHONY: demo test lint bench lock install install-dev
+.PHONY: demo test lint bench benchmarks soak lock install install-dev
 .SILENT:
 
 demo: install
@@ -29,6 +32,12 @@ lint: install-dev
 bench: install-dev
 	test -n "$(BENCHMARKS)" || echo "benchmarks/ has nothing to run"
 	for name in $(BENCHMARKS); do echo "== $$name"; $(VENV)/bin/python -m benchmarks.$$name $(ARGS) || exit 1; done
+
+benchmarks: install-dev
+	$(MAKE) bench BENCHMARKS="$(SPEED)"
+
+soak: install-dev
+	$(VENV)/bin/python -m benchmarks.soak $(ARGS)
 
 # One lock for all platforms and Pythons, without hosts or hashes; uv writes it, plain pip reads it.
 lock: $(VENV)/bin/python

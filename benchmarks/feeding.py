@@ -7,6 +7,7 @@ in each partition that closes every window.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -122,12 +123,24 @@ def fill(kafka: KafkaSettings, values: Iterator[bytes], last: bytes, *, at_once:
     if at_once is not None:
         at_once()
         producer.commit_transaction(_FLUSH_SECONDS)
-    after = offsets(kafka)
-    markers = len(before) if at_once is not None else 0  # a transaction ends with a record of its own
-    arrived = sum(after[partition][1] - before[partition][1] for partition in before) - markers - len(before)
-    if arrived != messages:
-        raise UnavailableError(f"{messages} events were written and {arrived} have arrived: read the broker's log")
+    _await(kafka, before, messages, markers=at_once is not None)
     return written
+
+
+def _await(kafka: KafkaSettings, before: Mapping[int, tuple[int, int]], messages: int, *, markers: bool) -> None:
+    """Return once readers see all messages: a transaction becomes visible a moment after its commit, partition by partition."""
+    deadline = time.monotonic() + _FLUSH_SECONDS
+    extra = 2 if markers else 1  # the last event of each partition, and the record with which a transaction ends
+    while True:
+        after = offsets(kafka)
+        arrived = sum(after[partition][1] - before[partition][1] - extra for partition in before)
+        if arrived == messages:
+            return
+        if arrived > messages or time.monotonic() > deadline:
+            raise UnavailableError(
+                f"{messages} events were written and {arrived} have arrived: does somebody else write to the topic?"
+            )
+        time.sleep(0.01)
 
 
 def _chunks(values: Iterator[bytes]) -> Iterator[list[bytes]]:

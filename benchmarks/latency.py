@@ -28,12 +28,14 @@ from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from benchmarks.feeding import DATA_SETS, PARTITIONS, bodies, closing, encoded, events, fill
+from benchmarks.feeding import DATA_SETS, MODEL, PARTITIONS, bodies, closing, encoded, events, fill
 from benchmarks.machine import Servers, run, servers, show_table, usage, whole_number
 from benchmarks.workers import Deployment, Ending, Worker
 from detectors.errors import UnavailableError
+from detectors.window import Mark
+from streams import history
 from streams.kafka import Log
-from streams.topics import ALERTS, EVENTS, topic_name
+from streams.topics import ALERTS, EVENTS, WINDOWS, topic_name
 
 AIM_SECONDS = 1.0
 OUTAGE_SECONDS = 600.0
@@ -53,7 +55,7 @@ _TICK_SECONDS, _PROBE_TICKS = 0.02, 6
 #: Memory may grow by so much from the first half of the backlog to the second.
 _GROWTH, _GROWTH_BYTES = 1.1, 16 << 20
 _TIMEOUT_SECONDS = 900.0
-_QUIET_SECONDS = 5.0
+_JUDGED_SECONDS = 120.0
 _DATA = DATA_SETS["numeric"]
 _HOT_WINDOW = 10.0
 
@@ -130,6 +132,14 @@ class Probes:
         key = (model, int(message.partition() or 0), second)
         at = int(message.timestamp()[1])
         self.arrivals[key] = min(at, self.arrivals.get(key, at))
+
+    @property
+    def end(self) -> float:
+        """End of the last window that all partitions have closed."""
+        last: dict[tuple[str, int], int] = {}
+        for model, partition, second in self.arrivals:
+            last[model, partition] = max(second, last.get((model, partition), 0))
+        return float(min(last.values()))
 
     def closable(self, model: str, end: float) -> float | None:
         """Return when a window with that end could be closed, epoch seconds; None if it was not while events were live."""
@@ -240,13 +250,37 @@ def alerts_stamped_by_the_broker(on: Servers) -> str:
     return name
 
 
+def wait_until_judged(deployment: Deployment, end: float) -> None:
+    """Return once the judges have stored what they made of the probes' windows up to that end.
+
+    Raises:
+        UnavailableError: they have not within the time.
+    """
+    name = topic_name(deployment.kafka.prefix, WINDOWS)
+    deadline = time.monotonic() + _JUDGED_SECONDS
+    while True:
+        marks: dict[tuple[str, int], tuple[int, int]] = {}
+        log = Log(deployment.kafka, "benchmark-judged")
+        for record in log.read(name, {number: first for number, (first, _) in log.ends(name).items()}):
+            mark = history.parse(record.value)
+            if isinstance(mark, Mark) and mark.model != MODEL and mark.until >= end:
+                marks.setdefault((mark.model, mark.source), (record.partition, record.offset))
+        log.close()
+        committed = deployment.committed()
+        if len(marks) == PROBES * PARTITIONS and all(committed.get((name, at), 0) > offset for at, offset in marks.values()):
+            return
+        if time.monotonic() > deadline:
+            raise UnavailableError(f"the last windows are not judged after {_JUDGED_SECONDS:g} s: choose a lower --rate")
+        time.sleep(0.2)
+
+
 def latencies(deployment: Deployment, topic: str, probes: Probes) -> list[float]:
     """Return the latency of every alert that a live event made possible, in seconds, ascending."""
     log = Log(deployment.kafka, "benchmark-alerts")
     found: list[float] = []
     try:
         start = {number: first for number, (first, _) in log.ends(topic).items()}
-        for record in log.read(topic, start, follow=True, idle_seconds=_QUIET_SECONDS):
+        for record in log.read(topic, start):
             alert = orjson.loads(record.value or b"")["data"]
             closable = probes.closable(alert["model"], alert["raised_at"])
             if closable is not None:
@@ -286,6 +320,7 @@ def benchmark() -> tuple[dict[str, Any], int]:
             learn(deployment, probes, began)
             rate = arguments.rate or LOAD * catch_up.per_second
             reached = Feeder(deployment, probes).live(rate=rate, seconds=seconds)
+            wait_until_judged(deployment, probes.end)
             found = latencies(deployment, topic, probes)
         finally:
             deployment.stop()
