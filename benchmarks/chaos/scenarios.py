@@ -1,0 +1,135 @@
+"""What can happen to a deployment: each scenario disturbs a run while it works, and leaves it to recover."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.chaos.replay import forget
+from benchmarks.chaos.run import Run, freeze, thaw
+
+#: What a Redis that is frozen, or a broker that is down, is kept from answering, in seconds.
+_FREEZE_SECONDS = 10.0
+#: How long a worker that woke may go on before anything else happens: time enough to find out, in seconds.
+_AWAKE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One kind of trouble.
+
+    Args:
+        says: what happens, in words.
+        disturb: does it; returns while the workers go on, or after they have finished.
+        workers: that begin.
+        times: how often it happens, in a full and in a quick round; (full, quick).
+        quick: whether a quick round has it.
+    """
+
+    name: str
+    says: str
+    disturb: Callable[[Run, int], None]
+    workers: int
+    times: tuple[int, int]
+    quick: bool = False
+
+
+def _kills(run: Run, times: int) -> None:
+    run.warm()
+    for _ in run.moments(times):
+        run.kill(run.any_worker())
+        run.begin()
+        run.warm()
+
+
+def _stops(run: Run, times: int) -> None:
+    run.warm()
+    for _ in run.moments(times):
+        run.terminate(run.any_worker())
+        run.begin()
+        run.warm()
+
+
+def _rescale(run: Run, times: int) -> None:
+    """One worker, two, three, one."""
+    for wanted, _ in zip((2, 3, 1) * times, run.moments(3 * times), strict=False):
+        while len(run.workers) < wanted:
+            run.begin()
+        while len(run.workers) > wanted:
+            run.terminate(run.any_worker())
+        run.figures["rescaled"] += 1
+
+
+def _storm(run: Run, times: int) -> None:
+    """Workers come and go faster than partitions can be shared out."""
+    for number in run.moments(times):
+        if len(run.workers) < 2 or (len(run.workers) < 4 and number % 2 == 0):
+            run.begin()
+        elif run.dice.random() < 0.5:
+            run.kill(run.any_worker())
+        else:
+            run.terminate(run.any_worker())
+        run.figures["rebalances"] += 1
+
+
+def _broker_restart(run: Run, times: int) -> None:
+    for _ in run.moments(times):
+        run.servers.kafka.kill()
+        run.pause(run.dice.uniform(0.0, 3.0))
+        run.servers.kafka.start()
+        run.figures["broker_restarts"] += 1
+
+
+def _redis_restart(run: Run, times: int) -> None:
+    for _ in run.moments(times):
+        run.servers.redis.kill()
+        run.pause(run.dice.uniform(0.0, 3.0))
+        run.servers.redis.start()
+        run.figures["redis_restarts"] += 1
+
+
+def _redis_freeze(run: Run, times: int) -> None:
+    for _ in run.moments(times):
+        run.servers.redis.freeze()
+        try:
+            run.pause(_FREEZE_SECONDS)
+        finally:
+            run.servers.redis.thaw()
+        run.figures["redis_freezes"] += 1
+
+
+def _zombie(run: Run, times: int) -> None:
+    """Let a worker sleep until the others have its partitions and have worked on them, and then go on where it was."""
+    for _ in run.moments(times):
+        sleeper = run.any_worker()
+        freeze(sleeper)
+        try:
+            run.pause(run.deployment.kafka.session_timeout_seconds * 1.5)
+            run.grown(run.dice.randint(1, run.share(times)))  # by those who have its partitions now
+        finally:
+            thaw(sleeper)
+        run.figures["zombies"] += 1
+        run.figures["woke_after_the_end"] += run.finished()
+        run.pause(_AWAKE_SECONDS)
+
+
+def _replay(run: Run, times: int) -> None:
+    """Everything is forgotten but the topics, and read again from the first record."""
+    for _ in range(times):
+        run.to_the_end()
+        forget(run)
+        run.begin(2)
+        run.figures["replays"] += 1
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    Scenario("kill-9", "kill -9 of a worker at random moments", _kills, 2, (20, 5), quick=True),
+    Scenario("sigterm", "SIGTERM to a worker at random moments", _stops, 2, (10, 3)),
+    Scenario("rescale", "1, 2, 3 and 1 workers", _rescale, 1, (2, 1)),
+    Scenario("storm", "workers join, leave and die faster than partitions are shared out", _storm, 2, (20, 6)),
+    Scenario("broker-restart", "kill -9 of the broker in the middle", _broker_restart, 2, (2, 1), quick=True),
+    Scenario("redis-restart", "kill -9 of Redis in the middle", _redis_restart, 2, (3, 1)),
+    Scenario("redis-freeze", "Redis does not answer for 10 s", _redis_freeze, 2, (1, 1), quick=True),
+    Scenario("zombie", "a worker frozen past its session timeout, which then goes on", _zombie, 2, (3, 1), quick=True),
+    Scenario("replay", "read again from offset zero, with no snapshot and no committed offset", _replay, 2, (1, 1)),
+)
