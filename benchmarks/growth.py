@@ -1,4 +1,4 @@
-"""What an event costs as events, features, segments and windows grow: decoding and windows, in this process.
+"""What an event costs as events, features, segments and windows grow: decoding, windows and judging, in this process.
 
     python -m benchmarks.growth [--quick]
 
@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks import judging
 from benchmarks.feeding import BEGIN, MODEL, DataSet, bodies
 from benchmarks.machine import run, show_table
 from detectors.errors import DriftlineError
@@ -217,8 +218,23 @@ def benchmark() -> tuple[dict[str, Any], int]:
             name,
         )
         print()
+    judged = [judging.cost(*case, scale=scale, repeats=repeats) for case in judging.CASES]
+    show_table(
+        ["features", "sources", "us/bucket", "us/feature", "snapshot KiB"],
+        [
+            [
+                f"{one.features}",
+                f"{one.sources}",
+                f"{1e6 * one.seconds:,.0f}",
+                f"{1e6 * one.seconds / one.features:.1f}",
+                f"{one.snapshot_bytes / 1024:,.0f}",
+            ]
+            for one in judged
+        ],
+        "judge",
+    )
     superlinear = [f"{row['axis']} {row['size']:,}" for row in rows if row["superlinear"]]
-    return {"benchmark": "growth", "limit": LIMIT, "superlinear": superlinear, "rows": rows}, 0
+    return {"benchmark": "growth", "limit": LIMIT, "superlinear": superlinear, "judge": judging.summary(judged), "rows": rows}, 0
 
 
 if __name__ == "__main__":

@@ -118,6 +118,7 @@ def benchmark() -> tuple[dict[str, Any], int]:
     by_cpu = one["busiest_worker_cpu_seconds"] / max(two["busiest_worker_cpu_seconds"], 0.01)
     result = {
         "benchmark": "scale",
+        "broker_microseconds_per_event_read": round(1e6 * one["broker_cpu_seconds"] / count, 3),
         "events": count,
         "repeats": repeats,
         "cores": cores,

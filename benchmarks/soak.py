@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from redis import Redis
 
 from benchmarks.machine import fit, run, servers, show_table, usage, whole_number
 from benchmarks.workers import Deployment, Worker
@@ -221,6 +222,7 @@ def soak(minutes: float, rate: int) -> tuple[dict[str, Any], int]:
     samples = Samples()
     with servers(apart=False) as on:
         deployment = Deployment(on, model, prefix="soak")
+        empty = Redis.from_url(on.redis.url).info("memory")["used_memory"]
         try:
             worker = deployment.worker(on.cores.all)
             retrainer = deployment.start("retrainer", on.cores.all)
@@ -239,6 +241,7 @@ def soak(minutes: float, rate: int) -> tuple[dict[str, Any], int]:
                 time.sleep(max(0.0, now + _TICK_SECONDS - time.time()))
             load.close()
             told = worker.samples()
+            held = Redis.from_url(on.redis.url).info("memory")["used_memory"] - empty
             statuses = {"worker": worker.child.stop(), "retrainer": retrainer.stop()}
         finally:
             deployment.stop()
@@ -259,6 +262,7 @@ def soak(minutes: float, rate: int) -> tuple[dict[str, Any], int]:
         "flat": flat,
         "exit_statuses": statuses,
         "counted": counted,
+        "redis_bytes_per_labelled_prediction": round(held / max(1, load.sent)),
         "trends": {
             trend.name: {
                 "at_first": round(trend.level, 1),

@@ -84,7 +84,14 @@ class Measuring:
         self._end = end_of(count)
         self._deployment = Deployment(on, _MODEL, prefix=f"bench-{data.name}")
         self._children = 0
+        before = usage(on.kafka.child.pid).cpu_seconds
         self.bytes = fill(self._deployment.kafka, events(data, count), closing(data, self._end))
+        #: CPU microseconds that the broker took to write an event; bytes of an event on its disk.
+        self.broker_microseconds = 1e6 * (usage(on.kafka.child.pid).cpu_seconds - before) / count
+        logs = (on.kafka.directory / "data").glob(f"{topic_name(self._deployment.kafka.prefix, EVENTS)}-*/*.log")
+        self.stored_bytes = sum(log.stat().st_size for log in logs) / count
+        #: Bytes of a feature of a window on the windows topic; known after `phases`.
+        self.window_bytes = 0.0
         self.agents = self._deployment.agents()
 
     def run(self, variant: str) -> Timing:
@@ -103,6 +110,7 @@ class Measuring:
         """Return phase -> CPU microseconds an event."""
         prefix = self._deployment.kafka.prefix
         found = self._child("bare_loop", "phases", "--ends", self._ends(), "--prefix", prefix)
+        self.window_bytes = found["bytes_per_feature"]
         return {phase: 1e6 * seconds / found["events"] for phase, seconds in found["phases"].items()}
 
     def _ends(self) -> str:
@@ -190,6 +198,9 @@ def measure(on: Servers, data: DataSet, count: int, repeats: int) -> dict[str, A
         "cpu_microseconds_per_event": {name: round(value, 3) for name, value in cpu.items()},
         "phases_microseconds_per_event": {name: round(phases[name], 3) for name in told},
         "bytes_per_event": round(measuring.bytes / count),
+        "stored_bytes_per_event": round(measuring.stored_bytes),
+        "bytes_per_feature_of_a_window": round(measuring.window_bytes),
+        "broker_microseconds_per_event_written": round(measuring.broker_microseconds, 3),
     }
 
 

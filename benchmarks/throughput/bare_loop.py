@@ -148,14 +148,15 @@ class Sampler:
         return dict(found)
 
 
-def phases(bootstrap: str, topic: str, ends: dict[int, int], prefix: str) -> tuple[int, dict[str, float]]:
-    """Return rows, and phase -> CPU seconds of this thread; `client` is what librdkafka's own threads used.
+def phases(bootstrap: str, topic: str, ends: dict[int, int], prefix: str) -> dict[str, Any]:
+    """Return rows, bytes of a feature on the windows topic, and phase -> CPU seconds.
 
-    Putting rows into their windows counts as `columns`.
+    Putting rows into their windows counts as `columns`; `client` is what librdkafka's own threads used.
     """
     kafka = KafkaSettings(bootstrap=bootstrap, prefix=prefix)
     sender = Sender(kafka, "benchmark-phases")
     bare, spent, sampler = Loop(len(ends)), dict.fromkeys(("consume", "decode", "columns", "produce"), 0.0), Sampler()
+    written = features = 0
     whole, at = time.process_time(), time.thread_time()
 
     def took(step: str, following: str) -> None:
@@ -172,7 +173,11 @@ def phases(bootstrap: str, topic: str, ends: dict[int, int], prefix: str) -> tup
         closed = bare.add(blocks)
         took("columns", "produce")
         for record in closed:
-            while not sender.send(history.outgoing(kafka, record)):
+            message = history.outgoing(kafka, record)
+            if isinstance(record, Window):
+                written += len(message.value or b"")
+                features += len(record.features)
+            while not sender.send(message):
                 sender.poll(0.1)
         sender.poll()
         took("produce", "consume")
@@ -182,7 +187,7 @@ def phases(bootstrap: str, topic: str, ends: dict[int, int], prefix: str) -> tup
     took("produce", "")
     found = sampler.split(spent)
     found["client"] = time.process_time() - whole - sum(spent.values())
-    return bare.rows, found
+    return {"events": bare.rows, "phases": found, "bytes_per_feature": written / max(1, features)}
 
 
 def main() -> None:
@@ -197,8 +202,7 @@ def main() -> None:
     ends = dict(enumerate(json.loads(arguments.ends)))
     result: dict[str, Any]
     if arguments.what == "phases":
-        events, spent = phases(arguments.bootstrap, arguments.topic, ends, arguments.prefix)
-        result = {"events": events, "phases": spent}
+        result = phases(arguments.bootstrap, arguments.topic, ends, arguments.prefix)
     else:
         fetches = fetched(arguments.bootstrap, arguments.topic, ends)
         first = next(fetches)
