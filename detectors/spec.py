@@ -85,6 +85,8 @@ class ModelSpec:
     categorical: tuple[str, ...] = ()
     max_features: int = 500
     max_segments: int = 100
+    #: Values held as rows in one bucket of one source partition; beyond, the largest window is folded to its summary.
+    max_values: int = 4_000_000
     reference: ReferenceSpec = field(default_factory=ReferenceSpec)
     errors: ErrorSpec = field(default_factory=ErrorSpec)
     outliers: OutlierSpec = field(default_factory=OutlierSpec)

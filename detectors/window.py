@@ -15,8 +15,9 @@ Rules:
 6. A model from which nothing came for `_IDLE_OFFSETS` offsets of its partition is closed and forgotten,
    or it would hold `durable` back for good. When is decided by the offsets alone (rule 4).
 7. Memory is bounded: beyond `max_segments` segments of a bucket, rows go to the segment `~other`; beyond
-   `max_values` values held for a model, the window that holds most is folded into a summary of fixed
-   size, and goes on. Both happen at a row that the log decides, so rule 4 holds.
+   `max_values` values held in a bucket, the window that holds most is folded into a summary of fixed
+   size, and goes on. What happens in a bucket depends on its own rows alone, and after a crash all of
+   them are read again, so rules 4 and 5 hold.
 """
 
 from __future__ import annotations
@@ -139,17 +140,19 @@ class _Open:
 class _Bucket:
     """The open windows of one stretch of event time; `first` is the offset of the first row in any of them."""
 
-    __slots__ = ("first", "windows")
+    __slots__ = ("first", "held", "windows")
 
     def __init__(self, first: int) -> None:
         self.first = first
         self.windows: dict[str, _Open] = {}
+        #: Values held as rows in all of them.
+        self.held = 0
 
 
 class _Progress:
     """Event time of one model in one source partition."""
 
-    __slots__ = ("closed", "held", "newest", "newest_offset", "open", "seen")
+    __slots__ = ("closed", "newest", "newest_offset", "open", "seen")
 
     def __init__(self) -> None:
         self.newest = -math.inf
@@ -159,8 +162,6 @@ class _Progress:
         #: Buckets with a smaller index are closed.
         self.closed: int | None = None
         self.open: dict[int, _Bucket] = {}
-        #: Values held as rows in all open windows.
-        self.held = 0
 
 
 class WindowShape(msgspec.Struct, frozen=True):
@@ -170,7 +171,7 @@ class WindowShape(msgspec.Struct, frozen=True):
     lateness_seconds: float
     max_segments: int = 100
     max_features: int = 500
-    #: Values of one model and source partition held as rows, of 8 bytes each for numbers.
+    #: Values held as rows in the windows of one bucket; a number has 8 bytes, a text some 60.
     max_values: int = 4_000_000
 
 
@@ -260,58 +261,37 @@ class Windows:
             yield self._mark(model)
 
     def _take(self, block: Block, places: Integers, buckets: Floats, shape: WindowShape, progress: _Progress) -> None:
-        """Put rows into their windows, folding when they would be too many (rule 7)."""
+        """Put rows into their buckets."""
+        wanted = buckets[places]
+        if wanted.min() == wanted.max():
+            self._take_bucket(block, places, int(wanted[0]), shape, progress)
+            return
+        order = np.argsort(wanted, kind="stable")
+        cuts = np.flatnonzero(np.diff(wanted[order])) + 1
+        for mine in np.split(places[order], cuts):
+            self._take_bucket(block, mine, int(buckets[mine[0]]), shape, progress)
+
+    def _take_bucket(self, block: Block, places: Integers, index: int, shape: WindowShape, progress: _Progress) -> None:
+        """Put rows into the windows of one bucket, folding when they would be too many (rule 7)."""
+        bucket = progress.open.get(index)
+        if bucket is None:
+            bucket = progress.open[index] = _Bucket(int(block.offsets[places[0]]))
         total = np.cumsum(block.sizes[places] + _ROW_VALUES)
         done, used = 0, 0
         while done < len(places):
-            room = shape.max_values - progress.held
-            fits = int(np.searchsorted(total, used + room, side="right"))
+            fits = int(np.searchsorted(total, used + shape.max_values - bucket.held, side="right"))
             if fits == done:
-                if progress.held:
-                    self._fold_largest(shape, progress)
+                if bucket.held:
+                    held, _, window = max((window.held, segment, window) for segment, window in bucket.windows.items())
+                    window.fold(shape.max_features)
+                    bucket.held -= held
                     continue
                 fits = done + 1  # a row that is larger than the limit, alone
-            self._put(block, places[done:fits], buckets, shape, progress)
+            for part, segment in _parts(block, places[done:fits]):
+                self._put(part, segment, bucket, shape)
             done, used = fits, int(total[fits - 1])
 
-    def _fold_largest(self, shape: WindowShape, progress: _Progress) -> None:
-        open_windows = (
-            (window.held, bucket, segment, window)
-            for bucket, of_bucket in progress.open.items()
-            for segment, window in of_bucket.windows.items()
-        )
-        held, _, _, window = max(open_windows, key=lambda item: item[:3])
-        window.fold(shape.max_features)
-        progress.held -= held
-
-    def _put(self, block: Block, places: Integers, buckets: Floats, shape: WindowShape, progress: _Progress) -> None:
-        wanted = buckets[places]
-        low, high = int(places[0]), int(places[-1]) + 1
-        segments: Integers | None = None
-        if block.segments is not None and len(set(block.segments[low:high])) > 1:
-            codes: dict[str, int] = {}
-            segments = np.array([codes.setdefault(block.segments[place], len(codes)) for place in places.tolist()])
-        if segments is None and high - low == len(places) and wanted.min() == wanted.max():
-            segment = "" if block.segments is None else block.segments[low]
-            self._put_part(Part(block, low, high), int(wanted[0]), segment, shape, progress)
-            return
-        order = np.argsort(wanted, kind="stable") if segments is None else np.lexsort((segments, wanted))
-        rows = block.taken(places[order])
-        wanted = wanted[order]
-        differs = wanted[1:] != wanted[:-1]
-        if segments is not None:
-            differs |= segments[order][1:] != segments[order][:-1]
-        starts = [0, *(np.flatnonzero(differs) + 1).tolist()]
-        parts = [Part(rows, low, high) for low, high in zip(starts, [*starts[1:], len(rows)], strict=True)]
-        # In the order of the log: who comes first decides which segments still get a window.
-        for part in sorted(parts, key=lambda part: int(rows.offsets[part.low])):
-            segment = "" if rows.segments is None else rows.segments[part.low]
-            self._put_part(part, int(wanted[part.low]), segment, shape, progress)
-
-    def _put_part(self, part: Part, index: int, segment: str, shape: WindowShape, progress: _Progress) -> None:
-        bucket = progress.open.get(index)
-        if bucket is None:
-            bucket = progress.open[index] = _Bucket(int(part.block.offsets[part.low]))
+    def _put(self, part: Part, segment: str, bucket: _Bucket, shape: WindowShape) -> None:
         window = bucket.windows.get(segment)
         if window is None:
             if segment and len(bucket.windows) >= shape.max_segments:
@@ -319,7 +299,7 @@ class Windows:
             window = bucket.windows.setdefault(segment, _Open())
         values = int(part.block.sizes[part.low : part.high].sum()) + _ROW_VALUES * (part.high - part.low)
         window.add(part, values)
-        progress.held += values
+        bucket.held += values
 
     def _mark(self, model: str) -> Mark:
         until = (self._models[model].closed or 0) * self._shapes[model].seconds
@@ -343,7 +323,6 @@ class Windows:
     def _close(self, model: str, shape: WindowShape, progress: _Progress) -> Iterator[Window]:
         for index in sorted(index for index in progress.open if progress.closed is not None and index < progress.closed):
             for segment, window in sorted(progress.open.pop(index).windows.items()):
-                progress.held -= window.held
                 yield Window(
                     model=model,
                     segment=segment,
@@ -370,6 +349,23 @@ class Windows:
             for model, progress in self._models.items()
             if progress.closed is not None
         }
+
+
+def _parts(block: Block, places: Integers) -> list[tuple[Part, str]]:
+    """Return the rows at some places of a block by segment, in the order in which segments first come."""
+    low, high = int(places[0]), int(places[-1]) + 1
+    segments = block.segments
+    if segments is None or len(set(segments[low:high])) == 1:
+        segment = "" if segments is None else segments[low]
+        if high - low == len(places):
+            return [(Part(block, low, high), segment)]
+        return [(Part(block.taken(places), 0, len(places)), segment)]
+    by_segment: dict[str, list[int]] = {}
+    for place in places.tolist():
+        by_segment.setdefault(segments[place], []).append(place)
+    rows = block.taken(np.concatenate([np.array(mine) for mine in by_segment.values()]))
+    ends = np.cumsum([len(mine) for mine in by_segment.values()]).tolist()
+    return [(Part(rows, end - len(mine), end), segment) for (segment, mine), end in zip(by_segment.items(), ends, strict=True)]
 
 
 def _looked(offset: Any) -> Any:

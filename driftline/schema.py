@@ -186,6 +186,7 @@ class ModelSection(Section):
     categorical: Names = key()
     max_features: Annotated[int, PlainValidator(checks.is_whole(1, 2_000))] = key()
     max_segments: Annotated[int, PlainValidator(checks.is_whole(1, 10_000))] = key()
+    max_values: Annotated[int, PlainValidator(checks.is_whole(10_000, 1_000_000_000))] = key()
     reference: ReferenceSection = key()
     errors: ErrorSection = key()
     outliers: OutlierSection = key()

@@ -51,12 +51,14 @@ class _Group:
     ts: Floats
     kinds: list[EventKind]
 
-    def events(self, wanted: Callable[[Any, EventKind], bool]) -> Iterable[Event]:
-        """Yield the records that are wanted, as the general way would have given them."""
+    def events(self, kinds: Collection[EventKind], *, with_id: bool) -> Iterable[Event]:
+        """Yield the events of those kinds, or of these only such as have an id, as the general way would have given them."""
+        places = [place for place, wire in enumerate(self.wires) if wire.id is not None] if with_id else range(len(self.wires))
         names = list(self.learned.names)
         order = sorted(range(len(names)), key=names.__getitem__)
-        for wire, offset, ts, kind in zip(self.wires, self.offsets.tolist(), self.ts.tolist(), self.kinds, strict=True):
-            if not wanted(wire, kind):
+        for at in places:
+            wire, kind = self.wires[at], self.kinds[at]
+            if kind not in kinds:
                 continue
             values = () if wire.features is None else msgspec.structs.astuple(wire.features)
             features = {names[place]: values[place] for place in order if values and values[place] is not ABSENT}
@@ -65,9 +67,9 @@ class _Group:
             label, score = answer_of(wire.prediction)
             yield Event(
                 kind=kind,
-                offset=offset,
+                offset=int(self.offsets[at]),
                 model=self.learned.model,
-                ts=ts,
+                ts=float(self.ts[at]),
                 id=None if wire.id is None else str(wire.id),
                 segment=wire.segment or "",
                 features=features,
@@ -104,7 +106,7 @@ class Decoded:
         """Return the events of those kinds in offset order, or of these only such as have an id."""
         found = [event for event in self._general if event.kind in kinds and not (with_id and event.id is None)]
         for group in self._groups:
-            found.extend(group.events(lambda wire, kind: kind in kinds and not (with_id and wire.id is None)))
+            found.extend(group.events(kinds, with_id=with_id))
         found.sort(key=lambda event: event.offset)
         return found
 
@@ -288,7 +290,7 @@ def _blocks(groups: list[_Group], events: list[Event]) -> list[Block]:
     for group in groups:
         if group.learned.model in general:
             # Rows of one model are one block in the order of the log, so all of them go the same way.
-            mine = group.events(lambda _wire, kind: kind != "label")
+            mine = group.events(("prediction", "features", "tick"), with_id=False)
             rows.extend(row_of_event(event) for event in mine)
         else:
             block = _block(group)

@@ -94,7 +94,7 @@ class Scoring:
         """Score the events of a batch from `position` on."""
         whole = decoded(batch, self._decoding).blocks
         blocks = [block for one in whole if one.model in self._found and (block := one.since(position)) is not None]
-        await self._refresh({(block.model, segment) for block in blocks for segment in block.segments or ("",)})
+        await self._refresh({(block.model, segment) for block in blocks for segment in set(block.segments or ("",))})
         for block in blocks:
             for row, version, reference in self._suspects(block):
                 is_outlier, outlier = self._found[block.model].find(row, version, reference.features)
@@ -108,6 +108,8 @@ class Scoring:
 
     def _suspects(self, block: Block) -> Iterator[tuple[Row, str, ReferenceLearned]]:
         """Yield the rows with a value outside their reference, in the order of the log, each with its reference."""
+        if not any(model == block.model for model, _ in self._known):
+            return
         found: list[tuple[int, str, ReferenceLearned]] = []
         for segment, places in block.by_segment().items():
             known = self._known.get((block.model, segment))

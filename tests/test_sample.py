@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from detectors.columns import Feature
 from detectors.merge import absent, pool
-from detectors.sample import LARGEST, POINTS, Numeric, summarise
+from detectors.sample import LARGEST, POINTS, Numeric, merged, summarise, summarise_rows
 from detectors.window import Window
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -115,3 +115,35 @@ def test_counts_that_do_not_fit_the_points_are_refused() -> None:
     wrong = msgspec.msgpack.encode([3, 0.0, 0.0, 0.0, 0.0, bytes(8), np.array([np.nan]).tobytes()])
     with pytest.raises(msgspec.ValidationError, match="counts that do not add up to 3"):
         msgspec.msgpack.decode(wrong, type=Numeric)
+
+
+@given(st.integers(1, 12), st.integers(1, 300), st.integers(0, 2**32 - 1))
+def test_many_features_at_once_are_summarised_as_each_alone(features: int, rows: int, seed: int) -> None:
+    """To the bit, whatever stands in the rows beside it."""
+    draw = np.random.default_rng(seed)
+    values = draw.choice([draw.normal(size=(features, rows)) * 1e3, draw.integers(-2, 3, size=(features, rows)) * 1.0])
+    assert summarise_rows(values) == [summarise(row) for row in values]
+
+
+def test_long_rows_are_summarised_as_each_alone() -> None:
+    """Also where sums are made in several steps."""
+    for rows in (4096, 8191, 8193, 70_001):
+        values = np.random.default_rng(rows).normal(size=(3, rows))
+        assert summarise_rows(values) == [summarise(row) for row in values]
+
+
+@given(st.lists(finite, min_size=1, max_size=200), st.lists(finite, min_size=1, max_size=200))
+def test_merged_summaries_are_summaries(first: list[float], second: list[float]) -> None:
+    """Counts add up, extremes are kept, points stay ascending, finite and within them, and few values stay exact."""
+    both = merged(summarise(np.array(first)), summarise(np.array(second)))
+    values = [*first, *second]
+    assert both.n == len(values) == pytest.approx(both.weights().sum())
+    assert (both.low, both.high) == (min(values), max(values))
+    points = both.values()
+    assert 0 < len(points) <= POINTS
+    assert np.all(np.isfinite(points))
+    assert np.all(np.diff(points / 2) >= 0)
+    assert both.low <= points[0] <= points[-1] <= both.high
+    if len(set(values)) <= POINTS and max(len(first), len(second)) <= POINTS:
+        counts = dict(zip(points.tolist(), both.weights().tolist(), strict=True))
+        assert counts == {value: values.count(value) for value in {value + 0.0 for value in values}}

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.columns import CATEGORIES
+from detectors.columns import CATEGORIES, Feature
 from detectors.row import Row, Value
-from detectors.sample import LARGEST
+from detectors.sample import LARGEST, POINTS
 from detectors.watch import Stream
 from detectors.window import OTHER_SEGMENT, Mark, Window, Windows, WindowShape
 
@@ -19,6 +20,7 @@ SHAPES = {
     "a": WindowShape(10.0, 0.0, max_segments=2, max_features=3),
     "b": WindowShape(7.0, 15.0),
     "c": WindowShape(0.1, 0.05),
+    "d": WindowShape(10.0, 20.0, max_values=40),
 }
 
 values = st.one_of(
@@ -41,7 +43,7 @@ def row_lists(draw: st.DrawFn) -> list[Row]:
         offset += draw(st.integers(1, 3))
         now += draw(st.sampled_from([0.0, 0.01, 0.1, 1.0, 4.0, 30.0]))
         ts = max(0.0, now - draw(st.sampled_from([0.0, 0.0, 0.05, 3.0, 12.0, 40.0])))
-        model = draw(st.sampled_from(["a", "b", "c", "nobody's"]))
+        model = draw(st.sampled_from(["a", "b", "c", "d", "nobody's"]))
         tick = draw(st.integers(0, 9)) == 0
         segment = draw(st.sampled_from(["", "eu", "us", "asia", "mars"]))
         rows.append(Row(offset, model, ts, segment, None if tick else draw(features)))
@@ -250,3 +252,42 @@ def test_an_idle_model_does_not_hold_the_offset_back() -> None:
     assert windows_of(rows, [7, 20, 2])[1].durable(10**7) == windows.durable(10**7)
     again = windows.add_rows([Row(1_600_000, "a", 7.0, "", {"x": 1.0}), Row(1_600_001, "a", 25.0, "", {"x": 1.0})])
     assert sum(len(parts) for _, parts in judged([*written, *again])["a"]) == 1, "the judge ignores what was written"
+
+
+def test_a_window_beyond_the_limit_is_folded_and_says_nearly_the_same() -> None:
+    """Counts, sums and extremes of a folded window are exact, its quantiles within a hundredth of the range."""
+    draw = np.random.default_rng(3)
+    values = draw.normal(size=20_000).tolist()
+    rows = [Row(at, "m", 1.0, "", {"x": x, "c": "red" if x > 0 else "blue", "n": None}) for at, x in enumerate(values)]
+    end = Row(len(rows), "m", 100.0, "", None)
+    found = {}
+    for limit in (10_000, 10**9):
+        windows = Windows("features", source=0, sources=1, shapes={"m": WindowShape(10.0, 0.0, max_values=limit)})
+        for start in range(0, len(rows), 777):
+            windows.add_rows(rows[start : start + 777])
+        (window,) = (item for item in windows.add_rows([end]) if isinstance(item, Window))
+        found[limit] = window
+    folded, whole = found[10_000].features, found[10**9].features
+    assert folded["c"] == whole["c"]
+    assert folded["n"] == whole["n"] == Feature(missing=20_000)
+    mine, exact = folded["x"].numeric, whole["x"].numeric
+    assert mine is not None
+    assert exact is not None
+    assert (mine.n, mine.low, mine.high) == (exact.n, exact.low, exact.high)
+    assert mine.total == pytest.approx(exact.total)
+    assert mine.squares == pytest.approx(exact.squares)
+    ranks = np.searchsorted(np.sort(values), mine.values()) / len(values)
+    assert np.abs(ranks - (np.arange(POINTS) + 0.5) / POINTS).max() < 0.01
+
+
+def test_rows_held_stay_below_the_limit_whatever_comes() -> None:
+    """However many rows and segments a bucket gets, no more values are held than `max_values` and one row."""
+    shape = WindowShape(10.0, 0.0, max_values=5_000, max_segments=20)
+    windows = Windows("features", source=0, sources=1, shapes={"m": shape})
+    for start in range(0, 20_000, 500):
+        windows.add_rows([Row(at, "m", 1.0, f"s{at % 37}", {"x": 1.0, f"y{at % 50}": "a"}) for at in range(start, start + 500)])
+        (bucket,) = windows._models["m"].open.values()
+        assert bucket.held <= shape.max_values
+        assert bucket.held == sum(window.held for window in bucket.windows.values())
+    (end,) = (item for item in windows.add_rows([Row(20_000, "m", 50.0, "", None)]) if isinstance(item, Mark))
+    assert end.until == 50.0
