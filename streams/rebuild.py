@@ -17,6 +17,7 @@ Rules:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -37,6 +38,8 @@ from streams.topics import EVENTS, OUTCOMES, WINDOWS, Topic, topic_name
 
 _WORKERS, _RETRAINERS = "worker", "retrainer"
 _FLUSH_SECONDS = 60.0
+#: Added to the session timeout before a member is believed to be alive.
+_GRACE_SECONDS = 2.0
 #: Cluster id of a binding that could not be read: like no other.
 _UNKNOWN = "unknown"
 
@@ -157,13 +160,17 @@ class Rebuild:
         return sum(end - first for first, end in self._log.ends(topic_name(self._kafka.prefix, topic)).values())
 
     def _require_alone(self, *, retrainers: bool) -> None:
+        """Return once the groups are empty; who ended without leaving counts as a member until its session is over."""
+        patience = self._kafka.session_timeout_seconds + _GRACE_SECONDS
+        deadline = time.monotonic() + patience
         for group in (_WORKERS, _RETRAINERS) if retrainers else (_WORKERS,):
-            found = members(self._kafka, group)
-            if found:
-                raise StateError(
-                    f"group {self._kafka.prefix}.{group} has members ({', '.join(found)}): stop every {group} first; "
-                    f"one that was killed counts for {self._kafka.session_timeout_seconds:g} s more"
-                )
+            while found := members(self._kafka, group):
+                if time.monotonic() > deadline:
+                    raise StateError(
+                        f"group {self._kafka.prefix}.{group} still has members after {patience:g} s ({', '.join(found)}): "
+                        f"stop every {group} first"
+                    )
+                time.sleep(0.2)
 
     # -- doing ---------------------------------------------------------------------------------
 

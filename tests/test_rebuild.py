@@ -142,7 +142,7 @@ def test_from_windows_and_from_events_the_same_alerts_come_again(deployment: Dep
     worker, _ = deployment.ready("worker")
     refused = driftline(deployment, "rebuild", "--from", "windows", "--yes")
     assert refused.returncode == 4
-    assert f"group {deployment.kafka.prefix}.worker has members" in refused.stderr
+    assert f"group {deployment.kafka.prefix}.worker still has members" in refused.stderr
     worker.stop()
     assert driftline(deployment, "rebuild", "--from", "windows").returncode == 2  # nobody is there to ask
 
@@ -355,7 +355,7 @@ def test_nobody_may_be_in_the_groups(rebuild: Rebuild, settings: Settings) -> No
     try:
         until(lambda: reader.poll(0.1) or reader.assigned() or None, what="the retrainer's partitions")
         assert rebuild.plan("windows").source == "windows"
-        with pytest.raises(StateError, match=r"\.retrainer has members .*stop every retrainer"):
+        with pytest.raises(StateError, match=r"\.retrainer still has members .*stop every retrainer"):
             rebuild.plan("events")
     finally:
         reader.close()
