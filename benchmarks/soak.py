@@ -69,6 +69,7 @@ MEASURES: dict[str, Measure] = {
     "memory": Measure("MiB", _MIB, lambda level, _rate: 0.03 * level + 8 * _MIB),
     "files": Measure("", 1.0, lambda _level, _rate: 3.0),
     "lag": Measure("records", 1.0, lambda _level, rate: 4.0 * rate),
+    "unread": Measure("records", 1.0, lambda _level, rate: 2.0 * rate),
     "snapshot": Measure("KiB", 1024.0, lambda level, _rate: 0.05 * level + 8 * 1024),
 }
 
@@ -192,6 +193,7 @@ def looked(worker: Worker, retrainer: Child) -> dict[str, float]:
         found[f"{name} files"] = used.files
     samples = worker.samples()
     found["worker lag"] = sum(value for name, value in samples.items() if name.startswith("driftline_lag_records{"))
+    found["worker unread"] = sum(value for name, value in samples.items() if name.startswith("driftline_unread_records{"))
     found["worker snapshot"] = sum(value for name, value in samples.items() if name.startswith("driftline_snapshot_bytes{"))
     return found
 

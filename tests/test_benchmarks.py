@@ -14,8 +14,9 @@ import pytest
 from benchmarks.growth import Case, records, summarised
 from benchmarks.latency import CatchUp, quantile
 from benchmarks.machine import fit
+from benchmarks.scaling import CONSTANTS, PAGE, RATES, Paper, constants, renewed
 from benchmarks.soak import Samples
-from detectors.errors import UnavailableError
+from detectors.errors import ConfigError, UnavailableError
 from detectors.spec import ModelSpec
 
 ROOT = Path(__file__).parents[1]
@@ -85,8 +86,9 @@ def test_growth_says_which_rows_are_superlinear():
 @needs_servers
 def test_soak_tells_how_each_measure_moved():
     """Memory, files, lag and snapshots have a trend, the processes end in order, and the verdict is the exit status."""
-    result, text = benchmark("soak", "--minutes", "0.15", "--rate", "20", statuses=(0, 1))
-    names = {"worker memory", "worker files", "worker lag", "worker snapshot", "retrainer memory", "retrainer files"}
+    result, text = benchmark("soak", "--minutes", "0.1", "--rate", "20", statuses=(0, 1))
+    of_worker = {f"worker {measure}" for measure in ("memory", "files", "lag", "unread", "snapshot")}
+    names = of_worker | {"retrainer memory", "retrainer files"}
     assert set(result["trends"]) == names
     assert result["flat"] == all(trend["flat"] for trend in result["trends"].values())
     assert text.splitlines()[-1] == ("flat" if result["flat"] else "not flat")
@@ -155,3 +157,30 @@ def test_a_benchmark_without_its_servers_says_what_to_install(tmp_path: Path):
     )
     assert done.returncode == 3
     assert done.stderr.startswith("Error: a real Kafka needs Java")
+
+
+def test_the_table_on_scaling_is_what_follows_from_its_constants():
+    """Nobody has changed a constant and forgotten the rest of the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert renewed(text) == text, "run: python -m benchmarks.scaling --write"
+    faster = text.replace("| `worker_events_per_second` | ", "| `worker_events_per_second` | 9")
+    assert renewed(faster) != faster
+
+
+def test_a_constant_that_was_not_measured_is_named():
+    """The page cannot be made with a hole in it."""
+    text = PAGE.read_text(encoding="utf-8").replace("`judge_part_microseconds` | ", "`judge_part_microseconds` | ?")
+    with pytest.raises(ConfigError, match="judge_part_microseconds: expected a number above 0"):
+        constants(text)
+
+
+def test_more_events_need_no_less_of_anything():
+    """Workers, partitions, brokers and what they write grow with the rate, and at least a worker's load fits each worker."""
+    given = dict.fromkeys(CONSTANTS, 1.0) | {"worker_events_per_second": 1e5, "load": 0.5}
+    papers = [Paper(rate, given) for rate in RATES]
+    for name in ("workers", "partitions", "brokers", "window_bytes_per_second", "judge_cores", "waiting_bytes"):
+        values = [getattr(paper, name) for paper in papers]
+        assert values == sorted(values), name
+    for paper in papers:
+        assert paper.rate <= paper.workers * 1e5 * 0.5
+        assert paper.partitions >= 2 * paper.workers
