@@ -41,6 +41,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE, _PATIENCE = 0.2, 5.0, 300.0
 #: Messages in a lane's outbox, or bytes fed, from which feeding waits for a flush.
 _FULL = 20_000
 _FULL_BYTES = 32 << 20
+#: The last flush before a stop or a rebalance takes no longer: five seconds are promised for all of a stop.
+_LAST_FLUSH_SECONDS = 2.5
 _LOG_EVERY_SECONDS = 60.0
 #: Gauges that speak of what a worker owns.
 _OF_PARTITIONS = (
@@ -144,7 +146,7 @@ class Lanes:
         """Make every lane durable, side by side; a lane that cannot be in time stays as it was."""
         tasks = [asyncio.create_task(self._flush(lane, final=True)) for lane in list(self._lanes.values())]
         if tasks:
-            _done, late = await asyncio.wait(tasks, timeout=timeout_seconds)
+            _done, late = await asyncio.wait(tasks, timeout=min(timeout_seconds, _LAST_FLUSH_SECONDS))
             for task in late:
                 task.cancel()
 

@@ -37,8 +37,8 @@ from tests.deployment import MODEL, Deployment, end_of, shop_log, until
 from tests.simulated import watched
 from tests.test_watch import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, interleaved
 
-#: Windows of the whole story, and where x moves; what is learned after the swap takes 40 of them.
-LENGTH, DRIFT_AT = 110, 45
+#: Windows of the whole story, and where x moves.
+LENGTH, DRIFT_AT = 80, 45
 Told = dict[str, set[bytes]]
 
 
@@ -55,13 +55,19 @@ def deployment(
     delete_topics(kafka)
 
 
-def driftline(deployment: Deployment, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run one command line of a deployment to its end, with nobody at the keyboard."""
+def begun(deployment: Deployment, *arguments: str) -> subprocess.Popen[str]:
+    """Begin one command line of a deployment, with nobody at the keyboard."""
     environment = {**os.environ, "DRIFTLINE_SIGNING_KEY": deployment.key.reveal().decode()}
     command = [sys.executable, "-m", "driftline", "--config", str(deployment.config), *arguments]
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL
-    )
+    nobody, kept = subprocess.DEVNULL, subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdin=nobody, stdout=kept, stderr=kept, text=True)
+
+
+def driftline(deployment: Deployment, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one command line of a deployment to its end."""
+    with begun(deployment, *arguments) as process:
+        said, reason = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(process.args, process.returncode, said, reason)
 
 
 def rebuilt(deployment: Deployment, *arguments: str) -> str:
@@ -107,7 +113,7 @@ def run_to_the_end(deployment: Deployment) -> None:
 
 
 def watched_once(deployment: Deployment) -> None:
-    """Let a worker judge the story, with a swap in the middle that answers the request."""
+    """Let a worker judge the story, with a swap in the middle that answers the request, and a rebuild that is refused."""
     log = story(deployment.kafka.prefix)
     middle = round(len(log) * 0.6)
     deployment.send(log[:middle])
@@ -123,7 +129,11 @@ def watched_once(deployment: Deployment) -> None:
         features=request["features"],
     )
     deployment.send([answer])
-    deployment.send(log[middle:])
+    with begun(deployment, "rebuild", "--from", "windows", "--yes") as refused:
+        deployment.send(log[middle:])
+        _, reason = refused.communicate(timeout=120)
+    assert refused.returncode == 4
+    assert f"group {deployment.kafka.prefix}.worker still has members" in reason
     until(lambda: deployment.judged_to_the_end(end_of(LENGTH)) or None, seconds=120, what=f"the end; {worker.tail(1500)}")
     worker.stop()
     assert worker.exit_status == 0
@@ -139,11 +149,6 @@ def test_from_windows_and_from_events_the_same_alerts_come_again(deployment: Dep
     assert len(pairs) > 100
     assert set(copies(deployment)) == {1}
 
-    worker, _ = deployment.ready("worker")
-    refused = driftline(deployment, "rebuild", "--from", "windows", "--yes")
-    assert refused.returncode == 4
-    assert f"group {deployment.kafka.prefix}.worker still has members" in refused.stderr
-    worker.stop()
     assert driftline(deployment, "rebuild", "--from", "windows").returncode == 2  # nobody is there to ask
 
     assert f"{deployment.kafka.prefix}.windows: read again from its beginning" in rebuilt(deployment, "--from", "windows")
@@ -314,13 +319,13 @@ def test_the_history_follows_models_into_other_partitions(rebuild: Rebuild, sett
     windows = topic_name(kafka.prefix, WINDOWS)
     models = [f"model-{number}" for number in range(12)]
     answer = {model: Decision(f"swap-{model}", model, "request", "rejected", None, []) for model in models}
-    for model in models:
-        send(kafka, [*marks(kafka, model, 3), history.outgoing(kafka, answer[model]), *marks(kafka, model, 3, 3)])
+    early = [[*marks(kafka, one, 3), history.outgoing(kafka, answer[one]), *marks(kafka, one, 3, 3)] for one in models]
+    send(kafka, [message for part in early for message in part])
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     admin.create_partitions([NewPartitions(windows, 7)])[windows].result(30)
     until(lambda: binding.current(kafka).topics["windows"].partitions == 7 or None, what="seven partitions")
-    for model in models:  # by a worker that had not noticed yet
-        send(kafka, [*marks(kafka, model, 2, 6), history.outgoing(kafka, answer[model])])
+    late = [[*marks(kafka, model, 2, 6), history.outgoing(kafka, answer[model])] for model in models]
+    send(kafka, [message for part in late for message in part])  # by a worker that had not noticed yet
     homes = {key: found[-1][0] for key, found in _log(kafka, windows).items()}
     assert any(len({number for number, _ in found}) > 1 for found in _log(kafka, windows).values())
     plan = rebuild.plan("windows")
