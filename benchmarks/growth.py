@@ -43,7 +43,7 @@ FETCH_BYTES, FETCH_EVENTS = 1 << 20, 2000
 _FIRST = 10
 #: The broker's clock: later than all events.
 CLOCK_MS = int((BEGIN + 86_400) * 1000)
-_LEAST_ROWS = 2000
+_LEAST_ROWS = 500
 
 
 @dataclass(frozen=True, slots=True)

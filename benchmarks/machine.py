@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -166,6 +167,7 @@ def whole_number(least: int) -> Callable[[str], int]:
 
 def run(benchmark: Callable[[], tuple[dict[str, Any], int]]) -> None:
     """Run a benchmark, print its result as the last line and leave with its status; a fault is one line."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that servers and directories go
     try:
         result, status = benchmark()
     except DriftlineError as error:

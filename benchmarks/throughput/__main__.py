@@ -98,7 +98,7 @@ class Measuring:
         """Run one variant once."""
         if variant == "plain_faust":
             few = min(PLAIN_FAUST_EVENTS, self._count)
-            return self._timed("plain_faust", "--events", str(few))
+            return self._timed("plain_faust", "--events", str(few), "--datadir", str(self._on.home / "faust"))
         if variant in ("driftline", "judging"):
             return self._worker(learns=variant == "judging")
         timing = self._timed("bare_loop", {"bare_loop": "loop", "floor": "floor"}[variant], "--ends", self._ends())

@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 import time
 from collections import defaultdict
 
@@ -25,10 +24,10 @@ def main() -> None:
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--topic", required=True)
     parser.add_argument("--events", type=int, required=True)
+    parser.add_argument("--datadir", required=True, help="a directory that the caller removes")
     arguments = parser.parse_args()
     sys.argv[1:] = []  # Faust's worker would read them
-    with tempfile.TemporaryDirectory(prefix="driftline-benchmark-") as datadir:
-        _run(arguments.bootstrap, arguments.topic, arguments.events, datadir)
+    _run(arguments.bootstrap, arguments.topic, arguments.events, arguments.datadir)
 
 
 def _run(bootstrap: str, topic: str, events: int, datadir: str) -> None:
