@@ -6,8 +6,9 @@ Rules:
 2. Feeding a batch changes the state and the stage's outbox in one step, without awaiting in between.
 3. A flush cuts outbox and state at one moment, sends, awaits the acknowledgements, stores the state,
    and only then moves `durable`. What Kafka may commit is the least `durable` of a partition's lanes.
-4. Feeding never raises into Faust (it would acknowledge the batch). After any error the partition is
-   *rewound*: state dropped, loaded again, read again; the same path as after a crash.
+4. Feeding never raises into Faust (it would acknowledge the batch). After any error, or a flush that
+   was broken off, the partition is *rewound*: state dropped, loaded again, read again; the same path as
+   after a crash.
 5. A record at which feeding failed three times goes to the dead letters and is stepped over.
 6. Batches of another epoch are ignored; one that starts beyond `position` leaves a hole: rewind.
 """
@@ -72,7 +73,7 @@ StageMaker = Callable[[TP, LogState], Awaitable[Stage]]
 class Lane:
     """One agent in one partition."""
 
-    __slots__ = ("agent", "busy", "durable", "epoch", "position", "stage", "tp", "unflushed")
+    __slots__ = ("agent", "busy", "durable", "epoch", "late", "position", "stage", "tp", "unflushed")
 
     def __init__(self, agent: str, tp: TP, stage: Stage, epoch: int, position: int) -> None:
         self.agent = agent
@@ -82,6 +83,8 @@ class Lane:
         self.position = position
         self.durable: int | None = None
         self.busy = asyncio.Lock()
+        #: A last flush was not in time: the next one (a stop asks twice) does not wait for it again.
+        self.late = False
         #: Bytes fed since the last cut: what waits to be sent is of their order.
         self.unflushed = 0
 
@@ -144,10 +147,12 @@ class Lanes:
 
     async def flush(self, timeout_seconds: float) -> None:
         """Make every lane durable, side by side; a lane that cannot be in time stays as it was."""
-        tasks = [asyncio.create_task(self._flush(lane, final=True)) for lane in list(self._lanes.values())]
+        lanes = [lane for lane in self._lanes.values() if not lane.late]
+        tasks = {asyncio.create_task(self._flush(lane, final=True)): lane for lane in lanes}
         if tasks:
             _done, late = await asyncio.wait(tasks, timeout=min(timeout_seconds, _LAST_FLUSH_SECONDS))
             for task in late:
+                tasks[task].late = True
                 task.cancel()
 
     def revoke(self, tps: Iterable[TP]) -> None:
@@ -257,6 +262,10 @@ class Lanes:
             except Exception as error:  # noqa: BLE001 - a flush that failed for any reason is done again
                 _LOG.debug("flushing %s failed", lane.agent, exc_info=error)
                 self._rewind(lane, f"{type(error).__name__}: {error}")
+            except asyncio.CancelledError:
+                # What was cut is in nobody's hands any more: a flush after this one would let the offset pass it.
+                self._rewind(lane, "its flush was broken off", pause=False)
+                raise
             else:
                 self._metrics.observe("driftline_flush_seconds", time.monotonic() - began, agent=lane.agent)
                 self._pauses.pop(lane.tp, None)
