@@ -129,19 +129,22 @@ class Decoding:
             timestamps: of the broker, milliseconds since 1970.
             values: the bytes.
         """
-        at = np.array(offsets, dtype=np.int64)
+        at = np.arange(offsets.start, offsets.stop) if isinstance(offsets, range) else np.array(offsets, dtype=np.int64)
         clock = np.array(timestamps, dtype=np.float64) / 1000.0
         wires = self._wires(values)
         types = list(map(type, wires))
         groups: list[_Group] = []
         general: list[int] = []
-        for kind in set(types):
-            places = np.array([place for place, is_kind in enumerate(types) if is_kind is kind])
+        kinds = set(types)
+        for kind in kinds:
+            places = np.arange(len(wires))
+            if len(kinds) > 1:
+                places = np.array([place for place, is_kind in enumerate(types) if is_kind is kind])
             learned = self._by_type.get(kind)
             if learned is None:
                 general.extend(places.tolist())
                 continue
-            mine = wires if len(places) == len(wires) else [wires[place] for place in places.tolist()]
+            mine = wires if len(kinds) == 1 else [wires[place] for place in places.tolist()]
             group, faulty = _group(learned, mine, at[places], clock[places])
             groups.append(group)
             general.extend(places[faulty].tolist())
@@ -162,8 +165,7 @@ class Decoding:
                 wires.extend(map(self._decode, cast("Iterable[bytes]", left)))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError):
                 wires.append(None)
-        sizes = map(len, filter(None, values))
-        if max(sizes, default=0) > MAX_EVENT_BYTES:
+        if max(map(len, filter(None, values)), default=0) > MAX_EVENT_BYTES:
             return [None if value and len(value) > MAX_EVENT_BYTES else wire for value, wire in zip(values, wires, strict=True)]
         return wires
 
@@ -199,14 +201,22 @@ def _group(learned: Learned, wires: list[Any], offsets: Integers, clock: Floats)
     if None in kinds:
         faults |= np.array([kind is None for kind in kinds])
     if "features" in kinds:
-        # A record without its first feature may have none at all.
-        for place in [place for place, wire in enumerate(wires) if wire.features is None or wire.features.f0 is ABSENT]:
+        for place in _perhaps_empty(wires):
             faults[place] |= kinds[place] == "features" and _is_empty(wires[place].features)
     if not faults.any():
         return _Group(learned, wires, offsets, ts, cast("list[EventKind]", kinds)), faults
     kept = np.flatnonzero(~faults).tolist()
     sound = [cast("EventKind", kinds[place]) for place in kept]
     return _Group(learned, [wires[place] for place in kept], offsets[kept], ts[kept], sound), faults
+
+
+def _perhaps_empty(wires: list[Any]) -> Iterable[int]:
+    """Return the places of records that may have no feature: nearly always none, which one look at the first feature tells."""
+    try:
+        firsts = [wire.features.f0 for wire in wires]
+    except AttributeError:  # one has no `features` at all
+        return range(len(wires))
+    return [place for place, first in enumerate(firsts) if first is ABSENT] if ABSENT in firsts else ()
 
 
 def _is_empty(features: Any) -> bool:

@@ -3,11 +3,13 @@
 Rules:
 1. Records of aborted transactions and control records are left out; offsets grow; gaps are the log's own.
 2. A batch that fails its checksum ends what is handed out before it. The next fetch begins with it, and raises.
+3. A fetch is handed out whole (`broker_max_poll_records=None`), so the position moves batch by batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from aiokafka.consumer import fetcher  # type: ignore[import-untyped] # aiokafka carries no types
@@ -27,6 +29,9 @@ class ParsedRecords(PartitionRecords):  # type: ignore[misc] # as above
         return iter(self._records_iterator)
 
     def _unpack_records(self) -> Iterator[Any]:
+        return chain.from_iterable(self._batches())
+
+    def _batches(self) -> Iterator[list[Any]]:
         begun = False
         while self._records.has_next():
             batch = self._records.next_batch()
@@ -35,11 +40,10 @@ class ParsedRecords(PartitionRecords):  # type: ignore[misc] # as above
                     return
                 raise CorruptRecordException(f"a batch of {self._tp} from offset {self.next_fetch_offset} fails its checksum")
             begun = True
-            wanted = self.next_fetch_offset
+            wanted, self.next_fetch_offset = self.next_fetch_offset, batch.next_offset
             if self._is_data(batch):
                 # A batch is fetched whole, so it may begin before the offset that was asked for.
-                yield from [record for record in batch if record.offset >= wanted]
-            self.next_fetch_offset = batch.next_offset
+                yield list(batch) if batch.base_offset >= wanted else [record for record in batch if record.offset >= wanted]
 
     def _is_data(self, batch: Any) -> bool:
         """Tell whether the records of a batch are to be read, keeping track of aborted transactions."""

@@ -171,6 +171,8 @@ class Join:
         outgoing, self._outbox = self._outbox, []
         fresh, joined, self._joined = dict(self._fresh), self._joined, []
         self._reported = position
+        if not fresh and not joined:
+            return Cut(outgoing, position)
 
         async def store() -> None:
             await asyncio.to_thread(self._keep, fresh, joined)

@@ -48,9 +48,11 @@ def decoded(batch: Batch, decoding: Decoding) -> Decoded:
     """Return what a batch holds, decoded once for all agents that read it."""
     if batch.cache is None:
         records = batch.records
-        batch.cache = decoding.decode(
-            [record.offset for record in records], [record.timestamp for record in records], [record.value for record in records]
-        )
+        first, end = records[0].offset, batch.end
+        # Offsets only grow: as many as lie between the first and the last are all of them.
+        whole = end - first == len(records)
+        offsets = range(first, end) if whole else [record.offset for record in records]
+        batch.cache = decoding.decode(offsets, [record.timestamp for record in records], batch.values)
     return cast("Decoded", batch.cache)
 
 

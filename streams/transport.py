@@ -51,15 +51,16 @@ class Batch:
         records: in offset order, at least one, with `offset`, `timestamp`, `key` and `value`.
     """
 
-    __slots__ = ("cache", "epoch", "records", "size", "start", "tp")
+    __slots__ = ("cache", "epoch", "records", "size", "start", "tp", "values")
 
     def __init__(self, tp: TP, epoch: int, start: int, records: list[Any]) -> None:
         self.tp = tp
         self.epoch = epoch
         self.start = start
         self.records = records
+        self.values: list[bytes | None] = [record.value for record in records]
         #: Bytes of all values.
-        self.size = sum([len(record.value) for record in records if record.value is not None])
+        self.size = sum(map(len, filter(None, self.values)))
         #: What one reader decoded, for the next reader of the same batch.
         self.cache: Any = None
 
