@@ -34,7 +34,6 @@ def batch(first: int, values: Sequence[bytes], *, producer: int = -1, transactio
 
 def ending(first: int, producer: int, *, aborted: bool) -> bytes:
     """Return the control batch that ends a transaction."""
-
     builder = DefaultRecordBatchBuilder(2, 0, 1, producer, 0, 0, 1 << 20)
     builder.append(0, timestamp=1, key=struct.pack(">hh", 0, 0 if aborted else 1), value=b"", headers=[])
     raw = bytearray(builder.build())
