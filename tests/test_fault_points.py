@@ -1,0 +1,233 @@
+"""Fault points: whatever fails inside a worker, at whichever point, the same is told as by a run without faults.
+
+Each test runs a worker (tests/faulty_worker.py) over one log many times, with one fault each. Every passing of a
+site meets a fault, but for sites passed more than eight times, where eight spread over the run do; every site
+meets every kind of fault, but for functions, which take turns. With DRIFTLINE_FAULTS=all every passing meets every
+kind, which takes an hour and more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from streams import lanes
+from streams.embedded.kafka_server import KafkaServer
+from streams.embedded.redis_server import RedisServer
+from streams.kafka import create_topics, delete_topics
+from streams.lanes import Lane
+from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
+from streams.stage import Cut
+from tests.fault_borders import faulty_functions, faulty_redis
+from tests.fault_log import MODELS, SOURCES
+from tests.fault_told import Told
+from tests.faults import KINDS, Fault, Point, watch_tasks
+from tests.faulty_worker import Broker, Mortal, run
+
+#: Runs side by side: most of a run is waiting.
+_AT_ONCE = 3
+#: Passings of one site that meet a fault, unless all do.
+_PASSINGS = 8
+_ALL = os.environ.get("DRIFTLINE_FAULTS") == "all"
+
+Seen = Counter[tuple[str, str]]
+Say = Callable[[str], object]
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """A function that prints a line past pytest's capture."""
+
+    def write(line: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{line} ")
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def made(kafka_server: KafkaServer, redis_server: RedisServer) -> Iterator[list[Broker]]:
+    """Topics and keys for runs side by side."""
+    found = []
+    for number in range(_AT_ONCE):
+        prefix = f"faults{number}-{uuid.uuid4().hex[:8]}"
+        kafka = KafkaSettings(bootstrap=kafka_server.bootstrap, prefix=prefix, partitions=SOURCES)
+        create_topics(kafka)
+        redis = RedisSettings(url=redis_server.url, prefix=prefix)
+        found.append(Broker(Settings(kafka=kafka, redis=redis, signing_key=Secret(b"known to tests only"), models=MODELS)))
+    yield found
+    for broker in found:
+        broker.close()
+        delete_topics(broker.settings.kafka)
+
+
+@pytest.fixture
+async def brokers(made: list[Broker], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[Broker]]:
+    """Brokers, with everything in place for faults to happen."""
+    # Rewinds are what is tested here, not how long they wait before.
+    monkeypatch.setattr(lanes, "_FIRST_PAUSE", 0.005)
+    loop = asyncio.get_running_loop()
+    watch_tasks(loop)
+    loop.set_exception_handler(lambda *_: None)  # tasks that died with their worker have nobody to tell
+    loop.set_default_executor(ThreadPoolExecutor(32))  # a broker that takes nothing holds threads of several runs
+    with faulty_redis():
+        await run(made[0], "first")  # loads the scripts into Redis, which no later run has to
+        yield made
+    loop.set_task_factory(None)
+
+
+def plan(seen: Seen, borders: set[str], passings: int) -> Iterator[Fault]:
+    """Yield faults for the points of a run without faults: kinds take turns, passings are spread evenly."""
+    for (border, site), count in sorted(seen.items()):
+        if border not in borders:
+            continue
+        kinds = KINDS[border]
+        if _ALL:
+            yield from (Fault(Point(border, site, number), kind) for number in range(count) for kind in kinds)
+            continue
+        runs = max(min(count, passings), len(kinds))
+        for number in range(runs):
+            passing = number * count // runs
+            yield Fault(Point(border, site, passing), kinds[number % len(kinds)])
+
+
+async def inexact(
+    brokers: list[Broker], faults: list[Fault], reference: Told, kind: type[lanes.Lanes] = Mortal
+) -> tuple[dict[str, str], int]:
+    """Run with each fault; return fault -> what was not as in the reference, and how many faults happened."""
+    waiting = list(reversed(faults))
+    wrong: dict[str, str] = {}
+    happened = 0
+
+    async def work(broker: Broker) -> None:
+        nonlocal happened
+        while waiting:
+            fault = waiting.pop()
+            try:
+                told, injector = await run(broker, f"run{len(waiting)}", fault, kind)
+            except AssertionError as error:
+                wrong[str(fault)] = str(error)[:300]
+                happened += 1
+                continue
+            happened += injector.fired
+            if differences := told.differences(reference):
+                wrong[str(fault)] = "; ".join(differences)[:300]
+
+    await asyncio.gather(*(work(broker) for broker in brokers))
+    return wrong, happened
+
+
+async def check(brokers: list[Broker], borders: set[str], least: int, say: Say) -> None:
+    """Check the points of some borders, and that there were as many as there must be at least."""
+    reference, injector = await run(brokers[0], "reference")
+    assert len(reference.alerts) > 1
+    assert reference.retrains
+    assert reference.dead
+    assert reference.references
+    points = {site: count for site, count in injector.seen.items() if site[0] in borders}
+    assert {border for border, _ in points} == borders, "a border without points: nothing was checked there"
+    assert sum(points.values()) >= least
+    faults = list(plan(injector.seen, borders, _PASSINGS))
+    wrong, happened = await inexact(brokers, faults, reference)
+    say(f"{len(points)} sites with {sum(points.values())} points, {happened} faults in {len(faults)} runs, {len(wrong)} inexact")
+    assert wrong == {}
+    # Threads make the number of passings differ a little from run to run.
+    assert happened > 0.9 * len(faults)
+
+
+async def test_without_faults_the_order_of_work_changes_nothing(brokers: list[Broker]) -> None:
+    """Whichever topic is read last, a run without faults tells the same."""
+    reference, _ = await run(brokers[0], "reference")
+    for slow in ("events", "outcomes", "windows"):
+        told, _ = await run(brokers[1], slow, slow=slow)
+        assert told.differences(reference) == []
+
+
+async def test_any_wait_may_fail(brokers: list[Broker], say: Say) -> None:
+    """An exception, a cancellation or a crash at any await, before or after what was awaited, changes nothing that is told."""
+    await check(brokers, {"await", "idle"}, 30, say)
+
+
+async def test_any_command_to_redis_may_fail(brokers: list[Broker], say: Say) -> None:
+    """A command that never arrived, or did and was not answered, refusals and crashes change nothing that is told."""
+    await check(brokers, {"redis", "redis script", "redis transaction"}, 30, say)
+
+
+async def test_any_message_may_fail(brokers: list[Broker], say: Say) -> None:
+    """A message that cannot be queued, is not acknowledged in time, or is and nobody learns of it, changes nothing."""
+    await check(brokers, {"produce", "acknowledgements"}, 200, say)
+
+
+async def test_any_stage_and_any_commit_may_fail(brokers: list[Broker], say: Say) -> None:
+    """A stage that raises before or after its state changed, and a commit that is lost or the last thing done, change nothing."""
+    await check(brokers, {"stage", "commit"}, 100, say)
+
+
+async def test_any_function_may_fail(brokers: list[Broker], say: Say) -> None:
+    """A stage that raises in the middle of changing its state, in whichever function, changes nothing that is told."""
+    with faulty_functions():
+        reference, injector = await run(brokers[0], "reference")
+        every = list(plan(injector.seen, {"function"}, 1))
+        faults = every if _ALL else [fault for number, fault in enumerate(every) if number % 4 in (0, 3)]  # kinds take turns
+        wrong, happened = await inexact(brokers, faults, reference)
+    say(f"{happened} faults in {len(faults)} runs, {len(wrong)} inexact")
+    assert wrong == {}
+    assert happened > 50
+    assert happened > 0.9 * len(faults)
+
+
+class DurableTooEarly(Mortal):
+    """Lanes that call an offset durable before its messages are acknowledged."""
+
+    async def _make_durable(self, lane: Lane, cut: Cut) -> None:
+        if cut.durable is not None:
+            lane.durable = cut.durable
+        await super()._make_durable(lane, cut)
+
+
+class StoredTooEarly(Mortal):
+    """Lanes that store the state before its messages are acknowledged."""
+
+    async def _make_durable(self, lane: Lane, cut: Cut) -> None:
+        if cut.store is not None:
+            await cut.store()
+        await super()._make_durable(lane, Cut(cut.outgoing, cut.durable))
+
+
+class GoesOn(Mortal):
+    """Lanes that go on after a flush was broken off, as if what it had cut had been sent."""
+
+    def _rewind(self, lane: Lane, why: str, *, pause: bool = True) -> None:
+        if why != "its flush was broken off":
+            super()._rewind(lane, why, pause=pause)
+
+
+@pytest.mark.parametrize(
+    ("kind", "border", "fault"),
+    [
+        (DurableTooEarly, "acknowledgements", "crash before"),
+        (StoredTooEarly, "acknowledgements", "crash before"),
+        (GoesOn, "produce", "held"),
+    ],
+)
+async def test_a_wrong_order_is_noticed(brokers: list[Broker], kind: type[Mortal], border: str, fault: str) -> None:
+    """Lanes that keep the order of a flush wrong are exact without faults, and caught by the faults above."""
+    reference, injector = await run(brokers[0], "reference")
+    told, _ = await run(brokers[0], "broken", lanes=kind)
+    assert told.differences(reference) == []
+    points = [
+        Point(of, site, number)
+        for (of, site), count in injector.seen.items()
+        if of == border and site in ("flush", "alerts")
+        for number in range(count)
+    ]
+    wrong, happened = await inexact(brokers, [Fault(point, fault) for point in points], reference, kind)
+    assert happened
+    assert wrong
