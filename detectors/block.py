@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.columns import Column, column_of, doubles
+from detectors.columns import CATEGORY_LENGTH, Column, column_of, doubles
 from detectors.row import Row, Value
 from detectors.sample import Floats, summarise, summarise_rows
 
@@ -275,6 +275,13 @@ def _named_columns(rows: list[Mapping[str, Value]]) -> Iterator[tuple[str, list[
         yield name, [values.get(name, ABSENT) for values in rows]
 
 
+def _cut(column: Sequence[Value], kinds: set[type]) -> Sequence[Value]:
+    """Return the values with texts no longer than a window keeps, so that long ones are not held until it closes."""
+    if kinds == {str} and max(map(len, column)) <= CATEGORY_LENGTH:  # type: ignore[arg-type] # all are texts
+        return column
+    return [value[:CATEGORY_LENGTH] if isinstance(value, str) else value for value in column] if str in kinds else column
+
+
 def columns(named: Iterable[tuple[str, Sequence[Value]]], rows: int) -> Columns:
     """Return columns of values of any types, each of so many rows."""
     names: list[str] = []
@@ -284,7 +291,7 @@ def columns(named: Iterable[tuple[str, Sequence[Value]]], rows: int) -> Columns:
     for name, column in named:
         kinds = set(map(type, column))
         if not kinds <= _NUMBERS:
-            others[name] = column
+            others[name] = _cut(column, kinds)
             if float in kinds and any(gone := [value is ABSENT for value in column]):
                 absent[name] = np.array(gone)
             continue

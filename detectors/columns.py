@@ -16,7 +16,7 @@ CATEGORIES = 100
 #: Categories still told apart once a window was folded, of which the most frequent are named in the end.
 _FOLDED_CATEGORIES = 1000
 #: Longest category kept; a longer one is cut, so a window stays small.
-_CATEGORY_LENGTH = 64
+CATEGORY_LENGTH = 64
 
 
 class Feature(msgspec.Struct, frozen=True, array_like=True):
@@ -84,7 +84,7 @@ def column_of(values: Sequence[Value]) -> Column:
     kinds = set(map(type, values))
     counts: Counter[str] = Counter()
     for name, count in Counter(values if kinds == {str} else [value for value in values if type(value) is str]).items():
-        counts[str(name)[:_CATEGORY_LENGTH]] += count
+        counts[str(name)[:CATEGORY_LENGTH]] += count
     for truth, count in Counter([value for value in values if type(value) is bool] if bool in kinds else ()).items():
         counts["true" if truth else "false"] += count
     if not kinds & {float, int}:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
-import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from types import FrameType
 from typing import NoReturn, cast
 
@@ -43,13 +40,19 @@ _COLLECT_AFTER = (100_000, 20, 20)
 _BATCHES = 16
 
 
-def build_app(settings: Settings, lanes: Lanes, datadir: str) -> faust.App:
+class _App(faust.App):
+    """Faust's app without its directories: they are for tables, and a worker that is killed would leave them behind."""
+
+    def _create_directories(self) -> None:
+        """Make none."""
+
+
+def build_app(settings: Settings, lanes: Lanes) -> faust.App:
     """Return the Faust app; nothing is connected yet."""
     brokers = ";".join(f"kafkabatch://{address.strip()}" for address in settings.kafka.bootstrap.split(","))
-    app = faust.App(
+    app = _App(
         f"{settings.kafka.prefix}.worker",
         broker=brokers,
-        datadir=datadir,
         autodiscover=False,
         topic_disable_leader=True,
         topic_allow_declare=False,
@@ -119,25 +122,24 @@ def run_worker(settings: Settings, *, sinks: Sequence[Sink] = (), ready: Callabl
     told = [*sinks, *([Webhook(settings.webhook, metrics)] if settings.webhook.url else [])]
     makers = stage_makers(settings, store=store, metrics=metrics, sinks=told, sources=sources)
     lanes = Lanes(settings.kafka, sender, metrics, makers)
-    with tempfile.TemporaryDirectory(prefix="driftline-worker-") as datadir:
-        app = build_app(settings, lanes, datadir)
-        declare(app, lanes, makers)
+    app = build_app(settings, lanes)
+    declare(app, lanes, makers)
 
-        async def keep_guard() -> None:
-            await guard(settings.kafka, store, _GUARD_SECONDS)
+    async def keep_guard() -> None:
+        await guard(settings.kafka, store, _GUARD_SECONDS)
 
-        app.task(keep_guard)
-        _add_tasks(
-            app, lanes, metrics, lambda: ready(f"driftline worker: ready (metrics http://{settings.metrics_host}:{port}/metrics)")
-        )
-        worker = _Worker(app, loglevel="WARN", override_logging=False, quiet=True, redirect_stdouts=False)
-        worker.stopping = Stopping(partial(shutil.rmtree, datadir, ignore_errors=True))
-        # A fetch is ten thousand objects that live for a moment; to look at them and at all modules again and again
-        # finds nothing, and took a third of the time.
-        gc.freeze()
-        gc.set_threshold(*_COLLECT_AFTER)
-        worker.spinner = None  # it writes to the terminal, and to logs that are none
-        code = _run(worker)
+    app.task(keep_guard)
+    _add_tasks(
+        app, lanes, metrics, lambda: ready(f"driftline worker: ready (metrics http://{settings.metrics_host}:{port}/metrics)")
+    )
+    worker = _Worker(app, loglevel="WARN", override_logging=False, quiet=True, redirect_stdouts=False)
+    worker.stopping = Stopping()
+    # A fetch is ten thousand objects that live for a moment; to look at them and at all modules again and again
+    # finds nothing, and took a third of the time.
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
+    worker.spinner = None  # it writes to the terminal, and to logs that are none
+    code = _run(worker)
     sender.close(2.0)
     return code
 

@@ -37,6 +37,8 @@ from streams.events import (
 )
 from streams.learned import Learned, NoModel, answer_of, class_of, feature_columns, predicted_columns
 
+#: Records that are looked at before anything is known of a log.
+_FIRST_LOOK = 64
 #: The last second of the year 9999.
 _LAST_SECOND = 253_402_300_799.0
 
@@ -131,6 +133,9 @@ class Decoding:
         """
         at = np.arange(offsets.start, offsets.stop) if isinstance(offsets, range) else np.array(offsets, dtype=np.int64)
         clock = np.array(timestamps, dtype=np.float64) / 1000.0
+        if not self._by_type:
+            # Nothing is known yet: the first few records tell how to read the others.
+            self._learn(self._general(range(min(_FIRST_LOOK, len(values))), offsets, timestamps, values)[0])
         wires = self._wires(values)
         types = list(map(type, wires))
         groups: list[_Group] = []
@@ -170,7 +175,7 @@ class Decoding:
         return wires
 
     def _general(
-        self, places: list[int], offsets: Sequence[int], timestamps: Sequence[int], values: Sequence[bytes | None]
+        self, places: Iterable[int], offsets: Sequence[int], timestamps: Sequence[int], values: Sequence[bytes | None]
     ) -> tuple[list[Event], list[DeadLetter]]:
         events: list[Event] = []
         dead: list[DeadLetter] = []

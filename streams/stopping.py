@@ -25,9 +25,8 @@ STOP_SECONDS = 4.5
 class Stopping:
     """Passes on that the process is told to stop, and ends it when that takes too long."""
 
-    def __init__(self, tidy: Callable[[], None], *, seconds: float = STOP_SECONDS) -> None:
-        """`tidy` is called before a hard end, for what must not be left behind."""
-        self._tidy = tidy
+    def __init__(self, *, seconds: float = STOP_SECONDS) -> None:
+        """`seconds` run from the signal."""
         self._seconds = seconds
         self._told = False
 
@@ -48,6 +47,5 @@ class Stopping:
 
     def _end(self) -> None:
         _LOG.warning("told to stop %g s ago and not done: what is not durable yet will be read again", self._seconds)
-        self._tidy()
         logging.shutdown()
         os._exit(0)
