@@ -10,12 +10,23 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
+from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined] # it is there at run time
 
 from detectors.errors import UnavailableError
 from streams.embedded.kafka_server import KafkaServer
 from streams.embedded.mock_broker import PARTITIONS, MockBroker
 from streams.embedded.ports import free_port
-from streams.kafka import Log, Outgoing, Record, Sender, create_topics, missing_topics, partition_counts, wait_for_kafka
+from streams.kafka import (
+    Log,
+    Outgoing,
+    Record,
+    Sender,
+    create_topics,
+    delete_topics,
+    missing_topics,
+    partition_counts,
+    wait_for_kafka,
+)
 from streams.settings import KafkaSettings
 from streams.topics import ALERTS, EVENTS, TOPICS, WINDOWS, topic_name
 
@@ -133,6 +144,18 @@ async def test_offsets_are_found_by_time(kafka_settings: KafkaSettings) -> None:
     assert log.offsets_at(topic, first.timestamp_seconds - 3600) == {0: 0}
     assert log.offsets_at(topic, first.timestamp_seconds + 3600) == {0: 2}
     log.close()
+
+
+def test_topics_keep_what_was_acknowledged(kafka_server: KafkaServer, prefix: str) -> None:
+    """All but one copy have to have a record before it is acknowledged, and no leader is chosen that does not have it."""
+    settings = KafkaSettings(bootstrap=kafka_server.bootstrap, prefix=prefix)
+    create_topics(settings)
+    places = [ConfigResource("topic", topic_name(prefix, topic)) for topic in TOPICS]
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap})  # kept: as a temporary its futures fail
+    for future in admin.describe_configs(places).values():
+        found = {name: entry.value for name, entry in future.result(30).items()}
+        assert (found["min.insync.replicas"], found["unclean.leader.election.enable"]) == ("1", "false")
+    delete_topics(settings)
 
 
 def test_a_missing_topic_is_named(kafka_settings: KafkaSettings) -> None:

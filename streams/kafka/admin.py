@@ -70,6 +70,9 @@ def create_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> dic
                 "retention.ms": str(topic.retention_seconds * 1000),
                 "max.message.bytes": str(topic.max_message_bytes),
                 "message.timestamp.type": "LogAppendTime" if topic.broker_time else "CreateTime",
+                # What was acknowledged survives the loss of a broker, or writing waits.
+                "min.insync.replicas": str(max(1, settings.replication - 1)),
+                "unclean.leader.election.enable": "false",
             },
         )
         for name, topic in wanted.items()
