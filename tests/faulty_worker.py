@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
@@ -34,7 +34,7 @@ from tests.records import Fetched, batch_of
 
 _READ = (OUTCOMES, WINDOWS, ALERTS, RETRAINS, DEAD)
 #: Records of one batch, by the last part of the topic's name.
-_FETCH = {"events": 130, "outcomes": 60, "windows": 60}
+_FETCH = {"outcomes": 60, "windows": 60}
 #: How long a flush may take that is to be broken off.
 _SOON_SECONDS = 0.1
 #: Far more cycles than any run needs.
@@ -126,12 +126,25 @@ class Mortal(Lanes):
         raise _GaveUp(str(error))
 
 
+@dataclass(frozen=True)
+class Reading:
+    """In what order the topics are read.
+
+    Args:
+        slow: a topic of which batches are handed out only when there are none of another.
+        fetch: records in a batch of events.
+    """
+
+    slow: str = ""
+    fetch: int = 130
+
+
 class Worker:
     """One run over all events, with at most one fault."""
 
-    def __init__(self, broker: Broker, store: Store, injector: Injector, lanes: type[Lanes] = Mortal, slow: str = "") -> None:
-        """`slow` is a topic of which batches are handed out only when there are none of another."""
-        self._slow = slow
+    def __init__(self, broker: Broker, store: Store, injector: Injector, lanes: type[Lanes], reading: Reading) -> None:
+        self._slow = reading.slow
+        self._fetch = {**_FETCH, "events": reading.fetch}
         self._broker = broker
         self._store = store
         self._injector = injector
@@ -206,7 +219,7 @@ class Worker:
         await self._assign()
 
     async def _assign(self) -> None:
-        tps = [tp for tp in self._logs if tp.topic.rpartition(".")[2] in _FETCH]
+        tps = [tp for tp in self._logs if tp.topic.rpartition(".")[2] in self._fetch]
         assigning = self._life.spawn(self.rewind(tps))
         await self._settle([assigning])
         if assigning.done() and not assigning.cancelled() and isinstance(assigning.exception(), Exception):
@@ -247,7 +260,7 @@ class Worker:
         for tp, (epoch, position) in list(self._places.items()):
             if tp.topic.endswith(f".{self._slow}") and waiting != {self._slow}:
                 continue
-            records = self._logs[tp][position : position + _FETCH[tp.topic.rpartition(".")[2]]]
+            records = self._logs[tp][position : position + self._fetch[tp.topic.rpartition(".")[2]]]
             if records:
                 self._places[tp] = (epoch, records[-1].offset + 1)
                 batch = batch_of(records, epoch=epoch, start=position)
@@ -316,10 +329,10 @@ def own_store(settings: Settings, name: str) -> Iterator[Store]:
 
 
 async def run(
-    broker: Broker, name: str, fault: Fault | None = None, lanes: type[Lanes] = Mortal, slow: str = ""
+    broker: Broker, name: str, fault: Fault | None = None, lanes: type[Lanes] = Mortal, reading: Reading | None = None
 ) -> tuple[Told, Injector]:
     """Return what a run with that fault left behind, and the points it passed."""
     injector = Injector(fault)
     with own_store(broker.settings, name) as store:
-        await Worker(broker, store, injector, lanes, slow).run()
+        await Worker(broker, store, injector, lanes, reading or Reading()).run()
         return told(broker, store), injector
