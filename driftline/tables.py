@@ -10,10 +10,10 @@ import click
 Rows = Sequence[Sequence[str]]
 
 
-def show_table(headings: Sequence[str], rows: Rows, title: str = "") -> None:
-    """Print rows to stdout: a drawn table when that is a terminal, else columns two spaces apart."""
-    if not sys.stdout.isatty():
-        click.echo(columns(headings, rows))
+def show_table(headings: Sequence[str], rows: Rows, title: str = "", *, err: bool = False) -> None:
+    """Print rows to stdout, or stderr with `err`: a drawn table when that is a terminal, else columns two spaces apart."""
+    if not (sys.stderr if err else sys.stdout).isatty():
+        click.echo(columns(headings, rows), err=err)
         return
     from rich.console import Console  # noqa: PLC0415 - a pipe does not wait for rich
     from rich.table import Table  # noqa: PLC0415 - as above
@@ -24,7 +24,7 @@ def show_table(headings: Sequence[str], rows: Rows, title: str = "") -> None:
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    Console(stderr=err).print(table)
 
 
 def columns(headings: Sequence[str], rows: Rows) -> str:

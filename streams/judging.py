@@ -15,9 +15,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import msgspec
 
 from detectors.alert import Alert
 from detectors.errors import EventError, SignatureError, StateError
@@ -25,8 +22,9 @@ from detectors.retrain import Request
 from detectors.spec import ModelSpec
 from detectors.watch import Finding, ReferenceLearned, Stream, Watch
 from detectors.window import Kind, Mark, WindowShape
-from streams import cloudevents, history, snapshot
+from streams import history, snapshot
 from streams.dead import dead_letter
+from streams.findings import event_of
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
 from streams.references import References
@@ -35,7 +33,7 @@ from streams.stage import Cut
 from streams.store import Store
 from streams.summarise import shapes_of
 from streams.ticking import Ticking
-from streams.topics import ALERTS, RETRAINS, topic_name
+from streams.topics import ALERTS, RETRAINS, Topic, topic_name
 from streams.transport import Batch, LogState
 
 #: A snapshot is stored at most so often, unless alerts wait for it or the partition is about to go.
@@ -145,13 +143,13 @@ class Judging:
 
     def _note(self, finding: Finding) -> None:
         if isinstance(finding, Alert):
-            self._outbox.append(_message(self._kafka, ALERTS, cloudevents.ALERT, finding.raised_at, finding))
+            self._outbox.append(_message(self._kafka, ALERTS, finding))
             self._metrics.count("driftline_alerts_total", model=finding.model, status=finding.status)
             if finding.status != "resolved":
                 for verdict in finding.features:
                     self._metrics.count("driftline_verdicts_total", model=finding.model, statistic=verdict.statistic)
         elif isinstance(finding, Request):
-            self._outbox.append(_message(self._kafka, RETRAINS, cloudevents.RETRAIN, finding.requested_at, finding))
+            self._outbox.append(_message(self._kafka, RETRAINS, finding))
             self._metrics.count("driftline_retrain_requests_total", model=finding.model, reason=finding.reason)
         else:
             self._learned.append(finding)
@@ -221,9 +219,6 @@ def _watermark(stream: Stream) -> float:
     return slowest if len(stream.until) >= stream.sources or not stream.parts else min(slowest, *stream.parts)
 
 
-def _message(kafka: KafkaSettings, topic: Any, kind: str, at: float, finding: Alert | Request) -> Outgoing:
-    data = msgspec.to_builtins(finding)
-    value = cloudevents.encode(kind, finding.id, finding.model, at, data)
-    return Outgoing(
-        topic_name(kafka.prefix, topic), finding.model.encode(), value, (("content-type", b"application/cloudevents+json"),)
-    )
+def _message(kafka: KafkaSettings, topic: Topic, finding: Alert | Request) -> Outgoing:
+    headers = (("content-type", b"application/cloudevents+json"),)
+    return Outgoing(topic_name(kafka.prefix, topic), finding.model.encode(), event_of(finding), headers)

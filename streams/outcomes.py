@@ -82,21 +82,25 @@ def parse(value: bytes | None) -> Outcome | OutcomeTick:
 
 
 def error_of(outcome: Outcome) -> float | None:
-    """Return the absolute error for a number, 1 or 0 for a wrong or right class, None if neither is known.
-
-    Numbers with a fraction part in their JSON (`12.0`) are numbers; integers, booleans and strings are
-    classes, unless the other side is such a number. A score without a label is a number.
+    """Return the error of an outcome, as `error_between` tells it.
 
     >>> def pair(prediction, truth):
     ...     return Outcome("a", "m", "", 1.0, 0.0, None, {}, prediction, truth, SourceOffset(0, 1))
     >>> error_of(pair(PredictionValue(True), False)), error_of(pair(PredictionValue(12.5), 10))
     (1.0, 2.5)
     """
-    predicted, truth = outcome.prediction.label, outcome.label
+    return error_between(outcome.prediction.label, outcome.prediction.score, outcome.label)
+
+
+def error_between(predicted: Scalar, score: float | None, truth: Scalar) -> float | None:
+    """Return the absolute error for a number, 1 or 0 for a wrong or right class, None if neither is known.
+
+    Numbers with a fraction part in their JSON (`12.0`) are numbers; integers, booleans and strings are
+    classes, unless the other side is such a number. A score without a label is a number.
+    """
     if truth is None:
         return None
     if predicted is None:
-        score = outcome.prediction.score
         return None if score is None or isinstance(truth, str) else abs(score - truth)
     if type(predicted) in _NUMBERS and type(truth) in _NUMBERS and float in (type(predicted), type(truth)):
         return float(abs(predicted - truth))  # type: ignore[operator] # both are numbers
