@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -32,18 +33,41 @@ _NUMBERS = {float, int, type(None)}
 
 
 @dataclass(frozen=True, slots=True)
+class Texts:
+    """A column of short texts, None or `ABSENT` where one is missing, and how often each stands in it."""
+
+    values: Sequence[Value]
+    counts: Counter[Value]
+
+    @classmethod
+    def of(cls, values: Sequence[Value]) -> Texts:
+        """Return the column with its counts."""
+        return cls(values, Counter(values))
+
+    def counted(self, low: int, high: int) -> Counter[Value]:
+        """Return how often each stands in a stretch."""
+        return self.counts if high - low == len(self.values) else Counter(self.values[low:high])
+
+    def where_absent(self) -> Flags:
+        """Return where it is `ABSENT`, shape (n,)."""
+        return np.array([value is ABSENT for value in self.values])
+
+
+@dataclass(frozen=True, slots=True)
 class Columns:
     """The features of a block's rows.
 
     Args:
         names: of the columns of numbers.
         numbers: shape (len(names), n), NaN where missing.
+        texts: name -> short texts.
         others: name -> values of any type, `ABSENT` where a row does not have the feature.
         absent: name -> where the feature is `ABSENT`, shape (n,); only where that is so at all.
     """
 
     names: tuple[str, ...]
     numbers: Floats
+    texts: Mapping[str, Texts]
     others: Mapping[str, Sequence[Value]]
     absent: Mapping[str, Flags]
 
@@ -52,6 +76,7 @@ class Columns:
         return Columns(
             self.names + more.names,
             np.concatenate([self.numbers, more.numbers]),
+            {**self.texts, **more.texts},
             {**self.others, **more.others},
             {**self.absent, **more.absent},
         )
@@ -62,13 +87,14 @@ class Columns:
         return Columns(
             self.names,
             self.numbers[:, order],
+            {name: Texts.of(pick(column.values)) for name, column in self.texts.items()},
             {name: pick(column) for name, column in self.others.items()},
             {name: flags[order] for name, flags in self.absent.items()},
         )
 
     def sizes(self) -> Integers:
         """Return how many features each row has, shape (n,)."""
-        sizes = np.full(self.numbers.shape[1], len(self.names) + len(self.others), dtype=np.int64)
+        sizes = np.full(self.numbers.shape[1], len(self.names) + len(self.texts) + len(self.others), dtype=np.int64)
         for flags in self.absent.values():
             sizes -= flags
         return sizes
@@ -156,6 +182,7 @@ class Block:
             flags = columns.absent.get(name)
             if flags is None or not flags[place]:
                 values[name] = None if number != number else number  # noqa: PLR0124 - NaN
+        values |= {name: column.values[place] for name, column in columns.texts.items() if column.values[place] is not ABSENT}
         values |= {name: column[place] for name, column in columns.others.items() if column[place] is not ABSENT}
         ts, segment = float(self.ts[place]), "" if self.segments is None else self.segments[place]
         return Row(int(self.offsets[place]), self.model, ts, segment, values)
@@ -180,7 +207,7 @@ class Part:
         """Return the places in the part whose rows have the feature."""
         places = np.arange(self.low, self.high)
         columns = self.block.columns
-        if name in columns.others or name in columns.names:
+        if name in columns.texts or name in columns.others or name in columns.names:
             flags = columns.absent.get(name)
             return places if flags is None else places[~flags[self.low : self.high]]
         return places[:0]
@@ -189,29 +216,36 @@ class Part:
 def columns_of(parts: Sequence[Part]) -> dict[str, Column]:
     """Return feature -> what the rows of some parts have of it, features that none has left out."""
     names, numbers = _matrix(parts)
-    others = _others(parts)
+    others, texts = _others(parts), _texts(parts)
     # Columns without a hole are summarised together; the sum of a row does not depend on its neighbours.
     holes = _rows_with_nan(numbers)
-    plain = [row for row, name in enumerate(names) if not holes[row] and name not in others]
+    plain = [row for row, name in enumerate(names) if not holes[row] and name not in others and name not in texts]
     found: dict[str, Column] = {}
     if plain:
         whole = numbers if len(plain) == len(names) else numbers[plain]
         for row, numeric in zip(plain, summarise_rows(whole), strict=True):
             found[names[row]] = Column(numeric)
-    for row, name in enumerate(names):
-        if name in found or name in others:
-            continue
-        values = numbers[row][~np.isnan(numbers[row])]
-        if len(values):
-            found[name] = Column(summarise(values))
-        elif any(len(part.has(name)) for part in parts):
-            found[name] = Column()
     rows = {name: row for row, name in enumerate(names)}
-    for name, column in others.items():
-        numeric = [] if name not in rows else numbers[rows[name]][~np.isnan(numbers[rows[name]])].tolist()
-        if column or numeric or any(len(part.has(name)) for part in parts):
-            found[name] = column_of([*column, *numeric])
+    for name in [name for name in {**rows, **texts, **others} if name not in found]:
+        present = numbers[rows[name]][~np.isnan(numbers[rows[name]])] if name in rows else np.empty(0)
+        if name in others:
+            column = column_of([*others[name], *present.tolist()])
+        else:
+            column = Column(summarise(present)) if len(present) else Column()
+        if name in texts:
+            column = Column(column.numeric, Counter(column.counts) + texts[name] if column.counts else texts[name])
+        if column != Column() or any(len(part.has(name)) for part in parts):
+            found[name] = column
     return found
+
+
+def _texts(parts: Sequence[Part]) -> dict[str, Counter[str]]:
+    """Return how often each text stands in the columns of texts of all parts."""
+    found: dict[str, Counter[Value]] = {}
+    for part in parts:
+        for name, column in part.block.columns.texts.items():
+            found.setdefault(name, Counter()).update(column.counted(part.low, part.high))
+    return {name: Counter({text: n for text, n in counts.items() if isinstance(text, str)}) for name, counts in found.items()}
 
 
 def _rows_with_nan(numbers: Floats) -> list[bool]:
@@ -275,13 +309,6 @@ def _named_columns(rows: list[Mapping[str, Value]]) -> Iterator[tuple[str, list[
         yield name, [values.get(name, ABSENT) for values in rows]
 
 
-def _cut(column: Sequence[Value], kinds: set[type]) -> Sequence[Value]:
-    """Return the values with texts no longer than a window keeps, so that long ones are not held until it closes."""
-    if kinds == {str} and max(map(len, column)) <= CATEGORY_LENGTH:  # type: ignore[arg-type] # all are texts
-        return column
-    return [value[:CATEGORY_LENGTH] if isinstance(value, str) else value for value in column] if str in kinds else column
-
-
 def columns(named: Iterable[tuple[str, Sequence[Value]]], rows: int) -> Columns:
     """Return columns of values of any types, each of so many rows."""
     names: list[str] = []
@@ -291,7 +318,8 @@ def columns(named: Iterable[tuple[str, Sequence[Value]]], rows: int) -> Columns:
     for name, column in named:
         kinds = set(map(type, column))
         if not kinds <= _NUMBERS:
-            others[name] = _cut(column, kinds)
+            # A window keeps no more of a text; the rest need not be held until it closes.
+            others[name] = [value[:CATEGORY_LENGTH] if isinstance(value, str) else value for value in column]
             if float in kinds and any(gone := [value is ABSENT for value in column]):
                 absent[name] = np.array(gone)
             continue
@@ -303,4 +331,4 @@ def columns(named: Iterable[tuple[str, Sequence[Value]]], rows: int) -> Columns:
             flags = np.fromiter((value is ABSENT for value in column), bool, rows)
             if flags.any():
                 absent[name] = flags
-    return Columns(tuple(names), np.array(numbers) if numbers else np.empty((0, rows)), others, absent)
+    return Columns(tuple(names), np.array(numbers) if numbers else np.empty((0, rows)), {}, others, absent)

@@ -35,7 +35,7 @@ from streams.events import (
     event_of,
     event_time,
 )
-from streams.learned import Learned, NoModel, answer_of, class_of, feature_columns, predicted_columns
+from streams.learned import Learned, NoModel, RecordType, answer_of, class_of, feature_columns, predicted_columns
 
 #: Records that are looked at before anything is known of a log.
 _FIRST_LOOK = 64
@@ -47,7 +47,7 @@ _LAST_SECOND = 253_402_300_799.0
 class _Group:
     """Records of one model that fit its type; lists of equal length, in offset order."""
 
-    learned: Learned
+    kind: RecordType
     wires: list[Any]
     offsets: Integers
     ts: Floats
@@ -56,26 +56,26 @@ class _Group:
     def events(self, kinds: Collection[EventKind], *, with_id: bool) -> Iterable[Event]:
         """Yield the events of those kinds, or of these only such as have an id, as the general way would have given them."""
         places = [place for place, wire in enumerate(self.wires) if wire.id is not None] if with_id else range(len(self.wires))
-        names = list(self.learned.names)
+        names = self.kind.names
         order = sorted(range(len(names)), key=names.__getitem__)
         for at in places:
-            wire, kind = self.wires[at], self.kinds[at]
-            if kind not in kinds:
+            wire, is_kind = self.wires[at], self.kinds[at]
+            if is_kind not in kinds:
                 continue
             values = () if wire.features is None else msgspec.structs.astuple(wire.features)
             features = {names[place]: values[place] for place in order if values and values[place] is not ABSENT}
-            if self.learned.categorical:
-                as_categories(features, self.learned.categorical)
+            if self.kind.categorical:
+                as_categories(features, self.kind.categorical)
             label, score = answer_of(wire.prediction)
             yield Event(
-                kind=kind,
+                kind=is_kind,
                 offset=int(self.offsets[at]),
-                model=self.learned.model,
+                model=self.kind.model,
                 ts=float(self.ts[at]),
                 id=None if wire.id is None else str(wire.id),
                 segment=wire.segment or "",
                 features=features,
-                label=wire.label if kind == "label" else label,
+                label=wire.label if is_kind == "label" else label,
                 score=score,
                 model_version=None if wire.model_version is None else str(wire.model_version),
             )
@@ -121,7 +121,7 @@ class Decoding:
         self._models = models
         self._learned = {name: Learned(spec) for name, spec in models.items()}
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(NoModel).decode
-        self._by_type: dict[type[Any], Learned] = {}
+        self._by_type: dict[type[Any], RecordType] = {}
 
     def decode(self, offsets: Sequence[int], timestamps: Sequence[int], values: Sequence[bytes | None]) -> Decoded:
         """Return what the records of one fetch hold.
@@ -145,12 +145,12 @@ class Decoding:
             places = np.arange(len(wires))
             if len(kinds) > 1:
                 places = np.array([place for place, is_kind in enumerate(types) if is_kind is kind])
-            learned = self._by_type.get(kind)
-            if learned is None:
+            known = self._by_type.get(kind)
+            if known is None:
                 general.extend(places.tolist())
                 continue
             mine = wires if len(kinds) == 1 else [wires[place] for place in places.tolist()]
-            group, faulty = _group(learned, mine, at[places], clock[places])
+            group, faulty = _group(known, mine, at[places], clock[places])
             groups.append(group)
             general.extend(places[faulty].tolist())
         events, dead = self._general(sorted(general), offsets, timestamps, values)
@@ -189,17 +189,16 @@ class Decoding:
     def _learn(self, events: list[Event]) -> None:
         grown = {event.model for event in events if self._learned[event.model].learn(event.features)}
         if grown:
-            for model in grown:
-                learned = self._learned[model]
-                self._by_type = {kind: of for kind, of in self._by_type.items() if of is not learned}
-                self._by_type[learned.make()] = learned
+            made = [self._learned[model].make() for model in sorted(grown)]
+            kept = [kind for kind in self._by_type.values() if kind.model not in grown]
+            self._by_type = {kind.wire: kind for kind in [*kept, *made]}
             union: Any = NoModel
             for kind in self._by_type:
                 union |= kind
             self._decode = msgspec.json.Decoder(union).decode
 
 
-def _group(learned: Learned, wires: list[Any], offsets: Integers, clock: Floats) -> tuple[_Group, Flags]:
+def _group(kind: RecordType, wires: list[Any], offsets: Integers, clock: Floats) -> tuple[_Group, Flags]:
     """Return the records of one model that are without fault, and which have one."""
     kinds = _kinds_of(wires)
     ts, faults = _times([wire.ts for wire in wires], clock)
@@ -209,10 +208,10 @@ def _group(learned: Learned, wires: list[Any], offsets: Integers, clock: Floats)
         for place in _perhaps_empty(wires):
             faults[place] |= kinds[place] == "features" and _is_empty(wires[place].features)
     if not faults.any():
-        return _Group(learned, wires, offsets, ts, cast("list[EventKind]", kinds)), faults
+        return _Group(kind, wires, offsets, ts, cast("list[EventKind]", kinds)), faults
     kept = np.flatnonzero(~faults).tolist()
     sound = [cast("EventKind", kinds[place]) for place in kept]
-    return _Group(learned, [wires[place] for place in kept], offsets[kept], ts[kept], sound), faults
+    return _Group(kind, [wires[place] for place in kept], offsets[kept], ts[kept], sound), faults
 
 
 def _perhaps_empty(wires: list[Any]) -> Iterable[int]:
@@ -286,7 +285,7 @@ def _kinds(groups: list[_Group], events: list[Event]) -> dict[tuple[str, EventKi
     for event in events:
         found.setdefault((event.model, event.kind), []).append(event.offset)
     for group in groups:
-        model = group.learned.model
+        model = group.kind.model
         kinds = set(group.kinds)
         for kind in kinds:
             if len(kinds) == 1:
@@ -303,7 +302,7 @@ def _blocks(groups: list[_Group], events: list[Event]) -> list[Block]:
     general = {row.model for row in rows}
     blocks: list[Block] = []
     for group in groups:
-        if group.learned.model in general:
+        if group.kind.model in general:
             # Rows of one model are one block in the order of the log, so all of them go the same way.
             mine = group.events(("prediction", "features", "tick"), with_id=False)
             rows.extend(row_of_event(event) for event in mine)
@@ -325,15 +324,14 @@ def _block(group: _Group) -> Block | None:
         return None
     if "tick" in kinds:
         ticks = np.array([kind == "tick" for kind in group.kinds if kind != "label"])
-    learned = group.learned
-    features = [wire.features or learned.empty for wire in wires]
-    found = feature_columns(learned, features)
+    features = [wire.features or group.kind.empty for wire in wires]
+    found = feature_columns(group.kind, features)
     predictions = [wire.prediction for wire in wires]
     if predictions.count(None) < len(predictions):
         found = found.beside(predicted_columns(predictions))
     segments = [wire.segment or "" for wire in wires]
     return Block(
-        learned.model,
+        group.kind.model,
         offsets=offsets,
         ts=ts,
         segments=segments if any(segments) else None,

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, starmap
 from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 
-from detectors.block import ABSENT, Columns, Flags, columns
+from detectors.block import ABSENT, Columns, Flags, Texts, columns
+from detectors.columns import CATEGORY_LENGTH
 from detectors.row import PREDICTION, PREDICTION_LABEL, PREDICTION_SCORE, Value
 from detectors.sample import Floats
 from detectors.spec import ModelSpec
@@ -36,48 +38,70 @@ class _Predicted(msgspec.Struct, gc=False):
     value: _Integer | float | None = None
 
 
-class Learned:
-    """What has been seen of one model's features, and the type made of it."""
+#: What a feature has been so far: numbers only, texts that a window keeps whole, or anything.
+FeatureKind = Literal["number", "text", "any"]
+_TYPES: dict[FeatureKind, Any] = {
+    "number": _Number,
+    "text": Annotated[str, msgspec.Meta(max_length=CATEGORY_LENGTH)] | None,
+    "any": _Scalar,
+}
 
-    __slots__ = ("categorical", "empty", "limit", "model", "names", "numeric", "row", "types_made", "wire")
+
+@dataclass(frozen=True, slots=True)
+class RecordType:
+    """A type made for the records of one model.
+
+    Args:
+        wire: the type; the fields of its `features` are f0, f1 and so on.
+        names: of these fields, in the sender's order.
+        kinds: of these fields.
+        categorical: features whose numbers are names of categories.
+        empty: features of a record that has none.
+        row: packs a record's features when all are numbers.
+    """
+
+    wire: type[Any]
+    model: str
+    names: tuple[str, ...]
+    kinds: tuple[FeatureKind, ...]
+    categorical: frozenset[str]
+    empty: Any
+    row: struct.Struct
+
+
+class Learned:
+    """What has been seen of one model's features."""
+
+    __slots__ = ("_categorical", "_limit", "_model", "_types_made", "kinds")
 
     def __init__(self, spec: ModelSpec) -> None:
-        self.model = spec.name
-        self.categorical = frozenset(spec.categorical)
-        self.limit = spec.max_features
-        #: Name -> only numbers so far, in the order in which the sender writes them.
-        self.names: dict[str, bool] = {}
-        self.numeric = True
-        self.row = struct.Struct("")
-        self.types_made = 0
-        self.wire: type[Any] | None = None
-        self.empty: Any = None
+        self._model = spec.name
+        self._categorical = frozenset(spec.categorical)
+        self._limit = spec.max_features
+        self._types_made = 0
+        #: Name -> what it has been, in the order in which the sender writes them.
+        self.kinds: dict[str, FeatureKind] = {}
 
     def learn(self, features: Mapping[str, Value]) -> bool:
-        """Take the features of a record that went the general way; tell whether there is anything new."""
+        """Take the features of a record that went the general way; tell whether a new type is worth making."""
         new = False
         for name, value in features.items():
-            number = not isinstance(value, (str, bool)) and name not in self.categorical
-            known = self.names.get(name)
-            if known is None:
-                if len(self.names) >= self.limit or not _nameable(name):
-                    continue
-            elif number or not known:
+            known = self.kinds.get(name)
+            if known is None and (len(self.kinds) >= self._limit or not _nameable(name)):
                 continue
-            self.names[name] = number
-            new = True
-        return new and self.types_made < _MOST_TYPES
+            kind = "any" if name in self._categorical else _kind_of(value, known)
+            if kind != known:
+                self.kinds[name] = kind
+                new = True
+        return new and self._types_made < _MOST_TYPES
 
-    def make(self) -> type[Any]:
+    def make(self) -> RecordType:
         """Return a type for the records of the model."""
-        self.types_made += 1
-        places = {f"f{place}": name for place, name in enumerate(self.names)}
-        fields = [(place, _Number if self.names[name] else _Scalar, ABSENT) for place, name in places.items()]
+        self._types_made += 1
+        places = {f"f{place}": name for place, name in enumerate(self.kinds)}
+        fields = [(place, _TYPES[self.kinds[name]], ABSENT) for place, name in places.items()]
         features = msgspec.defstruct("Features", fields, rename=places, forbid_unknown_fields=True, gc=False)
-        self.numeric = all(self.names.values())
-        self.row = struct.Struct(f"={len(self.names)}d")
-        self.empty = features()
-        self.wire = msgspec.defstruct(
+        wire = msgspec.defstruct(
             "Record",
             [
                 ("v", Literal[1] | None, None),
@@ -93,10 +117,30 @@ class Learned:
                 ("specversion", None, None),
             ],
             tag_field="model",
-            tag=self.model,
+            tag=self._model,
             gc=False,
         )
-        return self.wire
+        return RecordType(
+            wire=wire,
+            model=self._model,
+            names=tuple(self.kinds),
+            kinds=tuple(self.kinds.values()),
+            categorical=self._categorical,
+            empty=features(),
+            row=struct.Struct(f"={len(self.kinds)}d"),
+        )
+
+
+def _kind_of(value: Value, known: FeatureKind | None) -> FeatureKind:
+    """Return what a feature is after one more value."""
+    if value is None:
+        return known or "number"
+    kind: FeatureKind = "number"
+    if isinstance(value, str):
+        kind = "text" if len(value) <= CATEGORY_LENGTH else "any"
+    elif isinstance(value, bool):
+        kind = "any"
+    return kind if known in (None, kind) else "any"
 
 
 #: Makes a union of the types of the models, so that a record without a model fits none of them.
@@ -137,26 +181,32 @@ def _any_in(column: list[Value]) -> bool:
     return any(value is not ABSENT for value in column)
 
 
-def feature_columns(learned: Learned, features: list[Any]) -> Columns:
-    """Return the columns of features; those with only numbers are known, and no value of theirs is looked at for its type."""
-    if learned.numeric:
-        names = tuple(learned.names)
-        matrix = np.ascontiguousarray(_flat(learned.row, features).reshape(len(features), len(names)).T)
-        return Columns(names, matrix, {}, _absent(names, matrix, features, range(len(names))))
+def feature_columns(kind: RecordType, features: list[Any]) -> Columns:
+    """Return the columns of features; whose kind is known, no value of theirs is looked at."""
+    if set(kind.kinds) == {"number"}:
+        matrix = np.ascontiguousarray(_flat(kind.row, features).reshape(len(features), len(kind.names)).T)
+        return Columns(kind.names, matrix, {}, {}, _absent(kind.names, matrix, features, range(len(kind.names))))
     values = list(zip(*map(msgspec.structs.astuple, features), strict=True))
-    plain = [place for place, number in enumerate(learned.names.values()) if number]
-    every = list(learned.names)
-    names = tuple(every[place] for place in plain)
-    matrix = np.empty((len(plain), len(features)))
-    for row, place in enumerate(plain):
+    places: dict[FeatureKind, list[int]] = {"number": [], "text": [], "any": []}
+    for place, of in enumerate(kind.kinds):
+        places[of].append(place)
+    names = tuple(kind.names[place] for place in places["number"])
+    matrix = np.empty((len(names), len(features)))
+    for row, place in enumerate(places["number"]):
         matrix[row] = np.fromiter(values[place], np.float64, len(features))
-    mixed = (
-        (name, _categories(column) if name in learned.categorical else column)
-        for (name, number), column in zip(learned.names.items(), values, strict=True)
-        if not number
-    )
-    others = columns(mixed, len(features))
-    return Columns(names, matrix, {}, _absent(names, matrix, features, plain)).beside(others)
+    absent = _absent(names, matrix, features, places["number"])
+    texts: dict[str, Texts] = {}
+    for place in places["text"]:
+        name, column = kind.names[place], Texts.of(values[place])
+        texts[name] = column
+        if ABSENT in column.counts:
+            absent[name] = column.where_absent()
+    found = Columns(names, matrix, texts, {}, absent)
+    if not places["any"]:
+        return found
+    named = [(kind.names[place], values[place]) for place in places["any"]]
+    mixed = [(name, _categories(column) if name in kind.categorical else column) for name, column in named]
+    return found.beside(columns(mixed, len(features)))
 
 
 def _flat(row: struct.Struct, features: list[Any]) -> Floats:

@@ -42,11 +42,37 @@ times = st.one_of(
 )
 
 
+#: A record as an application sends it, now and then with another feature or a feature of another type.
+good = st.fixed_dictionaries(
+    {
+        "model": st.sampled_from(["m", "m", "c"]),
+        "features": st.fixed_dictionaries(
+            {},
+            optional={
+                "x": st.floats(-5, 5),
+                "y": st.one_of(st.integers(-3, 3), st.none()),
+                "code": st.sampled_from(["red", "blue", None, "x" * 64]),
+                "z": st.sampled_from([1.5, True, "red", "x" * 65]),
+                "w": st.just(2),
+            },
+        ),
+    },
+    optional={
+        "id": st.sampled_from(["a", "b", 7]),
+        "prediction": st.sampled_from([0.5, True, "yes", {"label": 3, "score": 0.25}, None]),
+        "segment": st.sampled_from(["eu", "us"]),
+        "ts": st.sampled_from([NOW - 12, NOW - 3, NOW, "2026-11-21T07:29:41Z"]),
+    },
+)
+
+
 @st.composite
 def records(draw: st.DrawFn) -> bytes:
     """One record: mostly good, with every field now and then of any kind, missing, twice, or in another order."""
     if draw(st.integers(0, 30)) == 0:
         return draw(st.sampled_from([b"", b"{", b"null", b"[]", b'{"model":"m"}', b'{},{"model":"m"}', b'"' * 5, b"\xff", b"1"]))
+    if draw(st.booleans()):
+        return orjson.dumps(draw(good))
     fields: dict[str, Any] = {"model": draw(st.sampled_from(["m", "m", "m", "c", "", "nobody's", 5]))}
     plain = draw(st.dictionaries(st.sampled_from(["x", "y"]), st.floats(-5, 5), max_size=2))
     fields["features"] = draw(st.one_of(st.just(plain), st.dictionaries(names, anything, max_size=7), anything))
@@ -117,7 +143,8 @@ def test_records_of_a_known_shape_are_read_the_quick_way() -> None:
     read(decoding, values)
     (block,) = read(decoding, values).blocks
     assert block.columns.names == ("x", "y")
-    assert set(block.columns.others) == {"code"}
+    assert set(block.columns.texts) == {"code"}
+    assert not block.columns.others
     assert block.columns.numbers.tolist() == [list(map(float, range(50)))] * 2
 
 
@@ -138,8 +165,18 @@ def test_a_flood_of_new_names_does_not_make_types_without_end() -> None:
     for number in range(300):
         read(decoding, [orjson.dumps({"model": "m", "features": {f"f{number}": 1.0}})])
     learned = decoding._learned["m"]
-    assert len(learned.names) == MODELS["m"].max_features
-    assert learned.types_made <= MODELS["m"].max_features
+    assert len(learned.kinds) == MODELS["m"].max_features
+
+
+def test_what_a_fetch_holds_can_be_asked_for_after_more_was_learned() -> None:
+    """A record with a new feature changes what the next records are read with, not what was read before."""
+    decoding = Decoding(MODELS)
+    old, new = (
+        {"model": "m", "id": "a", "prediction": 1.5, "features": features} for features in ({"x": 1.0}, {"a": 2.0, "x": 2.0})
+    )
+    read(decoding, [orjson.dumps(old)])
+    found = read(decoding, [orjson.dumps(old), orjson.dumps(new)])
+    assert [event.features for event in found.events()] == [{"x": 1.0}, {"a": 2.0, "x": 2.0}]
 
 
 def test_rows_of_the_general_way_are_those_of_the_block() -> None:
