@@ -31,8 +31,11 @@ MODELS = (
 )
 
 
-def events(prefix: str) -> list[Outgoing]:
-    """Return a log with drift of features and of errors, and everything that a join or a window can meet."""
+def events(prefix: str, ahead: int = 0) -> list[Outgoing]:
+    """Return a log with drift of features and of errors, and everything that a join or a window can meet.
+
+    The errors change `ahead` windows before the features do.
+    """
     draw = random.Random(5)
     topic = topic_name(prefix, EVENTS)
     log: list[Outgoing] = []

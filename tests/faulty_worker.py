@@ -44,14 +44,14 @@ _MOST_CYCLES = 400
 class Broker:
     """The topics on the real broker, and what has been written to them since the last run began."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Write the events once and read them back; every run is fed with them."""
+    def __init__(self, settings: Settings, ahead: int = 0) -> None:
+        """Write the events (tests/fault_log.py) once and read them back; every run is fed with them."""
         self.settings = settings
         self.prefix = settings.kafka.prefix
         self.sender = Sender(settings.kafka, "test")
         self.producer = FaultyProducer(self.sender._producer)
         self.sender._producer = self.producer  # type: ignore[assignment] # the same, with faults
-        for message in events(self.prefix):
+        for message in events(self.prefix, ahead):
             assert self.sender.send(message)
         self.producer.flush(30.0)
         log = Log(settings.kafka, "test-events")

@@ -15,6 +15,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -52,20 +53,24 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
     return write
 
 
+@contextmanager
+def opened(kafka_server: KafkaServer, redis_server: RedisServer, ahead: int = 0) -> Iterator[Broker]:
+    """Give topics and keys of their own, with a log in which errors change `ahead` windows before features do."""
+    prefix = f"faults-{uuid.uuid4().hex[:8]}"
+    kafka = KafkaSettings(bootstrap=kafka_server.bootstrap, prefix=prefix, partitions=SOURCES)
+    create_topics(kafka)
+    redis = RedisSettings(url=redis_server.url, prefix=prefix)
+    broker = Broker(Settings(kafka=kafka, redis=redis, signing_key=Secret(b"known to tests only"), models=MODELS), ahead)
+    yield broker
+    broker.close()
+    delete_topics(kafka)
+
+
 @pytest.fixture(scope="module")
 def made(kafka_server: KafkaServer, redis_server: RedisServer) -> Iterator[list[Broker]]:
     """Topics and keys for runs side by side."""
-    found = []
-    for number in range(_AT_ONCE):
-        prefix = f"faults{number}-{uuid.uuid4().hex[:8]}"
-        kafka = KafkaSettings(bootstrap=kafka_server.bootstrap, prefix=prefix, partitions=SOURCES)
-        create_topics(kafka)
-        redis = RedisSettings(url=redis_server.url, prefix=prefix)
-        found.append(Broker(Settings(kafka=kafka, redis=redis, signing_key=Secret(b"known to tests only"), models=MODELS)))
-    yield found
-    for broker in found:
-        broker.close()
-        delete_topics(broker.settings.kafka)
+    with ExitStack() as stack:
+        yield [stack.enter_context(opened(kafka_server, redis_server)) for _ in range(_AT_ONCE)]
 
 
 @pytest.fixture
@@ -151,10 +156,15 @@ async def test_without_faults_the_order_of_work_changes_nothing(brokers: list[Br
 
 
 @pytest.mark.xfail(strict=True, reason="what errors add to the verdicts on features depends on which windows were written first")
-async def test_small_batches_tell_the_same_as_large_ones(brokers: list[Broker]) -> None:
+@pytest.mark.parametrize("ahead", [0, 2])
+@pytest.mark.usefixtures("brokers")
+async def test_small_batches_tell_the_same_as_large_ones(
+    kafka_server: KafkaServer, redis_server: RedisServer, ahead: int
+) -> None:
     """A worker that keeps up, so that windows of errors come between those of features, tells the same as one that catches up."""
-    reference, _ = await run(brokers[0], "reference", reading=Reading(fetch=1000))
-    told, _ = await run(brokers[1], "small", reading=Reading(fetch=10))
+    with opened(kafka_server, redis_server, ahead) as broker:
+        reference, _ = await run(broker, "reference", reading=Reading(fetch=1000))
+        told, _ = await run(broker, "small", reading=Reading(fetch=10))
     assert told.windows == reference.windows
     assert told.alerts == reference.alerts
     assert told.retrains == reference.retrains
