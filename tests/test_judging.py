@@ -26,7 +26,6 @@ from detectors.watch import ReferenceLearned, Watch
 from detectors.window import Kind, Mark, Window, Windows
 from streams import cloudevents, history, snapshot
 from streams.dead import REASON
-from streams.events import decode
 from streams.judging import Judging, load_state
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
@@ -35,7 +34,7 @@ from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.store import FencedError, Store
 from streams.summarise import shapes_of
 from streams.transport import LogState
-from tests.records import Fetched, batch_of, log_of, make_durable
+from tests.records import Fetched, batch_of, decode, log_of, make_durable
 
 KAFKA = KafkaSettings(prefix="t")
 SOURCES = 2
