@@ -34,11 +34,12 @@ from streams.embedded.child import Child
 from streams.embedded.kafka_server import KafkaServer
 from streams.embedded.ports import free_port
 from streams.embedded.redis_server import RedisServer
-from streams.events import Event, decode
+from streams.events import Event
 from streams.kafka import Log, Record, delete_topics
 from streams.outcomes import Outcome, parse
 from streams.settings import Settings
 from streams.topics import DEAD, EVENTS, OUTCOMES, RETRAINS, TOPICS, Topic, topic_name
+from tests.records import Fetched, decode
 from tests.test_docs import ROOT, blocks, text_of
 
 README = ROOT / "README.md"
@@ -258,22 +259,13 @@ def test_the_lines_in_python_work(reader: Reader):
     assert reader.done["python"] == Done(0, "")
 
 
-@dataclass(frozen=True, slots=True)
-class Wire:
-    """A record with the names that the workers' client gives it."""
-
-    offset: int
-    timestamp: int
-    value: bytes | None
-
-
 def accepted(reader: Reader) -> dict[tuple[str, str], tuple[int, Event]]:
     """Return (id, kind) -> partition and event of everything on the events topic, after checking that all of it is taken."""
     models: Mapping[str, Any] = {model.name: model for model in reader.settings.models}
     found: dict[tuple[str, str], tuple[int, Event]] = {}
     for record in reader.records(EVENTS):
-        wire = Wire(record.offset, int(record.timestamp_seconds * 1000), record.value)
-        events, dead = decode([wire], models)
+        fetched = Fetched(record.value, record.offset, int(record.timestamp_seconds * 1000))
+        events, dead = decode([fetched], models)
         assert [letter.error for letter in dead] == []
         found.update({(str(event.id), event.kind): (record.partition, event) for event in events if event.kind != "tick"})
     return found
