@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "serve": "Answer predictions over HTTP and swap models without a pause.",
     "models": "List the stored versions of a model, or promote one.",
     "retrain": "Ask for a retrain of MODEL now.",
+    "replay": "Print the alerts that a file would have raised, without Kafka.",
     "rebuild": "Make what is derived again, with the workers stopped.",
     "dashboards": "Write the Grafana dashboard and the Prometheus rules.",
 }

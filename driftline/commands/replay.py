@@ -1,0 +1,114 @@
+"""`driftline replay`: what the alerts would have been."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from driftline.checks import nearest
+from driftline.invocation import Invocation, configured
+from driftline.replay.options import FORMS, Form, Options
+
+_STDIN = "-"
+_PIPE_GONE = 141  # what a shell says of a program that SIGPIPE ended
+
+
+@click.command("replay")
+@click.argument("file", required=False)
+@click.option("--model", metavar="NAME", help="Model of the rows; needed if the configuration has several.")
+@click.option("--time", metavar="COLUMN", help="Event time: RFC 3339, or seconds or milliseconds since 1970.")
+@click.option("--label", metavar="COLUMN", help="The truth.")
+@click.option("--prediction", metavar="COLUMN", help="What the model answered.")
+@click.option("--segment", metavar="COLUMN", help="Part of the traffic, judged on its own.")
+@click.option("--ignore", metavar="COLUMN", multiple=True, help="A column that is no feature; may be given several times.")
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), help="What FILE is [default: by its name].")
+@click.option("--delimiter", metavar="CHAR", help="Between the cells of a CSV file [default: a comma; in .tsv a tab].")
+@click.option("--windows", is_flag=True, help="Judge windows: those in FILE if there is one, else those in Kafka.")
+@click.option("--write-windows", metavar="FILE", help="Write the windows to a file, to judge them again with --windows.")
+@click.option("--all", "requests", is_flag=True, help="Print requests to retrain as well.")
+@configured
+def command(invocation: Invocation, /, **given: Any) -> int:
+    """Print the alerts that the rows of FILE would have raised.
+
+    FILE is CSV, JSON Lines or Parquet, or - for stdin. Columns are features but for those that are named. JSON Lines
+    without --time are events as they stand on the events topic. One CloudEvent a line goes to stdout; neither Kafka, Redis
+    nor a signing key is needed, but Kafka with --windows and no FILE.
+    """
+    settings = invocation.settings()
+    form, delimiter = _form(given)
+    options = Options(
+        file=given["file"],
+        form=form,
+        delimiter=delimiter,
+        model=_model(invocation, [model.name for model in settings.models], given, form),
+        time=given["time"],
+        label=given["label"],
+        prediction=given["prediction"],
+        segment=given["segment"],
+        ignore=given["ignore"],
+        write_windows=given["write_windows"],
+        requests=given["requests"],
+    )
+    from driftline.replay.run import replay  # noqa: PLC0415 - numpy and river take a second; a wrong option does not wait
+
+    try:
+        replay(settings, options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the alerts has gone; Python's own flush at the end is not to speak of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_GONE
+    return 0
+
+
+def _form(given: dict[str, Any]) -> tuple[Form | None, str]:
+    """Return what the file is and what stands between its cells, after checking that the options go together."""
+    named = [f"--{name}" for name in ("time", "label", "prediction", "segment", "ignore") if given[name]]
+    if given["windows"]:
+        stray = [*named, *(option for option, name in (("--format", "form"), ("--delimiter", "delimiter")) if given[name])]
+        if stray:
+            raise click.UsageError(f"{stray[0]} is for rows, and --windows judges windows: leave out one of the two")
+        return None, ""
+    if given["file"] is None:
+        raise click.UsageError("name a FILE of rows, or --windows for those in Kafka")
+    suffix = Path(given["file"]).suffix.lower()
+    form, delimiter = FORMS.get(suffix, (None, ""))
+    form = given["form"] or form
+    if form is None:
+        what = "stdin" if given["file"] == _STDIN else f'a name that ends in "{suffix}"'
+        raise click.UsageError(f"{what} does not tell what the rows are: add --format csv, jsonl or parquet")
+    if form == "parquet" and given["file"] == _STDIN:
+        raise click.UsageError("Parquet is read from its end, which stdin has not: name a file")
+    if given["delimiter"] is not None:
+        if form != "csv" or len(given["delimiter"]) != 1:
+            raise click.BadParameter("expected one character, for a CSV file", param_hint="--delimiter")
+        delimiter = given["delimiter"]
+    if given["label"] and not given["prediction"]:
+        raise click.UsageError("--label is held against --prediction: name that column too, or leave the label out with --ignore")
+    if form == "jsonl" and named and not given["time"]:
+        raise click.UsageError(
+            f"{named[0]} is for rows, and JSON Lines without --time are events: name the column of the time too"
+        )
+    return form, delimiter or ","
+
+
+def _model(invocation: Invocation, known: list[str], given: dict[str, Any], form: Form | None) -> str | None:
+    """Return the one model that is meant, None for all that are spoken of."""
+    name: str | None = given["model"]
+    if name is not None:
+        if name not in known:
+            raise click.UsageError(
+                f"no model {name} in {invocation.config}; {nearest(name, known) or 'known: ' + ', '.join(known)}"
+            )
+        return name
+    if form is None or (form == "jsonl" and not given["time"]):
+        return None
+    if len(known) > 1:
+        raise click.UsageError(
+            f"{invocation.config} has several models: say with --model whose rows these are; {', '.join(known)}"
+        )
+    return known[0]

@@ -1,0 +1,104 @@
+"""Cells: the text of a CSV file -> values.
+
+Rules:
+1. What a cell is depends on its own text alone: empty is missing, what reads as a number is one (`nan` and
+   `inf` are missing), anything else is a category.
+2. In a column of classes (labels, predictions) `12` is the name of a class and `12.0` a number, as in the
+   JSON of an event; `true` and `false` are booleans.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from detectors.row import Value
+from detectors.sample import Floats
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_TRUTH = {"true": True, "false": False}
+
+
+def numbers(cells: Sequence[str]) -> Floats | None:
+    """Return a column of numbers, NaN where there is none, or None when some cell is text.
+
+    >>> numbers(["1", "", "inf"]), numbers(["1", "x"]), numbers(["1_0"])
+    (array([ 1., nan, nan]), None, None)
+    """
+    try:
+        found = np.fromiter(map(float, cells), np.float64, len(cells))
+    except ValueError:
+        if "" not in cells:
+            return None
+        try:
+            found = np.fromiter((float(cell) if cell else math.nan for cell in cells), np.float64, len(cells))
+        except ValueError:
+            return None
+    # Python reads 1_000 as a number; in a file it is a code.
+    if "_" in "".join(cells):
+        return None
+    found[np.isinf(found)] = np.nan
+    return found
+
+
+def values(cells: Sequence[str]) -> list[Value]:
+    """Return a column of values of any types, None for what is missing.
+
+    >>> values(["1", "", "inf", "NO", "1_0"])
+    [1.0, None, None, 'NO', '1_0']
+    """
+    # Most columns of text have few different values.
+    meaning = {cell: _value(cell) for cell in set(cells)}
+    return [meaning[cell] for cell in cells]
+
+
+def _value(cell: str) -> Value:
+    if not cell or cell.isspace():
+        return None
+    number = _number(cell)
+    return cell if number is None else number if math.isfinite(number) else None
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return None if "_" in cell else float(cell)
+    except ValueError:
+        return None
+
+
+def categories(cells: Sequence[str]) -> list[Value]:
+    """Return a column whose numbers are names of categories, None for what is missing.
+
+    >>> categories(["0123", ""])
+    ['0123', None]
+    """
+    return [None if not cell or cell.isspace() else cell for cell in cells]
+
+
+def classes(cells: Sequence[str]) -> list[Value]:
+    """Return a column of labels or predictions, None for what is missing.
+
+    >>> classes(["1", "1.0", "True", "cat", ""])
+    [1, 1.0, True, 'cat', None]
+    """
+    meaning = {cell: _class(cell) for cell in set(cells)}
+    return [meaning[cell] for cell in cells]
+
+
+def _class(cell: str) -> Value:
+    text = cell.strip()
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return _TRUTH.get(text.lower(), _value(cell))
+
+
+def times(cells: Sequence[str]) -> list[Value]:
+    """Return a column of times as an event would have them: numbers where they read so, else text.
+
+    >>> times(["1795246200", "2026-11-21T07:30:00Z", ""])
+    [1795246200.0, '2026-11-21T07:30:00Z', None]
+    """
+    return [None if not text else text if (number := _number(text)) is None else number for text in map(str.strip, cells)]

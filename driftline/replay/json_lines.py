@@ -1,0 +1,141 @@
+"""JSON Lines -> stretches: rows of a table, one flat object a line, or events as they stand on the events topic.
+
+Rules:
+1. Events are read by the decoder of the workers (streams/decoding.py), so what is refused there is refused here;
+   but nobody's clock stands in for a time that is missing.
+2. In rows NaN and infinities, which Python writes though JSON has none, are missing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from detectors.block import ABSENT, blocks_of, columns
+from detectors.row import Value
+from detectors.spec import ModelSpec
+from driftline.replay.opened import Opened
+from driftline.replay.pairs import Pairs
+from driftline.replay.roles import Roles
+from driftline.replay.rows import Table, stretch_of
+from driftline.replay.stretch import Fault, Stretch
+from streams.decoding import Decoding
+
+#: Lines of one stretch.
+LINES = 8192
+#: The broker's clock of an event in a file, milliseconds: after every time, so nothing is ahead of it, and itself no time.
+_NO_CLOCK_MS = 10**18
+_TOO_LONG = "expected a line of at most 1 MiB"
+_NESTED = (dict, list)
+
+
+def read_json_rows(file: Opened, roles: Roles, *, lines: int = LINES) -> Iterator[Stretch]:
+    """Yield the rows of a file in which each line is one flat object.
+
+    Raises:
+        ConfigError: a feature cannot be watched.
+    """
+    offset = 0
+    known: set[str] = set()
+    feed = file.lines()
+    while read := list(islice(feed, lines)):
+        faults: list[Fault] = []
+        rows: list[dict[str, Any]] = []
+        numbers: list[int] = []
+        for number, line in read:
+            row = _row(line)
+            if isinstance(row, str):
+                faults.append(Fault(number, "not_json", row))
+                continue
+            wrong = _nested(row, roles)
+            if wrong is not None:
+                faults.append(Fault(number, "nested", wrong))
+                continue
+            rows.append(row)
+            numbers.append(number)
+        features = dict.fromkeys(name for row in rows for name in row if name and not roles.is_apart(name))
+        if not features.keys() <= known:
+            known |= features.keys()
+            roles.check([*known], file.name)
+        yield stretch_of(roles, _table(roles, rows, list(features), offset, numbers), faults)
+        offset += len(rows)
+
+
+def _row(line: bytes | None) -> dict[str, Any] | str:
+    """Return the object in a line, or what is wrong."""
+    if line is None:
+        return _TOO_LONG
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        try:
+            # Through orjson again: NaN and infinities become null, and what is no Unicode is refused.
+            found = orjson.loads(orjson.dumps(json.loads(line)))
+        except (ValueError, TypeError, RecursionError):
+            return f"expected a JSON object, got something else ({error})"
+    return found if isinstance(found, dict) else f"expected a JSON object, got {type(found).__name__}"
+
+
+def _nested(row: Mapping[str, Any], roles: Roles) -> str | None:
+    """Return what is wrong with a row that has lists or objects in it."""
+    if not any(isinstance(value, _NESTED) for value in row.values()):
+        return None
+    named = next((name for name, value in row.items() if isinstance(value, _NESTED) and name not in roles.ignored), None)
+    return None if named is None else f"{named[:80]}: expected a number, string, boolean or null: flatten it, or --ignore it"
+
+
+def _table(roles: Roles, rows: Sequence[Mapping[str, Value]], features: list[str], offset: int, numbers: list[int]) -> Table:
+    named = ((name, _column(rows, name, categorical=name in roles.model.categorical)) for name in features)
+    return Table(
+        offset=offset,
+        line_of=numbers.__getitem__,
+        columns=columns(named, len(rows)),
+        times=[row.get(roles.time or "") for row in rows],
+        segments=None if roles.segment is None else [row.get(roles.segment) for row in rows],
+        predictions=None if roles.prediction is None else [row.get(roles.prediction) for row in rows],
+        labels=None if roles.label is None else [row.get(roles.label) for row in rows],
+    )
+
+
+def _column(rows: Sequence[Mapping[str, Value]], name: str, *, categorical: bool) -> list[Value]:
+    values = [row.get(name, ABSENT) for row in rows]
+    if categorical:
+        return [str(value) if type(value) in (int, float) and value is not ABSENT else value for value in values]
+    return values
+
+
+def read_events(
+    file: Opened, models: Mapping[str, ModelSpec], *, only: str | None = None, lines: int = LINES
+) -> Iterator[Stretch]:
+    """Yield the events of a file in which each line is one, of all models or of one only."""
+    decoding = Decoding(models)
+    pairs = Pairs(models)
+    offset = 0
+    feed = file.lines()
+    while read := list(islice(feed, lines)):
+        values = [line for _, line in read]
+        found = decoding.decode(range(offset, offset + len(read)), [_NO_CLOCK_MS] * len(read), values)
+        faults = [
+            Fault(
+                read[letter.offset - offset][0],
+                *_explained(letter.error.reason, str(letter.error), values[letter.offset - offset]),
+            )
+            for letter in found.dead
+        ]
+        blocks = [block for block in found.blocks if only in (None, block.model)]
+        outcomes = blocks_of(pairs.rows(found.events(("prediction", "label"), with_id=True)))
+        yield Stretch(len(read), blocks, [block for block in outcomes if only in (None, block.model)], faults)
+        offset += len(read)
+
+
+def _explained(reason: str, detail: str, line: bytes | None) -> tuple[str, str]:
+    """Return the same in words that fit a file."""
+    if line is None:
+        return "too_large", _TOO_LONG
+    if reason == "wrong_time" and detail.endswith(str(_NO_CLOCK_MS / 1000.0)):
+        return reason, "ts: expected a time, got nothing: in a file there is no broker whose clock stands in"
+    return reason, detail

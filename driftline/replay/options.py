@@ -1,0 +1,47 @@
+"""What a user asks of one replay, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Form = Literal["csv", "jsonl", "parquet"]
+
+#: End of a file's name -> what the file is, and what stands between cells.
+FORMS: dict[str, tuple[Form, str]] = {
+    ".csv": ("csv", ","),
+    ".tsv": ("csv", "\t"),
+    ".jsonl": ("jsonl", ""),
+    ".ndjson": ("jsonl", ""),
+    ".json": ("jsonl", ""),
+    ".parquet": ("parquet", ""),
+    ".pq": ("parquet", ""),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """One replay.
+
+    Args:
+        file: name, `-` for stdin; None for the windows topic.
+        form: what the file is; None for windows.
+        delimiter: between the cells of a CSV file.
+        model: name of the one model; None for all that the file or topic speaks of.
+        time: column, as `label`, `prediction` and `segment` are; None where there is none.
+        ignore: columns that are no features.
+        write_windows: file to write the windows to, or None.
+        requests: whether requests to retrain are printed as well.
+    """
+
+    file: str | None
+    form: Form | None
+    delimiter: str = ","
+    model: str | None = None
+    time: str | None = None
+    label: str | None = None
+    prediction: str | None = None
+    segment: str | None = None
+    ignore: tuple[str, ...] = ()
+    write_windows: str | None = None
+    requests: bool = False

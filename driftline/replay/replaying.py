@@ -1,0 +1,177 @@
+"""Replaying: stretches of rows, or records of the windows topic -> what the judge finds, as the bytes of its topics.
+
+Rules:
+1. Rows become the bytes of the windows topic first, and only these are judged: replay from rows, from a file of
+   windows and from the topic are one code, and the judge's is the workers'.
+2. Findings come in the order of the rows that caused them, features before outcomes. How the file was cut into
+   stretches changes nothing.
+3. The end of the file closes all windows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from detectors.alert import Alert, Status
+from detectors.errors import EventError
+from detectors.retrain import Request
+from detectors.spec import ModelSpec
+from detectors.watch import Finding, ReferenceLearned, Watch
+from detectors.window import Kind, Mark, Window
+from driftline.replay.lane import Lane
+from driftline.replay.stretch import Fault, Stretch
+from streams import history
+from streams.settings import KafkaSettings
+from streams.summarise import shapes_of
+
+#: Both kinds, in the order in which one row's windows are judged.
+KINDS: tuple[Kind, ...] = ("features", "outcomes")
+#: Faults of which line and detail are kept.
+_FAULTS_KEPT = 5
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of one model; times are epoch seconds.
+
+    Args:
+        rows: in windows of features, and late ones.
+        late: rows and outcomes that came after their window was closed.
+        first: begin of the first window, `last` the end of the last.
+        judged: windows judged, those that were learned from among them.
+        other_widths: width of windows in seconds that the configuration does not have -> how many.
+        alerts: by status.
+        requests: to retrain.
+        judged_from: event time from which something was judged, None if nothing was.
+        learning: whether some segment still learns its reference at the end.
+        waiting: buckets that wait for other sources.
+    """
+
+    rows: int = 0
+    late: int = 0
+    first: float = math.inf
+    last: float = -math.inf
+    judged: int = 0
+    other_widths: dict[float, int] = field(default_factory=dict)
+    alerts: dict[Status, int] = field(default_factory=dict)
+    requests: int = 0
+    judged_from: float | None = None
+    learning: bool = True
+    waiting: int = 0
+
+    def take(self, spec: ModelSpec, window: Window) -> None:
+        """Count a window."""
+        if window.kind == "features":
+            self.rows += window.n
+        self.first, self.last = min(self.first, window.start), max(self.last, window.end)
+        if window.seconds != (spec.window_seconds if window.kind == "features" else spec.outcome_window_seconds):
+            self.other_widths[window.seconds] = self.other_widths.get(window.seconds, 0) + 1
+
+    def note(self, finding: Finding) -> None:
+        """Count what followed."""
+        if isinstance(finding, Alert):
+            self.alerts[finding.status] = self.alerts.get(finding.status, 0) + 1
+        elif isinstance(finding, Request):
+            self.requests += 1
+        elif self.judged_from is None:
+            self.judged_from = finding.at
+
+
+class Replaying:
+    """All models of a file."""
+
+    def __init__(
+        self, kafka: KafkaSettings, models: Mapping[str, ModelSpec], *, keep: Callable[[bytes], None] | None = None
+    ) -> None:
+        """`keep` takes the records of the windows topic, in the order in which they are judged."""
+        self._kafka = kafka
+        self._models = models
+        self._keep = keep
+        self._shapes = {kind: shapes_of(models, kind) for kind in KINDS}
+        self._lanes: dict[tuple[str, Kind], Lane] = {}
+        self._watches: dict[str, Watch] = {}
+        self._tallies: dict[str, Tally] = {}
+        self._rows = 0
+        self._end = 0
+        #: Reason -> rows that could not be used, and the first of them.
+        self.faults: dict[str, int] = {}
+        self.first_faults: list[Fault] = []
+
+    @property
+    def rows(self) -> int:
+        """Rows or records read, whether they could be used or not."""
+        return self._rows
+
+    def take(self, stretch: Stretch) -> Iterator[Alert | Request]:
+        """Take the next rows and yield what follows from them."""
+        self._rows += stretch.rows
+        for fault in stretch.faults:
+            self._note_fault(fault)
+        found: list[tuple[int, int, Window | Mark]] = []
+        for number, (kind, blocks) in enumerate(zip(KINDS, (stretch.blocks, stretch.outcomes), strict=True)):
+            for block in blocks:
+                self._end = max(self._end, int(block.offsets[-1]) + 1)
+                found.extend((offset, number, record) for offset, record in self._lane(block.model, kind).add(block))
+        # What one row closed keeps its order.
+        found.sort(key=lambda item: item[:2])
+        return self._judge(record for _, _, record in found)
+
+    def end(self) -> Iterator[Alert | Request]:
+        """Close what is open and yield what follows from that; nothing can be taken afterwards."""
+        order = sorted(self._lanes, key=lambda key: (KINDS.index(key[1]), key[0]))
+        return self._judge([record for key in order for _, record in self._lanes[key].end(self._end)])
+
+    def _lane(self, model: str, kind: Kind) -> Lane:
+        lane = self._lanes.get((model, kind))
+        if lane is None:
+            lane = self._lanes[model, kind] = Lane(model, kind, self._shapes[kind][model])
+        return lane
+
+    def _judge(self, records: Iterable[Window | Mark]) -> Iterator[Alert | Request]:
+        for record in records:
+            yield from self._judge_bytes(history.outgoing(self._kafka, record).value or b"")
+
+    def record(self, value: bytes, *, only: str | None = None) -> Iterator[Alert | Request]:
+        """Take the next record of a windows topic and yield what follows from it, if it is of that model or any is meant."""
+        self._rows += 1
+        return self._judge_bytes(value, only)
+
+    def _judge_bytes(self, value: bytes, only: str | None = None) -> Iterator[Alert | Request]:
+        try:
+            record = history.parse(value)
+        except EventError as error:
+            self._note_fault(Fault(self._rows, error.reason, str(error)))
+            return
+        spec = self._models.get(record.model)
+        if spec is None or only not in (None, spec.name):
+            return
+        if self._keep is not None:
+            self._keep(value)
+        tally = self._tallies.setdefault(spec.name, Tally())
+        watch = self._watches.get(spec.name)
+        if watch is None:
+            watch = self._watches[spec.name] = Watch.begin(spec)
+        if isinstance(record, Window):
+            tally.take(spec, record)
+        for finding in watch.add(spec, record):
+            tally.note(finding)
+            if not isinstance(finding, ReferenceLearned):
+                yield finding
+
+    def _note_fault(self, fault: Fault) -> None:
+        self.faults[fault.reason] = self.faults.get(fault.reason, 0) + 1
+        if len(self.first_faults) < _FAULTS_KEPT:
+            self.first_faults.append(fault)
+
+    def tallies(self) -> dict[str, Tally]:
+        """Return model -> what became of it so far, for the models that came."""
+        for model, tally in self._tallies.items():
+            late = sum(lane.late for (of, _), lane in self._lanes.items() if of == model)
+            watch = self._watches[model]
+            tally.rows, tally.late = tally.rows + late - tally.late, late
+            tally.judged = sum(stream.judged for stream in watch.streams.values())
+            tally.waiting = sum(len(stream.parts) for stream in watch.streams.values())
+            tally.learning = watch.learning
+        return dict(sorted(self._tallies.items()))

@@ -1,0 +1,86 @@
+"""What a replay says at its end, on stderr: a table of the models, and what a person should know about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import click
+
+from detectors.spec import ModelSpec
+from driftline.durations import format_duration
+from driftline.replay.options import Options
+from driftline.replay.replaying import Replaying, Tally
+from driftline.tables import show_table
+from streams.cloudevents import rfc3339
+
+_HEADINGS = ["model", "rows", "from", "to", "windows", "opened", "updated", "resolved", "retrains", "judged from"]
+
+
+def report(replaying: Replaying, models: Mapping[str, ModelSpec], options: Options) -> None:
+    """Print the table and the notes."""
+    tallies = replaying.tallies()
+    show_table(_HEADINGS, [_row(model, tally) for model, tally in tallies.items()], err=True)
+    for note in [*_notes(tallies, models), *_fault_notes(replaying, options)]:
+        click.echo(f"note: {note}", err=True)
+
+
+def _row(model: str, tally: Tally) -> list[str]:
+    seen = tally.first <= tally.last
+    return [
+        model,
+        f"{tally.rows:,}",
+        rfc3339(tally.first) if seen else "-",
+        rfc3339(tally.last) if seen else "-",
+        f"{tally.judged:,}",
+        *(f"{tally.alerts.get(status, 0):,}" for status in ("opened", "updated", "resolved")),
+        f"{tally.requests:,}",
+        "nothing" if tally.judged_from is None else rfc3339(tally.judged_from),
+    ]
+
+
+def _notes(tallies: Mapping[str, Tally], models: Mapping[str, ModelSpec]) -> list[str]:
+    notes: list[str] = []
+    for name, tally in tallies.items():
+        spec = models[name]
+        reference = format_duration(spec.reference.seconds)
+        if tally.other_widths:
+            widths = " and ".join(
+                f"{count:,} windows of {format_duration(width)}" for width, count in sorted(tally.other_widths.items())
+            )
+            notes.append(
+                f"{name}: {widths} were not judged: models.{name}.window is {format_duration(spec.window_seconds)} now; windows "
+                "cannot be made narrower or wider, replay the rows"
+            )
+        if tally.judged and tally.judged_from is None:
+            notes.append(
+                f"{name}: nothing was judged: the first {reference} of event time, in {spec.reference.min_windows} windows at "
+                f"least, are learned from, and there were no more; shorten models.{name}.reference.duration"
+            )
+        elif tally.learning:
+            notes.append(f"{name}: a segment, or the errors, still learned at the end: they need {reference} of event time")
+        if tally.late:
+            notes.append(
+                f"{name}: {tally.late:,} rows came after their window was closed and are in none: sort the file by time, or "
+                f"raise models.{name}.lateness, which is {format_duration(spec.lateness_seconds)}"
+            )
+        if tally.waiting:
+            notes.append(f"{name}: {tally.waiting:,} windows were not judged: not all partitions have come as far")
+    return notes
+
+
+def _fault_notes(replaying: Replaying, options: Options) -> list[str]:
+    """Return how many rows could not be used, and the first of them."""
+    if not replaying.faults:
+        return []
+    counted = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(replaying.faults.items()))
+    bad = sum(replaying.faults.values())
+    return [
+        f"{bad:,} of {replaying.rows:,} {'rows' if options.form else 'records'} could not be used ({counted})",
+        *fault_lines(replaying, options),
+    ]
+
+
+def fault_lines(replaying: Replaying, options: Options) -> list[str]:
+    """Return where the first rows stand that could not be used, and why."""
+    place = {"parquet": "row", None: "record"}.get(options.form, "line")
+    return [f"{place} {fault.line:,}: {fault.detail}" for fault in replaying.first_faults]
