@@ -1,7 +1,7 @@
 """Fault points: whatever fails inside a worker, at whichever point, the same is told as by a run without faults.
 
 Each test runs a worker (tests/faulty_worker.py) over one log many times, with one fault each. Every passing of a
-site meets a fault, but for sites passed more than eight times, where eight spread over the run do; every site
+site meets a fault, but for sites passed more than six times, where six spread over the run do; every site
 meets every kind of fault, but for functions, which take turns. With DRIFTLINE_FAULTS=all every passing meets every
 kind, which takes an hour and more.
 """
@@ -35,7 +35,7 @@ from tests.faulty_worker import Broker, Mortal, Reading, run
 #: Runs side by side: most of a run is waiting.
 _AT_ONCE = 3
 #: Passings of one site that meet a fault, unless all do.
-_PASSINGS = 8
+_PASSINGS = 6
 _ALL = os.environ.get("DRIFTLINE_FAULTS") == "all"
 
 Seen = Counter[tuple[str, str]]
