@@ -1,13 +1,14 @@
 # make demo    run the whole loop on real data       make test    lint and every test this machine can run
 # make lint    ruff and mypy                         make bench   the benchmarks, or one: make bench BENCHMARKS=name
 # make soak    ten minutes of steady load            make benchmarks   those of speed, on a machine that does nothing else
+# make chaos   the same alerts whatever crashes: ARGS="--quick", ARGS="--seed 7 --only zombie"
 # make lock    pin the development environment anew
 # ARGS goes behind the command: make demo ARGS="--json", make test ARGS="-k kafka"
 
 PYTHON ?= python3
 ARGS ?=
-# Everything in benchmarks/ that can be run; soak takes as long as it is told to and has a target of its own.
-BENCHMARKS ?= $(filter-out soak,$(sort $(basename $(notdir $(shell grep -l __main__ benchmarks/*.py))) $(notdir $(patsubst %/__main__.py,%,$(wildcard benchmarks/*/__main__.py)))))
+# Everything in benchmarks/ that can be run; soak and chaos take long and have targets of their own.
+BENCHMARKS ?= $(filter-out soak chaos,$(sort $(basename $(notdir $(shell grep -l __main__ benchmarks/*.py))) $(notdir $(patsubst %/__main__.py,%,$(wildcard benchmarks/*/__main__.py)))))
 SPEED := throughput scale latency growth
 
 VENV := .venv
@@ -15,7 +16,7 @@ PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
 LOCK := requirements-dev.lock
 UV_VERSION := 0.13.9
 
-.PHONY: demo test lint bench benchmarks soak lock install install-dev
+.PHONY: demo test lint bench benchmarks soak chaos lock install install-dev
 .SILENT:
 
 demo: install
@@ -38,6 +39,9 @@ benchmarks: install-dev
 
 soak: install-dev
 	$(VENV)/bin/python -m benchmarks.soak $(ARGS)
+
+chaos: install-dev
+	$(VENV)/bin/python -m benchmarks.chaos $(ARGS)
 
 # One lock for all platforms and Pythons, without hosts or hashes; uv writes it, plain pip reads it.
 lock: $(VENV)/bin/python

@@ -1,11 +1,12 @@
-"""A whole deployment of real processes on given servers: what `make chaos` disturbs and the tests of the loop drive."""
+"""A whole deployment of real processes on given servers: what the chaos disturbs and the tests of the loop drive."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,6 @@ class Deployment:
         )
         self.config.write_text(servers + models)
         self.children: list[Child] = []
-        self._log: Log | None = None
-        #: How far `judged_to_the_end` has read the windows topic, and the first marks at or beyond its end.
-        self._seen: dict[int, int] = {}
-        self._marks: dict[tuple[float, str, Kind, int], tuple[int, int]] = {}
 
     # -- processes -----------------------------------------------------------------------------
 
@@ -96,18 +93,17 @@ class Deployment:
         """End everything that still runs."""
         for child in self.children:
             child.kill()
-        if self._log is not None:
-            self._log.close()
-            self._log = None
 
     # -- topics --------------------------------------------------------------------------------
 
-    @property
-    def log(self) -> Log:
-        """A reader of the topics."""
-        if self._log is None:
-            self._log = Log(self.kafka, _GROUP)
-        return self._log
+    @contextlib.contextmanager
+    def _log(self) -> Iterator[Log]:
+        """Give a reader of the topics; a new one each time, because brokers and topics may be new since the last."""
+        log = Log(self.kafka, _GROUP)
+        try:
+            yield log
+        finally:
+            log.close()
 
     def name(self, topic: Topic) -> str:
         """Return a topic's name on the broker."""
@@ -115,16 +111,19 @@ class Deployment:
 
     def ends(self, topic: Topic) -> dict[int, int]:
         """Return partition -> offset after the last record."""
-        return {number: end for number, (_, end) in self.log.ends(self.name(topic)).items()}
+        with self._log() as log:
+            return {number: end for number, (_, end) in log.ends(self.name(topic)).items()}
 
     def committed(self, topic: Topic) -> dict[int, int]:
         """Return partition -> offset that the workers have committed; partitions without one are left out."""
-        return self.log.committed(self.name(topic))
+        with self._log() as log:
+            return log.committed(self.name(topic))
 
     def read(self, topic: Topic) -> list[Record]:
         """Return everything in a topic now."""
         name = self.name(topic)
-        return list(self.log.read(name, {number: first for number, (first, _) in self.log.ends(name).items()}))
+        with self._log() as log:
+            return list(log.read(name, {number: first for number, (first, _) in log.ends(name).items()}))
 
     def events(self, topic: Topic) -> dict[str, dict[str, Any]]:
         """Return id -> data of the CloudEvents in a topic."""
@@ -154,16 +153,14 @@ class Deployment:
 
     def judged_to_the_end(self, until: float, *, kinds: tuple[Kind, ...] = ("features", "outcomes")) -> bool:
         """Tell whether all sources were summarised up to that event time, and the judge has stored what it made of it."""
-        name = self.name(WINDOWS)
-        start = {number: self._seen.get(number, first) for number, (first, _) in self.log.ends(name).items()}
-        for record in self.log.read(name, start):
-            self._seen[record.partition] = record.offset + 1
+        marks: dict[tuple[str, Kind, int], tuple[int, int]] = {}
+        for record in self.read(WINDOWS):
             parsed = history.parse(record.value)
             if isinstance(parsed, Mark) and parsed.until >= until:
-                self._marks.setdefault((until, parsed.model, parsed.kind, parsed.source), (record.partition, record.offset))
+                marks.setdefault((parsed.model, parsed.kind, parsed.source), (record.partition, record.offset))
         sources = range(self.kafka.partitions)
-        wanted = [(until, model, kind, source) for model in self.models for kind in kinds for source in sources]
-        if any(one not in self._marks for one in wanted):
+        wanted = [(model, kind, source) for model in self.models for kind in kinds for source in sources]
+        if any(one not in marks for one in wanted):
             return False
         committed = self.committed(WINDOWS)
-        return all(committed.get(partition, 0) > offset for partition, offset in (self._marks[one] for one in wanted))
+        return all(committed.get(partition, 0) > offset for partition, offset in (marks[one] for one in wanted))

@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -77,18 +77,23 @@ def against_reference(found: Evidence, reference: Evidence) -> list[Difference]:
 
 
 def told(found: Evidence, drifts: Iterable[Drift]) -> list[Difference]:
-    """Check that every known change has an alert that names it, while it lasts or soon after."""
-    alerts = [orjson.loads(value or b"")["data"] for of in found.alerts.found.values() for _, value in of]
-    untold = [drift for drift in drifts if not any(_tells(one, drift) for one in alerts)]
-    return _listed("known drifts", "without an alert", untold)
+    """Check that an incident names every known change: open while it lasts, or opened soon after."""
+    incidents: dict[str, list[dict[str, Any]]] = {}
+    for copies in found.alerts.found.values():
+        for _, value in copies:
+            alert = orjson.loads(value or b"")["data"]
+            incidents.setdefault(alert["incident"], []).append(alert)
+    untold = [drift for drift in drifts if not any(_tells(alerts, drift) for alerts in incidents.values())]
+    return _listed("known drifts", "in no incident", untold)
 
 
-def _tells(alert: Mapping[str, Any], drift: Drift) -> bool:
+def _tells(alerts: Sequence[Mapping[str, Any]], drift: Drift) -> bool:
     first, last = (BEGIN + number * WINDOW_SECONDS for number in (drift.first, drift.last + _GRACE_WINDOWS))
     return (
-        (alert["model"], alert["segment"]) == (drift.model, drift.segment)
-        and first < alert["raised_at"] <= last
-        and any(verdict["feature"] == drift.feature for verdict in alert["features"])
+        (alerts[0]["model"], alerts[0]["segment"]) == (drift.model, drift.segment)
+        and any(verdict["feature"] == drift.feature for alert in alerts for verdict in alert["features"])
+        and min(alert["raised_at"] for alert in alerts) <= last
+        and all(alert["raised_at"] > first for alert in alerts if alert["status"] == "resolved")
     )
 
 

@@ -15,8 +15,8 @@ from typing import Generic, TypeVar
 import msgspec
 import orjson
 
-from benchmarks.chaos.deployment import Deployment
 from benchmarks.chaos.expected import Place, WindowKey
+from benchmarks.deployment import Deployment
 from detectors.window import Kind, Mark, Window
 from streams import history
 from streams.dead import REASON, SOURCE
@@ -75,7 +75,7 @@ class Evidence:
 def evidence(deployment: Deployment, *, sent: int) -> Evidence:
     """Read everything; `sent` is how many records of the events topic are the input log."""
     outcomes, ticks = _outcomes(deployment.read(OUTCOMES))
-    windows, unjudged, window_repeats = _windows(deployment.read(WINDOWS))
+    windows, unjudged, window_repeats = judged_windows(deployment.read(WINDOWS))
     return Evidence(
         alerts=_by_id(deployment.read(ALERTS)),
         retrains=_by_id(deployment.read(RETRAINS)),
@@ -106,7 +106,8 @@ def _outcomes(records: Iterable[Record]) -> tuple[Copies[Place], int]:
     return Copies.of(found), ticks
 
 
-def _windows(records: Iterable[Record]) -> tuple[dict[WindowKey, tuple[int, bytes]], tuple[WindowKey, ...], int]:
+def judged_windows(records: Iterable[Record]) -> tuple[dict[WindowKey, tuple[int, bytes]], tuple[WindowKey, ...], int]:
+    """Return (window -> rows and bytes, windows that came too late for the judge, repeats)."""
     judged: dict[WindowKey, tuple[int, bytes]] = {}
     unjudged: dict[WindowKey, None] = {}
     until: dict[tuple[str, Kind, int], float] = {}

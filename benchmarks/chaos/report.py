@@ -11,6 +11,8 @@ from rich.table import Table
 from benchmarks.chaos.round import Result
 
 _COUNTS = ("alerts", "retrains", "outcomes", "windows", "late", "dead", "repeats")
+#: Figures for the JSON object alone.
+_LEFT_OUT = ("disturbed", "stops", "longest_stop_ms")
 _COLUMNS = ("scenario", "partitions", "seconds", "disturbed", *_COUNTS)
 
 
@@ -35,7 +37,12 @@ def table(results: Sequence[Result]) -> Table:
 
 
 def _disturbed(result: Result) -> str:
-    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.figures.items() if name != "disturbed") or "-"
+    return (
+        ", ".join(
+            f"{count} {name.replace('_', ' ')}" for name, count in result.figures.items() if count and name not in _LEFT_OUT
+        )
+        or "-"
+    )
 
 
 def tell(console: Console, result: Result) -> None:

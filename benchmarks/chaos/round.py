@@ -11,7 +11,6 @@ from pathlib import Path
 
 from benchmarks.chaos import account
 from benchmarks.chaos.account import Difference
-from benchmarks.chaos.deployment import Deployment
 from benchmarks.chaos.evidence import Evidence, evidence
 from benchmarks.chaos.expected import Expected, expected
 from benchmarks.chaos.log import InputLog
@@ -19,6 +18,7 @@ from benchmarks.chaos.monitors import TOML
 from benchmarks.chaos.replay import forget_state
 from benchmarks.chaos.run import BrokenError, Run, Servers
 from benchmarks.chaos.scenarios import Scenario
+from benchmarks.deployment import Deployment
 from streams.kafka import create_topics, delete_topics
 from streams.settings import KafkaSettings, RedisSettings, Secret
 

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from benchmarks.chaos.deployment import Deployment
 from benchmarks.chaos.log import InputLog
 from benchmarks.chaos.spare import CUE, WAITING
+from benchmarks.deployment import Deployment
 from detectors.errors import UnavailableError
 from streams.embedded.child import Child
 from streams.embedded.kafka_server import KafkaServer
@@ -29,11 +29,14 @@ from streams.embedded.redis_server import RedisServer
 from streams.kafka import Outgoing
 from streams.topics import EVENTS, OUTCOMES, WINDOWS
 
-_LOOK_SECONDS = 0.02
+_LOOK_SECONDS = 0.05
 #: Without any progress for so long a run is stuck.
 _STUCK_SECONDS = 120.0
 _STOP_SECONDS = 20.0
-_SPARE_SECONDS = 60.0
+_START_SECONDS = 60.0
+#: What the log of a worker says once it has had partitions, and that of one that found itself a zombie.
+_READY = "driftline worker: ready"
+_FENCED = "lost the partition and stops writing"
 #: Characters of a log in a message.
 _TAIL = 800
 #: Exit status of a worker that gave up waiting for Kafka or Redis.
@@ -105,7 +108,7 @@ class Run:
         if not self._spares:
             self.warm()
         spare = self._spares.pop(0)
-        spare.until(lambda: True if WAITING in spare.log.read_text(errors="replace") else None, timeout_seconds=_SPARE_SECONDS)
+        _wait_for(spare, WAITING)
         spare.signal(CUE)
         return spare
 
@@ -137,6 +140,12 @@ class Run:
                 raise BrokenError(f"a worker ended by itself with status {worker.exit_status}: {worker.tail(_TAIL)}")
             self.figures["gave_up"] += 1
             self.begin()
+
+    def at_work(self) -> None:
+        """Wait until every worker has had partitions and has gone on."""
+        for worker in self.workers:
+            _wait_for(worker, _READY)
+        self.grown(1)
 
     # -- progress ------------------------------------------------------------------------------
 
@@ -208,6 +217,8 @@ class Run:
             time.sleep(0.2)
         for worker in list(self.workers):
             self.terminate(worker)
+        logs = [child.log.read_text(errors="replace") for child in self.deployment.children]
+        self.figures["fenced"] = sum(log.count(_FENCED) for log in logs)
 
     def _watching(self, what: str) -> Iterator[None]:
         """Yield again and again, tending the workers, until nothing has moved for too long."""
@@ -223,6 +234,11 @@ class Run:
             if time.monotonic() - moved > _STUCK_SECONDS:
                 tails = "\n".join(f"{worker.name} ({worker.pid}): {worker.tail(_TAIL)}" for worker in self.workers)
                 raise BrokenError(f"waited {_STUCK_SECONDS:g} s for {what} and nothing moved:\n{tails}")
+
+
+def _wait_for(worker: Child, text: str) -> None:
+    """Return once a worker's log has the text."""
+    worker.until(lambda: True if text in worker.log.read_text(errors="replace") else None, timeout_seconds=_START_SECONDS)
 
 
 def freeze(worker: Child) -> None:

@@ -100,6 +100,7 @@ def _redis_freeze(run: Run, times: int) -> None:
 
 def _zombie(run: Run, times: int) -> None:
     """Let a worker sleep until the others have its partitions and have worked on them, and then go on where it was."""
+    run.at_work()
     for _ in run.moments(times):
         sleeper = run.any_worker()
         freeze(sleeper)
