@@ -32,15 +32,15 @@ class Told:
     """What a run left behind, as everybody after it sees it: repeats with the same id count once.
 
     Args:
-        alerts: ids in order of their first telling, with the bytes; `retrains` likewise.
+        alerts: id -> bytes; `retrains` likewise.
         outcomes: (partition, offset) of the source -> bytes.
         windows: identity -> part, without those that the judge ignores because of the mark before them.
         dead: bytes, headers included.
         states: the judge's last snapshots; `kept`: what Redis keeps of each id; `references`: the versions in force.
     """
 
-    alerts: list[tuple[str, bytes]] = field(default_factory=list)
-    retrains: list[tuple[str, bytes]] = field(default_factory=list)
+    alerts: dict[str, bytes] = field(default_factory=dict)
+    retrains: dict[str, bytes] = field(default_factory=dict)
     outcomes: dict[tuple[int, int], bytes] = field(default_factory=dict)
     windows: dict[tuple[Any, ...], Window] = field(default_factory=dict)
     dead: set[tuple[Any, ...]] = field(default_factory=set)
@@ -65,12 +65,14 @@ def told(broker: Written, store: Store) -> Told:
     """Return what the run that has just ended left behind."""
     found = Told()
     for topic, into in ((ALERTS, found.alerts), (RETRAINS, found.retrains)):
-        by_id: dict[str, bytes] = {}
+        newest: dict[str, int] = {}
         for record in broker.told(topic):
             value = record.value or b""
-            identity = orjson.loads(value)["id"]
-            assert by_id.setdefault(identity, value) == value, f"two {topic.name} with id {identity}"
-        into.extend(by_id.items())
+            event = orjson.loads(value)
+            if event["id"] not in into and topic is ALERTS:  # the alerts of an incident come in order
+                assert event["data"]["sequence"] == newest.get(event["data"]["incident"], -1) + 1
+                newest[event["data"]["incident"]] = event["data"]["sequence"]
+            assert into.setdefault(event["id"], value) == value, f"two {topic.name} with id {event['id']}"
     numbers = _tell_outcomes(broker, found)
     _tell_windows(broker, found, numbers)
     prefix = f"{broker.prefix}.".encode()

@@ -155,7 +155,6 @@ async def test_without_faults_the_order_of_work_changes_nothing(brokers: list[Br
         assert told.differences(reference) == []
 
 
-@pytest.mark.xfail(strict=True, reason="what errors add to the verdicts on features depends on which windows were written first")
 @pytest.mark.parametrize("ahead", [0, 2])
 @pytest.mark.usefixtures("brokers")
 async def test_small_batches_tell_the_same_as_large_ones(
