@@ -313,10 +313,15 @@ async def test_an_idle_partition_holds_up_the_others_for_ten_seconds(flow: Flow,
     await flow.run()
     await flow.wait(9.0)
     assert (flow.rows(), flow.ticks) == ({}, 0)
+    behind = {"model": "m", "kind": "features"}
+    gauge = flow.metrics.registry.get_sample_value
+    assert gauge("driftline_watermark_skew_seconds", behind) == 240.0  # NOW - 60 is closed here, and all wait since NOW - 300
+    assert gauge("driftline_window_seconds", behind) == 70.0
     await flow.wait(3.0)
     closed = [ts for ts in before if ts < NOW - 60.0]
     assert flow.rows() == buckets(*closed)
     assert flow.ticks == 1
+    assert gauge("driftline_watermark_skew_seconds", behind) == 0.0
     if restarted:
         await flow.begin()
     after = [NOW - 60.0, NOW + 1.0]  # the tick stands at NOW - 60
