@@ -9,15 +9,20 @@ one-sided ARL = (exp(2kb) - 2kb - 1) / (2k^2) with b = h + 1.166.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from scipy.optimize import brentq
 
 from detectors.spec import WEEK_SECONDS
+from detectors.window import Kind
 
 #: Allowance of the Page-Hinkley detector, in standard deviations: half the shift it is best at.
 ALLOWANCE = 0.5
 #: Share of the budget that the Page-Hinkley detectors spend; the rest is kept for a fast path.
 SHARE = 0.5
+#: What the windows of features and those of outcomes may spend. It is fixed, though there are far more monitors of features:
+#: the thresholds of the one must not depend on when the other has learned its reference (detectors/side.py).
+SHARES: Mapping[Kind, float] = {"features": 0.9, "outcomes": 0.1}
 #: Mean excess of a Gaussian walk over its boundary, which Siegmund adds to it.
 _EXCESS = 1.166
 #: No threshold is lower than this, whatever the budget.

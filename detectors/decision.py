@@ -32,6 +32,7 @@ class Decision(msgspec.Struct, frozen=True, tag="decision"):
         outcome: only `promoted` changes what is served, and so what is normal.
         version: served from now on, None unless promoted.
         features: that drifted, as the request named them.
+        requested_at: event time of the request: what was open then is answered. None in records of older versions.
         place: where it holds; None where it stands in the log.
     """
 
@@ -42,4 +43,5 @@ class Decision(msgspec.Struct, frozen=True, tag="decision"):
     version: int | None
     features: list[str]
     place: Place | None = None
+    requested_at: float | None = None
     v: int = 1

@@ -164,11 +164,11 @@ class Judge(msgspec.Struct):
         return self.learner is not None
 
 
-def share_budget(spec: ModelSpec, judges: list[Judge]) -> None:
-    """Give every monitor of the model its share of the false-alarm budget, and arm the new ones."""
+def share_budget(spec: ModelSpec, judges: list[Judge], *, share: float) -> None:
+    """Give every monitor its part of a share of the model's false-alarm budget, and arm the new ones."""
     total = sum(len(judge.monitors) for judge in judges)
     for judge in judges:
-        limit = threshold(false_alarms_per_week=spec.false_alarms_per_week, window_seconds=judge.seconds, monitors=total)
+        limit = threshold(false_alarms_per_week=share * spec.false_alarms_per_week, window_seconds=judge.seconds, monitors=total)
         for monitor in judge.monitors.values():
             monitor.take(limit)
 

@@ -1,4 +1,4 @@
-"""Retrain requests: one drift, one retrain, however many alerts it makes.
+"""Retrain requests of one side (detectors/side.py): one drift, one retrain, however many alerts it makes.
 
 Rules:
 1. An open incident that no request has answered yet asks for a retrain, from its estimated begin on.
@@ -6,6 +6,7 @@ Rules:
 2. While a request is on its way nothing else is asked, unless it stays unanswered for
    `_LOST_COOLDOWNS` cool-downs of event time, and a day at least.
 3. Between two requests of a model lies at least the cool-down. What opens meanwhile waits for its end.
+   That of the other side is not known here; the retrainer leaves out what a swap has answered (retrainer/swap.py).
 4. A request that ended without a swap leaves its incident unanswered: it may ask again after the
    cool-down, with more rows to learn from.
 """
@@ -80,10 +81,7 @@ class Retrains(msgspec.Struct):
         self.outstanding, self.last_at = request, at
         return request
 
-    def answered(self, request_id: str) -> Request | None:
-        """Take note of a decision; return the request it answers if that was the one on its way."""
-        request = self.outstanding
-        if request is None or request.id != request_id:
-            return None
-        self.outstanding = None
-        return request
+    def answered(self, request_id: str) -> None:
+        """Take note of a decision on a request."""
+        if self.outstanding is not None and self.outstanding.id == request_id:
+            self.outstanding = None

@@ -77,11 +77,33 @@ class Swaps:
             SignatureError: a record was altered.
             UnavailableError: Redis is away.
         """
+        return self._recorded(request.id)
+
+    def _recorded(self, request: str) -> list[Swap]:
         found: list[Swap] = []
         while (blob := self._store.get_blob(_decision(request, len(found)))) is not None:
             record = orjson.loads(blob)
             found.append(Swap(record["data"], record["expected_generation"], repeated=True))
         return found
+
+    def answering(self, request: Request, cooldown_seconds: float) -> Swap | None:
+        """Return the swap to the served version if that has answered the request already, None otherwise.
+
+        Drift and what it does to the errors ask one by one, because neither side of the judge knows the
+        other (detectors/side.py). A swap asked for within a cool-down before the one is the answer to both.
+
+        Raises:
+            SignatureError: a record was altered.
+            UnavailableError: Redis is away.
+        """
+        pointer = self._registry.current(request.model)
+        if pointer is None or pointer.by == request.id or request.reason == "on_demand":
+            return None
+        for swap in self._recorded(pointer.by):
+            asked_at = swap.data.get("requested_at")  # records of older versions have none
+            if swap.promotes and asked_at is not None and request.requested_at < asked_at + cooldown_seconds:
+                return swap
+        return None
 
     def record(self, request: Request, finding: Finding, attempt: int) -> Swap:
         """Record the decision that a finding means, publishing the candidate if it is to be promoted.
@@ -97,7 +119,7 @@ class Swaps:
             return standing[attempt]
         swap = self._decide(request, finding)
         payload = orjson.dumps({"data": swap.data, "expected_generation": swap.expected_generation})
-        if self._store.put_blob(_decision(request, attempt), payload):
+        if self._store.put_blob(_decision(request.id, attempt), payload):
             return swap
         return self.recorded(request)[attempt]
 
@@ -136,6 +158,7 @@ class Swaps:
             outcome=swap.data["decision"],
             version=swap.data["version"],
             features=swap.data["features"],
+            requested_at=request.requested_at,
         )
         messages = [Outgoing(topic_name(self._kafka.prefix, SWAPS), request.model.encode(), event), told_to_judge]
         asyncio.run(self._sender.send_all(messages))
@@ -156,6 +179,7 @@ class Swaps:
             "alert": request.alert,
             "features": list(request.features),
             "began_at": request.began_at,
+            "requested_at": request.requested_at,
             "trained_rows": 0,
             "holdout_rows": 0,
             "candidate": None,
@@ -185,8 +209,8 @@ def _scores(loss: float, *, classes: bool) -> dict[str, float | None]:
     return {"accuracy": 1.0 - loss if classes else None, "loss": loss if math.isfinite(loss) else None}
 
 
-def _decision(request: Request, attempt: int) -> str:
-    return f"decision/{request.id}/{attempt + 1}"
+def _decision(request: str, attempt: int) -> str:
+    return f"decision/{request}/{attempt + 1}"
 
 
 def _announced(request: Request) -> str:

@@ -147,6 +147,7 @@ class Retrainer:
                 return True
             item.lost = len(standing)
             item.trial = self._begin(request)
+            item.finding = self._answered(request)
         if item.finding is None:
             item.finding = _outrun() if item.lost == ATTEMPTS - 1 else item.trial.advance(ends, time.monotonic(), self._progress)
         while item.finding is not None:
@@ -174,6 +175,14 @@ class Retrainer:
             raise EventError("unknown_model", "data.model", f'no model "{request.model}" in driftline.toml; known: {known}')
         _LOG.info("%s: retrain %s asked for (%s)", request.model, request.id, request.reason)
         return Trial(request, spec, self._registry, self._log, self._outcomes, started_at=time.monotonic())
+
+    def _answered(self, request: Request) -> Finding | None:
+        spec = self._settings.model(request.model)
+        swap = None if spec is None else self._swaps.answering(request, spec.retrain.cooldown_seconds)
+        if swap is None:
+            return None
+        reason = f"answered by the swap to version {swap.data['version']}, which was asked for within a cool-down before"
+        return Finding("abandoned", reason)
 
     def _finish(self, item: _Open, request: Request, swap: Swap) -> None:
         self._swaps.announce(request, swap)

@@ -90,7 +90,10 @@ def swap_record(
     outcome: Outcome,
     version: int | None,
     features: list[str],
+    requested_at: float,
 ) -> Outgoing:
     """Return the message that tells the judge how a retrain request ended."""
-    decision = Decision(id=swap_id, model=model, request=request, outcome=outcome, version=version, features=features)
+    decision = Decision(
+        id=swap_id, model=model, request=request, outcome=outcome, version=version, features=features, requested_at=requested_at
+    )
     return outgoing(settings, decision)

@@ -199,7 +199,7 @@ class Judging:
     def _expose(self) -> None:
         """Show what is open now; a gauge that is no longer true would be an alarm of its own."""
         for model, watch in self._watches.items():
-            incidents = watch.incidents.open
+            incidents = watch.open_incidents
             for level in ("drift", "performance"):
                 count = sum(1 for incident in incidents if incident.level == level)
                 self._metrics.gauge("driftline_incidents_open", count, model=model, level=level)

@@ -18,7 +18,7 @@ from detectors.errors import StateError
 from detectors.watch import Watch
 from streams.arrays import array_in, array_out
 
-FORMAT = 1
+FORMAT = 2
 
 
 #: How the state is made again; `driftline rebuild` touches nothing else.

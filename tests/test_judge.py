@@ -37,7 +37,7 @@ def weigh(judge: Judge, spec: ModelSpec, columns: dict[str, Column], *, begin: i
         found.extend(judge.weigh(spec, index * 60.0, merged, rows=rows))
         if judge.renewed:
             judge.renewed = False
-            share_budget(spec, [judge])
+            share_budget(spec, [judge], share=1.0)
     return found
 
 
@@ -123,17 +123,16 @@ def test_only_features_asked_for_are_watched() -> None:
     assert sorted(judge.references) == [PREDICTION_SCORE, "x"]
 
 
-def test_the_budget_is_shared_by_all_segments_and_kinds() -> None:
+def test_the_budget_is_shared_by_all_segments() -> None:
     """Every monitor has the threshold of its share; one more segment raises them all, and arms nothing anew."""
     spec = ModelSpec("m", window_seconds=60.0, reference=SPEC.reference)
-    first, second, outcomes = judge_of(spec), judge_of(spec), judge_of(spec, "outcomes")
+    first, second = judge_of(spec), judge_of(spec)
     weigh(first, spec, {"x": normal(60)})
     alone = {monitor.threshold for monitor in first.monitors.values()}
     armed = [monitor.armed for monitor in first.monitors.values()]
     weigh(second, spec, {"x": normal(60)})
-    weigh(outcomes, spec, {ERROR: numbers((np.random.default_rng(3).random((60, 30)) < 0.1) * 1.0)})
-    share_budget(spec, [first, second, outcomes])
-    together = {monitor.threshold for judge in (first, second, outcomes) for monitor in judge.monitors.values()}
+    share_budget(spec, [first, second], share=1.0)
+    together = {monitor.threshold for judge in (first, second) for monitor in judge.monitors.values()}
     assert len(alone) == len(together) == 1
     assert max(together) > max(alone)
     assert [monitor.armed for monitor in first.monitors.values()] == armed

@@ -127,6 +127,7 @@ def watched_once(deployment: Deployment) -> None:
         outcome="promoted",
         version=2,
         features=request["features"],
+        requested_at=request["requested_at"],
     )
     deployment.send([answer])
     with begun(deployment, "rebuild", "--from", "windows", "--yes") as refused:
@@ -213,7 +214,7 @@ def _answered(records: list[Record], delay: int) -> list[Record]:
     for number, record in enumerate(records):
         for finding in watch.add(SPEC, record):
             if isinstance(finding, Request):
-                answer = Decision("swap-1", "m", finding.id, "promoted", 2, finding.features)
+                answer = Decision("swap-1", "m", finding.id, "promoted", 2, finding.features, requested_at=finding.requested_at)
                 return [*records[: number + delay], answer, *records[number + delay :]]
     raise AssertionError("the story has no request")
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from detectors.alert import Alert
-from detectors.budget import threshold
+from detectors.budget import SHARES, threshold
 from detectors.row import Row
 from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec, RetrainSpec
 from detectors.watch import Finding, Watch
@@ -39,10 +39,10 @@ def watched(spec: ModelSpec, *, windows: int = 60, drift_at: int = 45) -> tuple[
 def test_the_same_configuration_changes_nothing() -> None:
     """A restart with the configuration as it was finds nothing and moves no threshold."""
     watch, _ = watched(SPEC)
-    before = {name: monitor.threshold for name, monitor in watch.judges["features/"].monitors.items()}
+    before = {name: monitor.threshold for name, monitor in watch.sides["features"].judges[""].monitors.items()}
     assert watch.fit(SPEC) == []
-    assert {name: monitor.threshold for name, monitor in watch.judges["features/"].monitors.items()} == before
-    assert len(watch.incidents.open) == 1
+    assert {name: monitor.threshold for name, monitor in watch.sides["features"].judges[""].monitors.items()} == before
+    assert len(watch.open_incidents) == 1
 
 
 def test_budget_and_retraining_change_at_once() -> None:
@@ -50,23 +50,23 @@ def test_budget_and_retraining_change_at_once() -> None:
     watch, _ = watched(SPEC)
     changed = replace(SPEC, false_alarms_per_week=7.0, retrain=RetrainSpec(enabled=False, cooldown_seconds=60.0))
     watch.fit(changed)
-    monitors = watch.judges["features/"].monitors
-    wanted = threshold(false_alarms_per_week=7.0, window_seconds=60.0, monitors=len(monitors))
+    monitors = watch.sides["features"].judges[""].monitors
+    wanted = threshold(false_alarms_per_week=7.0 * SHARES["features"], window_seconds=60.0, monitors=len(monitors))
     assert {monitor.threshold for monitor in monitors.values()} == {wanted}
-    assert watch.retrains.cooldown_seconds == 60.0
-    assert not watch.retrains.enabled
+    assert watch.sides["features"].retrains.cooldown_seconds == 60.0
+    assert not watch.sides["features"].retrains.enabled
 
 
 def test_another_detector_takes_over_on_the_same_baselines_and_open_incidents_stay_open() -> None:
     """The new detector is armed; what has fired stays fired until it recovers, so its incident can still end."""
     watch, _ = watched(SPEC)
-    fired = {name for name, monitor in watch.judges["features/"].monitors.items() if monitor.fired}
+    fired = {name for name, monitor in watch.sides["features"].judges[""].monitors.items() if monitor.fired}
     assert fired
     watch.fit(replace(SPEC, detector="adwin"))
-    monitors = watch.judges["features/"].monitors
+    monitors = watch.sides["features"].judges[""].monitors
     assert {type(monitor.armed.river).__name__ for monitor in monitors.values() if monitor.armed} == {"ADWIN"}
     assert {name for name, monitor in monitors.items() if monitor.fired} == fired
-    assert len(watch.incidents.open) == 1
+    assert len(watch.open_incidents) == 1
 
 
 def test_another_width_of_window_begins_anew_and_ends_what_was_open() -> None:
@@ -75,7 +75,7 @@ def test_another_width_of_window_begins_anew_and_ends_what_was_open() -> None:
     wider = replace(SPEC, window_seconds=600.0)
     findings = watch.fit(wider)
     assert [finding.status for finding in findings if isinstance(finding, Alert)] == ["resolved"]
-    assert watch.incidents.open == []
+    assert watch.open_incidents == []
     assert watch.learning
     assert watch.fit(wider) == []
 

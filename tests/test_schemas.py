@@ -38,13 +38,13 @@ from retrainer.trial import Proof, Word
 from serving.artifact import Kind
 from serving.registry import Registry
 from streams import cloudevents
-from streams.events import decode, tick
+from streams.events import tick
 from streams.kafka import Sender
 from streams.outcomes import Outcome, OutcomeTick, PredictionValue, SourceOffset, encode
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.store import Store
 from streams.summarise import shapes_of
-from tests.records import NOW, NOW_MS, Fetched
+from tests.records import NOW, NOW_MS, Fetched, decode
 
 KINDS = ("event", "alert", "outlier", "retrain", "swap", "outcome")
 MODELS = {"m": ModelSpec("m", max_features=10**6)}

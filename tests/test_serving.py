@@ -35,12 +35,12 @@ from serving.registry import Registry
 from serving.run import listening, serve
 from serving.service import Service
 from streams.embedded.redis_server import RedisServer
-from streams.events import decode
 from streams.kafka import Log, Record, Sender
 from streams.metrics import Metrics
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
 from streams.store import Store
 from streams.topics import EVENTS, topic_name
+from tests.records import decode
 
 PATIENCE_SECONDS = 30.0
 ROWS = tuple({"amount": float(row % 7), "country": float(row % 3)} for row in range(60))

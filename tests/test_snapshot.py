@@ -75,9 +75,9 @@ def test_arrays_come_back_writable_and_exact() -> None:
     for record in history(spec):
         watch.add(spec, record)
     restored = snapshot.load("judge/0", snapshot.dump({"m": watch}))["m"]
-    for name, judge in watch.judges.items():
+    for name, judge in watch.sides["features"].judges.items():
         for feature, reference in judge.references.items():
-            other = restored.judges[name].references[feature]
+            other = restored.sides["features"].judges[name].references[feature]
             np.testing.assert_array_equal(other.quantiles, reference.quantiles)
             assert other.quantiles.flags.writeable
             assert other.known == reference.known

@@ -78,7 +78,7 @@ def feed(watch: Watch, records: Iterable[Record]) -> list[Finding]:
         for finding in watch.add(SPEC, record):
             found.append(finding)
             if isinstance(finding, Request):
-                answer = Decision("swap-1", "m", finding.id, "promoted", 2, finding.features)
+                answer = swapped(finding)
                 found.extend(watch.add(SPEC, answer))
     return found
 
@@ -89,6 +89,37 @@ def as_bytes(found: list[Finding]) -> list[bytes]:
 
 
 ROUND_ROBIN = [index % SOURCES for index in range(3000)]
+
+
+def by_side(records: Iterable[Record]) -> dict[str, list[bytes]]:
+    """Return what a watch finds in records when nothing is answered: what features say, and what outcomes say."""
+    watch = Watch.begin(SPEC)
+    found = [finding for record in records for finding in watch.add(SPEC, record)]
+    of_outcomes = [
+        (isinstance(one, Alert) and one.level == "performance") or (isinstance(one, Request) and one.reason == "performance")
+        for one in found
+    ]
+    return {
+        side: as_bytes([one for one, mine in zip(found, of_outcomes, strict=True) if mine == (side == "outcomes")])
+        for side in ("features", "outcomes")
+    }
+
+
+@given(st.lists(st.tuples(st.integers(0, SOURCES - 1), st.booleans()), max_size=2000))
+@settings(max_examples=25)
+def test_how_windows_of_features_and_of_outcomes_interleave_changes_nothing(turns: list[tuple[int, bool]]) -> None:
+    """Alerts, requests and references are the same when the one kind is written long after the other, as after an outage."""
+    rest = {
+        (source, features): [one for one in reversed(records) if (one.kind == "features") == features]  # type: ignore[union-attr]
+        for source, records in enumerate(STORY)
+        for features in (True, False)
+    }
+    mixed_up = [rest[turn].pop() for turn in turns if rest[turn]]
+    mixed_up += [record for records in rest.values() for record in reversed(records)]
+    told = by_side(mixed_up)
+    assert told == by_side(interleaved(ROUND_ROBIN))
+    assert len(told["features"]) > 3
+    assert len(told["outcomes"]) > 1
 
 
 @pytest.fixture(scope="module")
@@ -226,8 +257,8 @@ def test_segments_beyond_the_limit_are_judged_together() -> None:
         for segment in segments:
             watch.add(spec, window(spec, index * 10.0, {"x": x}, rows=3, segment=segment))
         watch.add(spec, Mark(model="m", kind="features", source=0, sources=1, until=index * 10.0 + 10.0))
-    assert sorted(watch.judges) == ["features/", "features/eu", f"features/{OTHER_SEGMENT}"]
-    other = watch.judges[f"features/{OTHER_SEGMENT}"].learner
+    assert sorted(watch.sides["features"].judges) == ["", "eu", OTHER_SEGMENT]
+    other = watch.sides["features"].judges[OTHER_SEGMENT].learner
     assert other is not None
     assert [(kept.start, kept.rows) for kept in other.windows] == [(10.0, 6), (20.0, 3)]
 
@@ -268,7 +299,7 @@ def test_a_new_feature_is_watched_after_a_reference_of_its_own() -> None:
     late[250:] += 4
     columns = {"x": numbers(rng.normal(size=(300, 20))), "late": [None] * 100 + numbers(late[100:])}
     watch, found = watched(QUIET, history(QUIET, columns))
-    assert "late/location" in watch.judges["features/"].monitors
+    assert "late/location" in watch.sides["features"].judges[""].monitors
     assert [(alert.began_at, [verdict.feature for verdict in alert.features]) for alert in alerts(found)] == [
         (250 * 60.0, ["late"])
     ]
@@ -276,7 +307,7 @@ def test_a_new_feature_is_watched_after_a_reference_of_its_own() -> None:
 
 def swapped(request: Request) -> Decision:
     """Return the decision that promotes version 2."""
-    return Decision("swap-1", "m", request.id, "promoted", 2, request.features)
+    return Decision("swap-1", "m", request.id, "promoted", 2, request.features, requested_at=request.requested_at)
 
 
 def test_a_swap_makes_the_new_regime_normal() -> None:
@@ -295,8 +326,8 @@ def test_a_swap_makes_the_new_regime_normal() -> None:
     assert [alert.began_at for alert in alerts(found)] == [100 * 60.0, 400 * 60.0]
     (ended, *_) = alerts(found, "resolved")
     assert ended.summary == "m: new reference after the swap to version 2"
-    assert watch.judges["features/"].references["x"].mean == pytest.approx(5.0, abs=0.3)
-    assert watch.judges["features/"].references["y"].mean == pytest.approx(0.0, abs=0.3)
+    assert watch.sides["features"].judges[""].references["x"].mean == pytest.approx(5.0, abs=0.3)
+    assert watch.sides["features"].judges[""].references["y"].mean == pytest.approx(0.0, abs=0.3)
 
 
 def test_a_swap_renews_only_where_it_drifted() -> None:
@@ -313,8 +344,8 @@ def test_a_swap_renews_only_where_it_drifted() -> None:
             found.append(finding)
             if isinstance(finding, Request):
                 found.extend(watch.add(QUIET, swapped(finding)))
-    assert list(watch.judges["features/eu"].renewing) == ["x"]
-    assert watch.judges["features/us"].renewing == {}
+    assert list(watch.sides["features"].judges["eu"].renewing) == ["x"]
+    assert watch.sides["features"].judges["us"].renewing == {}
     assert [(alert.segment, alert.status) for alert in found if not isinstance(alert, Request | ReferenceLearned)] == [
         ("eu", "opened"),
         ("eu", "resolved"),
@@ -352,7 +383,11 @@ def test_a_rejected_candidate_changes_nothing() -> None:
             if isinstance(finding, Request):
                 found.extend(watch.add(QUIET, Decision("swap-1", "m", finding.id, "rejected", None, [])))
     assert len(requests(found)) == 1
-    assert (len(watch.incidents.open), watch.judges["features/"].renewing, watch.retrains.outstanding) == (1, {}, None)
+    assert (
+        len(watch.open_incidents),
+        watch.sides["features"].judges[""].renewing,
+        watch.sides["features"].retrains.outstanding,
+    ) == (1, {}, None)
 
 
 def test_a_category_beside_numbers_is_watched_too() -> None:
@@ -360,5 +395,5 @@ def test_a_category_beside_numbers_is_watched_too() -> None:
     rng = np.random.default_rng(10)
     rows = [[float(rng.normal()) if rng.random() < 0.7 else "n/a" for _ in range(30)] for _ in range(120)]
     watch, found = watched(QUIET, history(QUIET, {"x": mixed(rows)}))
-    assert {"x/location", "x/unseen", "x/missing"} <= set(watch.judges["features/"].monitors)
+    assert {"x/location", "x/unseen", "x/missing"} <= set(watch.sides["features"].judges[""].monitors)
     assert alerts(found) == []

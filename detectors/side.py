@@ -1,0 +1,189 @@
+"""A side: one kind of windows of one model, with its judges, incidents and retrain requests.
+
+Rules:
+1. A side knows nothing of the other one. Windows of features and of outcomes are written by different
+   agents, and how they come to stand among each other in the topic is different in every run; so what
+   follows from the one kind must not depend on how far the other has come.
+2. Parts of a bucket (one from each source partition) wait until the marks of all sources have passed
+   its end; then they are merged in order of source and judged, buckets in order of time. So the
+   order in which sources interleave in the topic changes nothing.
+3. A part that ends at or before its source's last mark is a repeat after a crash, and is ignored; so
+   is a part that waits already.
+4. Segments beyond the limit are judged together, as `~other`: buckets may have named different ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import msgspec
+
+from detectors.alert import Alert
+from detectors.budget import SHARES
+from detectors.incident import Incident, Incidents
+from detectors.judge import Judge, share_budget
+from detectors.learner import Learner
+from detectors.merge import pool
+from detectors.reference import FeatureReference
+from detectors.retrain import Request, Retrains
+from detectors.spec import ModelSpec
+from detectors.window import OTHER_SEGMENT, Kind, Mark, Window
+
+
+class ReferenceLearned(msgspec.Struct, frozen=True):
+    """A segment got a reference for features: what the outlier scorer needs.
+
+    Args:
+        at: event time from which it holds, epoch seconds.
+        features: feature -> reference, the whole set of the segment.
+    """
+
+    model: str
+    segment: str
+    at: float
+    features: dict[str, FeatureReference]
+
+
+Finding = Alert | Request | ReferenceLearned
+
+
+class Stream(msgspec.Struct):
+    """One kind of windows of the model, on its way to being complete.
+
+    Args:
+        until: source partition -> end of its last mark, epoch seconds.
+        sources: how many source partitions there are.
+        parts: start of bucket -> segment -> source -> part that waits.
+        judged: windows judged so far.
+    """
+
+    until: dict[int, float] = {}
+    sources: int = 0
+    parts: dict[float, dict[str, dict[int, Window]]] = {}
+    judged: int = 0
+
+    def take(self, window: Window) -> None:
+        """Let a part wait for the others of its bucket."""
+        if window.end <= self.until.get(window.source, float("-inf")):
+            return
+        self.parts.setdefault(window.start, {}).setdefault(window.segment, {}).setdefault(window.source, window)
+
+    def advance(self, mark: Mark) -> list[tuple[float, dict[str, list[Window]]]]:
+        """Take a mark and return the buckets that it completes: (start, segment -> parts by source) in order."""
+        self.sources = mark.sources
+        if mark.until > self.until.get(mark.source, float("-inf")):
+            self.until[mark.source] = mark.until
+        complete = self.complete()
+        ready: list[tuple[float, dict[str, list[Window]]]] = []
+        for start in sorted(self.parts):
+            segments = self.parts[start]
+            if next(iter(next(iter(segments.values())).values())).end > complete:
+                break
+            ready.append((start, {name: [part for _, part in sorted(segments[name].items())] for name in sorted(segments)}))
+            del self.parts[start]
+        return ready
+
+    def complete(self) -> float:
+        """Return the event time up to which all sources have come, -inf before the first mark of each.
+
+        A source that there is no more, because the topic was made again with fewer, holds up nobody.
+        """
+        return min((self.until.get(source, -math.inf) for source in range(self.sources)), default=-math.inf)
+
+    def behind(self) -> dict[int, float]:
+        """Return the sources that hold the others up: number -> event time that the furthest has reached."""
+        if not self.until:
+            return {}
+        furthest = max(self.until.values())
+        return {source: furthest for source in range(self.sources) if self.until.get(source, float("-inf")) < furthest}
+
+
+class Side(msgspec.Struct):
+    """What is known of one kind of windows; `judges` is by segment."""
+
+    model: str
+    kind: Kind
+    stream: Stream
+    judges: dict[str, Judge]
+    incidents: Incidents
+    retrains: Retrains
+
+    @classmethod
+    def begin(cls, spec: ModelSpec, kind: Kind) -> Side:
+        """Return the side of a model of which nothing is known yet."""
+        enabled = spec.retrain.enabled and spec.factory is not None
+        retrains = Retrains(spec.name, spec.retrain.cooldown_seconds, enabled)
+        return cls(spec.name, kind, Stream(), {}, Incidents(spec.name), retrains)
+
+    def fit(self, spec: ModelSpec) -> list[Finding]:
+        """Take over what the configuration says now, and return what follows.
+
+        Budget, detectors and retraining change at once. Another width of window begins anew: what was
+        learned of windows of the old width says nothing about them, and what was open about it ends.
+        """
+        self.retrains.enabled = spec.retrain.enabled and spec.factory is not None
+        self.retrains.cooldown_seconds = spec.retrain.cooldown_seconds
+        findings: list[Finding] = []
+        seconds = width(spec, self.kind)
+        for segment, judge in list(self.judges.items()):
+            if judge.seconds == seconds:
+                judge.fit(spec)
+                continue
+            self.judges[segment] = Judge(self.kind, segment, seconds, Learner(seconds))
+            self.stream.parts = {}
+            at = max(self.stream.until.values(), default=0.0)
+            why = f"windows are {seconds:g} s wide now, and a new reference is being learned"
+            for feature in sorted(judge.references):
+                findings.extend(self.incidents.feature_back(segment, feature, at=at, why=why))
+        self._share_budget(spec)
+        return findings
+
+    def _share_budget(self, spec: ModelSpec) -> None:
+        share_budget(spec, list(self.judges.values()), share=SHARES[self.kind])
+
+    def judge(self, spec: ModelSpec, start: float, segments: dict[str, list[Window]]) -> Iterable[Finding]:
+        """Judge one complete bucket: segment -> parts in order of source."""
+        self.stream.judged += len(segments)
+        together: dict[str, list[Window]] = {}
+        for segment, parts in segments.items():
+            together.setdefault(self._home(spec, segment, parts[0].seconds), []).extend(parts)
+        for home, parts in together.items():
+            yield from self._judge(spec, self.judges[home], start, parts)
+
+    def _home(self, spec: ModelSpec, segment: str, seconds: float) -> str:
+        """Return the segment whose judge is to have it, with a new judge if there is room for one."""
+        apart = ("", OTHER_SEGMENT)
+        if segment not in self.judges and segment not in apart:
+            named = sum(1 for known in self.judges if known not in apart)
+            segment = segment if named < spec.max_segments else OTHER_SEGMENT
+        self.judges.setdefault(segment, Judge(self.kind, segment, seconds, Learner(seconds)))
+        return segment
+
+    def _judge(self, spec: ModelSpec, judge: Judge, start: float, parts: list[Window]) -> Iterable[Finding]:
+        segment = judge.segment
+        end = parts[0].end
+        verdicts = judge.weigh(spec, start, pool(parts), rows=sum(part.n for part in parts))
+        if judge.renewed:
+            judge.renewed = False
+            self._share_budget(spec)
+            if self.kind == "features":
+                yield ReferenceLearned(self.model, segment, end, dict(judge.references))
+        if verdicts:
+            yield from self.incidents.open_or_update(
+                segment, verdicts, window_seconds=parts[0].seconds, watched=len(judge.references)
+            )
+        for feature in judge.recovered():
+            yield from self.incidents.feature_back(segment, feature, at=end, why=f"{feature} is back at its reference")
+        request = self.retrains.consider(self.incidents.open, end)
+        if request is not None:
+            yield request
+
+    def raised_by(self, at: float) -> list[Incident]:
+        """Return the open incidents that were raised at or before that event time."""
+        return [incident for incident in self.incidents.open if incident.raised_at <= at]
+
+
+def width(spec: ModelSpec, kind: Kind) -> float:
+    """Return the width of a model's windows of that kind, in seconds of event time."""
+    return spec.window_seconds if kind == "features" else spec.outcome_window_seconds
