@@ -13,12 +13,15 @@ import math
 import re
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from detectors.row import Value
 from detectors.sample import Floats
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_decode = msgspec.json.Decoder(list[float]).decode
+_decode_gaps = msgspec.json.Decoder(list[float | None]).decode
 _TRUTH = {"true": True, "false": False}
 
 
@@ -29,18 +32,26 @@ def numbers(cells: Sequence[str]) -> Floats | None:
     (array([ 1., nan, nan]), None, None)
     """
     try:
-        found = np.fromiter(map(float, cells), np.float64, len(cells))
-    except ValueError:
+        # The decoder reads numbers in a third of the time that `float` needs. Each cell is at least one value of the list.
         if "" not in cells:
+            read: Sequence[float | None] = _decode(f"[{','.join(cells)}]")
+        elif "null" in cells:  # a word like any other
             return None
-        try:
-            found = np.fromiter((float(cell) if cell else math.nan for cell in cells), np.float64, len(cells))
-        except ValueError:
+        else:
+            read = _decode_gaps(f"[{','.join([cell or 'null' for cell in cells])}]")
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return _numbers(cells)
+    return np.array(read, dtype=np.float64) if len(read) == len(cells) else None
+
+
+def _numbers(cells: Sequence[str]) -> Floats | None:
+    """Return the same for numbers that are none in JSON: `+1`, `.5`, `nan`, blanks."""
+    found = np.empty(len(cells))
+    for place, cell in enumerate(cells):
+        value = _value(cell)
+        if isinstance(value, str):
             return None
-    # Python reads 1_000 as a number; in a file it is a code.
-    if "_" in "".join(cells):
-        return None
-    found[np.isinf(found)] = np.nan
+        found[place] = math.nan if value is None else value
     return found
 
 
