@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -14,6 +15,8 @@ from streams.settings import KafkaSettings
 
 _MAX_MESSAGE_BYTES = 4 << 20
 _BY_KEY = -1
+#: Flushes that wait for acknowledgements at once.
+_MOST_WAITING = 32
 
 
 class Sender:
@@ -50,6 +53,8 @@ class Sender:
             }
         )
         self._stopping = threading.Event()
+        # Threads of its own: with a slow broker all of the loop's few would wait here, and what asks Redis behind them.
+        self._waiting = ThreadPoolExecutor(_MOST_WAITING, thread_name_prefix="driftline-flush")
 
     def send(self, message: Outgoing, on_failure: Callable[[str], None] | None = None) -> bool:
         """Queue one message; False when the queue is full (nothing was queued).
@@ -85,11 +90,14 @@ class Sender:
         failures: list[str] = []
         for message in messages:
             while not self.send(message, failures.append):
-                await asyncio.to_thread(self._producer.poll, 0.1)
-        left = await asyncio.to_thread(self._producer.flush, timeout_seconds)
+                await self._wait(self._producer.poll, 0.1)
+        left = await self._wait(self._producer.flush, timeout_seconds)
         if left or failures:
             reason = failures[0] if failures else f"{left} messages unacknowledged after {timeout_seconds:g} s"
             raise UnavailableError(f"Kafka did not acknowledge {messages[0].topic}: {reason}; is the broker up?")
+
+    async def _wait(self, wait: Callable[[float], int], seconds: float) -> int:
+        return await asyncio.get_running_loop().run_in_executor(self._waiting, wait, seconds)
 
     def poll(self, timeout_seconds: float = 0.0) -> None:
         """Run delivery callbacks; to be called now and then by who uses `send`."""
@@ -107,6 +115,7 @@ class Sender:
     def close(self, timeout_seconds: float = 10.0) -> int:
         """Flush, and return how many messages remain unsent."""
         self._stopping.set()
+        self._waiting.shutdown(wait=False, cancel_futures=True)
         return int(self._producer.flush(timeout_seconds))
 
     def __len__(self) -> int:
