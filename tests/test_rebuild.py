@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from detectors.decision import Decision
 from detectors.errors import StateError
 from detectors.retrain import Request
-from detectors.watch import Watch
+from detectors.watch import Stream, Watch
 from detectors.window import Mark
 from streams import binding, history, snapshot
 from streams.embedded.kafka_server import KafkaServer
@@ -55,12 +55,12 @@ def deployment(
     delete_topics(kafka)
 
 
-def begun(deployment: Deployment, *arguments: str) -> subprocess.Popen[str]:
-    """Begin one command line of a deployment, with nobody at the keyboard."""
+def begun(deployment: Deployment, *arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+    """Begin one command line of a deployment; without `stdin` nobody is at the keyboard."""
     environment = {**os.environ, "DRIFTLINE_SIGNING_KEY": deployment.key.reveal().decode()}
     command = [sys.executable, "-m", "driftline", "--config", str(deployment.config), *arguments]
-    nobody, kept = subprocess.DEVNULL, subprocess.PIPE
-    return subprocess.Popen(command, env=environment, stdin=nobody, stdout=kept, stderr=kept, text=True)
+    kept = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdin=stdin, stdout=kept, stderr=kept, text=True)
 
 
 def driftline(deployment: Deployment, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -353,6 +353,35 @@ def _log(kafka: KafkaSettings, topic: str) -> dict[bytes | None, list[tuple[int,
     for record in sorted(records, key=lambda one: (one.timestamp_seconds, one.partition, one.offset)):
         found.setdefault(record.key, []).append((record.partition, record.value or b""))
     return found
+
+
+def test_whoever_says_no_has_changed_nothing(deployment: Deployment) -> None:
+    """On a terminal it says what will happen and asks; "n" leaves the state as it was."""
+    store = Store(deployment.redis, deployment.key)
+    store.save_snapshot("judge/0", None, 0, b"state")
+    ours, theirs = os.openpty()
+    with begun(deployment, "rebuild", "--from", "windows", stdin=theirs) as process:
+        os.write(ours, b"n\n")
+        said, _ = process.communicate(timeout=120)
+    os.close(ours)
+    os.close(theirs)
+    assert process.returncode == 130
+    assert "- the judge's state is deleted" in said
+    assert "Go on? [y/N]" in said
+    assert store.load_snapshot("judge/0") == (0, b"state")
+    assert binding.recorded(store) is None
+
+
+def test_a_source_that_there_is_no_more_holds_up_nobody() -> None:
+    """After a topic was made again with fewer partitions, the marks of those that are left complete the buckets."""
+    stream = Stream()
+    for source in range(4):
+        stream.advance(Mark("m", "features", source, 4, 60.0))
+    assert stream.complete() == 60.0
+    stream.advance(Mark("m", "features", 0, 2, 120.0))
+    assert stream.complete() == 60.0
+    stream.advance(Mark("m", "features", 1, 2, 180.0))
+    assert stream.complete() == 120.0
 
 
 def test_nobody_may_be_in_the_groups(rebuild: Rebuild, settings: Settings) -> None:
