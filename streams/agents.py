@@ -7,7 +7,7 @@ join                   events               outcomes
 summarise              events               windows, dead-letters
 outliers               events               outliers
 summarise-outcomes     outcomes             windows
-judge                  windows              alerts, retrains, ticks into events/outcomes
+judge                  windows              alerts, retrains, ticks into events
 notify                 alerts, swaps        webhook, annotations
 =====================  ===================  =========================================
 """

@@ -37,6 +37,8 @@ from streams.events import (
 )
 from streams.learned import Learned, NoModel, RecordType, answer_of, class_of, feature_columns, predicted_columns
 
+#: Kinds of events that are no rows of a window of features.
+_NO_ROW: frozenset[EventKind] = frozenset({"label", "outcome_tick"})
 #: Records that are looked at before anything is known of a log.
 _FIRST_LOOK = 64
 #: The last second of the year 9999.
@@ -298,7 +300,7 @@ def _kinds(groups: list[_Group], events: list[Event]) -> dict[tuple[str, EventKi
 
 def _blocks(groups: list[_Group], events: list[Event]) -> list[Block]:
     """Return the rows of each model as one block."""
-    rows = [row_of_event(event) for event in events if event.kind != "label"]
+    rows = [row_of_event(event) for event in events if event.kind not in _NO_ROW]
     general = {row.model for row in rows}
     blocks: list[Block] = []
     for group in groups:
@@ -317,13 +319,13 @@ def _blocks(groups: list[_Group], events: list[Event]) -> list[Block]:
 def _block(group: _Group) -> Block | None:
     wires, offsets, ts, ticks = group.wires, group.offsets, group.ts, None
     kinds = set(group.kinds)
-    if "label" in kinds:
-        places = [place for place, kind in enumerate(group.kinds) if kind != "label"]
+    if kinds & _NO_ROW:
+        places = [place for place, kind in enumerate(group.kinds) if kind not in _NO_ROW]
         wires, offsets, ts = [wires[place] for place in places], offsets[places], ts[places]
     if not wires:
         return None
     if "tick" in kinds:
-        ticks = np.array([kind == "tick" for kind in group.kinds if kind != "label"])
+        ticks = np.array([kind == "tick" for kind in group.kinds if kind not in _NO_ROW])
     features = [wire.features or group.kind.empty for wire in wires]
     found = feature_columns(group.kind, features)
     predictions = [wire.prediction for wire in wires]

@@ -36,11 +36,12 @@ __all__ = [
     "as_categories",
     "event_of",
     "event_time",
+    "outcome_tick",
     "tick",
 ]
 
-EventKind = Literal["prediction", "features", "label", "tick"]
-EVENT_KINDS: tuple[EventKind, ...] = ("prediction", "features", "label", "tick")
+EventKind = Literal["prediction", "features", "label", "tick", "outcome_tick"]
+EVENT_KINDS: tuple[EventKind, ...] = ("prediction", "features", "label", "tick", "outcome_tick")
 
 #: Largest event taken, in bytes; what is larger goes to the dead letters unread.
 MAX_EVENT_BYTES = 256 << 10
@@ -192,8 +193,8 @@ def _kind(wire: Wire) -> EventKind:
                 "ambiguous", "type", "a label beside features or a prediction: send the label as an event of its own"
             )
         return "label"
-    if wire.type in ("prediction", "features", "label", "tick"):
-        return wire.type  # type: ignore[return-value] # narrowed by the tuple
+    if wire.type in EVENT_KINDS:
+        return wire.type
     raise EventError("unknown_type", "type", f'expected "prediction", "features" or "label", got "{wire.type[:40]}"')
 
 
@@ -269,3 +270,8 @@ def _shown(ts: str | float | None, seconds: float) -> str:
 def tick(model: str, ts: float) -> bytes:
     """Return a tick: event time of a model in a partition has come this far, though nothing was sent."""
     return orjson.dumps({"v": 1, "type": "tick", "model": model, "ts": ts})
+
+
+def outcome_tick(model: str, ts: float) -> bytes:
+    """Return a tick for the partition of outcomes: the join passes it on behind the outcomes of all that stands before it."""
+    return orjson.dumps({"v": 1, "type": "outcome_tick", "model": model, "ts": ts})

@@ -9,7 +9,9 @@ Rules:
    exist yet. So the outcomes depend on the log alone, whatever Redis holds.
 3. The first prediction and the first label of an id count; later ones are duplicates, counted.
 4. Once an outcome is durable its halves shrink to their offsets, which keep rule 3 until they expire.
-5. A label later than `label_within` after its prediction is counted and not joined.
+5. A tick for outcomes comes by the events topic and is passed on in its place: what says that event time
+   has come so far must not overtake the outcomes of what stands before it.
+6. A label later than `label_within` after its prediction is counted and not joined.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import msgspec
 from detectors.spec import ModelSpec
 from streams import outcomes
 from streams.decoding import Decoding
-from streams.events import Event
+from streams.events import Event, EventKind, tick
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
 from streams.outcomes import Outcome, PredictionValue, SourceOffset
@@ -36,6 +38,7 @@ from streams.transport import Batch
 
 Half = Literal["p", "l"]
 
+_TICKS: tuple[EventKind, ...] = ("outcome_tick",)
 #: Added to `label_within` before an unmatched half expires: time to restart after an outage.
 _GRACE_SECONDS = 2 * 86_400.0
 
@@ -89,15 +92,20 @@ class Join:
 
     async def feed(self, batch: Batch, position: int) -> None:
         """Pair the events of a batch from `position` on."""
-        halves = decoded(batch, self._decoding).events(("prediction", "label"), with_id=True)
-        events = [event for event in halves if event.offset >= position]
-        if events:
+        found = decoded(batch, self._decoding)
+        halves = [event for event in found.events(("prediction", "label"), with_id=True) if event.offset >= position]
+        ticks = [event for event in found.events(_TICKS) if event.offset >= position]
+        known: dict[tuple[str, str, Half], _Entry] = {}
+        if halves:
             # What a flush stores while Redis is asked may be in neither: not there yet, and no longer here.
             recent = dict(self._fresh)
-            known = await asyncio.to_thread(self._look_up, events)
+            known = await asyncio.to_thread(self._look_up, halves)
             known |= recent
-            # From here on nothing is awaited: outbox and entries change in one step.
-            for event in events:
+        # From here on nothing is awaited: outbox and entries change in one step.
+        for event in sorted([*halves, *ticks], key=lambda event: event.offset):
+            if event.kind == "outcome_tick":
+                self._outbox.append(Outgoing(self._topic, None, tick(event.model, event.ts), partition=self._partition))
+            else:
                 self._pair(event, known)
 
     def _look_up(self, events: list[Event]) -> dict[tuple[str, str, Half], _Entry]:

@@ -105,7 +105,7 @@ class Learned:
             "Record",
             [
                 ("v", Literal[1] | None, None),
-                ("type", Literal["prediction", "features", "label", "tick"] | None, None),
+                ("type", Literal["prediction", "features", "label", "tick", "outcome_tick"] | None, None),
                 ("id", _Id, None),
                 ("ts", str | _Integer | float | None, None),
                 ("segment", _Segment, None),

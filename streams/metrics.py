@@ -35,7 +35,10 @@ _SLOW = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
 
 CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec(
-        "driftline_events_total", "counter", "Events read, by kind (prediction, features, label, tick).", ("model", "kind")
+        "driftline_events_total",
+        "counter",
+        "Events read, by kind (prediction, features, label, tick).",
+        ("model", "kind"),
     ),
     MetricSpec("driftline_late_events_total", "counter", "Events older than the watermark: counted, in no window.", ("model",)),
     MetricSpec("driftline_dead_letters_total", "counter", "Events sent to the dead letters, by reason.", ("reason",)),

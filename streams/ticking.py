@@ -8,7 +8,8 @@ Rules:
    sources to the end of the last such window, once. Only a live model can fall silent: one whose
    furthest mark was written when its time was now. A replay that pauses is not cut short.
 3. The clock decides when a tick is written, never what follows from it: the tick is in the log. It is
-   written at the end of its source's log, so what stands before it, read or unread, is not touched.
+   written at the end of its source's log, so what stands before it, read or unread, is not touched. One
+   for outcomes goes the same way, and the join passes it on.
 4. Windows of outcomes have ticks of rule 1 only: whether outcomes are missing or merely not joined
    yet cannot be told from here.
 """
@@ -21,17 +22,16 @@ from dataclasses import dataclass, field
 
 from detectors.watch import Stream
 from detectors.window import Kind, Mark, WindowShape
-from streams.events import tick
+from streams.events import outcome_tick, tick
 from streams.kafka import Outgoing
 from streams.settings import KafkaSettings
-from streams.topics import EVENTS, OUTCOMES, topic_name
+from streams.topics import EVENTS, topic_name
 
 #: A source that holds up the others for so long, in wall time, is idle.
 IDLE_SECONDS = 10.0
 #: A mark was written when its time was now if the two are no further apart, beside window and lateness.
 _NOW_SECONDS = 60.0
 
-_TICKED = {"features": EVENTS, "outcomes": OUTCOMES}
 _NEVER = float("-inf")
 
 
@@ -86,7 +86,8 @@ class Ticking:
         return ticks
 
     def _tick(self, model: str, kind: Kind, source: int, to: float) -> Outgoing:
-        return Outgoing(topic_name(self._kafka.prefix, _TICKED[kind]), None, tick(model, to), partition=source)
+        value = tick(model, to) if kind == "features" else outcome_tick(model, to)
+        return Outgoing(topic_name(self._kafka.prefix, EVENTS), None, value, partition=source)
 
 
 def _idle(seen: _Seen, stream: Stream, now: float) -> Iterator[tuple[int, float]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import pytest
 import redis
 from hypothesis import given
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from detectors.errors import UnavailableError
 from detectors.spec import ErrorSpec, ModelSpec
 from streams.decoding import Decoding
+from streams.events import outcome_tick
 from streams.join import Join
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
@@ -389,3 +391,15 @@ def test_an_error_is_a_distance_for_numbers_and_right_or_wrong_for_classes(
     """A float on either side makes both numbers; integers, booleans and strings are names of classes."""
     outcome = Outcome("a", "m", "", 1.0, 0.0, None, {}, PredictionValue(label, score), known, SourceOffset(0, 1))
     assert error_of(outcome) == error
+
+
+async def test_a_tick_for_outcomes_keeps_its_place(store: Store) -> None:
+    """It is passed on behind the outcomes of what stood before it, and before those of what came after."""
+    ticked = orjson.loads(outcome_tick("m", NOW))
+    events = [prediction("a"), truth("a"), ticked, prediction("b"), truth("b")]
+    log = log_of(events, topic="t.events", partition=PARTITION)
+    stage = join(store)
+    await feed(stage, log)
+    sent = await make_durable(stage.cut(len(log), final=False))
+    assert [getattr(parse(one.value), "id", "tick") for one in sent] == ["a", "tick", "b"]
+    assert {(one.topic, one.partition) for one in sent} == {("t.outcomes", PARTITION)}

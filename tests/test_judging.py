@@ -353,8 +353,8 @@ async def _take(stage: Judging, records: Iterable[Fetched], position: int) -> in
     return position
 
 
-@pytest.mark.parametrize(("kind", "topic"), [("features", "t.events"), ("outcomes", "t.outcomes")])
-async def test_a_source_that_falls_silent_is_ticked(store: Store, kind: Kind, topic: str) -> None:
+@pytest.mark.parametrize(("kind", "written"), [("features", "tick"), ("outcomes", "outcome_tick")])
+async def test_a_source_that_falls_silent_is_ticked(store: Store, kind: Kind, written: str) -> None:
     """After ten seconds without a mark, while others went on, a tick moves the source's event time to theirs; and again."""
     clock = Clock()
     stage = await judge(store, LogState(None, 0, 100), clock)
@@ -362,12 +362,12 @@ async def test_a_source_that_falls_silent_is_ticked(store: Store, kind: Kind, to
     for now, expected in ((0.0, 0), (9.9, 0), (10.0, 1), (10.1, 0), (19.9, 0), (20.0, 1)):
         clock.now = now
         cut = stage.cut(position, final=False)
-        ticks = [one for one in (cut.outgoing if cut else []) if one.topic == topic]
+        ticks = [one for one in (cut.outgoing if cut else []) if one.topic == "t.events"]
         assert len(ticks) == expected, now
         for one in ticks:
             assert (one.partition, one.key) == (1, None)
             (event,), _ = decode([Fetched(one.value)], MODELS)
-            assert (event.kind, event.model, event.ts) == ("tick", "m", 120.0)
+            assert (event.kind, event.model, event.ts) == (written, "m", 120.0)
         await make_durable(cut)
 
 
