@@ -41,6 +41,7 @@ DOORS = {
     "grafana_api": ("dashboards/push.py",),
     "pickle": ("serving/artifact.py", "streams/snapshot.py"),
     "prometheus_client": ("streams/metrics.py",),
+    "pyarrow": ("driftline/replay/parquet.py",),
     "pydantic": ("driftline/*",),
     "redis": ("streams/store.py",),
     "rich": ("driftline/*",),

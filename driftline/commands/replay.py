@@ -32,11 +32,11 @@ _PIPE_GONE = 141  # what a shell says of a program that SIGPIPE ended
 @click.option("--all", "requests", is_flag=True, help="Print requests to retrain as well.")
 @configured
 def command(invocation: Invocation, /, **given: Any) -> int:
-    """Print the alerts that the rows of FILE would have raised.
+    """Print the alerts that a file would have raised, without Kafka.
 
     FILE is CSV, JSON Lines or Parquet, or - for stdin. Columns are features but for those that are named. JSON Lines
-    without --time are events as they stand on the events topic. One CloudEvent a line goes to stdout; neither Kafka, Redis
-    nor a signing key is needed, but Kafka with --windows and no FILE.
+    without --time are events as they stand on the events topic. One CloudEvent a line goes to stdout. Neither Redis nor a
+    signing key is needed, and Kafka only for --windows without FILE.
     """
     settings = invocation.settings()
     form, delimiter = _form(given)

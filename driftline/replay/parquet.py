@@ -1,4 +1,4 @@
-"""Parquet -> stretches, through pyarrow: an extra, because it is larger than all of Driftline's own code and data."""
+"""Parquet -> stretches, through pyarrow: an extra, because it is larger than SciPy and only files of that kind need it."""
 
 from __future__ import annotations
 
