@@ -257,9 +257,7 @@ def _matrix(parts: Sequence[Part]) -> tuple[tuple[str, ...], Floats]:
     """Return the columns of numbers of all parts side by side, NaN where a part has no such column."""
     names = parts[0].block.columns.names
     if all(part.block.columns.names == names for part in parts):
-        numbers = np.concatenate([part.block.columns.numbers[:, part.low : part.high] for part in parts], axis=1)
-        # Rows that were picked lie column by column; a sum over such an array adds in another order, and ends in another bit.
-        return names, np.ascontiguousarray(numbers)
+        return names, np.concatenate([part.block.columns.numbers[:, part.low : part.high] for part in parts], axis=1)
     names = tuple(dict.fromkeys(name for part in parts for name in part.block.columns.names))
     rows = {name: row for row, name in enumerate(names)}
     numbers = np.full((len(names), sum(part.high - part.low for part in parts)), np.nan)

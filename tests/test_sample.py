@@ -123,6 +123,7 @@ def test_many_features_at_once_are_summarised_as_each_alone(features: int, rows:
     draw = np.random.default_rng(seed)
     values = draw.choice([draw.normal(size=(features, rows)) * 1e3, draw.integers(-2, 3, size=(features, rows)) * 1.0])
     assert summarise_rows(values) == [summarise(row) for row in values]
+    assert summarise_rows(np.asfortranarray(values)) == summarise_rows(values)
 
 
 def test_long_rows_are_summarised_as_each_alone() -> None:
