@@ -10,8 +10,7 @@ Rules:
 3. The clock decides when a tick is written, never what follows from it: the tick is in the log. It is
    written at the end of its source's log, so what stands before it, read or unread, is not touched. One
    for outcomes goes the same way, and the join passes it on.
-4. Windows of outcomes have ticks of rule 1 only: whether outcomes are missing or merely not joined
-   yet cannot be told from here.
+4. Windows of outcomes have ticks of rule 1 only: labels come when they come, and none is no silence.
 """
 
 from __future__ import annotations

@@ -426,7 +426,7 @@ async def test_a_replay_that_pauses_is_not_taken_for_silence(flow: Flow) -> None
 
 
 async def test_outcomes_are_not_closed_by_silence(flow: Flow) -> None:
-    """A label that was not joined yet and one that never comes look the same, so nothing is cut short."""
+    """Labels come when they come: that none did for two hours cuts nothing short."""
     for source in range(2):
         mark = history.outgoing(KAFKA, Mark("m", "outcomes", source, 2, NOW - 60.0))
         flow.windows.append(Fetched(mark.value, len(flow.windows), int(NOW * 1000), "t.windows"))
