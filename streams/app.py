@@ -37,7 +37,7 @@ _FLUSH_SECONDS = 0.1
 #: Objects made and not freed before the collector looks at the young, and rounds of these before the older and the oldest.
 _COLLECT_AFTER = (100_000, 20, 20)
 #: Batches that an agent may have waiting; each is a whole fetch.
-_BATCHES = 16
+_BATCHES = 4
 
 
 class _App(faust.App):

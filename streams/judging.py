@@ -209,6 +209,8 @@ class Judging:
         for (model, kind), watermark in self.watermarks().items():
             shape = self._shapes[kind][model]
             furthest = max(self._watches[model].streams[kind].until.values())
+            if kind == "features":
+                self._metrics.gauge("driftline_watermark_seconds", watermark, model=model)
             self._metrics.gauge("driftline_watermark_skew_seconds", furthest - watermark, model=model, kind=kind)
             self._metrics.gauge("driftline_window_seconds", shape.seconds + shape.lateness_seconds, model=model, kind=kind)
 

@@ -76,7 +76,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec(
         "driftline_watermark_seconds",
         "gauge",
-        "Event time up to which windows are closed, least over the partitions owned.",
+        "Event time up to which all partitions have closed their windows of features.",
         ("model",),
     ),
     MetricSpec(

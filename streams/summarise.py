@@ -92,8 +92,6 @@ class _Summariser:
             self._outbox.append(history.outgoing(self._kafka, record))
             if isinstance(record, Window):
                 self._metrics.count("driftline_windows_total", model=record.model, kind=self._kind)
-            elif isinstance(record, Mark) and self._kind == "features":
-                self._metrics.gauge("driftline_watermark_seconds", record.until, model=record.model)
         for model, late in self._windows.late.items():
             fresh = late - self._late.get(model, 0)
             if fresh:

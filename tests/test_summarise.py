@@ -112,7 +112,6 @@ async def test_a_window_holds_what_its_events_say() -> None:
     assert window.features[PREDICTION_LABEL].categories == {"false": 1, "true": 1}
     assert mark == Mark("m", "features", 0, 1, BEGIN + 10)
     assert sample(metrics, "driftline_windows_total", model="m", kind="features") == 1
-    assert sample(metrics, "driftline_watermark_seconds", model="m") == BEGIN + 10
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -88,8 +89,11 @@ class Sender:
         if not messages:
             return
         failures: list[str] = []
+        deadline = time.monotonic() + timeout_seconds
         for message in messages:
             while not self.send(message, failures.append):
+                if time.monotonic() > deadline:
+                    raise UnavailableError(f"Kafka took nothing for {timeout_seconds:g} s, and the queue is full; is it up?")
                 await self._wait(self._producer.poll, 0.1)
         left = await self._wait(self._producer.flush, timeout_seconds)
         if left or failures:
