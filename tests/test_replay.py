@@ -7,11 +7,12 @@ import logging
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import settings as effort
@@ -45,9 +46,7 @@ from streams.summarise import SummariseEvents, SummariseOutcomes
 from streams.topics import WINDOWS, topic_name
 from streams.transport import LogState
 from tests.records import Fetched, batch_of, make_durable
-from tests.replayed import CONFIG, FEATURES, MAPPED, Row, events, rows, write_csv, write_lines, write_parquet
-
-import msgspec  # isort: skip
+from tests.replayed import CONFIG, FEATURES, MAPPED, events, rows, write_csv, write_lines, write_parquet
 
 SETTINGS = parse_settings(CONFIG, "driftline.toml", {}, home=Path())
 SPEC: ModelSpec = SETTINGS.models[0]
@@ -138,15 +137,18 @@ class Partition:
         return [(message.value or b"").decode() for message in messages if message.topic in ("t.alerts", "t.retrains")]
 
 
-@pytest.fixture
-def told(redis_settings: RedisSettings, signing_key: Secret) -> Callable[[list[Row]], Any]:
-    """A function that gives what the workers write for rows that are events of one partition."""
+Tell = Callable[[list[dict[str, Any]]], Awaitable[list[str]]]
 
-    async def tell(table: list[Row]) -> list[str]:
+
+@pytest.fixture
+def told(redis_settings: RedisSettings, signing_key: Secret) -> Tell:
+    """A function that gives what the workers write for the events of one partition."""
+
+    async def tell(log: list[dict[str, Any]]) -> list[str]:
         partition = Partition(Store(redis_settings, signing_key), KafkaSettings(prefix="t"))
-        for event in events(table):
+        for event in log:
             await partition.event(json.dumps(event).encode())
-        end = max(row["at"] for row in table) + SPEC.window_seconds
+        end = max(event["ts"] for event in log) + SPEC.window_seconds
         await partition.event(tick("fraud", end))
         await partition.outcome_record(msgspec.json.encode(OutcomeTick("fraud", end)))
         return await partition.judged()
@@ -159,11 +161,9 @@ def statuses(lines: list[str]) -> set[str | None]:
     return {json.loads(line)["data"].get("status") for line in lines}
 
 
-async def test_the_alerts_of_a_file_are_those_of_kafka(
-    call: Callable[..., Done], told: Callable[[list[Row]], Any], tmp_path: Path
-) -> None:
+async def test_the_alerts_of_a_file_are_those_of_kafka(call: Callable[..., Done], told: Tell, tmp_path: Path) -> None:
     """Rows in CSV, JSON Lines and Parquet, and their events in a file, give the bytes that the workers would have sent."""
-    expected = await told(TABLE)
+    expected = await told(list(events(TABLE)))
     assert {"opened", None} <= statuses(expected)
     assert any('"segment":"eu"' in line for line in expected)
     files = [
@@ -178,15 +178,24 @@ async def test_the_alerts_of_a_file_are_those_of_kafka(
         assert done.stdout.splitlines() == expected, file.name
 
 
-async def test_rows_out_of_order_are_late_as_in_kafka(
-    call: Callable[..., Done], told: Callable[[list[Row]], Any], tmp_path: Path
-) -> None:
+async def test_rows_out_of_order_are_late_as_in_kafka(call: Callable[..., Done], told: Tell, tmp_path: Path) -> None:
     """A file whose times go back gives the workers' alerts all the same, and the report says what to do."""
     table = [*TABLE[:400], *TABLE[300:350], *TABLE[400:]]
     done = call(write_csv(tmp_path, table), *MAPPED, "--all")
-    assert done.stdout.splitlines() == await told(table)
+    assert done.stdout.splitlines() == await told(list(events(table)))
     assert "raise models.fraud.lateness, which is 0s" in done.stderr
     assert "fraud: 100 rows came after their window was closed" in done.stderr  # 50 rows and 50 outcomes
+
+
+async def test_labels_that_come_later_are_joined_as_in_kafka(call: Callable[..., Done], told: Tell, tmp_path: Path) -> None:
+    """Labels ten minutes after their predictions, some twice and some too late, make the outcomes of the workers."""
+    table = list(events(rows(every=6)))
+    late = [{**one, "ts": one["ts"] + (600.0 if one["id"] % 9 else 200_000.0)} if "label" in one else one for one in table]
+    again = [{**one, "label": not one["label"]} for one in late if "label" in one and one["id"] % 7 == 0]
+    log = sorted([*late, *again], key=lambda event: event["ts"])
+    expected = await told(log)
+    assert any('"feature":"prediction.error"' in line for line in expected)
+    assert call(write_lines(tmp_path, log, "events.jsonl"), "--all").stdout.splitlines() == expected
 
 
 def test_only_alerts_are_printed_unless_all_is_asked_for(call: Callable[..., Done], tmp_path: Path) -> None:

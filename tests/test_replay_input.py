@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from driftline.cli import run
+from driftline.commands.replay import command
 from tests.replayed import BEGIN, CONFIG, MAPPED, csv_text, rows, write_csv, write_lines, write_parquet
 
 PATIENCE_SECONDS = 60.0
@@ -117,6 +119,11 @@ WRONG: dict[str, tuple[bytes | None, tuple[str, ...], str]] = {
         "none of its 1 records can be used\nrows.w: record 1: expected a window, mark or decision",
     ),
     "no windows in it": (b"driftline windows 1\n", ("rows.w", "--windows"), "rows.w: there is nothing in it to replay"),
+    "its own file": (
+        b"t,x\n1,2\n",
+        ("rows.csv", "--time", "t", "--write-windows", "./rows.csv"),
+        "./rows.csv is the file that is read: name another",
+    ),
     "no place to write": (b"t,x\n1,2\n", ("rows.csv", "--time", "t", "--write-windows", "no/w"), "no/w: cannot be written"),
 }
 
@@ -161,6 +168,17 @@ def test_a_parquet_column_that_is_no_scalar_is_refused(told: Told, here: Path) -
     assert "column tags is of type list" in err
     assert "leave it out with --ignore" in err
     assert told("rows.parquet", "--time", "t", "--ignore", "tags")[0] == 0
+
+
+def test_every_option_is_documented() -> None:
+    """The table of docs/replay.md has every option of the command, and no other."""
+    page = (Path(__file__).parents[1] / "docs" / "replay.md").read_text(encoding="utf-8")
+    named = {
+        option
+        for line in re.findall(r"^\| (`(?:--|FILE).*?) \|", page, re.MULTILINE)
+        for option in re.findall("`(--[a-z-]+)`", line)
+    }
+    assert named == {opt for param in command.params for opt in param.opts if opt.startswith("--")} - {"--config"}
 
 
 # -- rows that cannot be used ------------------------------------------------------------------------

@@ -107,6 +107,15 @@ def test_every_text_of_a_time_is_read(tmp_path: Path, text: str) -> None:
     assert stretch.blocks[0].ts.tolist() == [BEGIN + 0.25]
 
 
+def test_a_time_may_lie_ahead_of_every_clock(tmp_path: Path) -> None:
+    """A file has no broker whose clock an event could be ahead of."""
+    (tmp_path / "events.jsonl").write_text('{"model": "fraud", "ts": "2999-01-01T00:00:00Z", "features": {"x": 1}}\n')
+    with opened(str(tmp_path / "events.jsonl")) as file:
+        (stretch,) = read_events(file, {"fraud": SPEC})
+    assert stretch.faults == []
+    assert stretch.blocks[0].ts.tolist() == [32_472_144_000.0]
+
+
 _CELLS = st.one_of(
     st.sampled_from(
         ["", " ", "nan", "inf", "-inf", "null", "1_0", "1,2", "[1", "2]", "007", "+1", ".5", "1e400", "true", "0x1", "٣", '"']

@@ -40,6 +40,7 @@ def command(invocation: Invocation, /, **given: Any) -> int:
     """
     settings = invocation.settings()
     form, delimiter = _form(given)
+    _require_apart(given["file"], given["write_windows"])
     options = Options(
         file=given["file"],
         form=form,
@@ -94,6 +95,18 @@ def _form(given: dict[str, Any]) -> tuple[Form | None, str]:
             f"{named[0]} is for rows, and JSON Lines without --time are events: name the column of the time too"
         )
     return form, delimiter or ","
+
+
+def _require_apart(read: str | None, written: str | None) -> None:
+    """Return if the file to be written is not the one that is read: it would be replaced."""
+    if (
+        read is not None
+        and written is not None
+        and Path(written).exists()
+        and Path(read).exists()
+        and Path(read).samefile(written)
+    ):
+        raise click.BadParameter(f"{written} is the file that is read: name another", param_hint="--write-windows")
 
 
 def _model(invocation: Invocation, known: list[str], given: dict[str, Any], form: Form | None) -> str | None:
