@@ -125,7 +125,7 @@ class Run:
         status = worker.stop(_STOP_SECONDS)
         self.figures["stops"] += 1
         self.figures["longest_stop_ms"] = max(self.figures["longest_stop_ms"], round((time.monotonic() - began) * 1000))
-        if status != 0:
+        if status != 0 and _READY in worker.log.read_text(errors="replace"):  # before that it may not listen yet
             self.faults.append(f"a worker told to stop ended with status {status}: {worker.tail(_TAIL)}")
 
     def any_worker(self) -> Child:

@@ -62,9 +62,11 @@ def _rescale(run: Run, times: int) -> None:
 
 def _storm(run: Run, times: int) -> None:
     """Workers come and go faster than partitions can be shared out."""
+    run.warm()
     for number in run.moments(times):
         if len(run.workers) < 2 or (len(run.workers) < 4 and number % 2 == 0):
             run.begin()
+            run.warm()
         elif run.dice.random() < 0.5:
             run.kill(run.any_worker())
         else:
