@@ -197,6 +197,17 @@ def test_bad_rows_are_counted_and_the_first_are_named(told: Told, here: Path) ->
     assert 'note: line 8: t: expected an RFC 3339 time such as "2026-11-21T07:30:00.123Z", or epoch seconds, got "noon"' in err
 
 
+def test_what_is_no_csv_is_passed_over(told: Told, here: Path) -> None:
+    """A cell without end and quotes in the wrong place cost their own rows; bytes that are not UTF-8 cost none."""
+    lines = [b"t,x", b"60,1", b"61," + b"z" * 200_000, b'62,"a"b', b"63,\xff\xfe", b"64,\x00", b'65,"no end', b"66,1"]
+    (here / "rows.csv").write_bytes(b"\n".join(lines))
+    status, _, err = told("rows.csv", "--time", "t")
+    assert status == 0
+    assert "note: 3 of 6 rows could not be used (not_csv: 3)" in err
+    assert "note: line 3: field larger than field limit" in err
+    assert "note: line 4: ',' expected after" in err
+
+
 def test_bad_lines_are_counted_and_the_first_are_named(told: Told, here: Path) -> None:
     """What is no flat object, or too long, is passed over."""
     lines = [

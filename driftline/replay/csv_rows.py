@@ -39,7 +39,7 @@ def read_csv(file: Opened, roles: Roles, *, delimiter: str = ",", rows: int = RO
         ConfigError: it has no header, or not the columns that were named.
     """
     text = io.TextIOWrapper(file.stream, encoding="utf-8-sig", errors="replace", newline="")
-    reader = csv.reader(text, delimiter=delimiter)
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
     names = _header(file, reader)
     table = _Reader(roles, names, roles.features(names, file.name))
     offset = 0
