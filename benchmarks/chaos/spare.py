@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 
 import driftline.commands.worker
 from driftline.cli import main
@@ -21,8 +22,10 @@ CUE = signal.SIGUSR1
 _ = driftline.commands.worker  # imported for its imports
 
 if __name__ == "__main__":
-    signal.pthread_sigmask(signal.SIG_BLOCK, {CUE})
+    cue = threading.Event()
+    signal.signal(CUE, lambda *_: cue.set())
     sys.stdout.write(f"{WAITING}\n")
     sys.stdout.flush()
-    signal.sigwait({CUE})
+    while not cue.wait(0.02):  # another thread may be the one that the signal wakes
+        pass
     main()
