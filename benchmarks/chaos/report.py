@@ -51,13 +51,14 @@ def tell(console: Console, result: Result) -> None:
         console.print(f"{result.name}, {result.partitions} partitions: {trouble}", style="red", markup=False, highlight=False)
 
 
-def as_json(results: Sequence[Result], *, seed: int, quick: bool) -> dict[str, Any]:
-    """Return the object of the last line."""
+def as_json(results: Sequence[Result], *, seed: int, quick: bool, broken: str = "") -> dict[str, Any]:
+    """Return the object of the last line; `broken` says why it ended before its end."""
     return {
         "benchmark": "chaos",
         "seed": seed,
         "quick": quick,
-        "exact": bool(results) and all(result.exact for result in results),
+        "exact": bool(results) and not broken and all(result.exact for result in results),
+        "error": broken or None,
         "scenarios": [
             {
                 "name": result.name,

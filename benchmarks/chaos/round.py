@@ -88,17 +88,22 @@ class Round:
         deployment = self._deployment(place)
         dice = random.Random(f"{self._seed}/{place}")
         run = Run(deployment, self.log, self._servers, dice, self._total, lambda text: self._say(f"{place}: {text}"))
+        try:
+            result = self._played(name, run, scenario)
+        finally:
+            deployment.stop()
+        self._clear(deployment)
+        return result
+
+    def _played(self, name: str, run: Run, scenario: Scenario | None) -> Result:
         began = time.monotonic()
         try:
             run.send()
             found = self._disturbed(run, scenario)
-            return self._result(name, run, found, time.monotonic() - began)
         except BrokenError as error:
             run.faults.append(str(error))
             return Result(name, self.log.partitions, time.monotonic() - began, dict(run.figures), faults=tuple(run.faults))
-        finally:
-            deployment.stop()
-            self._clear(deployment)
+        return self._result(name, run, found, time.monotonic() - began)
 
     def _deployment(self, place: str) -> Deployment:
         kafka = KafkaSettings(

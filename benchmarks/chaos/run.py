@@ -186,8 +186,11 @@ class Run:
             self.figures["disturbed"] += 1
 
     def share(self, count: int) -> int:
-        """Return so much progress that `count` times as much is half of the work, in records written."""
-        return max(1, round((self.total or 0) / (2 * count)))
+        """Return so much progress that `count` times as much is a third of the work, in records written.
+
+        The rest is done while the others go on: until a kill, and until partitions are shared out.
+        """
+        return max(1, round((self.total or 0) / (3 * count)))
 
     def grown(self, growth: int) -> None:
         """Wait until so many more records were written, or all work is done."""
