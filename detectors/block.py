@@ -26,6 +26,9 @@ from detectors.sample import Floats, summarise, summarise_rows
 #: Stands for a feature that a row does not have. A float, so that arrays take it for a missing number; told by identity.
 ABSENT = float("nan")
 
+#: A block with more cells than so many for each value, beside a few, is cut into smaller ones.
+_CELLS_OF_A_VALUE, _FEW_CELLS = 8, 4096
+
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
@@ -203,6 +206,12 @@ class Part:
     low: int
     high: int
 
+    def alone(self) -> Part:
+        """Return the same rows without the others of their block, which would be held as long as these."""
+        if 2 * (self.high - self.low) >= len(self.block):
+            return self
+        return Part(self.block.taken(np.arange(self.low, self.high)), 0, self.high - self.low)
+
     def has(self, name: str) -> Integers:
         """Return the places in the part whose rows have the feature."""
         places = np.arange(self.low, self.high)
@@ -215,19 +224,10 @@ class Part:
 
 def columns_of(parts: Sequence[Part]) -> dict[str, Column]:
     """Return feature -> what the rows of some parts have of it, features that none has left out."""
-    names, numbers = _matrix(parts)
     others, texts = _others(parts), _texts(parts)
-    # Columns without a hole are summarised together; the sum of a row does not depend on its neighbours.
-    holes = _rows_with_nan(numbers)
-    plain = [row for row, name in enumerate(names) if not holes[row] and name not in others and name not in texts]
-    found: dict[str, Column] = {}
-    if plain:
-        whole = numbers if len(plain) == len(names) else numbers[plain]
-        for row, numeric in zip(plain, summarise_rows(whole), strict=True):
-            found[names[row]] = Column(numeric)
-    rows = {name: row for row, name in enumerate(names)}
-    for name in [name for name in {**rows, **texts, **others} if name not in found]:
-        present = numbers[rows[name]][~np.isnan(numbers[rows[name]])] if name in rows else np.empty(0)
+    found, left = _summarised(parts, {*others, *texts})
+    for name in [name for name in {**left, **texts, **others} if name not in found]:
+        present = left.get(name, np.empty(0))
         if name in others:
             column = column_of([*others[name], *present.tolist()])
         else:
@@ -237,6 +237,34 @@ def columns_of(parts: Sequence[Part]) -> dict[str, Column]:
         if column != Column() or any(len(part.has(name)) for part in parts):
             found[name] = column
     return found
+
+
+def _summarised(parts: Sequence[Part], mixed: set[str]) -> tuple[dict[str, Column], dict[str, Floats]]:
+    """Return the columns of numbers without a hole, and of the others and of the `mixed` ones the numbers that are there."""
+    names = parts[0].block.columns.names
+    left: dict[str, Floats] = {}
+    if any(part.block.columns.names != names for part in parts):
+        # Feature by feature: one matrix for all names would be mostly holes.
+        cells: dict[str, list[Floats]] = {}
+        for part in parts:
+            for row, name in enumerate(part.block.columns.names):
+                cells.setdefault(name, []).append(part.block.columns.numbers[row, part.low : part.high])
+        for name, values in cells.items():
+            every = np.concatenate(values)
+            left[name] = every[~np.isnan(every)]
+        return {}, left
+    numbers = np.concatenate([part.block.columns.numbers[:, part.low : part.high] for part in parts], axis=1)
+    holes = _rows_with_nan(numbers)
+    # Columns without a hole are summarised together; the sum of a row does not depend on its neighbours.
+    plain = [row for row, name in enumerate(names) if not holes[row] and name not in mixed]
+    found: dict[str, Column] = {}
+    if plain:
+        whole = numbers if len(plain) == len(names) else numbers[plain]
+        found = {names[row]: Column(numeric) for row, numeric in zip(plain, summarise_rows(whole), strict=True)}
+    for row, name in enumerate(names):
+        if name not in found:
+            left[name] = numbers[row][~np.isnan(numbers[row])]
+    return found, left
 
 
 def _texts(parts: Sequence[Part]) -> dict[str, Counter[str]]:
@@ -253,22 +281,6 @@ def _rows_with_nan(numbers: Floats) -> list[bool]:
     return [bool(np.isnan(row).any()) for row in numbers]
 
 
-def _matrix(parts: Sequence[Part]) -> tuple[tuple[str, ...], Floats]:
-    """Return the columns of numbers of all parts side by side, NaN where a part has no such column."""
-    names = parts[0].block.columns.names
-    if all(part.block.columns.names == names for part in parts):
-        return names, np.concatenate([part.block.columns.numbers[:, part.low : part.high] for part in parts], axis=1)
-    names = tuple(dict.fromkeys(name for part in parts for name in part.block.columns.names))
-    rows = {name: row for row, name in enumerate(names)}
-    numbers = np.full((len(names), sum(part.high - part.low for part in parts)), np.nan)
-    at = 0
-    for part in parts:
-        end = at + part.high - part.low
-        numbers[[rows[name] for name in part.block.columns.names], at:end] = part.block.columns.numbers[:, part.low : part.high]
-        at = end
-    return names, numbers
-
-
 def _others(parts: Sequence[Part]) -> dict[str, list[Value]]:
     """Return the other columns of all parts, without what rows do not have."""
     others: dict[str, list[Value]] = {}
@@ -283,11 +295,33 @@ def _others(parts: Sequence[Part]) -> dict[str, list[Value]]:
 
 
 def blocks_of(rows: Iterable[Row]) -> list[Block]:
-    """Return the rows, in offset order, as one block for each model."""
+    """Return the rows, in offset order, as blocks of one model each, those of a model in order."""
     by_model: dict[str, list[Row]] = {}
     for row in rows:
         by_model.setdefault(row.model, []).append(row)
-    return [_block(model, of_model) for model, of_model in by_model.items()]
+    return [_block(model, stretch) for model, of_model in by_model.items() for stretch in _dense(of_model)]
+
+
+def _dense(rows: list[Row]) -> Iterator[list[Row]]:
+    """Yield the rows in stretches whose columns are not mostly holes: else names that never come again cost rows times names."""
+    stretch: list[Row] = []
+    names: set[str] = set()
+    values = 0
+    for row in rows:
+        mine = row.values or {}
+        if stretch and is_sparse(len(names | mine.keys()) * (len(stretch) + 1), values + len(mine)):
+            yield stretch
+            stretch, names, values = [], set(), 0
+        stretch.append(row)
+        names |= mine.keys()
+        values += len(mine)
+    if stretch:
+        yield stretch
+
+
+def is_sparse(cells: int, values: int) -> bool:
+    """Tell whether so few values are in so many cells that other cuts would hold them in far less memory."""
+    return cells > _CELLS_OF_A_VALUE * values + _FEW_CELLS
 
 
 def _block(model: str, rows: list[Row]) -> Block:

@@ -14,7 +14,7 @@ from detectors.sample import LARGEST, Floats, Numeric, merged, summarise
 #: Most categories of one feature counted by name in one window; the rest is `other`.
 CATEGORIES = 100
 #: Categories still told apart once a window was folded, of which the most frequent are named in the end.
-_FOLDED_CATEGORIES = 1000
+_FOLDED_CATEGORIES = 200
 #: Longest category kept; a longer one is cut, so a window stays small.
 CATEGORY_LENGTH = 64
 

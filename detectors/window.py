@@ -12,10 +12,10 @@ Rules:
    not past the row that set the newest time. Reading again from there rebuilds the same state, so
    nothing is stored. Windows closed before it may come out again, in part; the marks that are
    already in the log tell the judge to ignore them.
-6. A model from which nothing came for `_IDLE_OFFSETS` offsets of its partition is closed and forgotten,
-   or it would hold `durable` back for good. When is decided by the offsets alone (rule 4).
+6. A model from which nothing came for `_IDLE_OFFSETS` offsets of its partition is closed, or it would hold
+   `durable` back for good. When is decided by the offsets alone (rule 4). What is closed stays closed.
 7. Memory is bounded: beyond `max_segments` segments of a bucket, rows go to the segment `~other`; beyond
-   `max_values` values held in a bucket, the window that holds most is folded into a summary of fixed
+   `max_values` values held in a bucket, the window that holds most is folded into a summary of bounded
    size, and goes on. What happens in a bucket depends on its own rows alone, and after a crash all of
    them are read again, so rules 4 and 5 hold.
 """
@@ -31,7 +31,7 @@ import numpy as np
 
 from detectors.block import Block, Integers, Part, blocks_of, columns_of
 from detectors.columns import Column, Feature
-from detectors.row import Row
+from detectors.row import PREDICTION, Row
 from detectors.sample import Floats
 
 Kind = Literal["features", "outcomes"]
@@ -112,14 +112,18 @@ class _Open:
         self.parts.append(part)
 
     def fold(self, limit: int) -> None:
-        """Turn the rows into a summary; of more than `limit` features those that came first are kept."""
+        """Turn the rows into a summary; of more than `limit` features those that came first are kept.
+
+        What the model put out is kept beside them.
+        """
         if not self.parts:
             return
         found = columns_of(self.parts)
-        new = [name for name in found if name not in self.folded]
-        if len(self.folded) + len(new) > limit:
+        new = [name for name in found if name not in self.folded and name not in PREDICTION]
+        known_names = sum(1 for name in self.folded if name not in PREDICTION)
+        if known_names + len(new) > limit:
             new.sort(key=lambda name: (self._came(name), name))
-            for name in new[max(0, limit - len(self.folded)) :]:
+            for name in new[max(0, limit - known_names) :]:
                 del found[name]
         for name, column in found.items():
             known = self.folded.get(name)
@@ -148,6 +152,14 @@ class _Bucket:
         #: Values held as rows in all of them.
         self.held = 0
 
+    def fold_largest(self, limit: int) -> None:
+        """Fold the window that holds most, and free its rows also where others were fetched with them."""
+        held, segment = max((window.held, segment) for segment, window in self.windows.items())
+        self.windows[segment].fold(limit)
+        self.held -= held
+        for window in self.windows.values():
+            window.parts = [part.alone() for part in window.parts]
+
 
 class _Progress:
     """Event time of one model in one source partition."""
@@ -156,7 +168,8 @@ class _Progress:
 
     def __init__(self) -> None:
         self.newest = -math.inf
-        self.newest_offset = -1
+        #: Offset of the row that set it; None when nothing of the model has to be read again.
+        self.newest_offset: int | None = None
         #: Offset of the last row, whatever its time.
         self.seen = -1
         #: Buckets with a smaller index are closed.
@@ -171,7 +184,7 @@ class WindowShape(msgspec.Struct, frozen=True):
     lateness_seconds: float
     max_segments: int = 100
     max_features: int = 500
-    #: Values held as rows in the windows of one bucket; a number has 8 bytes, a text some 60.
+    #: Values held as rows in the windows of one bucket; with what surrounds them some 10 bytes a number, 60 a text.
     max_values: int = 4_000_000
 
 
@@ -218,7 +231,7 @@ class Windows:
         return self.add(blocks_of(rows))
 
     def _stretches(self, block: Block) -> Iterator[Block]:
-        """Yield the block, cut where the model is forgotten in between (rule 6)."""
+        """Yield the block, cut where the model is idle in between (rule 6)."""
         offsets = block.offsets
         rest = block
         if int(offsets[-1]) - int(offsets[0]) > _IDLE_OFFSETS - _LOOK_OFFSETS:
@@ -238,6 +251,8 @@ class Windows:
         reached = block.ts if block.ticks is None else np.where(block.ticks, block.ts + shape.lateness_seconds, block.ts)
         newest = np.maximum.accumulate(np.concatenate(([progress.newest], reached)))
         closed = np.floor((newest - shape.lateness_seconds) / shape.seconds)
+        if progress.closed is not None:  # an idle model may be closed further than its newest time says
+            closed = np.maximum(closed, progress.closed)
         if newest[-1] > progress.newest:
             progress.newest = float(newest[-1])
             progress.newest_offset = int(block.offsets[np.argmax(reached)])
@@ -280,11 +295,9 @@ class Windows:
         done, used = 0, 0
         while done < len(places):
             fits = int(np.searchsorted(total, used + shape.max_values - bucket.held, side="right"))
-            if fits == done:
+            if fits <= done:
                 if bucket.held:
-                    held, _, window = max((window.held, segment, window) for segment, window in bucket.windows.items())
-                    window.fold(shape.max_features)
-                    bucket.held -= held
+                    bucket.fold_largest(shape.max_features)
                     continue
                 fits = done + 1  # a row that is larger than the limit, alone
             for part, segment in _parts(block, places[done:fits]):
@@ -310,7 +323,7 @@ class Windows:
             yield from self._forget(model, offset)
 
     def _forget(self, model: str, offset: int) -> Iterator[Window | Mark]:
-        """Close and drop a model that is idle at that offset of the log (rule 6)."""
+        """Close a model that is idle at that offset of the log (rule 6)."""
         progress = self._models.get(model)
         if progress is None or int(_looked(offset)) - progress.seen <= _IDLE_OFFSETS:
             return
@@ -318,7 +331,7 @@ class Windows:
             progress.closed = max(progress.open) + 1
             yield from self._close(model, self._shapes[model], progress)
             yield self._mark(model)
-        del self._models[model]
+        progress.newest_offset = None
 
     def _close(self, model: str, shape: WindowShape, progress: _Progress) -> Iterator[Window]:
         for index in sorted(index for index in progress.open if progress.closed is not None and index < progress.closed):
@@ -339,7 +352,7 @@ class Windows:
     def durable(self, position: int) -> int:
         """Return the offset to start from after a crash; `position` is the next offset to be read."""
         offsets = [bucket.first for progress in self._models.values() for bucket in progress.open.values()]
-        offsets += [progress.newest_offset for progress in self._models.values()]
+        offsets += [progress.newest_offset for progress in self._models.values() if progress.newest_offset is not None]
         return min(offsets, default=position)
 
     def watermarks(self) -> dict[str, float]:
@@ -358,7 +371,7 @@ def _parts(block: Block, places: Integers) -> list[tuple[Part, str]]:
     if segments is None or len(set(segments[low:high])) == 1:
         segment = "" if segments is None else segments[low]
         if high - low == len(places):
-            return [(Part(block, low, high), segment)]
+            return [(Part(block, low, high).alone(), segment)]
         return [(Part(block.taken(places), 0, len(places)), segment)]
     by_segment: dict[str, list[int]] = {}
     for place in places.tolist():

@@ -19,7 +19,7 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
-from detectors.block import ABSENT, Block, Flags, Integers, blocks_of
+from detectors.block import ABSENT, Block, Flags, Integers, blocks_of, is_sparse
 from detectors.errors import EventError
 from detectors.row import PREDICTION_LABEL, PREDICTION_SCORE, Row
 from detectors.sample import Floats
@@ -39,6 +39,9 @@ from streams.learned import Learned, NoModel, RecordType, answer_of, class_of, f
 
 #: Kinds of events that are no rows of a window of features.
 _NO_ROW: frozenset[EventKind] = frozenset({"label", "outcome_tick"})
+_ROWS: tuple[EventKind, ...] = ("prediction", "features", "tick")
+#: Cells of the largest block made of one fetch.
+_MOST_CELLS = 2_000_000
 #: Records that are looked at before anything is known of a log.
 _FIRST_LOOK = 64
 #: The last second of the year 9999.
@@ -82,6 +85,16 @@ class _Group:
                 model_version=None if wire.model_version is None else str(wire.model_version),
             )
 
+    def rows(self) -> Iterable[Row]:
+        """Yield what the records contribute to windows."""
+        return (row_of_event(event) for event in self.events(_ROWS, with_id=False))
+
+    def stretch(self, low: int, high: int) -> _Group:
+        """Return the records from one place up to another."""
+        if low == 0 and high >= len(self.wires):
+            return self
+        return _Group(self.kind, self.wires[low:high], self.offsets[low:high], self.ts[low:high], self.kinds[low:high])
+
 
 class DeadLetter(msgspec.Struct, gc=False):
     """A record that could not be used, and why."""
@@ -95,7 +108,7 @@ class Decoded:
     """What a fetch of one partition holds.
 
     Args:
-        blocks: rows and ticks, one block for each model.
+        blocks: rows and ticks, each block of one model.
         dead: records that could not be used.
         kinds: (model, kind) -> offsets of such events, growing.
     """
@@ -299,18 +312,22 @@ def _kinds(groups: list[_Group], events: list[Event]) -> dict[tuple[str, EventKi
 
 
 def _blocks(groups: list[_Group], events: list[Event]) -> list[Block]:
-    """Return the rows of each model as one block."""
+    """Return the rows of each model as one block, or as several where one would be mostly holes or very large."""
     rows = [row_of_event(event) for event in events if event.kind not in _NO_ROW]
     general = {row.model for row in rows}
     blocks: list[Block] = []
     for group in groups:
         if group.kind.model in general:
             # Rows of one model are one block in the order of the log, so all of them go the same way.
-            mine = group.events(("prediction", "features", "tick"), with_id=False)
-            rows.extend(row_of_event(event) for event in mine)
-        else:
-            block = _block(group)
-            if block is not None:
+            rows.extend(group.rows())
+            continue
+        names = max(1, len(group.kind.names))
+        for low in range(0, len(group.wires), _MOST_CELLS // names):
+            stretch = group.stretch(low, low + _MOST_CELLS // names)
+            block = _block(stretch)
+            if block is not None and is_sparse(names * len(block), int(block.sizes.sum())):
+                blocks.extend(blocks_of(stretch.rows()))
+            elif block is not None:
                 blocks.append(block)
     rows.sort(key=lambda row: row.offset)
     return [*blocks, *blocks_of(rows)]

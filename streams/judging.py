@@ -178,10 +178,11 @@ class Judging:
         self._metrics.gauge("driftline_snapshot_bytes", len(payload), partition=str(self._partition))
 
         async def store() -> None:
-            for reference in learned:
-                await asyncio.to_thread(self._references.publish, reference)
             await asyncio.to_thread(self._store.save_snapshot, self._name, self._stored, position, payload)
             self._stored = position
+            # After the snapshot: a worker that lost the partition has been refused by then. Whoever begins publishes all again.
+            for reference in learned:
+                await asyncio.to_thread(self._references.publish, reference)
             self._took = self._clock() - now
 
         return Cut(outgoing, position, store)

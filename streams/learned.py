@@ -32,7 +32,7 @@ _Segment = Annotated[str, msgspec.Meta(max_length=MAX_NAME_LENGTH)] | None
 _MOST_TYPES = 64
 
 
-class _Predicted(msgspec.Struct, gc=False):
+class _Predicted(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     label: _Scalar = None
     score: _Integer | float | msgspec.UnsetType | None = msgspec.UNSET
     value: _Integer | float | None = None
@@ -113,8 +113,9 @@ class Learned:
                 ("prediction", _Predicted | _Scalar, None),
                 ("label", _Scalar | msgspec.UnsetType, msgspec.UNSET),
                 ("model_version", _Name, None),
-                # An envelope is opened the general way.
+                # An envelope is opened the general way, which also minds the type of its time.
                 ("specversion", None, None),
+                ("time", str | None, None),
             ],
             tag_field="model",
             tag=self._model,

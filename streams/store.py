@@ -19,6 +19,7 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import redis
 
@@ -61,7 +62,8 @@ class Store:
     def __init__(self, settings: RedisSettings, key: Secret, *, timeout_seconds: float = 5.0) -> None:
         """Connect lazily; `key` signs blobs and snapshots."""
         self._settings = settings
-        self._where = settings.url.rsplit("@", 1)[-1]  # without the password
+        where = urlsplit(settings.url)  # a password may stand before the host or among the options
+        self._where = f"{where.scheme}://{where.netloc.rpartition('@')[2]}{where.path}"
         self._key = key
         self._redis: Any = redis.Redis.from_url(
             settings.url,

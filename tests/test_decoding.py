@@ -31,7 +31,7 @@ scalars = st.one_of(
     st.sampled_from(["", "red", "1.5", "nan", "x" * 70, "\u00e6", "true"]),
 )
 anything = st.one_of(
-    scalars, st.lists(scalars, max_size=2), st.dictionaries(st.sampled_from(["label", "score", "value"]), scalars)
+    scalars, st.lists(scalars, max_size=2), st.dictionaries(st.sampled_from(["label", "score", "value", "other"]), scalars)
 )
 names = st.sampled_from(["x", "y", "code", "z", 'qu"ote', "tab\t", "", "n" * 129, "prediction.score", "w"])
 times = st.one_of(
@@ -87,6 +87,8 @@ def records(draw: st.DrawFn) -> bytes:
         "v": st.sampled_from([1, 1.0, 2, None, "1", True]),
         "specversion": st.sampled_from(["1.0", None]),
         "tags": anything,
+        "time": anything,
+        "data": anything,
     }
     for name in draw(st.lists(st.sampled_from(sorted(wild)), max_size=4, unique=True)):
         fields[name] = draw(wild[name])
@@ -189,3 +191,18 @@ def test_rows_of_the_general_way_are_those_of_the_block() -> None:
     row = row_of_event(event)
     assert block.row(0) == row
     assert np.isnan(block.columns.numbers).sum() == 1
+
+
+def test_names_that_never_come_again_cost_no_more_than_their_values() -> None:
+    """Ten new names in each of a thousand events, or one of five hundred known ones, make no matrix that is mostly holes."""
+    models = {"m": ModelSpec("m", max_features=500)}
+    new = [orjson.dumps({"model": "m", "features": {f"f{number}-{of}": 1 for of in range(10)}}) for number in range(1000)]
+    known = [orjson.dumps({"model": "m", "features": {f"f{number}": 1.0 for number in range(500)}})]
+    one = [orjson.dumps({"model": "m", "features": {f"f{number % 500}": 1.0}}) for number in range(5000)]
+    for before, values, wanted in ((known, new, 10_000), (known, one, 5000)):
+        decoding = Decoding(models)
+        read(decoding, before)
+        blocks = read(decoding, values).blocks
+        assert sum(len(block) for block in blocks) == len(values)
+        assert sum(int(block.sizes.sum()) for block in blocks) == wanted
+        assert sum(block.columns.numbers.size for block in blocks) < 100 * wanted

@@ -291,3 +291,36 @@ def test_rows_held_stay_below_the_limit_whatever_comes() -> None:
         assert bucket.held == sum(window.held for window in bucket.windows.values())
     (end,) = (item for item in windows.add_rows([Row(20_000, "m", 50.0, "", None)]) if isinstance(item, Mark))
     assert end.until == 50.0
+
+
+def alive(windows: Windows) -> int:
+    """Return how many cells the open windows hold on to."""
+    buckets = [bucket for progress in windows._models.values() for bucket in progress.open.values()]
+    blocks = {id(part.block): part.block for bucket in buckets for window in bucket.windows.values() for part in window.parts}
+    return sum(block.columns.numbers.size for block in blocks.values())
+
+
+@pytest.mark.parametrize("skewed", [True, False])
+def test_rows_that_are_folded_or_closed_are_free(skewed: bool) -> None:
+    """Neither a large segment among small ones nor one row of the next bucket in each fetch keeps the others in memory."""
+    shape = WindowShape(10.0, 1e6, max_values=20_000)
+    windows = Windows("features", source=0, sources=1, shapes={"m": shape})
+    for start in range(0, 60_000, 1000):
+        rows = [
+            Row(at, "m", 1.0, f"s{at % 50}" if skewed and at % 50 == 7 else "", {"x": 1.0, "y": 2.0})
+            if skewed or at % 1000
+            else Row(at, "m", 11.0, "", {"x": 1.0, "y": 2.0})
+            for at in range(start, start + 1000)
+        ]
+        windows.add_rows(rows)
+    assert alive(windows) < 2 * 2 * shape.max_values
+
+
+def test_a_bucket_of_an_idle_model_stays_closed() -> None:
+    """A model that comes back after a long silence finds its old bucket closed: its rows are late, and counted."""
+    windows = Windows("features", source=0, sources=1, shapes={"m": WindowShape(86_400.0, 0.0), "n": WindowShape(60.0, 0.0)})
+    first = windows.add_rows([Row(at, "m", 100.0 + at, "", {"x": 1.0}) for at in range(5)])
+    closing = windows.add_rows([Row(1_200_000, "n", 200.0, "", {"x": 1.0})])
+    again = windows.add_rows([Row(1_200_001 + at, "m", 5_000.0 + at, "", {"x": 1.0}) for at in range(5)])
+    assert sum(item.n for item in [*first, *closing, *again] if isinstance(item, Window)) == 5
+    assert windows.late == {"m": 5}
