@@ -7,7 +7,7 @@ Rules:
 2. `windows`: the judge's snapshots go, so the next workers judge the history from its beginning. Ids are
    hashes of causes: alerts come again with the same ids and bytes.
 3. `events`: outcomes, windows, snapshots and waiting halves go, and the workers read the events from their
-   beginning. Windows have to go because repeats of them would be ignored (detectors/watch.py, rule 3), and
+   beginning. Windows have to go because repeats of them would be ignored (detectors/side.py, rule 3), and
    halves because those that were joined once are not joined again (streams/join.py, rule 4).
 4. Decisions on retrains do not follow from events. They are carried over with their place in event time:
    written behind the old history before that is deleted.

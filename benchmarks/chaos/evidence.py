@@ -1,7 +1,7 @@
 """What a deployment left behind on its topics, read from their beginnings.
 
 Everything is kept by its identity: how often it stands there and in which bytes. A window counts as the
-judge counts it (detectors/watch.py): the first part of an identity, unless the mark of its source has
+judge counts it (detectors/side.py): the first part of an identity, unless the mark of its source has
 passed its end before it came; then nobody ever judged it.
 """
 

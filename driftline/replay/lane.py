@@ -1,7 +1,7 @@
 """A lane: one kind of blocks of one model -> its windows and marks, each with the row that closed it.
 
-Windows (detectors/window.py) tells what a stretch of rows closed, and not which row did. But the features and the
-outcomes of a model are judged together, so their order counts: it is that of a worker that reads one row at a time.
+Windows (detectors/window.py) tells what a stretch of rows closed, and not which row did. Lines are printed in the order
+of a worker that reads one row at a time, however long a stretch is.
 """
 
 from __future__ import annotations
