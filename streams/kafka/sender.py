@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -101,7 +102,8 @@ class Sender:
             raise UnavailableError(f"Kafka did not acknowledge {messages[0].topic}: {reason}; is the broker up?")
 
     async def _wait(self, wait: Callable[[float], int], seconds: float) -> int:
-        return await asyncio.get_running_loop().run_in_executor(self._waiting, wait, seconds)
+        # In the context of whoever waits, as asyncio.to_thread has it.
+        return await asyncio.get_running_loop().run_in_executor(self._waiting, copy_context().run, wait, seconds)
 
     def poll(self, timeout_seconds: float = 0.0) -> None:
         """Run delivery callbacks; to be called now and then by who uses `send`."""
