@@ -107,8 +107,8 @@ def _zombie(run: Run, times: int) -> None:
         sleeper = run.any_worker()
         freeze(sleeper)
         try:
-            run.pause(run.deployment.kafka.session_timeout_seconds * 1.5)
-            run.grown(run.dice.randint(1, run.share(times)))  # by those who have its partitions now
+            run.pause(run.deployment.kafka.session_timeout_seconds * 1.1)
+            run.grown(run.dice.randint(1, run.share(3 * times)))  # by those who have its partitions now
         finally:
             thaw(sleeper)
         run.figures["zombies"] += 1
