@@ -36,41 +36,20 @@ _NUMBERS = {float, int, type(None)}
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
-    """A column of short texts, None or `ABSENT` where one is missing, and how often each stands in it."""
-
-    values: Sequence[Value]
-    counts: Counter[Value]
-
-    @classmethod
-    def of(cls, values: Sequence[Value]) -> Texts:
-        """Return the column with its counts."""
-        return cls(values, Counter(values))
-
-    def counted(self, low: int, high: int) -> Counter[Value]:
-        """Return how often each stands in a stretch."""
-        return self.counts if high - low == len(self.values) else Counter(self.values[low:high])
-
-    def where_absent(self) -> Flags:
-        """Return where it is `ABSENT`, shape (n,)."""
-        return np.array([value is ABSENT for value in self.values])
-
-
-@dataclass(frozen=True, slots=True)
 class Columns:
     """The features of a block's rows.
 
     Args:
         names: of the columns of numbers.
         numbers: shape (len(names), n), NaN where missing.
-        texts: name -> short texts.
+        texts: name -> short texts, None or `ABSENT` where one is missing.
         others: name -> values of any type, `ABSENT` where a row does not have the feature.
         absent: name -> where the feature is `ABSENT`, shape (n,); only where that is so at all.
     """
 
     names: tuple[str, ...]
     numbers: Floats
-    texts: Mapping[str, Texts]
+    texts: Mapping[str, Sequence[Value]]
     others: Mapping[str, Sequence[Value]]
     absent: Mapping[str, Flags]
 
@@ -90,7 +69,7 @@ class Columns:
         return Columns(
             self.names,
             self.numbers[:, order],
-            {name: Texts.of(pick(column.values)) for name, column in self.texts.items()},
+            {name: pick(column) for name, column in self.texts.items()},
             {name: pick(column) for name, column in self.others.items()},
             {name: flags[order] for name, flags in self.absent.items()},
         )
@@ -185,8 +164,8 @@ class Block:
             flags = columns.absent.get(name)
             if flags is None or not flags[place]:
                 values[name] = None if number != number else number  # noqa: PLR0124 - NaN
-        values |= {name: column.values[place] for name, column in columns.texts.items() if column.values[place] is not ABSENT}
-        values |= {name: column[place] for name, column in columns.others.items() if column[place] is not ABSENT}
+        lists = {**columns.texts, **columns.others}
+        values |= {name: column[place] for name, column in lists.items() if column[place] is not ABSENT}
         ts, segment = float(self.ts[place]), "" if self.segments is None else self.segments[place]
         return Row(int(self.offsets[place]), self.model, ts, segment, values)
 
@@ -272,7 +251,7 @@ def _texts(parts: Sequence[Part]) -> dict[str, Counter[str]]:
     found: dict[str, Counter[Value]] = {}
     for part in parts:
         for name, column in part.block.columns.texts.items():
-            found.setdefault(name, Counter()).update(column.counted(part.low, part.high))
+            found.setdefault(name, Counter()).update(column[part.low : part.high])
     return {name: Counter({text: n for text, n in counts.items() if isinstance(text, str)}) for name, counts in found.items()}
 
 

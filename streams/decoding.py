@@ -296,19 +296,18 @@ def row_of_event(event: Event) -> Row:
 
 
 def _kinds(groups: list[_Group], events: list[Event]) -> dict[tuple[str, EventKind], Integers]:
-    found: dict[tuple[str, EventKind], list[int]] = {}
+    general: dict[tuple[str, EventKind], list[int]] = {}
     for event in events:
-        found.setdefault((event.model, event.kind), []).append(event.offset)
+        general.setdefault((event.model, event.kind), []).append(event.offset)
+    found = {key: [np.array(offsets, dtype=np.int64)] for key, offsets in general.items()}
     for group in groups:
-        model = group.kind.model
         kinds = set(group.kinds)
         for kind in kinds:
-            if len(kinds) == 1:
-                offsets = group.offsets.tolist()
-            else:
-                offsets = [at for at, is_kind in zip(group.offsets.tolist(), group.kinds, strict=True) if is_kind == kind]
-            found.setdefault((model, kind), []).extend(offsets)
-    return {key: np.sort(np.array(offsets, dtype=np.int64)) for key, offsets in found.items()}
+            mine = group.offsets
+            if len(kinds) > 1:
+                mine = mine[[place for place, is_kind in enumerate(group.kinds) if is_kind == kind]]
+            found.setdefault((group.kind.model, kind), []).append(mine)
+    return {key: pieces[0] if len(pieces) == 1 else np.sort(np.concatenate(pieces)) for key, pieces in found.items()}
 
 
 def _blocks(groups: list[_Group], events: list[Event]) -> list[Block]:

@@ -9,12 +9,13 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, starmap
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 
-from detectors.block import ABSENT, Columns, Flags, Texts, columns
+from detectors.block import ABSENT, Columns, Flags, columns
 from detectors.columns import CATEGORY_LENGTH
 from detectors.row import PREDICTION, PREDICTION_LABEL, PREDICTION_SCORE, Value
 from detectors.sample import Floats
@@ -187,7 +188,7 @@ def feature_columns(kind: RecordType, features: list[Any]) -> Columns:
     if set(kind.kinds) == {"number"}:
         matrix = np.ascontiguousarray(_flat(kind.row, features).reshape(len(features), len(kind.names)).T)
         return Columns(kind.names, matrix, {}, {}, _absent(kind.names, matrix, features, range(len(kind.names))))
-    values = list(zip(*map(msgspec.structs.astuple, features), strict=True))
+    values = [list(map(attrgetter(f"f{place}"), features)) for place in range(len(kind.names))]
     places: dict[FeatureKind, list[int]] = {"number": [], "text": [], "any": []}
     for place, of in enumerate(kind.kinds):
         places[of].append(place)
@@ -196,18 +197,24 @@ def feature_columns(kind: RecordType, features: list[Any]) -> Columns:
     for row, place in enumerate(places["number"]):
         matrix[row] = np.fromiter(values[place], np.float64, len(features))
     absent = _absent(names, matrix, features, places["number"])
-    texts: dict[str, Texts] = {}
-    for place in places["text"]:
-        name, column = kind.names[place], Texts.of(values[place])
-        texts[name] = column
-        if ABSENT in column.counts:
-            absent[name] = column.where_absent()
+    texts = {kind.names[place]: values[place] for place in places["text"]}
+    absent |= {name: flags for name, column in texts.items() if (flags := _missing(column)) is not None}
     found = Columns(names, matrix, texts, {}, absent)
     if not places["any"]:
         return found
     named = [(kind.names[place], values[place]) for place in places["any"]]
     mixed = [(name, _categories(column) if name in kind.categorical else column) for name, column in named]
     return found.beside(columns(mixed, len(features)))
+
+
+def _missing(texts: list[Any]) -> Flags | None:
+    """Return where texts are absent, None when none is."""
+    try:
+        "".join(texts)  # the quickest way to learn that all are texts
+    except TypeError:
+        flags = np.array([text is ABSENT for text in texts])
+        return flags if flags.any() else None
+    return None
 
 
 def _flat(row: struct.Struct, features: list[Any]) -> Floats:
