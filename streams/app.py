@@ -11,6 +11,7 @@ from typing import NoReturn, cast
 
 import faust
 from faust.exceptions import ConsumerNotStarted
+from faust.transport.drivers.aiokafka import KafkaError  # type: ignore[attr-defined] # aiokafka's, which has another door
 from faust.types import TP
 from faust.worker import Worker
 
@@ -139,7 +140,7 @@ def run_worker(settings: Settings, *, sinks: Sequence[Sink] = (), ready: Callabl
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
     worker.spinner = None  # it writes to the terminal, and to logs that are none
-    code = _run(worker)
+    code = _run(worker, settings.kafka.bootstrap)
     sender.close(2.0)
     return code
 
@@ -195,10 +196,14 @@ def _add_tasks(app: faust.App, lanes: Lanes, metrics: Metrics, announce: Callabl
     app.task(look)
 
 
-def _run(worker: Worker) -> int:
+def _run(worker: Worker, bootstrap: str) -> int:
     try:
         worker.execute_from_commandline()
     except SystemExit as stop:
+        if isinstance(stop.__context__, KafkaError | ConsumerNotStarted):  # Faust makes a bare status of what ended it
+            raise UnavailableError(
+                f"Kafka at {bootstrap} went away while the worker was starting: start it, then the worker again"
+            ) from None
         code = stop.code
         return code if isinstance(code, int) else int(code is not None)
     return 0
