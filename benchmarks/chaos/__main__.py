@@ -65,6 +65,7 @@ def main() -> int:
             broken = str(error)
             console.print(f"benchmarks.chaos: {broken}", style="red", markup=False)
         except KeyboardInterrupt:
+            console.print("benchmarks.chaos: interrupted")
             return INTERRUPTED
     console.print(report.table(results))
     found = report.as_json(results, seed=seed, quick=arguments.quick, broken=broken)
