@@ -11,6 +11,7 @@ Rules:
    after a crash.
 5. A record at which feeding failed three times goes to the dead letters and is stepped over.
 6. Batches of another epoch are ignored; one that starts beyond `position` leaves a hole: rewind.
+7. So does one that was fetched and will not come any more (streams/arrivals.py).
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from typing import Any, Protocol
 from faust.types import TP
 
 from detectors.errors import DriftlineError, EventError, StateError, UnavailableError
+from streams.arrivals import Arrivals
 from streams.dead import dead_letter
 from streams.kafka import Sender
 from streams.metrics import Metrics
 from streams.settings import KafkaSettings
 from streams.stage import Cut, Stage
 from streams.store import FencedError
-from streams.transport import Batch, LogState
+from streams.transport import Batch, LogState, Reach
 
 _LOG = logging.getLogger("driftline.worker")
 
@@ -65,6 +67,9 @@ class Rewinder(Protocol):
 
     async def rewind(self, tps: Iterable[TP]) -> None:
         """Load the state of partitions again and read on from where it stands."""
+
+    def reach(self) -> Mapping[TP, Reach]:
+        """Return how far each partition was fetched since it was moved last."""
 
 
 StageMaker = Callable[[TP, LogState], Awaitable[Stage]]
@@ -108,6 +113,7 @@ class Lanes:
         self._pauses: dict[TP, float] = {}
         self._failing_since: dict[tuple[str, TP], float] = {}
         self._logged: dict[str, float] = {}
+        self._arrivals = Arrivals()
 
     def attach(self, rewinder: Rewinder) -> None:
         """Tell the lanes who moves the fetch position."""
@@ -176,6 +182,10 @@ class Lanes:
 
     async def take(self, agent: str, batch: Batch) -> None:
         """Feed a batch to an agent's lane; never raises."""
+        with self._arrivals.at_work(agent, batch):
+            await self._take(agent, batch)
+
+    async def _take(self, agent: str, batch: Batch) -> None:
         lane = self._lanes.get((agent, batch.tp))
         if lane is None or lane.epoch != batch.epoch or batch.end <= lane.position:
             return
@@ -239,6 +249,7 @@ class Lanes:
         running: dict[Lane, asyncio.Task[None]] = {}
         while True:
             await asyncio.sleep(interval_seconds)
+            self.find_lost()
             running = {lane: task for lane, task in running.items() if not task.done()}
             for lane in list(self._lanes.values()):
                 if lane not in running:
@@ -279,6 +290,15 @@ class Lanes:
             lane.durable = cut.durable if lane.durable is None else max(lane.durable, cut.durable)
 
     # -- rewinding -----------------------------------------------------------------------------
+
+    def find_lost(self) -> None:
+        """Rewind the lanes to which a batch has not come and will not come any more."""
+        reach = self._rewinder.reach() if self._rewinder is not None else {}
+        for lane in list(self._lanes.values()):
+            fetched = reach.get(lane.tp)
+            behind = fetched is not None and fetched.epoch == lane.epoch and lane.position < fetched.end
+            if fetched is not None and behind and self._arrivals.all_came(lane.agent, lane.tp.topic, fetched):
+                self._rewind(lane, f"what was fetched up to {fetched.end} has not come", pause=False)
 
     def _rewind(self, lane: Lane, why: str, *, pause: bool = True) -> None:
         """Drop the state of the lane's partition and read it again, after a pause that grows."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -33,7 +34,7 @@ from streams import fetched
 
 _LOG = logging.getLogger("faust.driftline")
 
-__all__ = ["Batch", "Consumer", "Progress", "Transport"]
+__all__ = ["Batch", "Consumer", "Progress", "Reach", "Transport"]
 
 #: How long a graceful stop or a rebalance may take to make things durable, in seconds.
 _FLUSH_SECONDS = 4.0
@@ -49,15 +50,17 @@ class Batch:
         epoch: of the partition when they were fetched.
         start: where the fetch was to begin; the first record may come later (a gap in the log).
         records: in offset order, at least one, with `offset`, `timestamp`, `key` and `value`.
+        number: batches of all partitions are numbered in the order in which they are handed out.
     """
 
-    __slots__ = ("cache", "epoch", "records", "size", "start", "tp", "values")
+    __slots__ = ("cache", "epoch", "number", "records", "size", "start", "tp", "values")
 
-    def __init__(self, tp: TP, epoch: int, start: int, records: list[Any]) -> None:
+    def __init__(self, tp: TP, epoch: int, start: int, records: list[Any], number: int = 0) -> None:
         self.tp = tp
         self.epoch = epoch
         self.start = start
         self.records = records
+        self.number = number
         self.values: list[bytes | None] = [record.value for record in records]
         #: Bytes of all values.
         self.size = sum(map(len, filter(None, self.values)))
@@ -77,6 +80,23 @@ class LogState:
     committed: int | None
     first: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far a partition was fetched.
+
+    Args:
+        epoch: since which move.
+        end: offset after the last record.
+        number: of the last batch.
+        at: when that was fetched, seconds of the monotonic clock.
+    """
+
+    epoch: int
+    end: int
+    number: int
+    at: float
 
 
 class Progress(Protocol):
@@ -137,6 +157,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._places: dict[TP, _Place] = {}
+        self._batches = 0
 
     async def _fetch_records(self, *args: Any, **kwargs: Any) -> Any:
         found = await super()._fetch_records(*args, **kwargs)
@@ -145,9 +166,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _stamp(self, tp: TP, records: list[Any]) -> Batch:
         place = self._places.setdefault(tp, _Place(epoch=-1, position=records[0].offset))
-        batch = Batch(tp, place.epoch, place.position, records)
-        place.position = batch.end
+        self._batches += 1
+        batch = Batch(tp, place.epoch, place.position, records, self._batches)
+        place.position, place.number, place.at = batch.end, batch.number, time.monotonic()
         return batch
+
+    def reach(self) -> dict[TP, Reach]:
+        """Return how far each partition was fetched since it was moved last; another thread may ask."""
+        places = dict(self._places)  # one step, whoever writes meanwhile
+        return {tp: Reach(place.epoch, place.position, place.number, place.at) for tp, place in places.items() if place.number}
 
     async def place(self, epoch: int, positions: Mapping[TP, int]) -> None:
         """Move the fetch position of partitions and begin their next epoch."""
@@ -181,6 +208,9 @@ class _Place:
 
     epoch: int
     position: int
+    #: Of the last batch since that move, 0 before the first, and when it was fetched.
+    number: int = 0
+    at: float = 0.0
 
 
 class Consumer(driver.Consumer):
@@ -212,7 +242,7 @@ class Consumer(driver.Consumer):
         if not found or self.should_stop:
             return
         for batch in cast("dict[TP, Batch]", found).values():
-            # What is not handed out here leaves a hole, which its reader sees at the next batch.
+            # What is not handed out here leaves a hole, which its reader sees at the next batch, or by `reach`.
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 break
             yield batch.tp, self._message(batch)
@@ -249,6 +279,10 @@ class Consumer(driver.Consumer):
             positions = await self.progress.restore(self._epoch, logs)
             self._committed_offset.update({tp: logs[tp].committed for tp in wanted})
             await self._thread.place(self._epoch, positions)
+
+    def reach(self) -> dict[TP, Reach]:
+        """Return how far each partition was fetched since it was moved last."""
+        return self._thread.reach()
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
         """Faust seeks here in table recovery only; positions are ours to set."""

@@ -18,7 +18,7 @@ from streams.metrics import Metrics
 from streams.settings import KafkaSettings
 from streams.stage import Cut
 from streams.topics import ALERTS, DEAD, topic_name
-from streams.transport import Batch, LogState
+from streams.transport import Batch, LogState, Reach
 from tests.records import Fetched, batch_of, log_of
 
 HERE, THERE = TP("t.events", 0), TP("t.events", 1)
@@ -102,6 +102,10 @@ class Reading:
         self.places: dict[TP, tuple[int, int]] = {}
         self.committed: dict[TP, int] = {}
         self.rewound: list[TP] = []
+        self.batches = 0
+        self.reached: dict[TP, Reach] = {}
+        #: (partition, number) of batches that do not arrive.
+        self.drops: set[tuple[TP, int]] = set()
         lanes.attach(self)
 
     async def rewind(self, tps: Iterable[TP]) -> None:
@@ -112,6 +116,11 @@ class Reading:
             log = LogState(self.committed.get(tp), 0, len(self.logs[tp]))
             positions = await self.lanes.restore(self.epoch, {tp: log})
             self.places[tp] = (self.epoch, positions[tp])
+            self.reached.pop(tp, None)
+
+    def reach(self) -> dict[TP, Reach]:
+        """Return how far each partition was fetched."""
+        return self.reached
 
     async def fetch(self) -> None:
         """Hand out the next batch of each partition to each agent."""
@@ -119,8 +128,12 @@ class Reading:
             records = self.logs[tp][position : position + self.size]
             if records:
                 self.places[tp] = (epoch, records[-1].offset + 1)
+                self.batches += 1
+                self.reached[tp] = Reach(epoch, records[-1].offset + 1, self.batches, time.monotonic())
                 batch = batch_of(records, epoch=epoch, start=position)
-                await asyncio.gather(*(self.lanes.take(agent, batch) for agent in self.agents))
+                batch.number = self.batches
+                if (tp, self.batches) not in self.drops:
+                    await asyncio.gather(*(self.lanes.take(agent, batch) for agent in self.agents))
 
     async def until(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
         """Fetch, flush and commit until the condition holds."""
@@ -209,6 +222,42 @@ async def test_every_record_reaches_every_stage_once(sender: Sender) -> None:
     assert world.lanes.positions() == {HERE: 20, THERE: 2}
     assert [tp for tp, _ in world.lanes.stages("a")] == [HERE, THERE]
     assert list(world.lanes.stages("c")) == []
+
+
+async def test_a_batch_that_never_came_is_read_again_once_a_later_one_has(sender: Sender) -> None:
+    """The end of a log that is lost on its way leaves no hole, and is missed all the same."""
+    world = World(sender, NOWHERE, "a")
+    reading = await begin(world, {HERE: values("0", "1"), THERE: values("x")})
+    reading.drops = {(HERE, 1)}
+    await reading.fetch()
+    assert world.ledger().entries == []
+    assert world.ledger(tp=THERE).entries == values("x")
+    world.lanes.find_lost()
+    await reading.until(reading.at_the_end)
+    assert world.ledger().entries == values("0", "1")
+    assert reading.rewound == [HERE]
+
+
+async def test_a_batch_that_never_came_is_read_again_when_nothing_else_comes(sender: Sender) -> None:
+    """Nobody waits for ever for the last batch, though none follows it."""
+    world = World(sender, NOWHERE, "a")
+    reading = await begin(world, {HERE: values("0", "1")})
+    reading.drops = {(HERE, 1)}
+    flushing = asyncio.create_task(world.lanes.flush_forever(0.01))
+    await reading.until(reading.at_the_end)
+    flushing.cancel()
+    assert world.ledger().entries == values("0", "1")
+    assert reading.rewound == [HERE]
+
+
+async def test_what_has_come_is_not_looked_for(sender: Sender) -> None:
+    """A partition that was read to its end, or is on its way, is left alone."""
+    world = World(sender, NOWHERE, "a")
+    reading = await begin(world, {HERE: values("0", "1"), THERE: values("x")})
+    reading.drops = {(THERE, 2)}
+    await reading.fetch()
+    world.lanes.find_lost()
+    assert reading.rewound == []
 
 
 async def test_a_record_that_always_fails_goes_to_the_dead_letters(kafka_settings: KafkaSettings) -> None:
