@@ -64,7 +64,7 @@ class Store:
         """Connect lazily; `key` signs blobs and snapshots."""
         self._settings = settings
         where = urlsplit(settings.url)  # a password may stand before the host or among the options
-        self._where = f"{where.scheme}://{where.netloc.rpartition('@')[2]}{where.path}"
+        self._where = f"{where.netloc.rpartition('@')[2]}{where.path}"
         self._key = key
         self._redis: Any = redis.Redis.from_url(
             settings.url,

@@ -272,7 +272,7 @@ def test_without_redis_a_command_says_so(
     command: str, call: Driftline, tmp_path: Path, kafka_settings: KafkaSettings, free_port: int
 ):
     """One line with the address and what to do, status 3."""
-    configure(tmp_path, kafka_settings, RedisSettings(url=f"redis://:hunter2@127.0.0.1:{free_port}/0"))
+    configure(tmp_path, kafka_settings, RedisSettings(url=f"redis://:hunter2@127.0.0.1:{free_port}/0?password=hunter2"))
     line = said(call(*command.split(), DRIFTLINE_SIGNING_KEY=KEY), 3)
     assert line.startswith(f"driftline: no Redis at 127.0.0.1:{free_port}/0 ")
     assert line.endswith("start it, or set [redis] url in driftline.toml")
