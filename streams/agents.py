@@ -52,9 +52,7 @@ def stage_makers(
     kafka = settings.kafka
     models: Mapping[str, ModelSpec] = {spec.name: spec for spec in settings.models}
     references = References(store)
-    # What was learned of the events of one partition serves for all of them.
     decoding = Decoding(models)
-
     beginnings = Beginnings(metrics, sources)
 
     def beginning(log: LogState) -> int:

@@ -135,8 +135,8 @@ def run_worker(settings: Settings, *, sinks: Sequence[Sink] = (), ready: Callabl
     )
     worker = _Worker(app, loglevel="WARN", override_logging=False, quiet=True, redirect_stdouts=False)
     worker.stopping = Stopping()
-    # A fetch is ten thousand objects that live for a moment; to look at them and at all modules again and again
-    # finds nothing, and took a third of the time.
+    # A fetch is ten thousand objects that live for a moment; to look at them and at all modules again and again is
+    # a large part of a worker's time, and finds nothing.
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
     worker.spinner = None  # it writes to the terminal, and to logs that are none

@@ -3,11 +3,11 @@
 Rules:
 1. There are two ways to read a record, and both say the same of it, to the bit: with the type of its model,
    learned from the records before, and with the general one of streams/events.py. What does not fit the
-   first goes the second way; only that one finds faults.
+   first goes the second way; only that one finds faults. An event that is handed on has its features sorted
+   by name, so what is written of it is the same however it was read.
 2. A type holds what has been seen: the names of the features, in the sender's order (which makes them quick
-   to find), and whether a feature has only ever been a number. It grows; it is never part of a result.
-3. Each record is decoded by itself. One call for a whole fetch is no faster [benchmarks.throughput], and a
-   record such as `{},{}` would shift the others.
+   to find), and whether a feature has only ever been a number, or a short text. It grows; it is never part of a result.
+3. Each record is decoded by itself: in one call for a whole fetch a record such as `{},{}` would shift the others.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from streams.events import (
     Event,
     EventKind,
     as_categories,
-    event_of,
     event_time,
+    parse,
 )
 from streams.learned import Learned, NoModel, RecordType, answer_of, class_of, feature_columns, predicted_columns
 
@@ -129,7 +129,7 @@ class Decoded:
 
 
 class Decoding:
-    """Reads the records of one partition."""
+    """Reads records, of any partitions: what one of them teaches serves for all."""
 
     def __init__(self, models: Mapping[str, ModelSpec]) -> None:
         """`models`: the configured ones by name; events of others are dead letters."""
@@ -169,9 +169,10 @@ class Decoding:
             groups.append(group)
             general.extend(places[faulty].tolist())
         events, dead = self._general(sorted(general), offsets, timestamps, values)
-        decoded = Decoded(_blocks(groups, events), dead, _kinds(groups, events), groups, events)
         self._learn(events)
-        return decoded
+        for event in events:
+            event.features = dict(sorted(event.features.items()))
+        return Decoded(_blocks(groups, events), dead, _kinds(groups, events), groups, events)
 
     def _wires(self, values: Sequence[bytes | None]) -> list[Any]:
         """Return the records that fit a type, None for the others."""
@@ -196,12 +197,13 @@ class Decoding:
         dead: list[DeadLetter] = []
         for place in places:
             try:
-                events.append(event_of(offsets[place], timestamps[place], values[place], self._models))
+                events.append(parse(offsets[place], timestamps[place], values[place], self._models))
             except EventError as error:
                 dead.append(DeadLetter(offsets[place], error))
         return events, dead
 
     def _learn(self, events: list[Event]) -> None:
+        """Make types for what is new in events whose features are in the order of their sender."""
         grown = {event.model for event in events if self._learned[event.model].learn(event.features)}
         if grown:
             made = [self._learned[model].make() for model in sorted(grown)]

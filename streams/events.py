@@ -2,10 +2,9 @@
 
 Rules:
 1. This is what an event means; streams/decoding.py reads most of them faster, to the same effect.
-2. An event's features are sorted by name: what is written of them is the same however they were read.
-3. What comes out can be stored and sent by everything after: integers have at most 64 bits (longer
+2. What comes out can be stored and sent by everything after: integers have at most 64 bits (longer
    ones become doubles), strings are valid Unicode, times lie in the years 1970 to 9999.
-4. Only for a record that fails is the place of the fault looked for.
+3. Only for a record that fails is the place of the fault looked for.
 
 What is accepted, with its limits, is described in docs/events.md and streams/schemas/event.v1.json.
 """
@@ -34,9 +33,9 @@ __all__ = [
     "EventKind",
     "Scalar",
     "as_categories",
-    "event_of",
     "event_time",
     "outcome_tick",
+    "parse",
     "tick",
 ]
 
@@ -87,7 +86,7 @@ class Limits(Protocol):
         """Numeric-looking features that are categories."""
 
 
-def event_of(offset: int, timestamp: int, value: bytes | None, models: Mapping[str, Limits]) -> Event:
+def parse(offset: int, timestamp: int, value: bytes | None, models: Mapping[str, Limits]) -> Event:
     """Return the event in a record.
 
     Args:
@@ -99,10 +98,10 @@ def event_of(offset: int, timestamp: int, value: bytes | None, models: Mapping[s
     Raises:
         EventError: it is none, and why.
     """
-    return _event(offset, timestamp / 1000.0, _parse(value), models)
+    return _event(offset, timestamp / 1000.0, _wire_of(value), models)
 
 
-def _parse(value: bytes | None) -> Wire:
+def _wire_of(value: bytes | None) -> Wire:
     if not value:
         raise EventError("empty", "", "expected a JSON object, got an empty message")
     if len(value) > MAX_EVENT_BYTES:
@@ -139,7 +138,7 @@ def _event(offset: int, now_seconds: float, wire: Wire, models: Mapping[str, Lim
             raise EventError("missing", "label", "a label needs the truth: true, false, a number or a string")
         label = _scalar_of(wire.label, "label")
     at = event_time(wire.ts, now_seconds)
-    return Event(kind, offset, wire.model, at, identity, segment, dict(sorted(features.items())), label, score, version)
+    return Event(kind, offset, wire.model, at, identity, segment, features, label, score, version)
 
 
 def _check_features(features: dict[str, Scalar], most: int) -> None:

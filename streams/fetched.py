@@ -1,4 +1,4 @@
-"""What a fetch brought, record by record as the parser has it: aiokafka would make another object for each, at twice the cost.
+"""What a fetch brought, record by record as the parser has it: aiokafka would make another object for each.
 
 Rules:
 1. Records of aborted transactions and control records are left out; offsets grow; gaps are the log's own.

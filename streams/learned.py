@@ -1,6 +1,7 @@
 """Types made for the records of one model, and the columns that its records make.
 
-A decoder that knows the names and kinds of a model's features is half as quick again as a general one.
+A decoder that knows the names and kinds of a model's features makes no dictionary of them, and finds a name at once
+where it comes in the order of the type's fields.
 """
 
 from __future__ import annotations
