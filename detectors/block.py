@@ -5,7 +5,8 @@ Rules:
    so nothing that comes out of a block may depend on that.
 2. A feature that a row does not have is `ABSENT`, one that it has without a value is None. Both are
    missing; but a feature which every row of a window lacks is not in that window.
-3. Columns of numbers only are one matrix with NaN for what is missing; all other columns are lists.
+3. Columns of numbers only are one matrix with NaN for what is missing; so are columns of few different values, as
+   places in a list of these; all other columns are lists.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.columns import CATEGORY_LENGTH, Column, column_of, doubles
+from detectors.columns import CATEGORY_LENGTH, Column, category_of, column_of, doubles
 from detectors.row import Row, Value
 from detectors.sample import Floats, summarise, summarise_rows
 
@@ -36,12 +38,28 @@ _NUMBERS = {float, int, type(None)}
 
 
 @dataclass(frozen=True, slots=True)
+class Coded:
+    """Columns of few different values.
+
+    Args:
+        names: of the columns.
+        values: of each column, short texts or False and True.
+        codes: places in `values`, shape (len(names), n), NaN where missing.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[tuple[str | bool, ...], ...]
+    codes: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Columns:
     """The features of a block's rows.
 
     Args:
         names: of the columns of numbers.
         numbers: shape (len(names), n), NaN where missing.
+        coded: columns of few different values.
         texts: name -> short texts, None or `ABSENT` where one is missing.
         others: name -> values of any type, `ABSENT` where a row does not have the feature.
         absent: name -> where the feature is `ABSENT`, shape (n,); only where that is so at all.
@@ -49,6 +67,7 @@ class Columns:
 
     names: tuple[str, ...]
     numbers: Floats
+    coded: Coded
     texts: Mapping[str, Sequence[Value]]
     others: Mapping[str, Sequence[Value]]
     absent: Mapping[str, Flags]
@@ -58,6 +77,11 @@ class Columns:
         return Columns(
             self.names + more.names,
             np.concatenate([self.numbers, more.numbers]),
+            Coded(
+                self.coded.names + more.coded.names,
+                self.coded.values + more.coded.values,
+                np.concatenate([self.coded.codes, more.coded.codes]),
+            ),
             {**self.texts, **more.texts},
             {**self.others, **more.others},
             {**self.absent, **more.absent},
@@ -69,6 +93,7 @@ class Columns:
         return Columns(
             self.names,
             self.numbers[:, order],
+            Coded(self.coded.names, self.coded.values, self.coded.codes[:, order]),
             {name: pick(column) for name, column in self.texts.items()},
             {name: pick(column) for name, column in self.others.items()},
             {name: flags[order] for name, flags in self.absent.items()},
@@ -76,10 +101,15 @@ class Columns:
 
     def sizes(self) -> Integers:
         """Return how many features each row has, shape (n,)."""
-        sizes = np.full(self.numbers.shape[1], len(self.names) + len(self.texts) + len(self.others), dtype=np.int64)
+        features = len(self.names) + len(self.coded.names) + len(self.texts) + len(self.others)
+        sizes = np.full(self.numbers.shape[1], features, dtype=np.int64)
         for flags in self.absent.values():
             sizes -= flags
         return sizes
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether there is a column of that name."""
+        return name in self.names or name in self.coded.names or name in self.texts or name in self.others
 
 
 def picker(order: Integers) -> Callable[[Sequence[Any]], Sequence[Any]]:
@@ -164,6 +194,12 @@ class Block:
             flags = columns.absent.get(name)
             if flags is None or not flags[place]:
                 values[name] = None if number != number else number  # noqa: PLR0124 - NaN
+        for name, said, code in zip(
+            columns.coded.names, columns.coded.values, columns.coded.codes[:, place].tolist(), strict=True
+        ):
+            flags = columns.absent.get(name)
+            if flags is None or not flags[place]:
+                values[name] = None if code != code else said[int(code)]  # noqa: PLR0124 - NaN
         lists = {**columns.texts, **columns.others}
         values |= {name: column[place] for name, column in lists.items() if column[place] is not ABSENT}
         ts, segment = float(self.ts[place]), "" if self.segments is None else self.segments[place]
@@ -195,7 +231,7 @@ class Part:
         """Return the places in the part whose rows have the feature."""
         places = np.arange(self.low, self.high)
         columns = self.block.columns
-        if name in columns.texts or name in columns.others or name in columns.names:
+        if name in columns:
             flags = columns.absent.get(name)
             return places if flags is None else places[~flags[self.low : self.high]]
         return places[:0]
@@ -247,12 +283,33 @@ def _summarised(parts: Sequence[Part], mixed: set[str]) -> tuple[dict[str, Colum
 
 
 def _texts(parts: Sequence[Part]) -> dict[str, Counter[str]]:
-    """Return how often each text stands in the columns of texts of all parts."""
-    found: dict[str, Counter[Value]] = {}
+    """Return how often each category stands in the columns of texts, and of few values, of all parts."""
+    texts: dict[str, Counter[Value]] = {}
+    coded: dict[tuple[int, int], list[tuple[Coded, Floats]]] = {}
     for part in parts:
-        for name, column in part.block.columns.texts.items():
-            found.setdefault(name, Counter()).update(column[part.low : part.high])
-    return {name: Counter({text: n for text, n in counts.items() if isinstance(text, str)}) for name, counts in found.items()}
+        columns = part.block.columns
+        for name, column in columns.texts.items():
+            texts.setdefault(name, Counter()).update(column[part.low : part.high])
+        if columns.coded.names:
+            # Blocks that were read with one type have the very same lists, and are counted together.
+            same = (id(columns.coded.names), id(columns.coded.values))
+            coded.setdefault(same, []).append((columns.coded, columns.coded.codes[:, part.low : part.high]))
+    found = {name: Counter({text: n for text, n in counts.items() if isinstance(text, str)}) for name, counts in texts.items()}
+    for pieces in coded.values():
+        first = pieces[0][0]
+        codes = pieces[0][1] if len(pieces) == 1 else np.concatenate([codes for _, codes in pieces], axis=1)
+        for name, counts in zip(first.names, _counted(first.values, codes), strict=True):
+            found.setdefault(name, Counter()).update(counts)
+    return found
+
+
+def _counted(values: Sequence[Sequence[str | bool]], codes: Floats) -> Iterator[dict[str, int]]:
+    """Yield for each column of codes how often its values occur, those that do."""
+    ends = np.cumsum([0, *map(len, values)])
+    places = (codes + ends[:-1, np.newaxis]).ravel()  # each column has places of its own, so one count serves for all
+    counts = np.bincount(places[~np.isnan(places)].astype(np.intp), minlength=int(ends[-1])).tolist()
+    for said, (low, high) in zip(values, pairwise(ends.tolist()), strict=True):
+        yield {category_of(value): count for value, count in zip(said, counts[low:high], strict=True) if count}
 
 
 def _rows_with_nan(numbers: Floats) -> list[bool]:
@@ -344,4 +401,5 @@ def columns(named: Iterable[tuple[str, Sequence[Value]]], rows: int) -> Columns:
             flags = np.fromiter((value is ABSENT for value in column), bool, rows)
             if flags.any():
                 absent[name] = flags
-    return Columns(tuple(names), np.array(numbers) if numbers else np.empty((0, rows)), {}, others, absent)
+    nothing = np.empty((0, rows))
+    return Columns(tuple(names), np.array(numbers) if numbers else nothing, Coded((), (), nothing), {}, others, absent)

@@ -75,6 +75,11 @@ def _most_frequent(counts: Mapping[str, int], most: int) -> tuple[dict[str, int]
     return dict(ranked[:most]), sum(count for _, count in ranked[most:])
 
 
+def category_of(value: str | bool) -> str:
+    """Return the name under which a text or a truth value is counted."""
+    return value if isinstance(value, str) else "true" if value else "false"
+
+
 def column_of(values: Sequence[Value]) -> Column:
     """Return what a list of values of any types holds; None, NaN and infinities are missing.
 
@@ -85,8 +90,9 @@ def column_of(values: Sequence[Value]) -> Column:
     counts: Counter[str] = Counter()
     for name, count in Counter(values if kinds == {str} else [value for value in values if type(value) is str]).items():
         counts[str(name)[:CATEGORY_LENGTH]] += count
-    for truth, count in Counter([value for value in values if type(value) is bool] if bool in kinds else ()).items():
-        counts["true" if truth else "false"] += count
+    truths: list[bool] = [value for value in values if type(value) is bool] if bool in kinds else []
+    for truth, count in Counter(truths).items():
+        counts[category_of(truth)] += count
     if not kinds & {float, int}:
         return Column(None, counts)
     numbers = doubles([value for value in values if type(value) in (float, int)])

@@ -6,7 +6,7 @@ Rules:
    first goes the second way; only that one finds faults. An event that is handed on has its features sorted
    by name, so what is written of it is the same however it was read.
 2. A type holds what has been seen: the names of the features, in the sender's order (which makes them quick
-   to find), and whether a feature has only ever been a number, or a short text. It grows; it is never part of a result.
+   to find), and whether a feature has only ever been a number, or one of which words. It grows; it is never part of a result.
 3. Each record is decoded by itself: in one call for a whole fetch a record such as `{},{}` would shift the others.
 """
 
@@ -35,7 +35,7 @@ from streams.events import (
     event_time,
     parse,
 )
-from streams.learned import Learned, NoModel, RecordType, answer_of, class_of, feature_columns, predicted_columns
+from streams.learned import Learned, NoModel, RecordType, Word, answer_of, class_of, feature_columns, predicted_columns
 
 #: Kinds of events that are no rows of a window of features.
 _NO_ROW: frozenset[EventKind] = frozenset({"label", "outcome_tick"})
@@ -63,12 +63,16 @@ class _Group:
         places = [place for place, wire in enumerate(self.wires) if wire.id is not None] if with_id else range(len(self.wires))
         names = self.kind.names
         order = sorted(range(len(names)), key=names.__getitem__)
+        words = [names[place] for place in self.kind.places({"word"})]
         for at in places:
             wire, is_kind = self.wires[at], self.kinds[at]
             if is_kind not in kinds:
                 continue
             values = () if wire.features is None else msgspec.structs.astuple(wire.features)
             features = {names[place]: values[place] for place in order if values and values[place] is not ABSENT}
+            for name in words:
+                if isinstance(word := features.get(name), Word):
+                    features[name] = word.value
             if self.kind.categorical:
                 as_categories(features, self.kind.categorical)
             label, score = answer_of(wire.prediction)

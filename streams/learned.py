@@ -1,23 +1,24 @@
 """Types made for the records of one model, and the columns that its records make.
 
-A decoder that knows the names and kinds of a model's features makes no dictionary of them, and finds a name at once
-where it comes in the order of the type's fields.
+A decoder that knows the names and kinds of a model's features makes no dictionary of them, finds a name at once
+where it comes in the order of the type's fields, and makes no string of a word that it knows.
 """
 
 from __future__ import annotations
 
+import enum
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, starmap
 from operator import attrgetter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 import numpy as np
 
-from detectors.block import ABSENT, Columns, Flags, columns
-from detectors.columns import CATEGORY_LENGTH
+from detectors.block import ABSENT, Coded, Columns, Flags, columns
+from detectors.columns import CATEGORIES, CATEGORY_LENGTH
 from detectors.row import PREDICTION, PREDICTION_LABEL, PREDICTION_SCORE, Value
 from detectors.sample import Floats
 from detectors.spec import ModelSpec
@@ -32,6 +33,8 @@ _Segment = Annotated[str, msgspec.Meta(max_length=MAX_NAME_LENGTH)] | None
 
 #: Types made for one model until its names are taken for noise and what is new goes the general way.
 _MOST_TYPES = 64
+#: Words told apart by a type, and types made until no type is made for another word: its feature is one of texts then.
+_MOST_WORDS, _MOST_TYPES_FOR_WORDS = CATEGORIES, 32
 
 
 class _Predicted(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -40,13 +43,27 @@ class _Predicted(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     value: _Integer | float | None = None
 
 
-#: What a feature has been so far: numbers only, texts that a window keeps whole, or anything.
-FeatureKind = Literal["number", "text", "any"]
+#: What a feature has been so far: numbers only, false or true, one of few words, texts that a window keeps whole, or anything.
+FeatureKind = Literal["number", "truth", "word", "text", "any"]
 _TYPES: dict[FeatureKind, Any] = {
     "number": _Number,
+    "truth": bool | None,
     "text": Annotated[str, msgspec.Meta(max_length=CATEGORY_LENGTH)] | None,
     "any": _Scalar,
 }
+_CODED: frozenset[FeatureKind] = frozenset({"truth", "word"})
+#: Kinds whose values are packed as doubles.
+_PACKED: frozenset[FeatureKind] = _CODED | {"number"}
+
+
+class Word(float, enum.Enum):
+    """A word that a type knows: its place among the known ones, so that a record of words is packed like one of numbers."""
+
+    def __new__(cls, place: int, word: str) -> Self:
+        """Make the word at that place."""
+        made = float.__new__(cls, place)
+        made._value_ = word
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +74,30 @@ class RecordType:
         wire: the type; the fields of its `features` are f0, f1 and so on.
         names: of these fields, in the sender's order.
         kinds: of these fields.
+        coded: names of those that are false or true, or words, and the values of each.
         categorical: features whose numbers are names of categories.
         empty: features of a record that has none.
-        row: packs a record's features when all are numbers.
+        row: packs a record's features when none needs to be looked at.
     """
 
     wire: type[Any]
     model: str
     names: tuple[str, ...]
     kinds: tuple[FeatureKind, ...]
+    coded: Coded
     categorical: frozenset[str]
     empty: Any
     row: struct.Struct
+
+    def places(self, kinds: Collection[FeatureKind]) -> list[int]:
+        """Return the places of the fields of these kinds."""
+        return [place for place, kind in enumerate(self.kinds) if kind in kinds]
 
 
 class Learned:
     """What has been seen of one model's features."""
 
-    __slots__ = ("_categorical", "_limit", "_model", "_types_made", "kinds")
+    __slots__ = ("_categorical", "_limit", "_model", "_types_made", "_word_types", "_words", "kinds")
 
     def __init__(self, spec: ModelSpec) -> None:
         self._model = spec.name
@@ -83,6 +106,9 @@ class Learned:
         self._types_made = 0
         #: Name -> what it has been, in the order in which the sender writes them.
         self.kinds: dict[str, FeatureKind] = {}
+        #: Feature -> its words, and the type made of them.
+        self._words: dict[str, list[str]] = {}
+        self._word_types: dict[str, Any] = {}
 
     def learn(self, features: Mapping[str, Value]) -> bool:
         """Take the features of a record that went the general way; tell whether a new type is worth making."""
@@ -91,7 +117,14 @@ class Learned:
             known = self.kinds.get(name)
             if known is None and (len(self.kinds) >= self._limit or not _nameable(name)):
                 continue
-            kind = "any" if name in self._categorical else _kind_of(value, known)
+            kind: FeatureKind = "any" if name in self._categorical else _kind_of(value, known)
+            if kind == "word" and value is not None and value not in (words := self._words.setdefault(name, [])):
+                if len(words) < _MOST_WORDS and self._types_made < _MOST_TYPES_FOR_WORDS:
+                    words.append(str(value))
+                    self._word_types.pop(name, None)
+                    new = True
+                else:
+                    kind = "text"
             if kind != known:
                 self.kinds[name] = kind
                 new = True
@@ -101,7 +134,7 @@ class Learned:
         """Return a type for the records of the model."""
         self._types_made += 1
         places = {f"f{place}": name for place, name in enumerate(self.kinds)}
-        fields = [(place, _TYPES[self.kinds[name]], ABSENT) for place, name in places.items()]
+        fields = [(place, self._type_of(name), ABSENT) for place, name in places.items()]
         features = msgspec.defstruct("Features", fields, rename=places, forbid_unknown_fields=True, gc=False)
         wire = msgspec.defstruct(
             "Record",
@@ -123,15 +156,26 @@ class Learned:
             tag=self._model,
             gc=False,
         )
+        coded = tuple(name for name, kind in self.kinds.items() if kind in _CODED)
         return RecordType(
             wire=wire,
             model=self._model,
             names=tuple(self.kinds),
             kinds=tuple(self.kinds.values()),
+            coded=Coded(coded, tuple(tuple(self._words.get(name, (False, True))) for name in coded), np.empty((len(coded), 0))),
             categorical=self._categorical,
             empty=features(),
             row=struct.Struct(f"={len(self.kinds)}d"),
         )
+
+    def _type_of(self, name: str) -> Any:
+        kind = self.kinds[name]
+        if kind != "word":
+            return _TYPES[kind]
+        if name not in self._word_types:
+            words: Any = Word
+            self._word_types[name] = words("Word", {f"w{place}": (place, word) for place, word in enumerate(self._words[name])})
+        return self._word_types[name] | None
 
 
 def _kind_of(value: Value, known: FeatureKind | None) -> FeatureKind:
@@ -140,9 +184,9 @@ def _kind_of(value: Value, known: FeatureKind | None) -> FeatureKind:
         return known or "number"
     kind: FeatureKind = "number"
     if isinstance(value, str):
-        kind = "text" if len(value) <= CATEGORY_LENGTH else "any"
+        kind = "any" if len(value) > CATEGORY_LENGTH else "text" if known == "text" else "word"
     elif isinstance(value, bool):
-        kind = "any"
+        kind = "truth"
     return kind if known in (None, kind) else "any"
 
 
@@ -186,26 +230,33 @@ def _any_in(column: list[Value]) -> bool:
 
 def feature_columns(kind: RecordType, features: list[Any]) -> Columns:
     """Return the columns of features; whose kind is known, no value of theirs is looked at."""
-    if set(kind.kinds) == {"number"}:
-        matrix = np.ascontiguousarray(_flat(kind.row, features).reshape(len(features), len(kind.names)).T)
-        return Columns(kind.names, matrix, {}, {}, _absent(kind.names, matrix, features, range(len(kind.names))))
-    values = [list(map(attrgetter(f"f{place}"), features)) for place in range(len(kind.names))]
-    places: dict[FeatureKind, list[int]] = {"number": [], "text": [], "any": []}
-    for place, of in enumerate(kind.kinds):
-        places[of].append(place)
-    names = tuple(kind.names[place] for place in places["number"])
-    matrix = np.empty((len(names), len(features)))
-    for row, place in enumerate(places["number"]):
-        matrix[row] = np.fromiter(values[place], np.float64, len(features))
-    absent = _absent(names, matrix, features, places["number"])
-    texts = {kind.names[place]: values[place] for place in places["text"]}
+    n = len(features)
+    packed, numeric, coded = kind.places(_PACKED), kind.places({"number"}), kind.places(_CODED)
+    fields: dict[int, list[Any]] = {}
+    if len(packed) == len(kind.names):
+        matrix = np.ascontiguousarray(_flat(kind.row, features).reshape(n, len(packed)).T)
+        numbers, codes = matrix[numeric] if coded else matrix, matrix[coded]
+    else:
+        fields = {place: list(map(attrgetter(f"f{place}"), features)) for place in range(len(kind.names))}
+        numbers, codes = _doubles(fields, numeric, n), _doubles(fields, coded, n)
+    texts = {kind.names[place]: fields[place] for place in kind.places({"text"})}
+    absent = _absent(kind, features, zip(numeric, numbers, strict=True)) | _absent(kind, features, zip(coded, codes, strict=True))
     absent |= {name: flags for name, column in texts.items() if (flags := _missing(column)) is not None}
-    found = Columns(names, matrix, texts, {}, absent)
-    if not places["any"]:
+    names = kind.names if len(numeric) == len(kind.names) else tuple(kind.names[place] for place in numeric)
+    found = Columns(names, numbers, replace(kind.coded, codes=codes), texts, {}, absent)
+    others = [(kind.names[place], fields[place]) for place in kind.places({"any"})]
+    if not others:
         return found
-    named = [(kind.names[place], values[place]) for place in places["any"]]
-    mixed = [(name, _categories(column) if name in kind.categorical else column) for name, column in named]
-    return found.beside(columns(mixed, len(features)))
+    mixed = [(name, _categories(column) if name in kind.categorical else column) for name, column in others]
+    return found.beside(columns(mixed, n))
+
+
+def _doubles(fields: Mapping[int, list[Any]], places: Sequence[int], n: int) -> Floats:
+    """Return some fields of n records as the rows of a matrix."""
+    matrix = np.empty((len(places), n))
+    for row, place in enumerate(places):
+        matrix[row] = np.fromiter(fields[place], np.float64, n)
+    return matrix
 
 
 def _missing(texts: list[Any]) -> Flags | None:
@@ -227,14 +278,16 @@ def _flat(row: struct.Struct, features: list[Any]) -> Floats:
         return np.fromiter(every, np.float64, row.size // 8 * len(features))
 
 
-def _absent(names: tuple[str, ...], matrix: Floats, features: list[Any], places: Sequence[int]) -> dict[str, Flags]:
-    """Return where the features of the matrix's rows are absent; `places` are those of their fields."""
+def _absent(kind: RecordType, features: list[Any], rows: Iterable[tuple[int, Floats]]) -> dict[str, Flags]:
+    """Return where features are absent; `rows` are the places of some and their values, NaN where one is missing."""
     absent: dict[str, Flags] = {}
-    for row in np.flatnonzero(np.isnan(matrix).any(axis=1)).tolist():
-        field = f"f{places[row]}"
+    for place, values in rows:
+        if not np.isnan(values).any():
+            continue
+        field = f"f{place}"
         flags = np.fromiter((getattr(one, field) is ABSENT for one in features), bool, len(features))
         if flags.any():
-            absent[names[row]] = flags
+            absent[kind.names[place]] = flags
     return absent
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 import msgspec
 import numpy as np
@@ -18,7 +19,7 @@ from streams.decoding import Decoded, Decoding, row_of_event
 from streams.events import MAX_EVENT_BYTES
 from tests.records import NOW, NOW_MS
 
-MODELS = {"m": ModelSpec("m", max_features=5), "c": ModelSpec("c", categorical=("code", "x")), "": ModelSpec("")}
+MODELS = {"m": ModelSpec("m", max_features=6), "c": ModelSpec("c", categorical=("code", "x")), "": ModelSpec("")}
 SHAPES = {name: WindowShape(10.0, 5.0, max_features=4, max_segments=3, max_values=300) for name in MODELS}
 
 scalars = st.one_of(
@@ -51,7 +52,8 @@ good = st.fixed_dictionaries(
             optional={
                 "x": st.floats(-5, 5),
                 "y": st.one_of(st.integers(-3, 3), st.none()),
-                "code": st.sampled_from(["red", "blue", None, "x" * 64]),
+                "code": st.sampled_from(["red", "blue", "", "true", None, "x" * 64]),
+                "b": st.sampled_from([True, False, None]),
                 "z": st.sampled_from([1.5, True, "red", "x" * 65]),
                 "w": st.just(2),
             },
@@ -125,13 +127,19 @@ def told(decoded: Sequence[Decoded]) -> tuple[list[Any], list[Any], dict[Any, li
     return events, dead, kinds
 
 
-@given(st.lists(records(), max_size=12), st.lists(records(), min_size=1, max_size=25), st.integers(0, 25))
-def test_what_was_learned_changes_nothing(before: list[bytes], values: list[bytes], cut: int) -> None:
+@given(
+    st.lists(records(), max_size=12),
+    st.lists(records(), min_size=1, max_size=25),
+    st.integers(0, 25),
+    st.sampled_from([0, 1, 3, 100]),
+)
+def test_what_was_learned_changes_nothing(before: list[bytes], values: list[bytes], cut: int, words: int) -> None:
     """Events, dead letters, counts and windows are the same, whatever the decoder has seen and however the log was fetched."""
     learned = Decoding(MODELS)
-    for _ in range(2):
-        read(learned, before)
-    quick = [read(learned, values[:cut]), read(learned, values[cut:], first=len(values[:cut]))]
+    with mock.patch("streams.learned._MOST_WORDS", words):
+        for _ in range(2):
+            read(learned, before)
+        quick = [read(learned, values[:cut]), read(learned, values[cut:], first=len(values[:cut]))]
     one_by_one = [read(Decoding(MODELS), [value], first=place) for place, value in enumerate(values)]
     assert told(quick) == told(one_by_one)
     assert windows_of(quick) == windows_of(one_by_one)
@@ -140,12 +148,19 @@ def test_what_was_learned_changes_nothing(before: list[bytes], values: list[byte
 
 def test_records_of_a_known_shape_are_read_the_quick_way() -> None:
     """After one fetch the next one needs no event objects at all: it comes out as one block of columns."""
-    values = [orjson.dumps({"model": "m", "features": {"x": float(n), "y": n, "code": "a"}}) for n in range(50)]
+    values = [
+        orjson.dumps({"model": "m", "features": {"x": float(n), "y": n, "code": "ab"[n % 2], "b": n < 5, "id": f"{n:064}"}})
+        for n in range(50)
+    ]
     decoding = Decoding(MODELS)
-    read(decoding, values)
+    with mock.patch("streams.learned._MOST_WORDS", 10):
+        read(decoding, values)
     (block,) = read(decoding, values).blocks
     assert block.columns.names == ("x", "y")
-    assert set(block.columns.texts) == {"code"}
+    assert block.columns.coded.names == ("code", "b")
+    assert block.columns.coded.values == (("a", "b"), (False, True))
+    assert block.columns.coded.codes.tolist() == [[0.0, 1.0] * 25, [1.0] * 5 + [0.0] * 45]
+    assert set(block.columns.texts) == {"id"}
     assert not block.columns.others
     assert block.columns.numbers.tolist() == [list(map(float, range(50)))] * 2
 
@@ -170,6 +185,21 @@ def test_a_flood_of_new_names_does_not_make_types_without_end() -> None:
     assert len(learned.kinds) == MODELS["m"].max_features
 
 
+def test_a_feature_that_never_runs_out_of_new_words_is_read_as_texts() -> None:
+    """Beyond a hundred words no type is made for another one, and records with new texts go the quick way again."""
+    decoding = Decoding(MODELS)
+    values = [orjson.dumps({"model": "m", "features": {"slow": f"{n // 20}", "fast": f"{n}"}}) for n in range(1200)]
+    for first in range(0, 1000, 10):
+        read(decoding, values[first : first + 10])
+    learned = decoding._learned["m"]
+    assert learned.kinds == {"slow": "text", "fast": "text"}
+    made = learned._types_made
+    assert made < 64
+    (block,) = read(decoding, values[1000:]).blocks
+    assert set(block.columns.texts) == {"slow", "fast"}
+    assert learned._types_made == made
+
+
 def test_what_a_fetch_holds_can_be_asked_for_after_more_was_learned() -> None:
     """A record with a new feature changes what the next records are read with, not what was read before."""
     decoding = Decoding(MODELS)
@@ -191,6 +221,11 @@ def test_rows_of_the_general_way_are_those_of_the_block() -> None:
     row = row_of_event(event)
     assert block.row(0) == row
     assert np.isnan(block.columns.numbers).sum() == 1
+    decoding = Decoding(MODELS)
+    read(decoding, [value])
+    (block,) = read(decoding, [value]).blocks
+    assert block.columns.coded.names == ("c", "d")
+    assert block.row(0) == row
 
 
 def test_names_that_never_come_again_cost_no_more_than_their_values() -> None:
