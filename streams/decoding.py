@@ -57,9 +57,12 @@ class _Group:
     offsets: Integers
     ts: Floats
     kinds: list[EventKind]
+    distinct: frozenset[EventKind]
 
     def events(self, kinds: Collection[EventKind], *, with_id: bool) -> Iterable[Event]:
         """Yield the events of those kinds, or of these only such as have an id, as the general way would have given them."""
+        if self.distinct.isdisjoint(kinds):
+            return
         places = [place for place, wire in enumerate(self.wires) if wire.id is not None] if with_id else range(len(self.wires))
         names = self.kind.names
         order = sorted(range(len(names)), key=names.__getitem__)
@@ -97,7 +100,11 @@ class _Group:
         """Return the records from one place up to another."""
         if low == 0 and high >= len(self.wires):
             return self
-        return _Group(self.kind, self.wires[low:high], self.offsets[low:high], self.ts[low:high], self.kinds[low:high])
+        return _group_of(self.kind, self.wires[low:high], self.offsets[low:high], self.ts[low:high], self.kinds[low:high])
+
+
+def _group_of(kind: RecordType, wires: list[Any], offsets: Integers, ts: Floats, kinds: list[EventKind]) -> _Group:
+    return _Group(kind, wires, offsets, ts, kinds, frozenset(kinds))
 
 
 class DeadLetter(msgspec.Struct, gc=False):
@@ -142,20 +149,23 @@ class Decoding:
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(NoModel).decode
         self._by_type: dict[type[Any], RecordType] = {}
 
-    def decode(self, offsets: Sequence[int], timestamps: Sequence[int], values: Sequence[bytes | None]) -> Decoded:
+    def decode(
+        self, offsets: Sequence[int], timestamps: Sequence[int], values: Sequence[bytes | None], *, longest: int | None = None
+    ) -> Decoded:
         """Return what the records of one fetch hold.
 
         Args:
             offsets: growing, of one partition.
             timestamps: of the broker, milliseconds since 1970.
             values: the bytes.
+            longest: how many bytes the longest value has, None where that is not known yet.
         """
         at = np.arange(offsets.start, offsets.stop) if isinstance(offsets, range) else np.array(offsets, dtype=np.int64)
         clock = np.array(timestamps, dtype=np.float64) / 1000.0
         if not self._by_type:
             # Nothing is known yet: the first few records tell how to read the others.
             self._learn(self._general(range(min(_FIRST_LOOK, len(values))), offsets, timestamps, values)[0])
-        wires = self._wires(values)
+        wires = self._wires(values, max(map(len, filter(None, values)), default=0) if longest is None else longest)
         types = list(map(type, wires))
         groups: list[_Group] = []
         general: list[int] = []
@@ -178,7 +188,7 @@ class Decoding:
             event.features = dict(sorted(event.features.items()))
         return Decoded(_blocks(groups, events), dead, _kinds(groups, events), groups, events)
 
-    def _wires(self, values: Sequence[bytes | None]) -> list[Any]:
+    def _wires(self, values: Sequence[bytes | None], longest: int) -> list[Any]:
         """Return the records that fit a type, None for the others."""
         wires: list[Any] = []
         if not self._by_type:
@@ -190,7 +200,7 @@ class Decoding:
                 wires.extend(map(self._decode, cast("Iterable[bytes]", left)))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError):
                 wires.append(None)
-        if max(map(len, filter(None, values)), default=0) > MAX_EVENT_BYTES:
+        if longest > MAX_EVENT_BYTES:
             return [None if value and len(value) > MAX_EVENT_BYTES else wire for value, wire in zip(values, wires, strict=True)]
         return wires
 
@@ -208,7 +218,7 @@ class Decoding:
 
     def _learn(self, events: list[Event]) -> None:
         """Make types for what is new in events whose features are in the order of their sender."""
-        grown = {event.model for event in events if self._learned[event.model].learn(event.features)}
+        grown = {event.model for event in events if self._learned[event.model].learn(event.segment, event.features)}
         if grown:
             made = [self._learned[model].make() for model in sorted(grown)]
             kept = [kind for kind in self._by_type.values() if kind.model not in grown]
@@ -229,10 +239,10 @@ def _group(kind: RecordType, wires: list[Any], offsets: Integers, clock: Floats)
         for place in _perhaps_empty(wires):
             faults[place] |= kinds[place] == "features" and _is_empty(wires[place].features)
     if not faults.any():
-        return _Group(kind, wires, offsets, ts, cast("list[EventKind]", kinds)), faults
+        return _group_of(kind, wires, offsets, ts, cast("list[EventKind]", kinds)), faults
     kept = np.flatnonzero(~faults).tolist()
     sound = [cast("EventKind", kinds[place]) for place in kept]
-    return _Group(kind, [wires[place] for place in kept], offsets[kept], ts[kept], sound), faults
+    return _group_of(kind, [wires[place] for place in kept], offsets[kept], ts[kept], sound), faults
 
 
 def _perhaps_empty(wires: list[Any]) -> Iterable[int]:
@@ -307,10 +317,9 @@ def _kinds(groups: list[_Group], events: list[Event]) -> dict[tuple[str, EventKi
         general.setdefault((event.model, event.kind), []).append(event.offset)
     found = {key: [np.array(offsets, dtype=np.int64)] for key, offsets in general.items()}
     for group in groups:
-        kinds = set(group.kinds)
-        for kind in kinds:
+        for kind in group.distinct:
             mine = group.offsets
-            if len(kinds) > 1:
+            if len(group.distinct) > 1:
                 mine = mine[[place for place, is_kind in enumerate(group.kinds) if is_kind == kind]]
             found.setdefault((group.kind.model, kind), []).append(mine)
     return {key: pieces[0] if len(pieces) == 1 else np.sort(np.concatenate(pieces)) for key, pieces in found.items()}
@@ -340,13 +349,12 @@ def _blocks(groups: list[_Group], events: list[Event]) -> list[Block]:
 
 def _block(group: _Group) -> Block | None:
     wires, offsets, ts, ticks = group.wires, group.offsets, group.ts, None
-    kinds = set(group.kinds)
-    if kinds & _NO_ROW:
+    if group.distinct & _NO_ROW:
         places = [place for place, kind in enumerate(group.kinds) if kind not in _NO_ROW]
         wires, offsets, ts = [wires[place] for place in places], offsets[places], ts[places]
     if not wires:
         return None
-    if "tick" in kinds:
+    if "tick" in group.distinct:
         ticks = np.array([kind == "tick" for kind in group.kinds if kind not in _NO_ROW])
     features = [wire.features or group.kind.empty for wire in wires]
     found = feature_columns(group.kind, features)

@@ -1,37 +1,53 @@
-"""What a fetch brought, record by record as the parser has it: aiokafka would make another object for each.
+"""What a fetch brought, in columns: aiokafka's consumer would make an object of each record, which outlives the fetch.
 
 Rules:
 1. Records of aborted transactions and control records are left out; offsets grow; gaps are the log's own.
 2. A batch that fails its checksum ends what is handed out before it. The next fetch begins with it, and raises.
 3. A fetch is handed out whole (`broker_max_poll_records=None`), so the position moves batch by batch.
+4. The parser's objects are gone before the next batch is parsed. Kept until the fetch was read, they would have
+   left the processor's cache, and every one be brought back there only to be freed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.consumer import fetcher  # type: ignore[import-untyped] # aiokafka carries no types
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords  # type: ignore[import-untyped] # as above
 from aiokafka.errors import CorruptRecordException  # type: ignore[import-untyped] # as above
 
-__all__ = ["install"]
+__all__ = ["Stretch", "install"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Records that stand one after the other in a partition, at least one; lists of equal length.
+
+    Args:
+        offsets: growing.
+        timestamps: of the broker or the producer, milliseconds since 1970.
+        keys: None where there is none.
+        values: None where there is none.
+    """
+
+    offsets: list[int]
+    timestamps: list[int]
+    keys: list[bytes | None]
+    values: list[bytes | None]
 
 
 class ParsedRecords(PartitionRecords):  # type: ignore[misc] # as above
-    """The records of one partition of a fetch, with `offset`, `timestamp`, `key`, `value` and `headers`."""
+    """The records of one partition of a fetch, a stretch for each batch that the producers wrote."""
 
     next_fetch_offset: int
 
-    def __iter__(self) -> Iterator[Any]:
-        """Iterate without a call for each record."""
+    def __iter__(self) -> Iterator[Stretch]:
+        """Iterate without a call of the library's for each."""
         return iter(self._records_iterator)
 
-    def _unpack_records(self) -> Iterator[Any]:
-        return chain.from_iterable(self._batches())
-
-    def _batches(self) -> Iterator[list[Any]]:
+    def _unpack_records(self) -> Iterator[Stretch]:
         begun = False
         while self._records.has_next():
             batch = self._records.next_batch()
@@ -42,8 +58,16 @@ class ParsedRecords(PartitionRecords):  # type: ignore[misc] # as above
             begun = True
             wanted, self.next_fetch_offset = self.next_fetch_offset, batch.next_offset
             if self._is_data(batch):
-                # A batch is fetched whole, so it may begin before the offset that was asked for.
-                yield list(batch) if batch.base_offset >= wanted else [record for record in batch if record.offset >= wanted]
+                records = list(batch)
+                if batch.base_offset < wanted:  # a batch is fetched whole, so it may begin before the offset that was asked for
+                    records = [record for record in records if record.offset >= wanted]
+                if records:
+                    yield Stretch(
+                        [record.offset for record in records],
+                        [record.timestamp for record in records],
+                        [record.key for record in records],
+                        [record.value for record in records],
+                    )
 
     def _is_data(self, batch: Any) -> bool:
         """Tell whether the records of a batch are to be read, keeping track of aborted transactions."""
@@ -58,5 +82,5 @@ class ParsedRecords(PartitionRecords):  # type: ignore[misc] # as above
 
 
 def install() -> None:
-    """Let the consumers of this process hand out parsed records; aiokafka has no setting for it."""
+    """Let the consumers of this process hand out stretches of records; aiokafka has no setting for it."""
     fetcher.PartitionRecords = ParsedRecords

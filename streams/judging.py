@@ -116,9 +116,7 @@ class Judging:
 
     async def feed(self, batch: Batch, position: int) -> None:
         """Take the records of a batch from `position` on."""
-        for record in batch.records:
-            if record.offset < position:
-                continue
+        for record in batch.records(position):
             try:
                 parsed = history.parse(record.value)
             except EventError as error:

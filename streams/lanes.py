@@ -221,10 +221,8 @@ class Lanes:
         """Feed record by record; one that has failed too often is dead-lettered and stepped over."""
         key = (lane.agent, lane.tp)
         strikes = self._strikes.setdefault(key, {})
-        for record in batch.records:
-            if record.offset < lane.position:
-                continue
-            single = Batch(batch.tp, batch.epoch, lane.position, [record])
+        for record in batch.records(lane.position):
+            single = batch.alone(record, lane.position)
             if strikes.get(record.offset, 0) >= _STRIKES:
                 error = EventError("failed", "", f"agent {lane.agent} failed {_STRIKES} times at this record")
                 lane.stage.step_over(dead_letter(self._kafka, batch.tp, record, error))

@@ -33,7 +33,8 @@ _Segment = Annotated[str, msgspec.Meta(max_length=MAX_NAME_LENGTH)] | None
 
 #: Types made for one model until its names are taken for noise and what is new goes the general way.
 _MOST_TYPES = 64
-#: Words told apart by a type, and types made until no type is made for another word: its feature is one of texts then.
+#: Words of a feature, and segments, told apart by a type, and types made until no type is made for another one: any text
+#: fits the type from then on.
 _MOST_WORDS, _MOST_TYPES_FOR_WORDS = CATEGORIES, 32
 
 
@@ -97,7 +98,7 @@ class RecordType:
 class Learned:
     """What has been seen of one model's features."""
 
-    __slots__ = ("_categorical", "_limit", "_model", "_types_made", "_word_types", "_words", "kinds")
+    __slots__ = ("_categorical", "_limit", "_model", "_segments", "_types_made", "_word_types", "_words", "kinds")
 
     def __init__(self, spec: ModelSpec) -> None:
         self._model = spec.name
@@ -109,17 +110,22 @@ class Learned:
         #: Feature -> its words, and the type made of them.
         self._words: dict[str, list[str]] = {}
         self._word_types: dict[str, Any] = {}
+        #: None once there are too many.
+        self._segments: list[str] | None = []
 
-    def learn(self, features: Mapping[str, Value]) -> bool:
-        """Take the features of a record that went the general way; tell whether a new type is worth making."""
+    def learn(self, segment: str, features: Mapping[str, Value]) -> bool:
+        """Take a record that went the general way; tell whether a new type is worth making."""
         new = False
+        if segment and self._segments is not None and segment not in self._segments:
+            self._segments = [*self._segments, segment] if self._takes_word(self._segments) else None
+            new = True
         for name, value in features.items():
             known = self.kinds.get(name)
             if known is None and (len(self.kinds) >= self._limit or not _nameable(name)):
                 continue
             kind: FeatureKind = "any" if name in self._categorical else _kind_of(value, known)
             if kind == "word" and value is not None and value not in (words := self._words.setdefault(name, [])):
-                if len(words) < _MOST_WORDS and self._types_made < _MOST_TYPES_FOR_WORDS:
+                if self._takes_word(words):
                     words.append(str(value))
                     self._word_types.pop(name, None)
                     new = True
@@ -129,6 +135,9 @@ class Learned:
                 self.kinds[name] = kind
                 new = True
         return new and self._types_made < _MOST_TYPES
+
+    def _takes_word(self, words: Sequence[str]) -> bool:
+        return len(words) < _MOST_WORDS and self._types_made < _MOST_TYPES_FOR_WORDS
 
     def make(self) -> RecordType:
         """Return a type for the records of the model."""
@@ -143,7 +152,8 @@ class Learned:
                 ("type", Literal["prediction", "features", "label", "tick", "outcome_tick"] | None, None),
                 ("id", _Id, None),
                 ("ts", str | _Integer | float | None, None),
-                ("segment", _Segment, None),
+                # Of known ones a record holds the very same string, whose hash is known.
+                ("segment", Literal["", *self._segments] | None if self._segments else _Segment, None),
                 ("features", features | None, None),
                 ("prediction", _Predicted | _Scalar, None),
                 ("label", _Scalar | msgspec.UnsetType, msgspec.UNSET),

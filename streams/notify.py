@@ -119,15 +119,14 @@ class Notify:
 
     async def feed(self, batch: Batch, position: int) -> None:
         """Take the events of a batch from `position` on."""
-        for record in batch.records:
-            if record.offset < position:
-                continue
+        for record in batch.records(position):
+            value = record.value or b""
             try:
-                event = cloudevents.decode(record.value or b"", cloudevents.ALERT, cloudevents.SWAP)
+                event = cloudevents.decode(value, cloudevents.ALERT, cloudevents.SWAP)
             except EventError as error:
                 self._letters.append(dead_letter(self._kafka, batch.tp, record, error))
                 continue
-            self._waiting.append((event, record.value))
+            self._waiting.append((event, value))
 
     def step_over(self, letter: Outgoing) -> None:
         """Send a record that cannot be fed to the dead letters instead."""

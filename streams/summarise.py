@@ -47,12 +47,7 @@ def shapes_of(models: Mapping[str, ModelSpec], kind: Kind) -> dict[str, WindowSh
 def decoded(batch: Batch, decoding: Decoding) -> Decoded:
     """Return what a batch holds, decoded once for all agents that read it."""
     if batch.cache is None:
-        records = batch.records
-        first, end = records[0].offset, batch.end
-        # Offsets only grow: as many as lie between the first and the last are all of them.
-        whole = end - first == len(records)
-        offsets = range(first, end) if whole else [record.offset for record in records]
-        batch.cache = decoding.decode(offsets, [record.timestamp for record in records], batch.values)
+        batch.cache = decoding.decode(batch.offsets, batch.timestamps, batch.values, longest=batch.longest)
     return cast("Decoded", batch.cache)
 
 
@@ -122,7 +117,7 @@ class SummariseEvents(_Summariser):
         found = decoded(batch, self._decoding)
         letters = [letter for letter in found.dead if letter.offset >= position]
         if letters:
-            by_offset = {record.offset: record for record in batch.records}
+            by_offset = {record.offset: record for record in batch.records(position)}
             self._outbox.extend(dead_letter(self._kafka, batch.tp, by_offset[letter.offset], letter.error) for letter in letters)
         self._write(self._windows.add([block for whole in found.blocks if (block := whole.since(position)) is not None]))
         for letter in letters:
@@ -149,9 +144,7 @@ class SummariseOutcomes(_Summariser):
         rows: list[Row] = []
         newest = dict(self._newest)
         letters: list[Outgoing] = []
-        for record in batch.records:
-            if record.offset < position:
-                continue
+        for record in batch.records(position):
             try:
                 outcome = parse(record.value)
             except EventError as error:

@@ -22,15 +22,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+import msgspec
 from faust.serializers import codecs
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
 from streams import fetched
+from streams.fetched import Stretch
 
 _LOG = logging.getLogger("faust.driftline")
 
@@ -42,6 +45,15 @@ _FLUSH_SECONDS = 4.0
 _FETCH_WAIT_MS = 100
 
 
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One record of a batch; `timestamp` in milliseconds since 1970."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
 class Batch:
     """The records of one fetch of one partition.
 
@@ -49,28 +61,48 @@ class Batch:
         tp: topic and partition.
         epoch: of the partition when they were fetched.
         start: where the fetch was to begin; the first record may come later (a gap in the log).
-        records: in offset order, at least one, with `offset`, `timestamp`, `key` and `value`.
+        stretches: the records in offset order, at least one.
         number: batches of all partitions are numbered in the order in which they are handed out.
     """
 
-    __slots__ = ("cache", "epoch", "number", "records", "size", "start", "tp", "values")
+    __slots__ = ("_keys", "cache", "epoch", "longest", "number", "offsets", "size", "start", "timestamps", "tp", "values")
 
-    def __init__(self, tp: TP, epoch: int, start: int, records: list[Any], number: int = 0) -> None:
+    def __init__(self, tp: TP, epoch: int, start: int, stretches: Sequence[Stretch], number: int = 0) -> None:
         self.tp = tp
         self.epoch = epoch
         self.start = start
-        self.records = records
         self.number = number
-        self.values: list[bytes | None] = [record.value for record in records]
-        #: Bytes of all values.
-        self.size = sum(map(len, filter(None, self.values)))
+        self.timestamps = [timestamp for stretch in stretches for timestamp in stretch.timestamps]
+        self.values = [value for stretch in stretches for value in stretch.values]
+        self._keys = [key for stretch in stretches for key in stretch.keys]
+        first, end = stretches[0].offsets[0], stretches[-1].offsets[-1] + 1
+        #: Offsets only grow: as many as lie between the first and the last are all of them.
+        whole = end - first == len(self.values)
+        self.offsets: Sequence[int] = (
+            range(first, end) if whole else [offset for stretch in stretches for offset in stretch.offsets]
+        )
+        sizes = [len(value) for value in self.values if value]
+        #: Bytes of all values, and of the longest.
+        self.size, self.longest = sum(sizes), max(sizes, default=0)
         #: What one reader decoded, for the next reader of the same batch.
         self.cache: Any = None
 
     @property
     def end(self) -> int:
         """Offset after the last record."""
-        return int(self.records[-1].offset) + 1
+        return self.offsets[-1] + 1
+
+    def record(self, place: int) -> Record:
+        """Return one record."""
+        return Record(self.offsets[place], self.timestamps[place], self._keys[place], self.values[place])
+
+    def records(self, position: int) -> Iterator[Record]:
+        """Yield the records from an offset on."""
+        return map(self.record, range(bisect_left(self.offsets, position), len(self.values)))
+
+    def alone(self, record: Record, start: int) -> Batch:
+        """Return a batch of one of the records, as if it had been fetched alone from `start`."""
+        return Batch(self.tp, self.epoch, start, [Stretch([record.offset], [record.timestamp], [record.key], [record.value])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +194,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def _fetch_records(self, *args: Any, **kwargs: Any) -> Any:
         found = await super()._fetch_records(*args, **kwargs)
         # No await from here on: the position cannot move between the records and their stamp.
-        return {tp: self._stamp(TP(tp.topic, tp.partition), records) for tp, records in found.items() if records}
+        return {tp: self._stamp(TP(tp.topic, tp.partition), stretches) for tp, stretches in found.items() if stretches}
 
-    def _stamp(self, tp: TP, records: list[Any]) -> Batch:
-        place = self._places.setdefault(tp, _Place(epoch=-1, position=records[0].offset))
+    def _stamp(self, tp: TP, stretches: list[Stretch]) -> Batch:
+        place = self._places.setdefault(tp, _Place(epoch=-1, position=stretches[0].offsets[0]))
         self._batches += 1
-        batch = Batch(tp, place.epoch, place.position, records, self._batches)
+        batch = Batch(tp, place.epoch, place.position, stretches, self._batches)
         place.position, place.number, place.at = batch.end, batch.number, time.monotonic()
         return batch
 
@@ -248,13 +280,12 @@ class Consumer(driver.Consumer):
             yield batch.tp, self._message(batch)
 
     def _message(self, batch: Batch) -> ConsumerMessage:
-        last = batch.records[-1]
         return ConsumerMessage(
             batch.tp.topic,
             batch.tp.partition,
-            last.offset,
-            last.timestamp / 1000.0,
-            last.timestamp_type,
+            batch.offsets[-1],
+            batch.timestamps[-1] / 1000.0,
+            0,
             [],
             None,
             cast("bytes", batch),

@@ -12,6 +12,7 @@ from faust.types import TP
 from detectors.spec import ModelSpec
 from streams.decoding import DeadLetter, Decoding
 from streams.events import Event
+from streams.fetched import Stretch
 from streams.stage import Cut, Stage
 from streams.transport import Batch
 
@@ -56,7 +57,18 @@ def decode(records: Sequence[Fetched], models: Mapping[str, ModelSpec]) -> tuple
 
 def batch_of(records: Sequence[Fetched], *, epoch: int = 1, start: int | None = None) -> Batch:
     """Return the records as one fetch."""
-    return Batch(TP(records[0].topic, records[0].partition), epoch, records[0].offset if start is None else start, list(records))
+    first = records[0]
+    return Batch(TP(first.topic, first.partition), epoch, first.offset if start is None else start, [stretch_of(records)])
+
+
+def stretch_of(records: Sequence[Fetched]) -> Stretch:
+    """Return the records as a batch of one producer."""
+    return Stretch(
+        [record.offset for record in records],
+        [record.timestamp for record in records],
+        [record.key for record in records],
+        [record.value for record in records],
+    )
 
 
 async def feed(stage: Stage, records: Sequence[Fetched], sizes: Sequence[int] = ()) -> int:

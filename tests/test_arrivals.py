@@ -8,8 +8,8 @@ import pytest
 from faust.types import TP
 
 from streams.arrivals import QUIET_SECONDS, Arrivals
+from streams.fetched import Stretch
 from streams.transport import Batch, Reach
-from tests.records import Fetched
 
 HERE, THERE = TP("t.events", 0), TP("t.events", 1)
 
@@ -27,7 +27,7 @@ class Clock:
 
 def batch(tp: TP, number: int) -> Batch:
     """Return a batch of one record."""
-    return Batch(tp, 1, 0, [Fetched(b"x", 0, topic=tp.topic, partition=tp.partition)], number)
+    return Batch(tp, 1, 0, [Stretch([0], [1000], [None], [b"x"])], number)
 
 
 @pytest.fixture

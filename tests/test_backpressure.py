@@ -165,7 +165,7 @@ class Hoarder:
 
     async def feed(self, batch: Batch, position: int) -> None:
         """Take everything."""
-        self.outbox += [Outgoing("t.windows", None, record.value) for record in batch.records if record.offset >= position]
+        self.outbox += [Outgoing("t.windows", None, record.value) for record in batch.records(position)]
 
     def step_over(self, letter: Outgoing) -> None:
         """Send the letter with the next flush."""

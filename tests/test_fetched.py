@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, PartitionRecords
@@ -28,7 +29,7 @@ def batch(first: int, values: Sequence[bytes], *, producer: int = -1, transactio
     """Return a record batch as it stands in the log."""
     builder = DefaultRecordBatchBuilder(2, codec, int(transactional), producer, 0, 0, 1 << 20)
     for place, value in enumerate(values):
-        builder.append(place, timestamp=1000 + place, key=None, value=value, headers=[])
+        builder.append(place, timestamp=1000 + place, key=b"k" if place % 2 else None, value=value, headers=[])
     return struct.pack(">q", first) + bytes(builder.build())[8:]
 
 
@@ -64,11 +65,15 @@ def logs(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, int]], int]:
     return log, aborted, offset
 
 
-def read(kind: type, log: bytes, aborted: list[tuple[int, int]], start: int, level: int) -> tuple[list[tuple[int, bytes]], int]:
-    """Return offsets and values of what is handed out, and where the next fetch begins."""
+def read(kind: type, log: bytes, aborted: list[tuple[int, int]], start: int, level: int) -> tuple[list[Any], int]:
+    """Return offsets, times, keys and values of what is handed out, and where the next fetch begins."""
     records = kind(TP, MemoryRecords(log), aborted, start, None, None, True, level)
-    found = [(record.offset, record.timestamp, bytes(record.value)) for record in records]
-    return found, records.next_fetch_offset
+    if kind is PartitionRecords:
+        return [(record.offset, record.timestamp, record.key, record.value) for record in records], records.next_fetch_offset
+    stretches = list(records)
+    assert all(stretch.offsets for stretch in stretches)
+    columns = [(one.offsets, one.timestamps, one.keys, one.values) for one in stretches]
+    return [record for one in columns for record in zip(*one, strict=True)], records.next_fetch_offset
 
 
 @given(logs(), st.integers(0, 12), st.sampled_from([READ_COMMITTED, READ_UNCOMMITTED]))
@@ -83,7 +88,7 @@ def test_a_broken_batch_ends_the_fetch_before_it_and_raises_at_its_own_offset() 
     broken = bytearray(batch(2, [b"c"]))
     broken[-1] ^= 1
     found, position = read(ParsedRecords, batch(0, [b"a", b"b"]) + bytes(broken), [], 0, READ_COMMITTED)
-    assert [offset for offset, _, _ in found] == [0, 1]
+    assert [offset for offset, *_ in found] == [0, 1]
     assert position == 2
     with pytest.raises(CorruptRecordException, match="offset 2"):
         read(ParsedRecords, bytes(broken), [], 2, READ_COMMITTED)

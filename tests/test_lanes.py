@@ -55,7 +55,7 @@ class Ledger:
 
     async def feed(self, batch: Batch, position: int) -> None:
         """Write down the values, unless one of them is to fail."""
-        records = [record for record in batch.records if record.offset >= position]
+        records = list(batch.records(position))
         for record in records:
             if self._name[0] == "a" and record.value.startswith(b"poison"):
                 raise ValueError(record.value.decode())
