@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from detectors.errors import DriftlineError, UnavailableError
+from driftline.processor import advise_numpy
 from driftline.tables import show_table
 from streams.embedded.kafka_server import KafkaServer
 from streams.embedded.redis_server import RedisServer
@@ -121,6 +122,7 @@ def servers(*, apart: bool = True) -> Iterator[Servers]:
     """
     if sys.platform != "linux":
         raise UnavailableError("this benchmark pins processes to cores and reads /proc: run it on Linux")
+    advise_numpy()  # all that is measured sorts alike, whoever wrote it
     cores = Cores.of_this_machine()
     if apart:
         pin(os.getpid(), cores.others)  # children inherit it

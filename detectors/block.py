@@ -99,6 +99,17 @@ class Columns:
             {name: flags[order] for name, flags in self.absent.items()},
         )
 
+    def cut(self, low: int, high: int) -> Columns:
+        """Return the rows from one place up to another, in memory of their own."""
+        return Columns(
+            self.names,
+            self.numbers[:, low:high].copy(),
+            Coded(self.coded.names, self.coded.values, self.coded.codes[:, low:high].copy()),
+            {name: column[low:high] for name, column in self.texts.items()},
+            {name: column[low:high] for name, column in self.others.items()},
+            {name: flags[low:high].copy() for name, flags in self.absent.items()},
+        )
+
     def sizes(self) -> Integers:
         """Return how many features each row has, shape (n,)."""
         features = len(self.names) + len(self.coded.names) + len(self.texts) + len(self.others)
@@ -168,6 +179,18 @@ class Block:
             sizes=self.sizes[order],
         )
 
+    def cut(self, low: int, high: int) -> Block:
+        """Return the rows from one place up to another, in memory of their own."""
+        return Block(
+            self.model,
+            offsets=self.offsets[low:high].copy(),
+            ts=self.ts[low:high].copy(),
+            segments=None if self.segments is None else self.segments[low:high],
+            ticks=None if self.ticks is None else self.ticks[low:high].copy(),
+            columns=self.columns.cut(low, high),
+            sizes=self.sizes[low:high].copy(),
+        )
+
     def by_segment(self) -> dict[str, Integers]:
         """Return segment -> places of its rows, ticks left out."""
         places = np.arange(len(self)) if self.ticks is None else np.flatnonzero(~self.ticks)
@@ -210,7 +233,7 @@ class Block:
         first = int(np.searchsorted(self.offsets, offset))
         if first == 0:
             return self
-        return self.taken(np.arange(first, len(self))) if first < len(self) else None
+        return self.cut(first, len(self)) if first < len(self) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +248,7 @@ class Part:
         """Return the same rows without the others of their block, which would be held as long as these."""
         if 2 * (self.high - self.low) >= len(self.block):
             return self
-        return Part(self.block.taken(np.arange(self.low, self.high)), 0, self.high - self.low)
+        return Part(self.block.cut(self.low, self.high), 0, self.high - self.low)
 
     def has(self, name: str) -> Integers:
         """Return the places in the part whose rows have the feature."""

@@ -81,7 +81,8 @@ def summarise_rows(values: Floats) -> list[Numeric]:
     """Return the summary of each row of finite values, shape (k, n) with n > 0; bit for bit what each alone would give."""
     # Zeros of either sign compare equal, so a sort may leave them in any order: there is one kind from here on.
     # Rows lie one after the other: sums over an array of another layout add in another order, and end in another bit.
-    ordered = np.sort(np.add(values, 0.0, order="C"), axis=1)
+    ordered = np.add(values, 0.0, order="C")
+    ordered.sort(axis=1)
     n = ordered.shape[1]
     with np.errstate(over="ignore", invalid="ignore"):
         totals = ordered.sum(axis=1)

@@ -238,7 +238,7 @@ class Windows:
             cuts = np.flatnonzero(_looked(offsets[1:]) - offsets[:-1] > _IDLE_OFFSETS) + 1
             for cut in cuts.tolist():
                 yield block.taken(np.flatnonzero((offsets >= rest.offsets[0]) & (offsets < offsets[cut])))
-                rest = block.taken(np.arange(cut, len(block)))
+                rest = block.cut(cut, len(block))
         yield rest
 
     def _add(self, block: Block) -> Iterator[Window | Mark]:

@@ -20,6 +20,7 @@ from pathlib import Path
 import click
 
 from driftline import ShadowedError, __version__, check_packages
+from driftline.processor import advise_numpy
 
 #: Command -> its line in --help. The command itself is `command` in driftline/commands/NAME.py.
 COMMANDS: dict[str, str] = {
@@ -95,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status; no exception leaves here."""
+    advise_numpy()
     try:
         check_packages()
         code = cli.main(args=None if arguments is None else list(arguments), prog_name="driftline", standalone_mode=False)

@@ -166,14 +166,13 @@ class Decoding:
             # Nothing is known yet: the first few records tell how to read the others.
             self._learn(self._general(range(min(_FIRST_LOOK, len(values))), offsets, timestamps, values)[0])
         wires = self._wires(values, max(map(len, filter(None, values)), default=0) if longest is None else longest)
-        types = list(map(type, wires))
         groups: list[_Group] = []
         general: list[int] = []
-        kinds = set(types)
+        kinds = set(map(type, wires))
         for kind in kinds:
             places = np.arange(len(wires))
             if len(kinds) > 1:
-                places = np.array([place for place, is_kind in enumerate(types) if is_kind is kind])
+                places = np.array([place for place, wire in enumerate(wires) if type(wire) is kind])
             known = self._by_type.get(kind)
             if known is None:
                 general.extend(places.tolist())
@@ -356,7 +355,9 @@ def _block(group: _Group) -> Block | None:
         return None
     if "tick" in group.distinct:
         ticks = np.array([kind == "tick" for kind in group.kinds if kind not in _NO_ROW])
-    features = [wire.features or group.kind.empty for wire in wires]
+    features = [wire.features for wire in wires]
+    if not all(features):
+        features = [one or group.kind.empty for one in features]
     found = feature_columns(group.kind, features)
     predictions = [wire.prediction for wire in wires]
     if predictions.count(None) < len(predictions):
