@@ -150,7 +150,12 @@ class Decoding:
         self._by_type: dict[type[Any], RecordType] = {}
 
     def decode(
-        self, offsets: Sequence[int], timestamps: Sequence[int], values: Sequence[bytes | None], *, longest: int | None = None
+        self,
+        offsets: Sequence[int],
+        timestamps: Sequence[int] | Integers,
+        values: Sequence[bytes | None],
+        *,
+        longest: int | None = None,
     ) -> Decoded:
         """Return what the records of one fetch hold.
 
@@ -204,13 +209,13 @@ class Decoding:
         return wires
 
     def _general(
-        self, places: Iterable[int], offsets: Sequence[int], timestamps: Sequence[int], values: Sequence[bytes | None]
+        self, places: Iterable[int], offsets: Sequence[int], timestamps: Sequence[int] | Integers, values: Sequence[bytes | None]
     ) -> tuple[list[Event], list[DeadLetter]]:
         events: list[Event] = []
         dead: list[DeadLetter] = []
         for place in places:
             try:
-                events.append(parse(offsets[place], timestamps[place], values[place], self._models))
+                events.append(parse(offsets[place], int(timestamps[place]), values[place], self._models))
             except EventError as error:
                 dead.append(DeadLetter(offsets[place], error))
         return events, dead

@@ -10,30 +10,32 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from aiokafka.consumer import fetcher  # type: ignore[import-untyped] # aiokafka carries no types
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords  # type: ignore[import-untyped] # as above
 from aiokafka.errors import CorruptRecordException  # type: ignore[import-untyped] # as above
+from numpy.typing import NDArray
 
 __all__ = ["Stretch", "install"]
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Records that stand one after the other in a partition, at least one; lists of equal length.
+    """Records that stand one after the other in a partition, at least one; of equal length.
 
     Args:
         offsets: growing.
-        timestamps: of the broker or the producer, milliseconds since 1970.
+        timestamps: of the broker or the producer, milliseconds since 1970, shape (n,).
         keys: None where there is none.
         values: None where there is none.
     """
 
-    offsets: list[int]
-    timestamps: list[int]
+    offsets: Sequence[int]
+    timestamps: NDArray[np.int64]
     keys: list[bytes | None]
     values: list[bytes | None]
 
@@ -59,12 +61,15 @@ class ParsedRecords(PartitionRecords):  # type: ignore[misc] # as above
             wanted, self.next_fetch_offset = self.next_fetch_offset, batch.next_offset
             if self._is_data(batch):
                 records = list(batch)
-                if batch.base_offset < wanted:  # a batch is fetched whole, so it may begin before the offset that was asked for
+                offsets: Sequence[int] = range(batch.base_offset, batch.next_offset)
+                if len(offsets) != len(records) or batch.base_offset < wanted:
+                    # A batch is fetched whole, so it may begin before the offset that was asked for.
                     records = [record for record in records if record.offset >= wanted]
+                    offsets = [record.offset for record in records]
                 if records:
                     yield Stretch(
-                        [record.offset for record in records],
-                        [record.timestamp for record in records],
+                        offsets,
+                        np.array([record.timestamp for record in records], dtype=np.int64),
                         [record.key for record in records],
                         [record.value for record in records],
                     )

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import msgspec
+import numpy as np
 from faust.serializers import codecs
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
@@ -72,7 +73,7 @@ class Batch:
         self.epoch = epoch
         self.start = start
         self.number = number
-        self.timestamps = [timestamp for stretch in stretches for timestamp in stretch.timestamps]
+        self.timestamps = np.concatenate([stretch.timestamps for stretch in stretches])
         self.values = [value for stretch in stretches for value in stretch.values]
         self._keys = [key for stretch in stretches for key in stretch.keys]
         first, end = stretches[0].offsets[0], stretches[-1].offsets[-1] + 1
@@ -94,7 +95,7 @@ class Batch:
 
     def record(self, place: int) -> Record:
         """Return one record."""
-        return Record(self.offsets[place], self.timestamps[place], self._keys[place], self.values[place])
+        return Record(self.offsets[place], int(self.timestamps[place]), self._keys[place], self.values[place])
 
     def records(self, position: int) -> Iterator[Record]:
         """Yield the records from an offset on."""
@@ -102,7 +103,9 @@ class Batch:
 
     def alone(self, record: Record, start: int) -> Batch:
         """Return a batch of one of the records, as if it had been fetched alone from `start`."""
-        return Batch(self.tp, self.epoch, start, [Stretch([record.offset], [record.timestamp], [record.key], [record.value])])
+        return Batch(
+            self.tp, self.epoch, start, [Stretch([record.offset], np.array([record.timestamp]), [record.key], [record.value])]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +287,7 @@ class Consumer(driver.Consumer):
             batch.tp.topic,
             batch.tp.partition,
             batch.offsets[-1],
-            batch.timestamps[-1] / 1000.0,
+            float(batch.timestamps[-1]) / 1000.0,
             0,
             [],
             None,

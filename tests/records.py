@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import orjson
 from faust.types import TP
 
@@ -65,7 +66,7 @@ def stretch_of(records: Sequence[Fetched]) -> Stretch:
     """Return the records as a batch of one producer."""
     return Stretch(
         [record.offset for record in records],
-        [record.timestamp for record in records],
+        np.array([record.timestamp for record in records]),
         [record.key for record in records],
         [record.value for record in records],
     )

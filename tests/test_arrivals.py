@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from faust.types import TP
 
@@ -27,7 +28,7 @@ class Clock:
 
 def batch(tp: TP, number: int) -> Batch:
     """Return a batch of one record."""
-    return Batch(tp, 1, 0, [Stretch([0], [1000], [None], [b"x"])], number)
+    return Batch(tp, 1, 0, [Stretch([0], np.array([1000]), [None], [b"x"])], number)
 
 
 @pytest.fixture

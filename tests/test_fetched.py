@@ -72,7 +72,7 @@ def read(kind: type, log: bytes, aborted: list[tuple[int, int]], start: int, lev
         return [(record.offset, record.timestamp, record.key, record.value) for record in records], records.next_fetch_offset
     stretches = list(records)
     assert all(stretch.offsets for stretch in stretches)
-    columns = [(one.offsets, one.timestamps, one.keys, one.values) for one in stretches]
+    columns = [(one.offsets, one.timestamps.tolist(), one.keys, one.values) for one in stretches]
     return [record for one in columns for record in zip(*one, strict=True)], records.next_fetch_offset
 
 
