@@ -212,7 +212,7 @@ def benchmark() -> tuple[dict[str, Any], int]:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.throughput", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help=f"{EVENTS_QUICK:,} events and {REPEATS_QUICK} repeats")
     parser.add_argument("--events", type=whole_number(100), help=f"events of each data set [{EVENTS_IN_ALL:,}]")
-    parser.add_argument("--repeats", type=whole_number(1), help=f"runs of plain Faust, bare loop and Driftline, in turns [{REPEATS}]")
+    parser.add_argument("--repeats", type=whole_number(1), help=f"runs of each variant that is compared, in turns [{REPEATS}]")
     parser.add_argument("--data", choices=[*DATA_SETS, "both"], default="both")
     arguments = parser.parse_args()
     count = arguments.events or (EVENTS_QUICK if arguments.quick else EVENTS_IN_ALL)
