@@ -84,7 +84,8 @@ def events(data: DataSet, count: int, *, begin: float = BEGIN, per_second: float
     """Yield so many events in order of event time."""
     turns = itertools.cycle(bodies(data, min(count, _BODIES)))
     for number, body in zip(range(count), turns, strict=False):
-        yield encoded(body, begin + number / per_second)
+        # Milliseconds are cut off: rounded, the last events of a window would be those of the next.
+        yield encoded(body, begin + number * 1000 // per_second / 1000)
 
 
 def end_of(count: int, *, begin: float = BEGIN, per_second: float = PER_SECOND, seconds: float = WINDOW_SECONDS) -> float:

@@ -303,7 +303,7 @@ def benchmark() -> tuple[dict[str, Any], int]:
     """Return the result and the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help=f"a backlog of {BACKLOG_QUICK:,} events, then {SECONDS_QUICK} s")
-    parser.add_argument("--rate", type=whole_number(1), help=f"live events a second [{LOAD:.0%} of what the backlog shows]")
+    parser.add_argument("--rate", type=whole_number(1), help=f"live events a second [{LOAD:.0%}% of what the backlog shows]")
     parser.add_argument("--seconds", type=whole_number(2), help=f"how long events come live [{SECONDS}]")
     parser.add_argument("--backlog", type=whole_number(600), help=f"events of the outage [{BACKLOG:,}]")
     arguments = parser.parse_args()

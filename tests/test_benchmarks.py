@@ -9,8 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from benchmarks.feeding import BEGIN, DATA_SETS, end_of, events
 from benchmarks.growth import Case, records, summarised
 from benchmarks.latency import CatchUp, quantile
 from benchmarks.machine import fit
@@ -39,6 +43,22 @@ def benchmark(name: str, *arguments: str, statuses: tuple[int, ...] = (0,)) -> t
     before, _, last = done.stdout.rstrip("\n").rpartition("\n")
     result: dict[str, Any] = json.loads(last)
     return result, before
+
+
+_NAMES = sorted(
+    path.parent.name if path.name == "__main__.py" else path.stem
+    for path in [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "benchmarks").glob("*/__main__.py")]
+    if "argparse.ArgumentParser(" in path.read_text()
+)
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_every_benchmark_says_how_it_is_run(name: str):
+    """--help prints the usage, whatever stands in the help of its options."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: python -m benchmarks.{name} ")
 
 
 @needs_servers
@@ -142,6 +162,16 @@ def test_every_event_of_the_growth_benchmark_is_counted(case: Case):
     end = b'{"type":"features","model":"hot","ts":%d,"features":{"f0":1}}' % 1_700_010_000
     spec = ModelSpec("hot", window_seconds=case.seconds, max_segments=10_000)
     assert summarised(spec, [*values, end], fetch=30) == 100
+
+
+@given(st.integers(1, 3000), st.sampled_from([1.0, 3.0, 1000.0, 5000.0, 7777.0]))
+def test_events_lie_in_the_windows_that_they_were_made_for(count: int, per_second: float):
+    """No event is at or after the end of the last window, however many of them share a millisecond."""
+    end = end_of(count, begin=BEGIN, per_second=per_second, seconds=0.5)
+    times = [orjson.loads(value)["ts"] for value in events(DATA_SETS["numeric"], count, per_second=per_second)]
+    assert times == sorted(times)
+    assert times[-1] < end
+    assert BEGIN == times[0]
 
 
 def test_a_benchmark_without_its_servers_says_what_to_install(tmp_path: Path):
