@@ -171,7 +171,7 @@ def test_events_lie_in_the_windows_that_they_were_made_for(count: int, per_secon
     times = [orjson.loads(value)["ts"] for value in events(DATA_SETS["numeric"], count, per_second=per_second)]
     assert times == sorted(times)
     assert times[-1] < end
-    assert BEGIN == times[0]
+    assert times[0] == BEGIN
 
 
 def test_a_benchmark_without_its_servers_says_what_to_install(tmp_path: Path):
