@@ -97,9 +97,9 @@ class Judge(msgspec.Struct):
             monitor = self.monitors.get(f"{feature}/{statistic}")
             if monitor is None:
                 continue
-            expected = monitor.baseline.expected(local)
             alarm = monitor.weigh(start=start, local=local, found=found, errors=_errors(part) if feature == ERROR else None)
             if alarm is not None:
+                expected = monitor.baseline.expected(local)  # a window that raised an alarm has moved nothing
                 words = describe(
                     statistic, value=found.value, expected=expected, pooled=part, reference=reference, is_error=feature == ERROR
                 )

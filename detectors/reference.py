@@ -44,8 +44,8 @@ class FeatureReference(msgspec.Struct):
 
         Bounded to about +-2.9, free of unit; ties and discrete values get their middle rank.
         """
-        left = np.searchsorted(self.quantiles, values, side="left")
-        right = np.searchsorted(self.quantiles, values, side="right")
+        left = self.quantiles.searchsorted(values, side="left")
+        right = self.quantiles.searchsorted(values, side="right")
         return cast("Floats", _SCORES[left + right])
 
     def distances(self, values: Floats) -> Floats:

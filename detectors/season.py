@@ -20,7 +20,10 @@ Times are in the model's own time zone: when its clocks change, the slots change
 
 from __future__ import annotations
 
+import math
+import operator
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -98,7 +101,7 @@ class Season(msgspec.Struct):
         if self.name == "constant":
             return self.parameters[0]
         if self.name == "daily":
-            return float(_harmonics(np.array([local]))[0] @ np.array(self.parameters))
+            return math.fsum(map(operator.mul, _harmonics_at(local), self.parameters))  # the same in every Python
         return self.parameters[self._slot(local)]
 
     def follow(self, local: float, value: float) -> None:
@@ -112,6 +115,12 @@ def _harmonics(local: Floats) -> Floats:
     angle = 2 * np.pi * (local % DAY_SECONDS) / DAY_SECONDS
     waves = [wave(order * angle) for order in range(1, _HARMONICS + 1) for wave in (np.sin, np.cos)]
     return np.column_stack([np.ones_like(angle), *waves])
+
+
+@lru_cache(maxsize=256)
+def _harmonics_at(local: float) -> tuple[float, ...]:
+    """Return the harmonics at one time: all statistics of a window ask for the same."""
+    return tuple(_harmonics(np.array([local]))[0].tolist())
 
 
 def fit(name: SeasonName, window_seconds: float, local: Floats, values: Floats) -> tuple[Season, int]:

@@ -26,6 +26,7 @@ import numpy as np
 
 from detectors.merge import Pooled
 from detectors.reference import FeatureReference
+from detectors.sample import Floats
 
 StatisticName = Literal["location", "scale", "outliers", "shares", "unseen", "missing"]
 
@@ -87,8 +88,7 @@ def measure(pooled: Pooled, reference: FeatureReference, *, outlier_beyond: floa
             slope = 1 / (9 * power ** (4 / 3)) if power > 1e-9 else 0.0
             unbiased = power * numbers / (numbers - 1)
             found["scale"] = Measure(unbiased ** (1 / 3), max(0.0, fourth - power * power) * slope, numbers)
-        outside = float(weights @ (reference.distances(pooled.points) > outlier_beyond))
-        found["outliers"] = _rate(outside, numbers)
+        found["outliers"] = _rate(_share_outside(pooled, weights, reference, outlier_beyond), numbers)
     named = pooled.named
     if named and reference.shares:
         if len(reference.shares) > 1:
@@ -98,6 +98,13 @@ def measure(pooled: Pooled, reference: FeatureReference, *, outlier_beyond: floa
     if pooled.rows:
         found["missing"] = _rate(pooled.missing / pooled.rows, pooled.rows)
     return found
+
+
+def _share_outside(pooled: Pooled, weights: Floats, reference: FeatureReference, beyond: float) -> float:
+    """Return the share of the numbers that lie so many standard deviations or more outside the reference."""
+    if pooled.low >= reference.quantiles[0] and pooled.high <= reference.quantiles[-1]:
+        return 0.0  # nearly always: all lie within its extremes
+    return float(weights @ (reference.distances(pooled.points) > beyond))
 
 
 def _rate(share: float, count: float) -> Measure:
