@@ -59,9 +59,12 @@ class Baseline(msgspec.Struct):
             count: events it was taken over, > 0.
         """
         residual = (value - self.season.expect(local) - self.level) / self._deviation(count)
-        gap = max(1.0, (start - self.last_start) / self.season.window_seconds)
-        carried = math.pow(self.correlation, gap)
-        whitened = (residual - carried * self.last) * _steady(self.correlation, carried)
+        gap = (start - self.last_start) / self.season.window_seconds
+        if gap <= 1.0:
+            whitened = residual - self.correlation * self.last
+        else:
+            carried = math.pow(self.correlation, gap)
+            whitened = (residual - carried * self.last) * _steady(self.correlation, carried)
         self.last, self.last_start = residual, start
         return whitened / self.spread
 
