@@ -24,6 +24,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from benchmarks import judging
 from benchmarks.feeding import BEGIN, MODEL, DataSet, bodies
 from benchmarks.machine import run, show_table
@@ -48,18 +50,29 @@ _LEAST_ROWS = 500
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One kind of events and windows; `bytes` 0 adds nothing to what the features take."""
+    """One kind of events and windows.
+
+    Args:
+        features: in each event.
+        segments: events take them in turns.
+        seconds: width of a window.
+        bytes: of an event; 0 adds nothing to what the features take.
+        text: whether the features are texts.
+        orders: with 2, every second event writes its features backwards.
+    """
 
     features: int = 20
     segments: int = 1
     seconds: float = 10.0
     bytes: int = 0
     text: bool = False
+    orders: int = 1
 
 
 #: Axis -> (its unit, how a case is made of a size, sizes).
 AXES: dict[str, tuple[str, Any, tuple[float, ...]]] = {
     "features": ("features", lambda size: Case(features=size), (5, 20, 100, 500)),
+    "order": ("features of senders in two orders", lambda size: Case(features=size, orders=2), (5, 20, 100, 500)),
     "segments": ("segments", lambda size: Case(segments=size, seconds=400.0), (1, 100, 10_000)),
     "window": ("seconds", lambda size: Case(seconds=float(size)), (1, 10, 60, 600)),
     "event": ("bytes that are skipped", lambda size: Case(features=5, bytes=size), (200, 2_000, 20_000)),
@@ -94,6 +107,8 @@ def records(case: Case, rows: int) -> list[bytes]:
         ]
     else:
         turns = bodies(DataSet("growth", case.features, 0), min(rows, 20_000))
+    if case.orders > 1:
+        turns[1::2] = [orjson.dumps(dict(reversed(orjson.loads(body).items()))) for body in turns[1::2]]
     # Bytes that are no features: `tags` are not read.
     bare = len(turns[0]) + 100
     tags = b"" if case.text or case.bytes <= bare else b',"tags":{"note":"%b"}' % (b"x" * (case.bytes - bare))

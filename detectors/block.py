@@ -393,11 +393,12 @@ def _block(model: str, rows: list[Row]) -> Block:
         ts=np.array([row.ts for row in rows], dtype=np.float64),
         segments=segments if any(segments) else None,
         ticks=ticks if ticks.any() else None,
-        columns=columns(_named_columns(values), len(rows)),
+        columns=columns(named_columns(values), len(rows)),
     )
 
 
-def _named_columns(rows: list[Mapping[str, Value]]) -> Iterator[tuple[str, list[Value]]]:
+def named_columns(rows: Sequence[Mapping[str, Value]]) -> Iterator[tuple[str, list[Value]]]:
+    """Yield each name in some rows with its values, `ABSENT` where a row does not have it."""
     for name in dict.fromkeys(name for values in rows for name in values):
         yield name, [values.get(name, ABSENT) for values in rows]
 

@@ -71,8 +71,11 @@ class _Group:
             wire, is_kind = self.wires[at], self.kinds[at]
             if is_kind not in kinds:
                 continue
-            values = () if wire.features is None else msgspec.structs.astuple(wire.features)
-            features = {names[place]: values[place] for place in order if values and values[place] is not ABSENT}
+            if self.kind.loose:
+                features = dict(sorted((wire.features or {}).items()))
+            else:
+                values = () if wire.features is None else msgspec.structs.astuple(wire.features)
+                features = {names[place]: values[place] for place in order if values and values[place] is not ABSENT}
             for name in words:
                 if isinstance(word := features.get(name), Word):
                     features[name] = word.value
@@ -173,6 +176,7 @@ class Decoding:
         wires = self._wires(values, max(map(len, filter(None, values)), default=0) if longest is None else longest)
         groups: list[_Group] = []
         general: list[int] = []
+        looked_at: list[tuple[str, bytes]] = []
         kinds = set(map(type, wires))
         for kind in kinds:
             places = np.arange(len(wires))
@@ -182,12 +186,14 @@ class Decoding:
             if known is None:
                 general.extend(places.tolist())
                 continue
+            if known.needs_order:  # two records tell for the fetch: senders that differ do so again
+                looked_at.extend((known.model, cast("bytes", values[int(place)])) for place in places[[0, -1]])
             mine = wires if len(kinds) == 1 else [wires[place] for place in places.tolist()]
             group, faulty = _group(known, mine, at[places], clock[places])
             groups.append(group)
             general.extend(places[faulty].tolist())
         events, dead = self._general(sorted(general), offsets, timestamps, values)
-        self._learn(events)
+        self._learn(events, looked_at)
         for event in events:
             event.features = dict(sorted(event.features.items()))
         return Decoded(_blocks(groups, events), dead, _kinds(groups, events), groups, events)
@@ -204,6 +210,9 @@ class Decoding:
                 wires.extend(map(self._decode, cast("Iterable[bytes]", left)))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError):
                 wires.append(None)
+        loose = {kind.wire: frozenset(kind.names) for kind in self._by_type.values() if kind.loose}
+        if loose:
+            wires = [None if (known := loose.get(type(wire))) and not _is_known(wire.features, known) else wire for wire in wires]
         if longest > MAX_EVENT_BYTES:
             return [None if value and len(value) > MAX_EVENT_BYTES else wire for value, wire in zip(values, wires, strict=True)]
         return wires
@@ -220,9 +229,15 @@ class Decoding:
                 dead.append(DeadLetter(offsets[place], error))
         return events, dead
 
-    def _learn(self, events: list[Event]) -> None:
-        """Make types for what is new in events whose features are in the order of their sender."""
+    def _learn(self, events: list[Event], looked_at: Sequence[tuple[str, bytes]] = ()) -> None:
+        """Make types for what is new in events whose features are in the order of their sender.
+
+        Args:
+            events: read the general way.
+            looked_at: models, each with a record that fitted its type, where the order of names matters.
+        """
         grown = {event.model for event in events if self._learned[event.model].learn(event.segment, event.features)}
+        grown |= {model for model, value in looked_at if self._learned[model].learn_order(_names(value).features or ())}
         if grown:
             made = [self._learned[model].make() for model in sorted(grown)]
             kept = [kind for kind in self._by_type.values() if kind.model not in grown]
@@ -258,7 +273,22 @@ def _perhaps_empty(wires: list[Any]) -> Iterable[int]:
     return [place for place, first in enumerate(firsts) if first is ABSENT] if ABSENT in firsts else ()
 
 
+class _Names(msgspec.Struct):
+    """The names of a record's features, in its order."""
+
+    features: dict[str, msgspec.Raw] | None = None
+
+
+_names = msgspec.json.Decoder(_Names).decode
+
+
+def _is_known(features: dict[str, Any] | None, names: frozenset[str]) -> bool:
+    return not features or features.keys() <= names
+
+
 def _is_empty(features: Any) -> bool:
+    if isinstance(features, dict):
+        return not features
     return features is None or all(value is ABSENT for value in msgspec.structs.astuple(features))
 
 

@@ -11,13 +11,13 @@ import struct
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, starmap
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Annotated, Any, Literal, Self
 
 import msgspec
 import numpy as np
 
-from detectors.block import ABSENT, Coded, Columns, Flags, columns
+from detectors.block import ABSENT, Coded, Columns, Flags, columns, named_columns
 from detectors.columns import CATEGORIES, CATEGORY_LENGTH
 from detectors.row import PREDICTION, PREDICTION_LABEL, PREDICTION_SCORE, Value
 from detectors.sample import Floats
@@ -43,6 +43,9 @@ class _Predicted(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     score: _Integer | float | msgspec.UnsetType | None = msgspec.UNSET
     value: _Integer | float | None = None
 
+
+#: Of more names than that, one that comes out of order is looked for so long that a dictionary of all is made sooner.
+_WIDE = 64
 
 #: What a feature has been so far: numbers only, false or true, one of few words, texts that a window keeps whole, or anything.
 FeatureKind = Literal["number", "truth", "word", "text", "any"]
@@ -77,6 +80,7 @@ class RecordType:
         kinds: of these fields.
         coded: names of those that are false or true, or words, and the values of each.
         categorical: features whose numbers are names of categories.
+        loose: the features are a dictionary instead, because senders write them in different orders.
         empty: features of a record that has none.
         row: packs a record's features when none needs to be looked at.
     """
@@ -87,8 +91,14 @@ class RecordType:
     kinds: tuple[FeatureKind, ...]
     coded: Coded
     categorical: frozenset[str]
+    loose: bool
     empty: Any
     row: struct.Struct
+
+    @property
+    def needs_order(self) -> bool:
+        """Whether names that come in another order are dear."""
+        return not self.loose and len(self.names) > _WIDE
 
     def places(self, kinds: Collection[FeatureKind]) -> list[int]:
         """Return the places of the fields of these kinds."""
@@ -98,13 +108,14 @@ class RecordType:
 class Learned:
     """What has been seen of one model's features."""
 
-    __slots__ = ("_categorical", "_limit", "_model", "_segments", "_types_made", "_word_types", "_words", "kinds")
+    __slots__ = ("_categorical", "_limit", "_loose", "_model", "_segments", "_types_made", "_word_types", "_words", "kinds")
 
     def __init__(self, spec: ModelSpec) -> None:
         self._model = spec.name
         self._categorical = frozenset(spec.categorical)
         self._limit = spec.max_features
         self._types_made = 0
+        self._loose = False
         #: Name -> what it has been, in the order in which the sender writes them.
         self.kinds: dict[str, FeatureKind] = {}
         #: Feature -> its words, and the type made of them.
@@ -136,6 +147,15 @@ class Learned:
                 new = True
         return new and self._types_made < _MOST_TYPES
 
+    def learn_order(self, names: Iterable[str]) -> bool:
+        """Take the names of a record in its order; tell whether a new type is worth making."""
+        order = {name: place for place, name in enumerate(self.kinds)}
+        places = [order[name] for name in names if name in order]
+        if self._loose or places == sorted(places):
+            return False
+        self._loose = True
+        return True
+
     def _takes_word(self, words: Sequence[str]) -> bool:
         return len(words) < _MOST_WORDS and self._types_made < _MOST_TYPES_FOR_WORDS
 
@@ -144,7 +164,12 @@ class Learned:
         self._types_made += 1
         places = {f"f{place}": name for place, name in enumerate(self.kinds)}
         fields = [(place, self._type_of(name), ABSENT) for place, name in places.items()]
-        features = msgspec.defstruct("Features", fields, rename=places, forbid_unknown_fields=True, gc=False)
+        features: Any
+        if self._loose:
+            numeric = set(self.kinds.values()) == {"number"}
+            features = dict[str, _Number] if numeric else dict[str, _Scalar]
+        else:
+            features = msgspec.defstruct("Features", fields, rename=places, forbid_unknown_fields=True, gc=False)
         wire = msgspec.defstruct(
             "Record",
             [
@@ -174,6 +199,7 @@ class Learned:
             kinds=tuple(self.kinds.values()),
             coded=Coded(coded, tuple(tuple(self._words.get(name, (False, True))) for name in coded), np.empty((len(coded), 0))),
             categorical=self._categorical,
+            loose=self._loose,
             empty=features(),
             row=struct.Struct(f"={len(self.kinds)}d"),
         )
@@ -241,6 +267,8 @@ def _any_in(column: list[Value]) -> bool:
 def feature_columns(kind: RecordType, features: list[Any]) -> Columns:
     """Return the columns of features; whose kind is known, no value of theirs is looked at."""
     n = len(features)
+    if kind.loose:
+        return _loose_columns(kind, features)
     packed, numeric, coded = kind.places(_PACKED), kind.places({"number"}), kind.places(_CODED)
     fields: dict[int, list[Any]] = {}
     if len(packed) == len(kind.names):
@@ -259,6 +287,21 @@ def feature_columns(kind: RecordType, features: list[Any]) -> Columns:
         return found
     mixed = [(name, _categories(column) if name in kind.categorical else column) for name, column in others]
     return found.beside(columns(mixed, n))
+
+
+def _loose_columns(kind: RecordType, features: list[dict[str, Any]]) -> Columns:
+    """Return the columns of features that are dictionaries."""
+    n, names = len(features), kind.names
+    if set(kind.kinds) == {"number"} and len(names) > 1:
+        try:
+            flat = np.frombuffer(b"".join(starmap(kind.row.pack, map(itemgetter(*names), features))))
+        except (KeyError, struct.error, OverflowError):  # one is absent or null
+            pass
+        else:
+            matrix = np.ascontiguousarray(flat.reshape(n, -1).T)
+            return Columns(names, matrix, replace(kind.coded, codes=np.empty((0, n))), {}, {}, {})
+    named = named_columns(features)
+    return columns(((name, _categories(column) if name in kind.categorical else column) for name, column in named), n)
 
 
 def _doubles(fields: Mapping[int, list[Any]], places: Sequence[int], n: int) -> Floats:

@@ -97,7 +97,7 @@ def test_latency_reads_a_backlog_and_then_times_alerts():
 def test_growth_says_which_rows_are_superlinear():
     """Every axis has its sizes, and a row is named exactly if its slope is beyond the limit."""
     result, text = benchmark("growth", "--scale", "0.001", "--repeats", "1")
-    assert {row["axis"] for row in result["rows"]} == {"features", "segments", "window", "event", "text"}
+    assert {row["axis"] for row in result["rows"]} == {"features", "order", "segments", "window", "event", "text"}
     steep = [row for row in result["rows"] if max(row["time_slope"] or 0, row["memory_slope"] or 0) > result["limit"]]
     assert len(result["superlinear"]) == len(steep)
     assert text.count("superlinear") == len(steep)

@@ -132,11 +132,12 @@ def told(decoded: Sequence[Decoded]) -> tuple[list[Any], list[Any], dict[Any, li
     st.lists(records(), min_size=1, max_size=25),
     st.integers(0, 25),
     st.sampled_from([0, 1, 3, 100]),
+    st.sampled_from([0, 2, 100]),
 )
-def test_what_was_learned_changes_nothing(before: list[bytes], values: list[bytes], cut: int, words: int) -> None:
+def test_what_was_learned_changes_nothing(before: list[bytes], values: list[bytes], cut: int, words: int, wide: int) -> None:
     """Events, dead letters, counts and windows are the same, whatever the decoder has seen and however the log was fetched."""
     learned = Decoding(MODELS)
-    with mock.patch("streams.learned._MOST_WORDS", words):
+    with mock.patch("streams.learned._MOST_WORDS", words), mock.patch("streams.learned._WIDE", wide):
         for _ in range(2):
             read(learned, before)
         quick = [read(learned, values[:cut]), read(learned, values[cut:], first=len(values[:cut]))]
@@ -198,6 +199,30 @@ def test_a_feature_that_never_runs_out_of_new_words_is_read_as_texts() -> None:
     (block,) = read(decoding, values[1000:]).blocks
     assert set(block.columns.texts) == {"slow", "fast"}
     assert learned._types_made == made
+
+
+def test_wide_records_in_another_order_are_read_as_dictionaries() -> None:
+    """Senders that write a hundred names in different orders cost no search for each name, and one order costs no dictionary."""
+    names = [f"f{number}" for number in range(100)]
+    one = orjson.dumps({"model": "w", "features": dict.fromkeys(names, 1.5)})
+    other = orjson.dumps({"model": "w", "features": dict.fromkeys(reversed(names), 2.5)})
+    partly = orjson.dumps({"model": "w", "features": dict.fromkeys(names[10:], None)})
+    decoding = Decoding({"w": ModelSpec("w")})
+    for _ in range(3):
+        read(decoding, [one, partly])
+    assert not next(iter(decoding._by_type.values())).loose
+    for _ in range(2):
+        read(decoding, [one, other])
+    assert next(iter(decoding._by_type.values())).loose
+    (block,) = read(decoding, [one, other]).blocks
+    assert block.taken(np.array([1, 0])).columns.numbers.tolist() == [[2.5, 1.5]] * 100
+    new = orjson.dumps({"model": "w", "features": {"new": 1, **dict.fromkeys(names, 1.5)}})
+    (block,) = read(decoding, [one, other, partly]).blocks
+    assert block.row(0).values == dict.fromkeys(names, 1.5)
+    assert block.row(1).values == dict.fromkeys(names, 2.5)
+    assert block.row(2).values == dict.fromkeys(names[10:])
+    assert "new" in read(decoding, [new]).events()[0].features
+    assert "new" in decoding._learned["w"].kinds
 
 
 def test_what_a_fetch_holds_can_be_asked_for_after_more_was_learned() -> None:
