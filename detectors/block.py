@@ -11,19 +11,17 @@ Rules:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.columns import CATEGORY_LENGTH, Column, category_of, column_of, doubles
+from detectors.columns import CATEGORY_LENGTH, doubles
 from detectors.row import Row, Value
-from detectors.sample import Floats, summarise, summarise_rows
+from detectors.sample import Floats
 
 #: Stands for a feature that a row does not have. A float, so that arrays take it for a missing number; told by identity.
 ABSENT = float("nan")
@@ -234,123 +232,6 @@ class Block:
         if first == 0:
             return self
         return self.cut(first, len(self)) if first < len(self) else None
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Rows `low` to `high` of a block, which are in one window."""
-
-    block: Block
-    low: int
-    high: int
-
-    def alone(self) -> Part:
-        """Return the same rows without the others of their block, which would be held as long as these."""
-        if 2 * (self.high - self.low) >= len(self.block):
-            return self
-        return Part(self.block.cut(self.low, self.high), 0, self.high - self.low)
-
-    def has(self, name: str) -> Integers:
-        """Return the places in the part whose rows have the feature."""
-        places = np.arange(self.low, self.high)
-        columns = self.block.columns
-        if name in columns:
-            flags = columns.absent.get(name)
-            return places if flags is None else places[~flags[self.low : self.high]]
-        return places[:0]
-
-
-def columns_of(parts: Sequence[Part]) -> dict[str, Column]:
-    """Return feature -> what the rows of some parts have of it, features that none has left out."""
-    others, texts = _others(parts), _texts(parts)
-    found, left = _summarised(parts, {*others, *texts})
-    for name in [name for name in {**left, **texts, **others} if name not in found]:
-        present = left.get(name, np.empty(0))
-        if name in others:
-            column = column_of([*others[name], *present.tolist()])
-        else:
-            column = Column(summarise(present)) if len(present) else Column()
-        if name in texts:
-            column = Column(column.numeric, Counter(column.counts) + texts[name] if column.counts else texts[name])
-        if column != Column() or any(len(part.has(name)) for part in parts):
-            found[name] = column
-    return found
-
-
-def _summarised(parts: Sequence[Part], mixed: set[str]) -> tuple[dict[str, Column], dict[str, Floats]]:
-    """Return the columns of numbers without a hole, and of the others and of the `mixed` ones the numbers that are there."""
-    names = parts[0].block.columns.names
-    left: dict[str, Floats] = {}
-    if any(part.block.columns.names != names for part in parts):
-        # Feature by feature: one matrix for all names would be mostly holes.
-        cells: dict[str, list[Floats]] = {}
-        for part in parts:
-            for row, name in enumerate(part.block.columns.names):
-                cells.setdefault(name, []).append(part.block.columns.numbers[row, part.low : part.high])
-        for name, values in cells.items():
-            every = np.concatenate(values)
-            left[name] = every[~np.isnan(every)]
-        return {}, left
-    numbers = np.concatenate([part.block.columns.numbers[:, part.low : part.high] for part in parts], axis=1)
-    holes = _rows_with_nan(numbers)
-    # Columns without a hole are summarised together; the sum of a row does not depend on its neighbours.
-    plain = [row for row, name in enumerate(names) if not holes[row] and name not in mixed]
-    found: dict[str, Column] = {}
-    if plain:
-        whole = numbers if len(plain) == len(names) else numbers[plain]
-        found = {names[row]: Column(numeric) for row, numeric in zip(plain, summarise_rows(whole), strict=True)}
-    for row, name in enumerate(names):
-        if name not in found:
-            left[name] = numbers[row][~np.isnan(numbers[row])]
-    return found, left
-
-
-def _texts(parts: Sequence[Part]) -> dict[str, Counter[str]]:
-    """Return how often each category stands in the columns of texts, and of few values, of all parts."""
-    texts: dict[str, Counter[Value]] = {}
-    coded: dict[tuple[int, int], list[tuple[Coded, Floats]]] = {}
-    for part in parts:
-        columns = part.block.columns
-        for name, column in columns.texts.items():
-            texts.setdefault(name, Counter()).update(column[part.low : part.high])
-        if columns.coded.names:
-            # Blocks that were read with one type have the very same lists, and are counted together.
-            same = (id(columns.coded.names), id(columns.coded.values))
-            coded.setdefault(same, []).append((columns.coded, columns.coded.codes[:, part.low : part.high]))
-    found = {name: Counter({text: n for text, n in counts.items() if isinstance(text, str)}) for name, counts in texts.items()}
-    for pieces in coded.values():
-        first = pieces[0][0]
-        codes = pieces[0][1] if len(pieces) == 1 else np.concatenate([codes for _, codes in pieces], axis=1)
-        for name, counts in zip(first.names, _counted(first.values, codes), strict=True):
-            found.setdefault(name, Counter()).update(counts)
-    return found
-
-
-def _counted(values: Sequence[Sequence[str | bool]], codes: Floats) -> Iterator[dict[str, int]]:
-    """Yield for each column of codes how often its values occur, those that do."""
-    ends = np.cumsum([0, *map(len, values)])
-    places = (codes + ends[:-1, np.newaxis]).ravel()  # each column has places of its own, so one count serves for all
-    counts = np.bincount(places[~np.isnan(places)].astype(np.intp), minlength=int(ends[-1])).tolist()
-    for said, (low, high) in zip(values, pairwise(ends.tolist()), strict=True):
-        yield {category_of(value): count for value, count in zip(said, counts[low:high], strict=True) if count}
-
-
-def _rows_with_nan(numbers: Floats) -> list[bool]:
-    """Return for each row whether it has a NaN."""
-    return [bool(np.isnan(row).any()) for row in numbers]
-
-
-def _others(parts: Sequence[Part]) -> dict[str, list[Value]]:
-    """Return the other columns of all parts, without what rows do not have."""
-    others: dict[str, list[Value]] = {}
-    for part in parts:
-        columns = part.block.columns
-        for name, column in columns.others.items():
-            values = column[part.low : part.high]
-            if name in columns.absent:
-                values = [value for value in values if value is not ABSENT]
-            others.setdefault(name, []).extend(values)
-    return others
 
 
 def blocks_of(rows: Iterable[Row]) -> list[Block]:

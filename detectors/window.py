@@ -29,8 +29,9 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from detectors.block import Block, Integers, Part, blocks_of, columns_of
+from detectors.block import Block, Integers, blocks_of
 from detectors.columns import Column, Feature
+from detectors.part import Part, columns_of
 from detectors.row import PREDICTION, Row
 from detectors.sample import Floats
 
