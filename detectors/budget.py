@@ -39,12 +39,36 @@ def run_length(threshold: float) -> float:
     return (math.exp(reach) - reach - 1) / (2 * ALLOWANCE**2)
 
 
+def windows_per_week(window_seconds: float) -> float:
+    """Return how many windows of that width a week has.
+
+    >>> windows_per_week(60)
+    10080.0
+    """
+    return WEEK_SECONDS / window_seconds
+
+
+def false_alarms_per_week(*, threshold: float, window_seconds: float, monitors: int, sides: int = 2) -> float:
+    """Return what so many monitors at that threshold are expected to raise, if each has a window in every bucket.
+
+    Args:
+        threshold: in standard deviations.
+        window_seconds: width of a window.
+        monitors: how many.
+        sides: 1 where falls wake nobody.
+
+    >>> round(false_alarms_per_week(threshold=16.35, window_seconds=60, monitors=2000), 2)
+    0.5
+    """
+    return sides * monitors * windows_per_week(window_seconds) / run_length(threshold)
+
+
 def threshold(*, false_alarms_per_week: float, window_seconds: float, monitors: int) -> float:
     """Return the Page-Hinkley threshold, in standard deviations, for one monitor among `monitors`.
 
     >>> round(threshold(false_alarms_per_week=1, window_seconds=60, monitors=2000), 1)
     16.3
     """
-    windows_per_week = WEEK_SECONDS / window_seconds
-    wanted = max(run_length(_LEAST), 2 * max(1, monitors) * windows_per_week / (SHARE * false_alarms_per_week))
+    sides = 2 * max(1, monitors) * windows_per_week(window_seconds)
+    wanted = max(run_length(_LEAST), sides / (SHARE * false_alarms_per_week))
     return float(brentq(lambda h: math.log(run_length(h)) - math.log(wanted), _LEAST, 200.0))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 
-from detectors.detector import DETECTORS
+from detectors.budget import windows_per_week
+from detectors.detector import DETECTORS, Direction, stock_rate
 from detectors.errors import ConfigError
 from detectors.spec import ModelSpec
 from driftline.durations import format_duration, format_rate
@@ -12,6 +15,9 @@ from driftline.invocation import Invocation, configured
 from driftline.tables import show_table
 from retrainer.candidate import load_factory
 from streams.settings import Settings
+
+#: Monitors of a feature: location, scale, outliers and missing of numbers; shares, unseen and missing of categories.
+_OF_NUMBERS, _OF_CATEGORIES = 4, 3
 
 
 @click.command("check")
@@ -70,16 +76,36 @@ def _model_row(model: ModelSpec) -> list[str]:
 
 
 def _notes(settings: Settings) -> list[str]:
-    return [
-        f"{place} {name} keeps no false-alarm budget; page_hinkley does"
-        for model in settings.models
-        for place, name in (
-            (f"models.{model.name}.detector", model.detector),
-            (f"models.{model.name}.errors.detector", model.errors.detector),
+    notes = [note for model in settings.models for note in _stock_notes(model)]
+    if settings.grafana.url and not settings.grafana.token:
+        notes.append("[grafana] url without a token: no annotations are sent")
+    return notes
+
+
+def _stock_notes(model: ModelSpec) -> Iterator[str]:
+    """Say what detectors without a budget are expected to cost."""
+    if not DETECTORS[model.detector].budgeted:
+        monitors = sum(_OF_CATEGORIES if name in model.categorical else _OF_NUMBERS for name in model.features)
+        whose = f"{len(model.features)} features of each segment" if model.features else "each feature of numbers and segment"
+        place = f"models.{model.name}.detector {model.detector}"
+        yield _stock_note(
+            place, model.detector, "both", monitors=monitors or _OF_NUMBERS, whose=whose, window_seconds=model.window_seconds
         )
-        if not DETECTORS[name].budgeted
-    ] + (
-        ["[grafana] url without a token: no annotations are sent"] if settings.grafana.url and not settings.grafana.token else []
+    if not DETECTORS[model.errors.detector].budgeted:
+        place = f"models.{model.name}.errors.detector {model.errors.detector}"
+        whose = "the errors of each segment"
+        yield _stock_note(
+            place, model.errors.detector, "up", monitors=1, whose=whose, window_seconds=model.outcome_window_seconds
+        )
+
+
+def _stock_note(place: str, name: str, direction: Direction, *, monitors: int, whose: str, window_seconds: float) -> str:
+    rate = stock_rate(name, direction)
+    windows = windows_per_week(window_seconds)
+    expected = rate.per_1000_windows * monitors * windows / 1000
+    return (
+        f"{place} keeps no false-alarm budget; page_hinkley does. It is expected to add {rate.about} {expected:.2g} false alarms "
+        f"a week for {whose}: {monitors} monitor{'s' if monitors > 1 else ''} x {windows:,.10g} windows a week x {rate}"
     )
 
 

@@ -1,0 +1,120 @@
+"""False alarms of the detectors that keep no budget, on streams in which nothing changes.
+
+    python -m benchmarks.stock [--quick]
+
+Each runs in the product's own monitor, which is silent from an alarm until the statistic is back, and then begins anew.
+Scores are white and standard normal. Detectors of outcomes are fed errors with a constant chance instead, spread evenly
+over a window as the product does, and their rate depends on that chance and on the outcomes in a window: besides the
+stated ones, others are printed. The last line is one JSON object: detector -> rates by direction and by stream.
+
+`STOCK` in detectors/detector.py holds what a full run prints, and `driftline check` tells it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+
+import numpy as np
+
+from benchmarks.machine import show_table
+from detectors.baseline import Baseline
+from detectors.detector import DETECTORS, STOCK_CHANCE, STOCK_OUTCOMES, Direction
+from detectors.monitor import Monitor
+from detectors.season import Season
+from detectors.statistic import Measure
+
+WINDOW_SECONDS = 60.0
+#: Of page_hinkley, which is not measured here; it caps the scores for all, at half of this and 1.
+THRESHOLD = 14.0
+REFERENCE_WINDOWS = 200
+#: (chance of an error, outcomes in a window): the stated stream first.
+STREAMS: tuple[tuple[float, int], ...] = (
+    (STOCK_CHANCE, STOCK_OUTCOMES),
+    (0.02, STOCK_OUTCOMES),
+    (0.3, STOCK_OUTCOMES),
+    (STOCK_CHANCE, 5),
+    (STOCK_CHANCE, 200),
+)
+
+
+def alarms(name: str, direction: Direction, *, monitors: int, windows: int, chance: float, outcomes: int, seed: int) -> int:
+    """Return how many alarms so many monitors raise in so many windows each.
+
+    Args:
+        name: of the detector.
+        direction: of its monitors.
+        monitors: that see independent streams.
+        windows: of each.
+        chance: of an error; only what is fed outcomes looks at it.
+        outcomes: in a window, likewise.
+        seed: of the streams.
+    """
+    draw = np.random.default_rng([seed, monitors, windows])
+    of_outcomes = DETECTORS[name].feed == "outcomes"
+    raised = 0
+    for number in range(monitors):
+        monitor = _monitor(name, direction, number)
+        if of_outcomes:
+            wrong = draw.binomial(outcomes, chance, size=windows)
+            scores = (wrong / outcomes - chance) / math.sqrt(chance * (1 - chance) / outcomes)
+        else:
+            wrong, scores = np.zeros(windows, dtype=np.int64), draw.normal(size=windows)
+        for index, (score, errors) in enumerate(zip(scores.tolist(), wrong.tolist(), strict=True)):
+            found = Measure(score, 1.0, outcomes)
+            told = monitor.weigh(start=WINDOW_SECONDS * index, local=0.0, found=found, errors=(errors, outcomes))
+            raised += told is not None
+            if monitor.recovered:
+                monitor.rearm()
+    return raised
+
+
+def _monitor(name: str, direction: Direction, number: int) -> Monitor:
+    """Return an armed monitor whose scores are what it is fed."""
+    baseline = Baseline(
+        Season("constant", WINDOW_SECONDS, [0.0]), 1.0, 0.0, 0.0, 0.0, 1.0, REFERENCE_WINDOWS, 0.0, -WINDOW_SECONDS
+    )
+    monitor = Monitor(f"x{number}", "location", name, direction, baseline)
+    monitor.take(THRESHOLD)
+    return monitor
+
+
+def cases() -> list[tuple[str, Direction, float, int]]:
+    """Return (detector, direction, chance of an error, outcomes in a window) of every case."""
+    found: list[tuple[str, Direction, float, int]] = []
+    for name, kind in DETECTORS.items():
+        if kind.budgeted:
+            continue
+        if kind.feed == "outcomes":
+            found.extend((name, "up", chance, outcomes) for chance, outcomes in STREAMS)
+        else:
+            found.extend((name, direction, STOCK_CHANCE, STOCK_OUTCOMES) for direction in ("both", "up"))
+    return found
+
+
+def main() -> None:
+    """Print a table and the JSON object."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stock")
+    parser.add_argument("--quick", action="store_true", help="one monitor in each case instead of forty")
+    parser.add_argument("--seed", type=int, default=31)
+    arguments = parser.parse_args()
+    monitors, windows = (1 if arguments.quick else 40), 2000
+    result: dict[str, list[dict[str, float | str]]] = {}
+    rows: list[list[str]] = []
+    for name, direction, chance, outcomes in cases():
+        raised = alarms(
+            name, direction, monitors=monitors, windows=windows, chance=chance, outcomes=outcomes, seed=arguments.seed
+        )
+        thousands = monitors * windows / 1000
+        rate, error = raised / thousands, math.sqrt(raised) / thousands
+        stream = f"errors {chance:g}, {outcomes} a window" if DETECTORS[name].feed == "outcomes" else "white scores"
+        result.setdefault(name, []).append({"direction": direction, "stream": stream, "rate": rate, "standard_error": error})
+        rows.append([name, direction, stream, str(raised), f"{rate:.2f}", f"{error:.2f}"])
+    headings = ["detector", "direction", "stream", "alarms", "per monitor and 1,000 windows", "+-"]
+    show_table(headings, rows)
+    print(json.dumps({"windows": windows, "monitors": monitors, "detectors": result}))
+
+
+if __name__ == "__main__":
+    main()
