@@ -26,6 +26,7 @@ from driftline.processor import advise_numpy
 COMMANDS: dict[str, str] = {
     "demo": "Watch the loop close on 45,312 real rows, on this machine alone.",
     "check": "Validate the configuration, and print what was understood.",
+    "explain": "Show how a model's thresholds follow from its budget of false alarms.",
     "topics": "Create or list the Kafka topics.",
     "worker": "Join, summarise and judge: the monitoring process.",
     "retrainer": "Answer retrain requests: train, compare, swap.",
