@@ -82,7 +82,7 @@ def delays(changes: Sequence[float], alarms: Sequence[float], *, end: float, wit
     """
     told, known = sorted(alarms), sorted(changes)
     found: list[float | None] = []
-    for change, following in zip(known, [*known[1:], end], strict=True):
+    for change, following in pairwise([*known, end]):
         place = bisect_left(told, change)
         late = place == len(told) or told[place] >= following or told[place] - change > within
         found.append(None if late else told[place] - change)

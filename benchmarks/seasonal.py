@@ -1,6 +1,6 @@
 """Alarms and finds on real series with a daily and a weekly cycle, with changes put in at known times.
 
-    python -m benchmarks.seasonal [--quick] [--data DIR]
+    python -m benchmarks.seasonal [--quick] [--alarms] [--data DIR]
 
 Rules:
 1. Judged by the product alone: rows become windows, windows are judged, an alarm is an alert that opens an incident.
@@ -25,9 +25,11 @@ import gzip
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -139,7 +141,7 @@ def read(home: Path, names: Sequence[str], *, weeks: float | None = None) -> lis
 
 
 class Judged:
-    """A series as the product judges it; `opened` are the event times of its alarms, epoch seconds."""
+    """A series as the product judges it; `opened` are its alarms, in order."""
 
     def __init__(self, spec: ModelSpec, watch: Watch) -> None:
         self._spec = spec
@@ -147,7 +149,7 @@ class Judged:
         shape = WindowShape(spec.window_seconds, spec.lateness_seconds)
         self._windows = Windows("features", source=0, sources=1, shapes={spec.name: shape})
         self._rows = 0
-        self.opened: list[float] = []
+        self.opened: list[Alert] = []
 
     def take(self, times: Floats, values: Floats) -> None:
         """Take readings; a window is judged when the first reading behind it comes."""
@@ -167,7 +169,7 @@ class Judged:
         for record in records:
             for found in self.watch.add(self._spec, record):
                 if isinstance(found, Alert) and found.status == "opened":
-                    self.opened.append(found.raised_at)
+                    self.opened.append(found)
 
 
 @dataclass(slots=True)
@@ -184,7 +186,7 @@ class Outcome:
 
     name: str
     weeks: float
-    alarms: list[float] = field(default_factory=list)
+    alarms: list[Alert] = field(default_factory=list)
     onsets: list[float] = field(default_factory=list)
     busy: list[bool] = field(default_factory=list)
     delays: dict[str, list[float | None]] = field(default_factory=lambda: {name: [] for name in CHANGES})
@@ -192,7 +194,7 @@ class Outcome:
     @property
     def chance(self) -> float:
         """Share of onsets after which the unchanged series alarms in time."""
-        return found_share(self.onsets, self.alarms, WITHIN_SECONDS)
+        return found_share(self.onsets, [alert.raised_at for alert in self.alarms], WITHIN_SECONDS)
 
 
 def judge(series: Series, budget: float, seed: int) -> Outcome:
@@ -236,7 +238,7 @@ def _delay(spec: ModelSpec, watch: Watch, times: Floats, values: Floats, onset: 
     changed = Judged(spec, copy.deepcopy(watch))
     changed.take(times, values)
     changed.end(float(times[onset]) + WITHIN_SECONDS)
-    delays = [at - float(times[onset]) for at in changed.opened]
+    delays = [alert.raised_at - float(times[onset]) for alert in changed.opened]
     return next((delay for delay in delays if 0 < delay <= WITHIN_SECONDS), None)
 
 
@@ -313,6 +315,17 @@ def show(result: dict[str, Any]) -> None:
     print(f"at least {LEAST_FOUND} of {HEADLINE} found (it is {result['found'][HEADLINE]})")
 
 
+def show_alarms(series: Sequence[Series], outcomes: Sequence[Outcome]) -> None:
+    """Print when the change began that each alarm on the series as they are tells of, in their own time."""
+    rows = []
+    for one, outcome in zip(series, outcomes, strict=True):
+        for alert in outcome.alarms:
+            began = datetime.fromtimestamp(alert.began_at, ZoneInfo(one.timezone))
+            rows.append([one.name, began.strftime("%a %Y-%m-%d %H:%M"), alert.features[0].words])
+    print()
+    show_table(["series", "began", "what changed"], rows)
+
+
 def _row(name: str, one: dict[str, Any]) -> list[str]:
     shares = [one["onsets_with_open_incident"], one["found"][HEADLINE]]
     shares += [one["found_without_open_incident"][HEADLINE], one["found_by_chance"]]
@@ -326,14 +339,18 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the first 16 weeks of three series")
     parser.add_argument("--data", type=Path, default=DATA, help="directory of the data sets (default: ../shared/data)")
     parser.add_argument("--false-alarms", type=float, default=ModelSpec("m").false_alarms_per_week, help="budget of a week")
+    parser.add_argument("--alarms", action="store_true", help="also list what was raised on the series as they are")
     parser.add_argument("--seed", type=int, default=21)
     arguments = parser.parse_args()
 
     def benchmark() -> tuple[dict[str, Any], int]:
         names = ["power main", "taxi", "elec2 nswdemand"] if arguments.quick else list(SOURCES)
         chosen = read(arguments.data, names, weeks=16.0 if arguments.quick else None)
-        result = summary([judge(series, arguments.false_alarms, arguments.seed) for series in chosen])
+        outcomes = [judge(series, arguments.false_alarms, arguments.seed) for series in chosen]
+        result = summary(outcomes)
         show(result)
+        if arguments.alarms:
+            show_alarms(chosen, outcomes)
         return result, 0
 
     run(benchmark)
