@@ -306,7 +306,10 @@ def test_a_threshold_spends_its_budget(budget: float, seconds: float, monitors: 
 def test_check_tells_what_a_stock_detector_is_expected_to_add(here: Deployment):
     """The number is the rate of the table x monitors x windows a week, for features that are named and for those that are not."""
     named = 'features = ["amount", "age", "country"]\ncategorical = ["country"]\n'
-    for features, monitors, whose in (("", 4, "each feature of numbers and segment"), (named, 11, "3 features of each segment")):
+    for features, monitors, whose in (
+        ("", 4, "each feature of numbers and segment"),
+        (named, 11, "3 features of each segment, predictions apart"),
+    ):
         here.configure(f'{FRAUD}{features}detector = "kswin"\nerrors.detector = "eddm"\n')
         done = here.call("check")
         assert done.status == 0

@@ -86,7 +86,11 @@ def _stock_notes(model: ModelSpec) -> Iterator[str]:
     """Say what detectors without a budget are expected to cost."""
     if not DETECTORS[model.detector].budgeted:
         monitors = sum(_OF_CATEGORIES if name in model.categorical else _OF_NUMBERS for name in model.features)
-        whose = f"{len(model.features)} features of each segment" if model.features else "each feature of numbers and segment"
+        whose = (
+            f"{len(model.features)} features of each segment, predictions apart"
+            if model.features
+            else "each feature of numbers and segment"
+        )
         place = f"models.{model.name}.detector {model.detector}"
         yield _stock_note(
             place, model.detector, "both", monitors=monitors or _OF_NUMBERS, whose=whose, window_seconds=model.window_seconds
