@@ -11,7 +11,7 @@ Rules:
    change, and swapped in as soon as it has as many. Its errors are all that is judged then.
 4. A change point is scored where the alarm dates it (`began_at`), within a margin; a delay ends where the alarm was raised.
 5. Annotators count alike; what any of them marked is not false. Changes in the first rows, before anything can be judged, count.
-6. River's series are always there. Others are left out where their files are absent; if --data names a directory, that is an error.
+6. River's series are always there. Others are left out where their files are absent; where --data names a directory they must be.
 
 The last line is one JSON object: data set -> figures, each with its floors.
 """
@@ -32,9 +32,8 @@ from river.drift import datasets
 
 from benchmarks.machine import run, show_table
 from benchmarks.scoring import at_random, covering, delays, every, f1, matched
-from benchmarks.seasonal import DATA, read_columns
+from benchmarks.seasonal import DATA, promoted, read_columns
 from detectors.alert import Alert
-from detectors.decision import Decision
 from detectors.errors import UnavailableError
 from detectors.row import ERROR, Row
 from detectors.spec import ModelSpec, ReferenceSpec
@@ -161,9 +160,7 @@ class Watched:
 
     def swap(self, alert: Alert) -> None:
         """Answer an alarm with a promoted swap."""
-        features = [verdict.feature for verdict in alert.features]
-        answer = Decision(alert.id, "m", alert.id, "promoted", 2, features, requested_at=alert.raised_at)
-        self._watch.add(self._spec, answer)
+        self._watch.add(self._spec, promoted(alert))
 
 
 def alarms_of(stream: Stream, budget: float) -> list[Alarm]:
@@ -275,8 +272,8 @@ def show(result: Mapping[str, Any]) -> None:
 
 
 def _cells(one: Mapping[str, float | None]) -> list[str]:
-    forms = {"f1": ".2f", "covering": ".2f", "missed": ".2f", "rows_between_false_alarms": ".0f"}
-    return ["-" if value is None else format(value, forms.get(name, "g")) for name, value in one.items()]
+    shares = {"f1", "covering", "missed"}
+    return ["-" if value is None else f"{value:.2f}" if name in shares else f"{value:.0f}" for name, value in one.items()]
 
 
 def main() -> None:

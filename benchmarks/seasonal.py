@@ -1,16 +1,17 @@
 """Alarms and finds on real series with a daily and a weekly cycle, with changes put in at known times.
 
-    python -m benchmarks.seasonal [--quick] [--alarms] [--data DIR]
+    python -m benchmarks.seasonal [--quick] [--answered] [--alarms] [--data DIR]
 
 Rules:
 1. Judged by the product alone: rows become windows, windows are judged, an alarm is an alert that opens an incident.
 2. One setting for all series: windows of three hours, four weeks of reference, and the time zone of the data. The
    rest is default. Each series is a model of its own, so each has the whole budget of a model.
 3. The series as they are give the alarms per week. They hold holidays and real changes: an alarm there counts, whatever
-   it was. Nobody answers it: there is no swap, so an incident is open until the series is back at its reference.
+   it was. Nobody answers it: there is no swap, so an incident is open until the series is back at its reference. With
+   --answered every alarm is answered at once by a promoted swap, and four weeks from then on are the new reference.
 4. At each onset the judge is copied and goes on with a changed future, so that every onset meets the judge as it was at
-   that time. A change that comes while an incident is open raises no alarm of its own, and counts as missed; a column
-   of its own says what is found where none was open.
+   that time. A change that comes while an incident is open or a reference is learned raises no alarm of its own, and
+   counts as missed; a column of its own says what is found where the series was watched.
 5. Found by chance is what the unchanged series alarms about in the same days.
 
 The last line is one JSON object: series, changes, floors and the two figures to reach.
@@ -36,6 +37,7 @@ import numpy as np
 from benchmarks.machine import run, show_table
 from benchmarks.scoring import found_share, random_share, regular_share
 from detectors.alert import Alert
+from detectors.decision import Decision
 from detectors.errors import UnavailableError
 from detectors.row import Row
 from detectors.sample import Floats
@@ -143,8 +145,9 @@ def read(home: Path, names: Sequence[str], *, weeks: float | None = None) -> lis
 class Judged:
     """A series as the product judges it; `opened` are its alarms, in order."""
 
-    def __init__(self, spec: ModelSpec, watch: Watch) -> None:
+    def __init__(self, spec: ModelSpec, watch: Watch, *, answered: bool = False) -> None:
         self._spec = spec
+        self._answered = answered
         self.watch = watch
         shape = WindowShape(spec.window_seconds, spec.lateness_seconds)
         self._windows = Windows("features", source=0, sources=1, shapes={spec.name: shape})
@@ -170,6 +173,20 @@ class Judged:
             for found in self.watch.add(self._spec, record):
                 if isinstance(found, Alert) and found.status == "opened":
                     self.opened.append(found)
+                    if self._answered:
+                        self.watch.add(self._spec, promoted(found))
+
+    @property
+    def watching(self) -> bool:
+        """Whether no incident is open and no reference is being learned, so that an alarm can be raised."""
+        judges = self.watch.sides["features"].judges.values()
+        return not (self.watch.learning or self.watch.open_incidents or any(judge.renewing for judge in judges))
+
+
+def promoted(alert: Alert) -> Decision:
+    """Return the answer to an alarm that makes what comes from then on the new reference of what drifted."""
+    features = [verdict.feature for verdict in alert.features]
+    return Decision(alert.id, alert.model, alert.id, "promoted", 2, features, requested_at=alert.raised_at)
 
 
 @dataclass(slots=True)
@@ -180,7 +197,7 @@ class Outcome:
         weeks: judged, those of the reference apart.
         alarms: on the series as it is.
         onsets: of changes, epoch seconds.
-        busy: whether each of them met an open incident.
+        watched: whether each of them came while an alarm could be raised.
         delays: change -> for each onset seconds until it was found, None if not in time.
     """
 
@@ -188,7 +205,7 @@ class Outcome:
     weeks: float
     alarms: list[Alert] = field(default_factory=list)
     onsets: list[float] = field(default_factory=list)
-    busy: list[bool] = field(default_factory=list)
+    watched: list[bool] = field(default_factory=list)
     delays: dict[str, list[float | None]] = field(default_factory=lambda: {name: [] for name in CHANGES})
 
     @property
@@ -197,7 +214,7 @@ class Outcome:
         return found_share(self.onsets, [alert.raised_at for alert in self.alarms], WITHIN_SECONDS)
 
 
-def judge(series: Series, budget: float, seed: int) -> Outcome:
+def judge(series: Series, budget: float, seed: int, *, answered: bool = False) -> Outcome:
     """Judge a series as it is and, from each onset on, with each change."""
     spec = ModelSpec(
         "m",
@@ -209,7 +226,7 @@ def judge(series: Series, budget: float, seed: int) -> Outcome:
     bucket = np.floor(series.times / WINDOW_SECONDS)
     known = series.times < series.times[0] + REFERENCE_SECONDS
     mean, sd = float(series.values[known].mean()), float(series.values[known].std())
-    plain = Judged(spec, Watch.begin(spec))
+    plain = Judged(spec, Watch.begin(spec), answered=answered)
     begin = series.times[0] + REFERENCE_SECONDS
     found = Outcome(series.name, weeks=float(series.times[-1] - begin) / WEEK_SECONDS)
     cuts = [0, *(np.flatnonzero(np.diff(bucket)) + 1).tolist(), len(bucket)]
@@ -222,7 +239,7 @@ def judge(series: Series, budget: float, seed: int) -> Outcome:
         if number < first or (number - first) % _ONSET_WINDOWS or ahead[-1]:
             continue
         found.onsets.append(float(series.times[onset]))
-        found.busy.append(bool(plain.watch.open_incidents))
+        found.watched.append(plain.watching)
         until = int(np.flatnonzero(ahead)[-1]) + 1
         for name, change in CHANGES.items():
             values = series.values[low:until].copy()
@@ -268,17 +285,17 @@ def _figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     weeks = sum(outcome.weeks for outcome in outcomes)
     alarms = sum(len(outcome.alarms) for outcome in outcomes)
     onsets = sum(len(outcome.onsets) for outcome in outcomes)
-    busy = [one for outcome in outcomes for one in outcome.busy]
+    watched = [one for outcome in outcomes for one in outcome.watched]
     hits = {name: [delay is not None for outcome in outcomes for delay in outcome.delays[name]] for name in CHANGES}
-    calm = {name: [hit for hit, open_ in zip(mine, busy, strict=True) if not open_] for name, mine in hits.items()}
+    seen = {name: [hit for hit, flag in zip(mine, watched, strict=True) if flag] for name, mine in hits.items()}
     return {
         "weeks": round(weeks, 1),
         "alarms": alarms,
         "alarms_per_week": round(alarms / weeks, 3),
         "onsets": onsets,
-        "onsets_with_open_incident": _share(busy),
+        "onsets_watched": _share(watched),
         "found": {name: _share(mine) for name, mine in hits.items()},
-        "found_without_open_incident": {name: _share(mine) for name, mine in calm.items()},
+        "found_where_watched": {name: _share(mine) for name, mine in seen.items()},
         "found_by_chance": round(sum(outcome.chance * len(outcome.onsets) for outcome in outcomes) / max(1, onsets), 3),
     }
 
@@ -301,15 +318,15 @@ def show(result: dict[str, Any]) -> None:
     for name, floor in floors.items():
         rows.append([f"floor: {name}", "", "", f"{floor['alarms_per_week']:.2f}", "", "", f"{floor['found']:.2f}", "", ""])
     found = f"{HEADLINE} found"
-    show_table(["series", "weeks", "alarms", "a week", "onsets", "incident open", found, "if none open", "by chance"], rows)
+    show_table(["series", "weeks", "alarms", "a week", "onsets", "watched", found, "where watched", "by chance"], rows)
     print()
     rows = []
     for name, share in result["found"].items():
         hours = result["median_hours"][name]
-        calm, chance = result["found_without_open_incident"][name], result["found_by_chance"]
-        figures = [share, calm, chance, *(floor["found"] for floor in floors.values())]
+        seen, chance = result["found_where_watched"][name], result["found_by_chance"]
+        figures = [share, seen, chance, *(floor["found"] for floor in floors.values())]
         rows.append([name, *(f"{figure:.2f}" for figure in figures), "-" if hours is None else f"{hours:g}"])
-    show_table(["change", "found", "if none open", "by chance", *(f"floor: {name}" for name in floors), "median hours"], rows)
+    show_table(["change", "found", "where watched", "by chance", *(f"floor: {name}" for name in floors), "median hours"], rows)
     verdict = "reached" if result["reached"] else "not reached"
     print(f"\n{verdict}: at most {MOST_ALARMS} alarms per week and series (it is {result['alarms_per_week']}),")
     print(f"at least {LEAST_FOUND} of {HEADLINE} found (it is {result['found'][HEADLINE]})")
@@ -327,8 +344,8 @@ def show_alarms(series: Sequence[Series], outcomes: Sequence[Outcome]) -> None:
 
 
 def _row(name: str, one: dict[str, Any]) -> list[str]:
-    shares = [one["onsets_with_open_incident"], one["found"][HEADLINE]]
-    shares += [one["found_without_open_incident"][HEADLINE], one["found_by_chance"]]
+    shares = [one["onsets_watched"], one["found"][HEADLINE]]
+    shares += [one["found_where_watched"][HEADLINE], one["found_by_chance"]]
     counts = [f"{one['weeks']:.0f}", str(one["alarms"]), f"{one['alarms_per_week']:.2f}", str(one["onsets"])]
     return [name, *counts, *(f"{share:.2f}" for share in shares)]
 
@@ -339,6 +356,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the first 16 weeks of three series")
     parser.add_argument("--data", type=Path, default=DATA, help="directory of the data sets (default: ../shared/data)")
     parser.add_argument("--false-alarms", type=float, default=ModelSpec("m").false_alarms_per_week, help="budget of a week")
+    parser.add_argument("--answered", action="store_true", help="answer every alarm by a swap, and learn a new reference")
     parser.add_argument("--alarms", action="store_true", help="also list what was raised on the series as they are")
     parser.add_argument("--seed", type=int, default=21)
     arguments = parser.parse_args()
@@ -346,7 +364,8 @@ def main() -> None:
     def benchmark() -> tuple[dict[str, Any], int]:
         names = ["power main", "taxi", "elec2 nswdemand"] if arguments.quick else list(SOURCES)
         chosen = read(arguments.data, names, weeks=16.0 if arguments.quick else None)
-        outcomes = [judge(series, arguments.false_alarms, arguments.seed) for series in chosen]
+        budget, seed = arguments.false_alarms, arguments.seed
+        outcomes = [judge(series, budget, seed, answered=arguments.answered) for series in chosen]
         result = summary(outcomes)
         show(result)
         if arguments.alarms:

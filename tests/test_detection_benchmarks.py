@@ -159,7 +159,7 @@ def test_changes_are_put_into_copies():
     before = series.values.copy()
     outcome = judge(series, budget=1.0, seed=3)
     assert (series.values == before).all()
-    assert len(outcome.onsets) == len(outcome.busy) == 2
+    assert len(outcome.onsets) == len(outcome.watched) == 2
     assert all(len(found) == 2 for found in outcome.delays.values())
     result = summary([outcome])
     assert result["weeks"] == pytest.approx(3, abs=0.1)
