@@ -12,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -36,12 +37,15 @@ from streams.events import (
     parse,
 )
 from streams.learned import Learned, NoModel, RecordType, Word, answer_of, class_of, feature_columns, predicted_columns
+from streams.wire import MAX_NESTING, is_too_deep
 
 #: Kinds of events that are no rows of a window of features.
 _NO_ROW: frozenset[EventKind] = frozenset({"label", "outcome_tick"})
 _ROWS: tuple[EventKind, ...] = ("prediction", "features", "tick")
 #: Cells of the largest block made of one fetch.
 _MOST_CELLS = 2_000_000
+#: A row that came the general way cuts its model's block, unless there are more of them than one for so many records.
+_LEAST_STRETCH = 64
 #: Records that are looked at before anything is known of a log.
 _FIRST_LOOK = 64
 #: The last second of the year 9999.
@@ -177,18 +181,14 @@ class Decoding:
         groups: list[_Group] = []
         general: list[int] = []
         looked_at: list[tuple[str, bytes]] = []
-        kinds = set(map(type, wires))
-        for kind in kinds:
-            places = np.arange(len(wires))
-            if len(kinds) > 1:
-                places = np.array([place for place, wire in enumerate(wires) if type(wire) is kind])
+        for kind, places in _places_by_type(wires).items():
             known = self._by_type.get(kind)
             if known is None:
                 general.extend(places.tolist())
                 continue
             if known.needs_order:  # two records tell for the fetch: senders that differ do so again
                 looked_at.extend((known.model, cast("bytes", values[int(place)])) for place in places[[0, -1]])
-            mine = wires if len(kinds) == 1 else [wires[place] for place in places.tolist()]
+            mine = wires if len(places) == len(wires) else [wires[place] for place in places.tolist()]
             group, faulty = _group(known, mine, at[places], clock[places])
             groups.append(group)
             general.extend(places[faulty].tolist())
@@ -213,6 +213,8 @@ class Decoding:
         loose = {kind.wire: frozenset(kind.names) for kind in self._by_type.values() if kind.loose}
         if loose:
             wires = [None if (known := loose.get(type(wire))) and not _is_known(wire.features, known) else wire for wire in wires]
+        if longest > 2 * MAX_NESTING:
+            wires = [None if value and is_too_deep(value) else wire for value, wire in zip(values, wires, strict=True)]
         if longest > MAX_EVENT_BYTES:
             return [None if value and len(value) > MAX_EVENT_BYTES else wire for value, wire in zip(values, wires, strict=True)]
         return wires
@@ -246,6 +248,17 @@ class Decoding:
             for kind in self._by_type:
                 union |= kind
             self._decode = msgspec.json.Decoder(union).decode
+
+
+def _places_by_type(wires: list[Any]) -> dict[type[Any], Integers]:
+    """Return type -> places of its records, types in the order in which they first come."""
+    types = set(map(type, wires))
+    if len(types) == 1:
+        return {types.pop(): np.arange(len(wires))}
+    places: dict[type[Any], list[int]] = {}
+    for place, wire in enumerate(wires):
+        places.setdefault(type(wire), []).append(place)
+    return {kind: np.array(of_kind) for kind, of_kind in places.items()}
 
 
 def _group(kind: RecordType, wires: list[Any], offsets: Integers, clock: Floats) -> tuple[_Group, Flags]:
@@ -361,24 +374,43 @@ def _kinds(groups: list[_Group], events: list[Event]) -> dict[tuple[str, EventKi
 
 def _blocks(groups: list[_Group], events: list[Event]) -> list[Block]:
     """Return the rows of each model as one block, or as several where one would be mostly holes or very large."""
-    rows = [row_of_event(event) for event in events if event.kind not in _NO_ROW]
-    general = {row.model for row in rows}
+    general: dict[str, list[Row]] = {}
+    for event in events:
+        if event.kind not in _NO_ROW:
+            general.setdefault(event.model, []).append(row_of_event(event))
     blocks: list[Block] = []
     for group in groups:
-        if group.kind.model in general:
-            # Rows of one model are one block in the order of the log, so all of them go the same way.
-            rows.extend(group.rows())
-            continue
-        names = max(1, len(group.kind.names))
-        for low in range(0, len(group.wires), _MOST_CELLS // names):
-            stretch = group.stretch(low, low + _MOST_CELLS // names)
-            block = _block(stretch)
-            if block is not None and is_sparse(names * len(block), int(block.sizes.sum())):
-                blocks.extend(blocks_of(stretch.rows()))
-            elif block is not None:
-                blocks.append(block)
-    rows.sort(key=lambda row: row.offset)
-    return [*blocks, *blocks_of(rows)]
+        rows = general.pop(group.kind.model, [])
+        if len(rows) * _LEAST_STRETCH <= len(group.wires):
+            blocks.extend(_interleaved(group, rows))
+        else:
+            blocks.extend(blocks_of(sorted([*rows, *group.rows()], key=lambda row: row.offset)))
+    for rows in general.values():
+        blocks.extend(blocks_of(rows))
+    return blocks
+
+
+def _interleaved(group: _Group, rows: list[Row]) -> Iterable[Block]:
+    """Yield the records that fit their type in blocks, and between them the few rows of the model that came the general way."""
+    done = 0
+    for low, between in itertools.groupby(rows, key=lambda row: int(np.searchsorted(group.offsets, row.offset))):
+        yield from _dense_blocks(group, done, low)
+        yield from blocks_of(between)
+        done = low
+    yield from _dense_blocks(group, done, len(group.wires))
+
+
+def _dense_blocks(group: _Group, low: int, high: int) -> Iterable[Block]:
+    """Yield the records from one place up to another as blocks that are not mostly holes, and not very large."""
+    names = max(1, len(group.kind.names))
+    step = _MOST_CELLS // names
+    for first in range(low, high, step):
+        stretch = group.stretch(first, min(high, first + step))
+        block = _block(stretch)
+        if block is not None and is_sparse(names * len(block), int(block.sizes.sum())):
+            yield from blocks_of(stretch.rows())
+        elif block is not None:
+            yield block
 
 
 def _block(group: _Group) -> Block | None:

@@ -20,7 +20,7 @@ import msgspec
 import orjson
 
 from detectors.errors import EventError
-from streams.wire import MAX_NAME_LENGTH, Scalar, Wire, read
+from streams.wire import MAX_NAME_LENGTH, MAX_NESTING, Scalar, Wire, is_too_deep, read
 
 __all__ = [
     "EVENT_KINDS",
@@ -106,6 +106,8 @@ def _wire_of(value: bytes | None) -> Wire:
         raise EventError("empty", "", "expected a JSON object, got an empty message")
     if len(value) > MAX_EVENT_BYTES:
         raise EventError("too_large", "", f"expected at most {MAX_EVENT_BYTES} bytes, got {len(value)}: send fewer features")
+    if is_too_deep(value):
+        raise EventError("too_deep", "", f"expected at most {MAX_NESTING} brackets inside each other: flatten it")
     return read(value, "")
 
 

@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 
 __all__ = ["Stretch", "install"]
 
+#: What Kafka says for a record without a time: one of the first message format.
+_NO_TIME = -1
+
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
@@ -61,15 +64,18 @@ class ParsedRecords(PartitionRecords):  # type: ignore[misc] # as above
             wanted, self.next_fetch_offset = self.next_fetch_offset, batch.next_offset
             if self._is_data(batch):
                 records = list(batch)
-                offsets: Sequence[int] = range(batch.base_offset, batch.next_offset)
-                if len(offsets) != len(records) or batch.base_offset < wanted:
+                if records and records[0].offset < wanted:
                     # A batch is fetched whole, so it may begin before the offset that was asked for.
                     records = [record for record in records if record.offset >= wanted]
-                    offsets = [record.offset for record in records]
                 if records:
+                    offsets: Sequence[int] = range(records[0].offset, records[-1].offset + 1)
+                    if len(offsets) != len(records):  # the log has gaps
+                        offsets = [record.offset for record in records]
                     yield Stretch(
                         offsets,
-                        np.array([record.timestamp for record in records], dtype=np.int64),
+                        np.array(
+                            [_NO_TIME if record.timestamp is None else record.timestamp for record in records], dtype=np.int64
+                        ),
                         [record.key for record in records],
                         [record.value for record in records],
                     )

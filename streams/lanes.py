@@ -111,7 +111,8 @@ class Lanes:
         self._strikes: dict[tuple[str, TP], dict[int, int]] = {}
         self._careful: set[tuple[str, TP]] = set()
         self._pauses: dict[TP, float] = {}
-        self._failing_since: dict[tuple[str, TP], float] = {}
+        #: Agent and partition -> since when nothing becomes durable, and from which offset a restart would read.
+        self._failing_since: dict[tuple[str, TP], tuple[float, int]] = {}
         self._logged: dict[str, float] = {}
         self._arrivals = Arrivals()
 
@@ -308,7 +309,11 @@ class Lanes:
         if pause:  # a hole is no failure: it is read again at once
             where = f"{lane.agent} {lane.tp.topic}/{lane.tp.partition}"
             self._say(f"{where} at offset {lane.position}: {why}; reading again", kind=where)
-            since = self._failing_since.setdefault((lane.agent, lane.tp), time.monotonic())
+            start = lane.stage.start if lane.durable is None else lane.durable
+            since, failed_at = self._failing_since.get((lane.agent, lane.tp), (time.monotonic(), start))
+            if start > failed_at:  # something became durable meanwhile, so this is another trouble
+                since = time.monotonic()
+            self._failing_since[lane.agent, lane.tp] = since, start
             if time.monotonic() - since > _PATIENCE:
                 self._give_up(UnavailableError(why))
         seconds = self._pauses.get(lane.tp, _FIRST_PAUSE) if pause else 0.0

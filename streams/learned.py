@@ -32,10 +32,10 @@ _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH)] |
 _Segment = Annotated[str, msgspec.Meta(max_length=MAX_NAME_LENGTH)] | None
 
 #: Types made for one model until its names are taken for noise and what is new goes the general way.
-_MOST_TYPES = 64
+_MOST_TYPES = 32
 #: Words of a feature, and segments, told apart by a type, and types made until no type is made for another one: any text
 #: fits the type from then on.
-_MOST_WORDS, _MOST_TYPES_FOR_WORDS = CATEGORIES, 32
+_MOST_WORDS, _MOST_TYPES_FOR_WORDS = CATEGORIES, 12
 
 
 class _Predicted(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -108,7 +108,18 @@ class RecordType:
 class Learned:
     """What has been seen of one model's features."""
 
-    __slots__ = ("_categorical", "_limit", "_loose", "_model", "_segments", "_types_made", "_word_types", "_words", "kinds")
+    __slots__ = (
+        "_categorical",
+        "_limit",
+        "_loose",
+        "_model",
+        "_only_null",
+        "_segments",
+        "_types_made",
+        "_word_types",
+        "_words",
+        "kinds",
+    )
 
     def __init__(self, spec: ModelSpec) -> None:
         self._model = spec.name
@@ -116,6 +127,7 @@ class Learned:
         self._limit = spec.max_features
         self._types_made = 0
         self._loose = False
+        self._only_null: set[str] = set()
         #: Name -> what it has been, in the order in which the sender writes them.
         self.kinds: dict[str, FeatureKind] = {}
         #: Feature -> its words, and the type made of them.
@@ -134,6 +146,11 @@ class Learned:
             known = self.kinds.get(name)
             if known is None and (len(self.kinds) >= self._limit or not _nameable(name)):
                 continue
+            if value is None:
+                self._only_null |= {name} if known is None else set()
+            elif name in self._only_null:  # a null says nothing of what is to come
+                self._only_null.discard(name)
+                known = None
             kind: FeatureKind = "any" if name in self._categorical else _kind_of(value, known)
             if kind == "word" and value is not None and value not in (words := self._words.setdefault(name, [])):
                 if self._takes_word(words):
@@ -142,7 +159,7 @@ class Learned:
                     new = True
                 else:
                     kind = "text"
-            if kind != known:
+            if kind != self.kinds.get(name):
                 self.kinds[name] = kind
                 new = True
         return new and self._types_made < _MOST_TYPES

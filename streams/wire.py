@@ -5,6 +5,7 @@ Rules that need more than types are in streams/events.py.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -12,6 +13,10 @@ import msgspec
 from detectors.errors import EventError
 
 MAX_NAME_LENGTH = 128
+#: Brackets that may be open at once.
+MAX_NESTING = 200
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET = re.compile(rb"[\[\]{}]")
 
 Scalar = int | float | str | bool | None
 
@@ -53,6 +58,26 @@ def read(value: bytes | msgspec.Raw, within: str) -> Wire:
         raise EventError(
             "not_json", within, f"expected a JSON object, got something else ({error}){_hint(bytes(value))}"
         ) from None
+
+
+def is_too_deep(value: bytes) -> bool:
+    """Tell whether more than `MAX_NESTING` brackets are open at once.
+
+    The decoders end at the depth of Python's stack, which is another one in every caller: what an event is must not
+    depend on who asks.
+
+    >>> is_too_deep(b"[" * 200 + b"]" * 200), is_too_deep(b"[" * 201 + b"]" * 201), is_too_deep(b'["' + b"[" * 500 + b'"]')
+    (False, True, False)
+    """
+    # Nearly always the first two are enough: what is short, or has few brackets, cannot be deep.
+    if len(value) <= 2 * MAX_NESTING or value.count(b"[") + value.count(b"{") <= MAX_NESTING:
+        return False
+    depth = 0
+    for bracket in _BRACKET.findall(_TEXT.sub(b"", value)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_NESTING:
+            return True
+    return False
 
 
 def _hint(value: bytes) -> str:

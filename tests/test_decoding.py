@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from unittest import mock
 import msgspec
 import numpy as np
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +19,7 @@ from detectors.spec import ModelSpec
 from detectors.window import Mark, Window, Windows, WindowShape
 from streams.decoding import Decoded, Decoding, row_of_event
 from streams.events import MAX_EVENT_BYTES
+from streams.wire import MAX_NESTING
 from tests.records import NOW, NOW_MS
 
 MODELS = {"m": ModelSpec("m", max_features=6), "c": ModelSpec("c", categorical=("code", "x")), "": ModelSpec("")}
@@ -131,13 +134,20 @@ def told(decoded: Sequence[Decoded]) -> tuple[list[Any], list[Any], dict[Any, li
     st.lists(records(), max_size=12),
     st.lists(records(), min_size=1, max_size=25),
     st.integers(0, 25),
-    st.sampled_from([0, 1, 3, 100]),
-    st.sampled_from([0, 2, 100]),
+    st.fixed_dictionaries(
+        {
+            "streams.learned._MOST_WORDS": st.sampled_from([0, 1, 3, 100]),
+            "streams.learned._WIDE": st.sampled_from([0, 2, 100]),
+            "streams.decoding._LEAST_STRETCH": st.sampled_from([0, 1, 64]),
+        }
+    ),
 )
-def test_what_was_learned_changes_nothing(before: list[bytes], values: list[bytes], cut: int, words: int, wide: int) -> None:
+def test_what_was_learned_changes_nothing(before: list[bytes], values: list[bytes], cut: int, limits: dict[str, int]) -> None:
     """Events, dead letters, counts and windows are the same, whatever the decoder has seen and however the log was fetched."""
     learned = Decoding(MODELS)
-    with mock.patch("streams.learned._MOST_WORDS", words), mock.patch("streams.learned._WIDE", wide):
+    with contextlib.ExitStack() as stack:
+        for name, limit in limits.items():
+            stack.enter_context(mock.patch(name, limit))
         for _ in range(2):
             read(learned, before)
         quick = [read(learned, values[:cut]), read(learned, values[cut:], first=len(values[:cut]))]
@@ -177,6 +187,42 @@ def test_a_fault_in_one_record_does_not_slow_the_others_down() -> None:
     assert block.offsets.tolist() == [0, 2, 4]
 
 
+def test_one_odd_record_leaves_the_others_their_columns() -> None:
+    """A record that has to go the general way is a block between those of its neighbours, in the order of the log."""
+    usual = orjson.dumps({"model": "m", "features": {"x": 1.0}})
+    odd = orjson.dumps({"model": "m", "features": {"x": 1 << 63}})
+    decoding = Decoding(MODELS)
+    read(decoding, [usual])
+    found = read(decoding, [usual] * 100 + [odd] * 2 + [usual] * 100)
+    assert [len(block) for block in found.blocks] == [100, 2, 100]
+    assert [int(block.offsets[0]) for block in found.blocks] == [0, 100, 102]
+    assert [event.offset for event in found.events()] == list(range(202))
+
+
+def test_a_null_says_nothing_of_what_is_to_come() -> None:
+    """A feature that was null at first is read as what it turns out to be."""
+    decoding = Decoding(MODELS)
+    read(decoding, [orjson.dumps({"model": "m", "features": {"x": None, "code": None, "y": None}})] * 2)
+    read(decoding, [orjson.dumps({"model": "m", "features": {"x": 1.0, "code": "a", "y": None}})])
+    assert decoding._learned["m"].kinds == {"x": "number", "code": "word", "y": "number"}
+
+
+@pytest.mark.parametrize(("depth", "reason"), [(MAX_NESTING, None), (MAX_NESTING + 1, "too_deep"), (5000, "too_deep")])
+def test_how_deep_a_record_may_be_does_not_depend_on_who_asks(depth: int, reason: str | None) -> None:
+    """Brackets inside each other are counted, read either way and however deep Python's own stack is."""
+    inside = depth - 1
+    value = b'{"model":"m","features":{"x":1.5},"tags":' + b"[" * inside + b"]" * inside + b"}"
+    decoding = Decoding(MODELS)
+    read(decoding, [orjson.dumps({"model": "m", "features": {"x": 1.0}})])
+
+    def reasons(left: int) -> list[str]:
+        if left:
+            return reasons(left - 1)
+        return [letter.error.reason for way in (decoding, Decoding(MODELS)) for letter in read(way, [value]).dead]
+
+    assert reasons(0) == reasons(300) == ([] if reason is None else [reason] * 2)
+
+
 def test_a_flood_of_new_names_does_not_make_types_without_end() -> None:
     """Names beyond `max_features` are read the general way, and are not kept in memory."""
     decoding = Decoding(MODELS)
@@ -195,7 +241,7 @@ def test_a_feature_that_never_runs_out_of_new_words_is_read_as_texts() -> None:
     learned = decoding._learned["m"]
     assert learned.kinds == {"slow": "text", "fast": "text"}
     made = learned._types_made
-    assert made < 64
+    assert made < 32
     (block,) = read(decoding, values[1000:]).blocks
     assert set(block.columns.texts) == {"slow", "fast"}
     assert learned._types_made == made

@@ -10,6 +10,7 @@ import pytest
 from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c_py
 from aiokafka.structs import TopicPartition
@@ -81,6 +82,21 @@ def test_the_records_are_those_of_the_library(log: tuple[bytes, list[tuple[int, 
     """The same offsets, times and values, the same next position, from wherever in the log the fetch was asked for."""
     raw, aborted, _end = log
     assert read(ParsedRecords, raw, aborted, start, level) == read(PartitionRecords, raw, aborted, start, level)
+
+
+@pytest.mark.parametrize(("magic", "codec", "start"), [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (1, 1, 2)])
+def test_records_of_old_message_formats_are_read(magic: int, codec: int, start: int) -> None:
+    """Topics from before Kafka 0.11 hold records without batches, or in a compressed one: all are handed out."""
+    builder = LegacyRecordBatchBuilder(magic=magic, compression_type=codec, batch_size=1 << 20)
+    for place, value in enumerate((b"a", b"b", b"c")):
+        builder.append(place, timestamp=1000 + place, key=None, value=value)
+    raw = bytes(builder.build())
+    (found, position), (wanted, position_wanted) = (
+        read(kind, raw, [], start, READ_COMMITTED) for kind in (ParsedRecords, PartitionRecords)
+    )
+    assert [(offset, value) for offset, _, _, value in found] == [(offset, value) for offset, _, _, value in wanted]
+    assert len(found) == 3 - start
+    assert position == position_wanted
 
 
 def test_a_broken_batch_ends_the_fetch_before_it_and_raises_at_its_own_offset() -> None:

@@ -49,7 +49,7 @@ from tests.records import NOW, NOW_MS, Fetched, decode
 KINDS = ("event", "alert", "outlier", "retrain", "swap", "outcome")
 MODELS = {"m": ModelSpec("m", max_features=10**6)}
 #: Reasons that rest on the configuration, the clock or the bytes, which a schema of JSON values cannot express.
-BEYOND = {"unknown_model", "wrong_time", "future", "too_large", "empty", "not_json", "too_many_features"}
+BEYOND = {"unknown_model", "wrong_time", "future", "too_large", "too_deep", "empty", "not_json", "too_many_features"}
 
 
 def schema(kind: str) -> dict[str, Any]:

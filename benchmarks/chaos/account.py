@@ -51,7 +51,8 @@ def against_log(found: Evidence, wanted: Expected) -> list[Difference]:
     letters: dict[str, Bytes] = {place: (reason.encode(), key, value) for place, (reason, key, value) in dead.items()}
     differences = [
         *_compared("windows", wanted.windows, windows),
-        *_listed("windows", "came after their own mark and were never judged", found.unjudged),
+        # One that nobody wants holds rows that were late: read again from further on they may not be, and the mark is there.
+        *_listed("windows", "came after their own mark and were never judged", found.unjudged & wanted.windows.keys()),
         *_sets("outcomes", wanted.outcomes, found.outcomes.found.keys()),
         *_sets("dead letters", letters.keys(), found.dead.found.keys()),
         *_listed("dead letters", "are not the event with its reason", _other_bytes(letters, found.dead)),

@@ -67,7 +67,7 @@ class Evidence:
     outcomes: Copies[Place]
     dead: Copies[str]
     windows: dict[WindowKey, tuple[int, bytes]]
-    unjudged: tuple[WindowKey, ...]
+    unjudged: frozenset[WindowKey]
     window_repeats: int
     ticks: int
 
@@ -106,10 +106,10 @@ def _outcomes(records: Iterable[Record]) -> tuple[Copies[Place], int]:
     return Copies.of(found), ticks
 
 
-def judged_windows(records: Iterable[Record]) -> tuple[dict[WindowKey, tuple[int, bytes]], tuple[WindowKey, ...], int]:
+def judged_windows(records: Iterable[Record]) -> tuple[dict[WindowKey, tuple[int, bytes]], frozenset[WindowKey], int]:
     """Return (window -> rows and bytes, windows that came too late for the judge, repeats)."""
     judged: dict[WindowKey, tuple[int, bytes]] = {}
-    unjudged: dict[WindowKey, None] = {}
+    unjudged: set[WindowKey] = set()
     until: dict[tuple[str, Kind, int], float] = {}
     repeats = 0
     for record in records:  # all windows and marks of a model are in one partition, in order
@@ -122,10 +122,10 @@ def judged_windows(records: Iterable[Record]) -> tuple[dict[WindowKey, tuple[int
             if key in judged or key in unjudged:
                 repeats += 1
             elif parsed.end <= until.get(key[0:1] + key[2:4], float("-inf")):
-                unjudged[key] = None
+                unjudged.add(key)
             else:
                 judged[key] = (parsed.n, _comparable(parsed, record))
-    return judged, tuple(unjudged), repeats
+    return judged, frozenset(unjudged), repeats
 
 
 def _comparable(window: Window, record: Record) -> bytes:
