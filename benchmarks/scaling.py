@@ -43,7 +43,7 @@ CONSTANTS = (
     "features",
     "window_seconds",
     "replication",
-    "labelled_share",
+    "id_share",
     "label_within_days",
 )
 
@@ -90,7 +90,7 @@ class Paper:
         """Bytes in Redis for predictions that have or await a label: kept for `label_within` and two days."""
         given = self.given
         kept = (given["label_within_days"] + 2) * DAY_SECONDS
-        return self.rate * given["labelled_share"] * kept * given["redis_prediction_bytes"]
+        return self.rate * given["id_share"] * kept * (given["redis_prediction_bytes"] + given["event_bytes"])
 
     def disk(self, bytes_per_second: float, seconds: float) -> float:
         """Bytes on all brokers' disks."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -471,3 +472,19 @@ async def _eventually(condition: Callable[[], Any], seconds: float = 10.0) -> No
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         await asyncio.sleep(0.01)
+
+
+async def test_a_trouble_after_progress_has_a_patience_of_its_own(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker gives up when nothing has become durable for long, not when the next trouble comes long after the last."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("streams.lanes.time", SimpleNamespace(monotonic=lambda: clock.now))
+    given_up: list[float] = []
+    monkeypatch.setattr(Lanes, "_give_up", lambda _self, _error: given_up.append(clock.now))
+    world = World(sender, NOWHERE, ["a"])
+    for now, start in ((0.0, 0), (200.0, 0), (400.0, 5), (600.0, 5), (701.0, 5)):
+        clock.now = now
+        world.redis.kept["a", HERE] = (start, [])
+        await world.lanes.restore(1, {HERE: LogState(None, 0, 10)})
+        world.lanes._rewind(world.lanes._lanes["a", HERE], "no Redis")
+    world.lanes.revoke([HERE])
+    assert given_up == [701.0]

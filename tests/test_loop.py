@@ -203,7 +203,8 @@ def test_malformed_events_end_in_the_dead_letters_and_stop_nothing(deploy: Deplo
     assert sorted(record.value or b"" for record in dead) == wanted
     assert len(sources) == len(bad)
     assert {dict(record.headers)["driftline-reason"] for record in dead} >= {
-        b"not_json", b"wrong_type", b"nested", b"too_large", b"unknown_type", b"unknown_model", b"future", b"wrong_time", b"empty"
+        b"not_json", b"too_deep", b"wrong_type", b"nested",
+        b"too_large", b"unknown_type", b"unknown_model", b"future", b"wrong_time", b"empty"
     }  # fmt: skip
     assert worker.running
     clean = deploy("clean")

@@ -20,7 +20,7 @@ MALFORMED: tuple[tuple[str, bytes | None], ...] = (
     ("empty", None),
     ("not_json", b"\xff\xfeNUMBER"),
     ("not_json", b'{"model": "churn", "features": {"amount": NaN}, "n": NUMBER}'),
-    ("wrong_type", b"[" * 2000 + b"NUMBER"),
+    ("too_deep", b"[" * 2000 + b"NUMBER"),
     ("not_json", b'{"model": "churn", "features": {"amount": 1.0}},{"n": NUMBER}'),
     ("nested", _but(features={"amount": {"deep": [1, 2]}})),
     ("nested", _but(features={"amount": [1]})),

@@ -189,7 +189,9 @@ def measure(on: Servers, data: DataSet, count: int, repeats: int) -> dict[str, A
     show_table(["variant", "runs", "events/s", "range", "CPU us/event", "driftline is x"], rows, data.name)
     of_worker = cpu["driftline"]
     told = [phase for phase in (*PHASES, *sorted(phases.keys() - set(PHASES))) if phase in phases]
-    rest = [["worker's own", f"{of_worker - sum(phases.values()):.3f}", ""], ["worker in all", f"{of_worker:.3f}", ""]]
+    # The phases are of a loop in another process: what is left says something only if it is more than the noise of both.
+    own = of_worker - sum(phases.values())
+    rest = [["worker's own", f"{own:.3f}" if own > 0 else "-", ""], ["worker in all", f"{of_worker:.3f}", ""]]
     lines = [[phase, f"{phases[phase]:.3f}", f"{phases[phase] / sum(phases.values()):.0%}"] for phase in told]
     print()
     show_table(["phase", "CPU us/event", "of the loop"], [*lines, *rest], f"{data.name}: where the time goes")
