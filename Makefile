@@ -7,8 +7,8 @@
 
 PYTHON ?= python3
 ARGS ?=
-# Everything in benchmarks/ that can be run; soak and chaos take long and have targets of their own.
-BENCHMARKS ?= $(filter-out soak chaos,$(sort $(basename $(notdir $(shell grep -l __main__ benchmarks/*.py))) $(notdir $(patsubst %/__main__.py,%,$(wildcard benchmarks/*/__main__.py)))))
+# Everything in benchmarks/ that can be run; soak and chaos take long and have targets of their own, and seasonal reads data that is not shipped.
+BENCHMARKS ?= $(filter-out soak chaos seasonal,$(sort $(basename $(notdir $(shell grep -l __main__ benchmarks/*.py))) $(notdir $(patsubst %/__main__.py,%,$(wildcard benchmarks/*/__main__.py)))))
 SPEED := throughput scale latency growth
 
 VENV := .venv
