@@ -20,98 +20,29 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
-from detectors.block import ABSENT, Block, Flags, Integers, blocks_of, is_sparse
+from detectors.block import Block, Integers, blocks_of, is_sparse
 from detectors.errors import EventError
-from detectors.row import PREDICTION_LABEL, PREDICTION_SCORE, Row
-from detectors.sample import Floats
+from detectors.row import Row
 from detectors.spec import ModelSpec
 from streams.events import (
     EVENT_KINDS,
-    MAX_AHEAD_SECONDS,
     MAX_EVENT_BYTES,
-    MILLISECONDS_FROM,
     Event,
     EventKind,
-    as_categories,
-    event_time,
     parse,
 )
-from streams.learned import Learned, NoModel, RecordType, Word, answer_of, class_of, feature_columns, predicted_columns
+from streams.grouped import Group, group_of, row_of_event
+from streams.learned import Learned, NoModel, RecordType, feature_columns, predicted_columns
 from streams.wire import MAX_NESTING, is_too_deep
 
 #: Kinds of events that are no rows of a window of features.
 _NO_ROW: frozenset[EventKind] = frozenset({"label", "outcome_tick"})
-_ROWS: tuple[EventKind, ...] = ("prediction", "features", "tick")
 #: Cells of the largest block made of one fetch.
 _MOST_CELLS = 2_000_000
 #: A row that came the general way cuts its model's block, unless there are more of them than one for so many records.
 _LEAST_STRETCH = 64
 #: Records that are looked at before anything is known of a log.
 _FIRST_LOOK = 64
-#: The last second of the year 9999.
-_LAST_SECOND = 253_402_300_799.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Records of one model that fit its type; lists of equal length, in offset order."""
-
-    kind: RecordType
-    wires: list[Any]
-    offsets: Integers
-    ts: Floats
-    kinds: list[EventKind]
-    distinct: frozenset[EventKind]
-
-    def events(self, kinds: Collection[EventKind], *, with_id: bool) -> Iterable[Event]:
-        """Yield the events of those kinds, or of these only such as have an id, as the general way would have given them."""
-        if self.distinct.isdisjoint(kinds):
-            return
-        places = [place for place, wire in enumerate(self.wires) if wire.id is not None] if with_id else range(len(self.wires))
-        names = self.kind.names
-        order = sorted(range(len(names)), key=names.__getitem__)
-        words = [names[place] for place in self.kind.places({"word"})]
-        for at in places:
-            wire, is_kind = self.wires[at], self.kinds[at]
-            if is_kind not in kinds:
-                continue
-            if self.kind.loose:
-                features = dict(sorted((wire.features or {}).items()))
-            else:
-                values = () if wire.features is None else msgspec.structs.astuple(wire.features)
-                features = {names[place]: values[place] for place in order if values and values[place] is not ABSENT}
-            for name in words:
-                if isinstance(word := features.get(name), Word):
-                    features[name] = word.value
-            if self.kind.categorical:
-                as_categories(features, self.kind.categorical)
-            label, score = answer_of(wire.prediction)
-            yield Event(
-                kind=is_kind,
-                offset=int(self.offsets[at]),
-                model=self.kind.model,
-                ts=float(self.ts[at]),
-                id=None if wire.id is None else str(wire.id),
-                segment=wire.segment or "",
-                features=features,
-                label=wire.label if is_kind == "label" else label,
-                score=score,
-                model_version=None if wire.model_version is None else str(wire.model_version),
-            )
-
-    def rows(self) -> Iterable[Row]:
-        """Yield what the records contribute to windows."""
-        return (row_of_event(event) for event in self.events(_ROWS, with_id=False))
-
-    def stretch(self, low: int, high: int) -> _Group:
-        """Return the records from one place up to another."""
-        if low == 0 and high >= len(self.wires):
-            return self
-        return _group_of(self.kind, self.wires[low:high], self.offsets[low:high], self.ts[low:high], self.kinds[low:high])
-
-
-def _group_of(kind: RecordType, wires: list[Any], offsets: Integers, ts: Floats, kinds: list[EventKind]) -> _Group:
-    return _Group(kind, wires, offsets, ts, kinds, frozenset(kinds))
 
 
 class DeadLetter(msgspec.Struct, gc=False):
@@ -134,7 +65,7 @@ class Decoded:
     blocks: list[Block]
     dead: list[DeadLetter]
     kinds: dict[tuple[str, EventKind], Integers]
-    _groups: list[_Group]
+    _groups: list[Group]
     _general: list[Event]
 
     def events(self, kinds: Collection[EventKind] = EVENT_KINDS, *, with_id: bool = False) -> list[Event]:
@@ -178,7 +109,7 @@ class Decoding:
             # Nothing is known yet: the first few records tell how to read the others.
             self._learn(self._general(range(min(_FIRST_LOOK, len(values))), offsets, timestamps, values)[0])
         wires = self._wires(values, max(map(len, filter(None, values)), default=0) if longest is None else longest)
-        groups: list[_Group] = []
+        groups: list[Group] = []
         general: list[int] = []
         looked_at: list[tuple[str, bytes]] = []
         for kind, places in _places_by_type(wires).items():
@@ -189,7 +120,7 @@ class Decoding:
             if known.needs_order:  # two records tell for the fetch: senders that differ do so again
                 looked_at.extend((known.model, cast("bytes", values[int(place)])) for place in places[[0, -1]])
             mine = wires if len(places) == len(wires) else [wires[place] for place in places.tolist()]
-            group, faulty = _group(known, mine, at[places], clock[places])
+            group, faulty = group_of(known, mine, at[places], clock[places])
             groups.append(group)
             general.extend(places[faulty].tolist())
         events, dead = self._general(sorted(general), offsets, timestamps, values)
@@ -261,31 +192,6 @@ def _places_by_type(wires: list[Any]) -> dict[type[Any], Integers]:
     return {kind: np.array(of_kind) for kind, of_kind in places.items()}
 
 
-def _group(kind: RecordType, wires: list[Any], offsets: Integers, clock: Floats) -> tuple[_Group, Flags]:
-    """Return the records of one model that are without fault, and which have one."""
-    kinds = _kinds_of(wires)
-    ts, faults = _times([wire.ts for wire in wires], clock)
-    if None in kinds:
-        faults |= np.array([kind is None for kind in kinds])
-    if "features" in kinds:
-        for place in _perhaps_empty(wires):
-            faults[place] |= kinds[place] == "features" and _is_empty(wires[place].features)
-    if not faults.any():
-        return _group_of(kind, wires, offsets, ts, cast("list[EventKind]", kinds)), faults
-    kept = np.flatnonzero(~faults).tolist()
-    sound = [cast("EventKind", kinds[place]) for place in kept]
-    return _group_of(kind, [wires[place] for place in kept], offsets[kept], ts[kept], sound), faults
-
-
-def _perhaps_empty(wires: list[Any]) -> Iterable[int]:
-    """Return the places of records that may have no feature: nearly always none, which one look at the first feature tells."""
-    try:
-        firsts = [wire.features.f0 for wire in wires]
-    except AttributeError:  # one has no `features` at all
-        return range(len(wires))
-    return [place for place, first in enumerate(firsts) if first is ABSENT] if ABSENT in firsts else ()
-
-
 class _Names(msgspec.Struct):
     """The names of a record's features, in its order."""
 
@@ -299,66 +205,7 @@ def _is_known(features: dict[str, Any] | None, names: frozenset[str]) -> bool:
     return not features or features.keys() <= names
 
 
-def _is_empty(features: Any) -> bool:
-    if isinstance(features, dict):
-        return not features
-    return features is None or all(value is ABSENT for value in msgspec.structs.astuple(features))
-
-
-def _kinds_of(wires: list[Any]) -> list[EventKind | None]:
-    """Return what each record is; None for one that says too little or too much."""
-    kinds: list[EventKind | None] = [wire.type for wire in wires]
-    if len(set(kinds)) == 1 and kinds[0] in ("features", "prediction", "tick"):
-        return kinds
-    return [wire.type if wire.type not in (None, "label") else _kind_of(wire) for wire in wires]
-
-
-def _kind_of(wire: Any) -> EventKind | None:
-    if wire.label is msgspec.UNSET:
-        if wire.type == "label":
-            return None
-        return "features" if wire.prediction is None else "prediction"
-    if wire.id is None or wire.label is None:
-        return None
-    if wire.type is None and (wire.features is not None or wire.prediction is not None):
-        return None
-    return "label"
-
-
-def _times(ts: list[Any], clock: Floats) -> tuple[Floats, Flags]:
-    """Return event times, epoch seconds, and which of them are none (event_time in streams/events.py tells the rules)."""
-    types = set(map(type, ts))
-    if types <= {float, int}:
-        seconds = np.array(ts, dtype=np.float64)
-        seconds = np.where(np.abs(seconds) >= MILLISECONDS_FROM, seconds / 1000.0, seconds)
-    elif types == {type(None)}:
-        seconds = clock.copy()
-    else:
-        seconds = np.array([_time(one, now) for one, now in zip(ts, clock.tolist(), strict=True)])
-    with np.errstate(invalid="ignore"):
-        return seconds, ~((seconds >= 0.0) & (seconds <= _LAST_SECOND) & (seconds <= clock + MAX_AHEAD_SECONDS))
-
-
-def _time(ts: Any, now: float) -> float:
-    try:
-        return event_time(ts, now)
-    except EventError:
-        return float("nan")
-
-
-def row_of_event(event: Event) -> Row:
-    """Return what an event contributes to a window: its features and what was predicted."""
-    if event.kind == "tick":
-        return Row(event.offset, event.model, event.ts, "", None)
-    values = event.features
-    if event.label is not None:
-        values = {**values, PREDICTION_LABEL: class_of(event.label)}
-    if event.score is not None:
-        values = {**values, PREDICTION_SCORE: event.score}
-    return Row(event.offset, event.model, event.ts, event.segment, values)
-
-
-def _kinds(groups: list[_Group], events: list[Event]) -> dict[tuple[str, EventKind], Integers]:
+def _kinds(groups: list[Group], events: list[Event]) -> dict[tuple[str, EventKind], Integers]:
     general: dict[tuple[str, EventKind], list[int]] = {}
     for event in events:
         general.setdefault((event.model, event.kind), []).append(event.offset)
@@ -372,7 +219,7 @@ def _kinds(groups: list[_Group], events: list[Event]) -> dict[tuple[str, EventKi
     return {key: pieces[0] if len(pieces) == 1 else np.sort(np.concatenate(pieces)) for key, pieces in found.items()}
 
 
-def _blocks(groups: list[_Group], events: list[Event]) -> list[Block]:
+def _blocks(groups: list[Group], events: list[Event]) -> list[Block]:
     """Return the rows of each model as one block, or as several where one would be mostly holes or very large."""
     general: dict[str, list[Row]] = {}
     for event in events:
@@ -390,7 +237,7 @@ def _blocks(groups: list[_Group], events: list[Event]) -> list[Block]:
     return blocks
 
 
-def _interleaved(group: _Group, rows: list[Row]) -> Iterable[Block]:
+def _interleaved(group: Group, rows: list[Row]) -> Iterable[Block]:
     """Yield the records that fit their type in blocks, and between them the few rows of the model that came the general way."""
     done = 0
     for low, between in itertools.groupby(rows, key=lambda row: int(np.searchsorted(group.offsets, row.offset))):
@@ -400,7 +247,7 @@ def _interleaved(group: _Group, rows: list[Row]) -> Iterable[Block]:
     yield from _dense_blocks(group, done, len(group.wires))
 
 
-def _dense_blocks(group: _Group, low: int, high: int) -> Iterable[Block]:
+def _dense_blocks(group: Group, low: int, high: int) -> Iterable[Block]:
     """Yield the records from one place up to another as blocks that are not mostly holes, and not very large."""
     names = max(1, len(group.kind.names))
     step = _MOST_CELLS // names
@@ -413,7 +260,7 @@ def _dense_blocks(group: _Group, low: int, high: int) -> Iterable[Block]:
             yield block
 
 
-def _block(group: _Group) -> Block | None:
+def _block(group: Group) -> Block | None:
     wires, offsets, ts, ticks = group.wires, group.offsets, group.ts, None
     if group.distinct & _NO_ROW:
         places = [place for place, kind in enumerate(group.kinds) if kind not in _NO_ROW]

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from detectors.spec import ModelSpec
 from detectors.window import Mark, Window, Windows, WindowShape
-from streams.decoding import Decoded, Decoding, row_of_event
+from streams.decoding import Decoded, Decoding
 from streams.events import MAX_EVENT_BYTES
+from streams.grouped import row_of_event
 from streams.wire import MAX_NESTING
 from tests.records import NOW, NOW_MS
 

@@ -22,8 +22,9 @@ from detectors.watch import Stream
 from detectors.window import Mark, Window
 from streams import history
 from streams.dead import REASON, SOURCE
-from streams.decoding import Decoding, row_of_event
+from streams.decoding import Decoding
 from streams.events import tick
+from streams.grouped import row_of_event
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
 from streams.outcomes import Outcome, PredictionValue, SourceOffset, encode

@@ -1,0 +1,170 @@
+"""Records of one model that fit its type, side by side: which of them have a fault, when they are from, what rows they make.
+
+What is said of a record here is what streams/events.py says of it, to the bit (streams/decoding.py, rule 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+
+from detectors.block import ABSENT, Flags, Integers
+from detectors.errors import EventError
+from detectors.row import PREDICTION_LABEL, PREDICTION_SCORE, Row
+from detectors.sample import Floats
+from streams.events import MAX_AHEAD_SECONDS, MILLISECONDS_FROM, Event, EventKind, as_categories, event_time
+from streams.learned import RecordType, Word, answer_of, class_of
+
+_ROWS: tuple[EventKind, ...] = ("prediction", "features", "tick")
+#: The last second of the year 9999.
+_LAST_SECOND = 253_402_300_799.0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Records of one model that fit its type; lists of equal length, in offset order."""
+
+    kind: RecordType
+    wires: list[Any]
+    offsets: Integers
+    ts: Floats
+    kinds: list[EventKind]
+    distinct: frozenset[EventKind]
+
+    def events(self, kinds: Collection[EventKind], *, with_id: bool) -> Iterable[Event]:
+        """Yield the events of those kinds, or of these only such as have an id, as the general way would have given them."""
+        if self.distinct.isdisjoint(kinds):
+            return
+        places = [place for place, wire in enumerate(self.wires) if wire.id is not None] if with_id else range(len(self.wires))
+        names = self.kind.names
+        order = sorted(range(len(names)), key=names.__getitem__)
+        words = [names[place] for place in self.kind.places({"word"})]
+        for at in places:
+            wire, is_kind = self.wires[at], self.kinds[at]
+            if is_kind not in kinds:
+                continue
+            if self.kind.loose:
+                features = dict(sorted((wire.features or {}).items()))
+            else:
+                values = () if wire.features is None else msgspec.structs.astuple(wire.features)
+                features = {names[place]: values[place] for place in order if values and values[place] is not ABSENT}
+            for name in words:
+                if isinstance(word := features.get(name), Word):
+                    features[name] = word.value
+            if self.kind.categorical:
+                as_categories(features, self.kind.categorical)
+            label, score = answer_of(wire.prediction)
+            yield Event(
+                kind=is_kind,
+                offset=int(self.offsets[at]),
+                model=self.kind.model,
+                ts=float(self.ts[at]),
+                id=None if wire.id is None else str(wire.id),
+                segment=wire.segment or "",
+                features=features,
+                label=wire.label if is_kind == "label" else label,
+                score=score,
+                model_version=None if wire.model_version is None else str(wire.model_version),
+            )
+
+    def rows(self) -> Iterable[Row]:
+        """Yield what the records contribute to windows."""
+        return (row_of_event(event) for event in self.events(_ROWS, with_id=False))
+
+    def stretch(self, low: int, high: int) -> Group:
+        """Return the records from one place up to another."""
+        if low == 0 and high >= len(self.wires):
+            return self
+        return _made(self.kind, self.wires[low:high], self.offsets[low:high], self.ts[low:high], self.kinds[low:high])
+
+
+def _made(kind: RecordType, wires: list[Any], offsets: Integers, ts: Floats, kinds: list[EventKind]) -> Group:
+    return Group(kind, wires, offsets, ts, kinds, frozenset(kinds))
+
+
+def group_of(kind: RecordType, wires: list[Any], offsets: Integers, clock: Floats) -> tuple[Group, Flags]:
+    """Return the records of one model that are without fault, and which have one."""
+    kinds = _kinds_of(wires)
+    ts, faults = _times([wire.ts for wire in wires], clock)
+    if None in kinds:
+        faults |= np.array([kind is None for kind in kinds])
+    if "features" in kinds:
+        for place in _perhaps_empty(wires):
+            faults[place] |= kinds[place] == "features" and _is_empty(wires[place].features)
+    if not faults.any():
+        return _made(kind, wires, offsets, ts, cast("list[EventKind]", kinds)), faults
+    kept = np.flatnonzero(~faults).tolist()
+    sound = [cast("EventKind", kinds[place]) for place in kept]
+    return _made(kind, [wires[place] for place in kept], offsets[kept], ts[kept], sound), faults
+
+
+def _perhaps_empty(wires: list[Any]) -> Iterable[int]:
+    """Return the places of records that may have no feature: nearly always none, which one look at the first feature tells."""
+    try:
+        firsts = [wire.features.f0 for wire in wires]
+    except AttributeError:  # one has no `features` at all
+        return range(len(wires))
+    return [place for place, first in enumerate(firsts) if first is ABSENT] if ABSENT in firsts else ()
+
+
+def _is_empty(features: Any) -> bool:
+    if isinstance(features, dict):
+        return not features
+    return features is None or all(value is ABSENT for value in msgspec.structs.astuple(features))
+
+
+def _kinds_of(wires: list[Any]) -> list[EventKind | None]:
+    """Return what each record is; None for one that says too little or too much."""
+    kinds: list[EventKind | None] = [wire.type for wire in wires]
+    if len(set(kinds)) == 1 and kinds[0] in ("features", "prediction", "tick"):
+        return kinds
+    return [wire.type if wire.type not in (None, "label") else _kind_of(wire) for wire in wires]
+
+
+def _kind_of(wire: Any) -> EventKind | None:
+    if wire.label is msgspec.UNSET:
+        if wire.type == "label":
+            return None
+        return "features" if wire.prediction is None else "prediction"
+    if wire.id is None or wire.label is None:
+        return None
+    if wire.type is None and (wire.features is not None or wire.prediction is not None):
+        return None
+    return "label"
+
+
+def _times(ts: list[Any], clock: Floats) -> tuple[Floats, Flags]:
+    """Return event times, epoch seconds, and which of them are none (event_time in streams/events.py tells the rules)."""
+    types = set(map(type, ts))
+    if types <= {float, int}:
+        seconds = np.array(ts, dtype=np.float64)
+        seconds = np.where(np.abs(seconds) >= MILLISECONDS_FROM, seconds / 1000.0, seconds)
+    elif types == {type(None)}:
+        seconds = clock.copy()
+    else:
+        seconds = np.array([_time(one, now) for one, now in zip(ts, clock.tolist(), strict=True)])
+    with np.errstate(invalid="ignore"):
+        return seconds, ~((seconds >= 0.0) & (seconds <= _LAST_SECOND) & (seconds <= clock + MAX_AHEAD_SECONDS))
+
+
+def _time(ts: Any, now: float) -> float:
+    try:
+        return event_time(ts, now)
+    except EventError:
+        return float("nan")
+
+
+def row_of_event(event: Event) -> Row:
+    """Return what an event contributes to a window: its features and what was predicted."""
+    if event.kind == "tick":
+        return Row(event.offset, event.model, event.ts, "", None)
+    values = event.features
+    if event.label is not None:
+        values = {**values, PREDICTION_LABEL: class_of(event.label)}
+    if event.score is not None:
+        values = {**values, PREDICTION_SCORE: event.score}
+    return Row(event.offset, event.model, event.ts, event.segment, values)
