@@ -9,8 +9,8 @@ Rules:
    at or before `until` have been written. The judge waits for the marks of all sources.
 4. What comes out of a model depends on its rows in their order alone, not on how they were cut into batches.
 5. `durable` is the offset to start from after a crash: the first row of the oldest open window, and
-   not past the row that set the newest time. Reading again from there rebuilds the same state, so
-   nothing is stored. Windows closed before it may come out again, in part, or with rows that were late
+   not past the row that set the newest time. Reading again from there, or from anywhere before, rebuilds
+   the same state, so nothing is stored. Windows closed before it may come out again, in part, or with rows that were late
    when what closed them was still known; the marks that are already in the log tell the judge to ignore them.
 6. A model from which nothing came for `_IDLE_OFFSETS` offsets of its partition is closed, or it would hold
    `durable` back for good. When is decided by the offsets alone (rule 4). What is closed stays closed.
