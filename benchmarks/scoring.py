@@ -5,7 +5,8 @@ Rules:
 2. A change and an alarm belong to each other at most once: ten alarms at one change are one hit and nine that are false.
 3. F1 and covering are those of the Turing change point benchmark (van den Burg and Williams 2020): the first row is a
    change point for everybody, and annotators count alike. So `never` has points too, and they are shown.
-4. Changes and alarms are positions in the same unit, rows or seconds; an alarm finds changes at or before it, never later ones.
+4. Changes and alarms are positions in the same unit, rows or seconds. Within a margin an alarm may stand before its change;
+   a delay, and what is found within a time, count only alarms that come after it.
 """
 
 from __future__ import annotations

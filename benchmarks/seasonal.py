@@ -41,12 +41,12 @@ from detectors.decision import Decision
 from detectors.errors import UnavailableError
 from detectors.row import Row
 from detectors.sample import Floats
+from detectors.season import DAY_SECONDS
 from detectors.spec import WEEK_SECONDS, ModelSpec, ReferenceSpec
 from detectors.watch import Watch
 from detectors.window import Mark, Window, Windows, WindowShape
 
 DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
-DAY_SECONDS = 86_400.0
 WINDOW_SECONDS = 3 * 3600.0
 REFERENCE_SECONDS = 28 * DAY_SECONDS
 #: A change counts as found when an incident opens so soon.

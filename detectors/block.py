@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -214,13 +215,13 @@ class Block:
         for name, number in zip(columns.names, columns.numbers[:, place].tolist(), strict=True):
             flags = columns.absent.get(name)
             if flags is None or not flags[place]:
-                values[name] = None if number != number else number  # noqa: PLR0124 - NaN
+                values[name] = None if math.isnan(number) else number
         for name, said, code in zip(
             columns.coded.names, columns.coded.values, columns.coded.codes[:, place].tolist(), strict=True
         ):
             flags = columns.absent.get(name)
             if flags is None or not flags[place]:
-                values[name] = None if code != code else said[int(code)]  # noqa: PLR0124 - NaN
+                values[name] = None if math.isnan(code) else said[int(code)]
         lists = {**columns.texts, **columns.others}
         values |= {name: column[place] for name, column in lists.items() if column[place] is not ABSENT}
         ts, segment = float(self.ts[place]), "" if self.segments is None else self.segments[place]

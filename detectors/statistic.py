@@ -30,8 +30,11 @@ from detectors.sample import Floats
 
 StatisticName = Literal["location", "scale", "outliers", "shares", "unseen", "missing"]
 
-#: Feature statistics in the order in which they are computed and listed.
-STATISTICS: tuple[StatisticName, ...] = ("location", "scale", "outliers", "shares", "unseen", "missing")
+#: Feature statistics in the order in which they are computed and listed: of numbers, of categories, and of both.
+OF_NUMBERS: tuple[StatisticName, ...] = ("location", "scale", "outliers")
+OF_CATEGORIES: tuple[StatisticName, ...] = ("shares", "unseen")
+OF_ALL: tuple[StatisticName, ...] = ("missing",)
+STATISTICS = OF_NUMBERS + OF_CATEGORIES + OF_ALL
 
 #: A feature with fewer different quantiles has no scale worth watching.
 _MIN_DISTINCT = 8

@@ -1,6 +1,6 @@
 """What NumPy has to be told of the processor, before anything imports it.
 
-On AMD's family 25 one instruction of NumPy's AVX-512 sort takes more than a hundred cycles, so that it is several times
+On AMD's family 25 one instruction of NumPy's AVX-512 sort takes more than a hundred cycles, so that it is
 slower than the AVX2 one (github.com/numpy/x86-simd-sort issue 6; OpenJDK leaves it out there too). Both sort alike. The
 family is Zen 4, and Zen 3, which has no AVX-512 to lose. Worker and replay sort every value once.
 """

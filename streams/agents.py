@@ -20,6 +20,7 @@ import faust
 from faust.types import TP
 
 from detectors.spec import ModelSpec
+from streams import snapshot
 from streams.beginning import Beginnings
 from streams.decoding import Decoding
 from streams.join import Join
@@ -102,7 +103,7 @@ def stage_makers(
         )
 
     async def judge(tp: TP, log: LogState) -> Stage:
-        stored, watches = await load_state(store, f"judge/{tp.partition}", log)
+        stored, watches = await load_state(store, snapshot.name_of(tp.partition), log)
         return Judging(
             kafka=kafka,
             store=store,

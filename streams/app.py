@@ -11,7 +11,6 @@ from typing import NoReturn, cast
 
 import faust
 from faust.exceptions import ConsumerNotStarted
-from faust.transport.drivers.aiokafka import KafkaError  # type: ignore[attr-defined] # aiokafka's, which has another door
 from faust.types import TP
 from faust.worker import Worker
 
@@ -28,7 +27,7 @@ from streams.settings import Settings
 from streams.stopping import Stopping
 from streams.store import Store
 from streams.topics import EVENTS, OUTCOMES, TOPICS, topic_name
-from streams.transport import Consumer
+from streams.transport import Consumer, KafkaError
 
 _LOG = logging.getLogger("driftline.worker")
 

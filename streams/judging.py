@@ -92,7 +92,7 @@ class Judging:
         self._references = references
         self._metrics = metrics
         self._models = models
-        self._name = f"judge/{partition}"
+        self._name = snapshot.name_of(partition)
         self._partition = partition
         self._watches = watches
         self._stored = stored

@@ -146,9 +146,9 @@ class Learned:
             known = self.kinds.get(name)
             if known is None and (len(self.kinds) >= self._limit or not _nameable(name)):
                 continue
-            if value is None:
-                self._only_null |= {name} if known is None else set()
-            elif name in self._only_null:  # a null says nothing of what is to come
+            if value is None and known is None:
+                self._only_null.add(name)
+            elif value is not None and name in self._only_null:  # a null says nothing of what is to come
                 self._only_null.discard(name)
                 known = None
             kind: FeatureKind = "any" if name in self._categorical else _kind_of(value, known)

@@ -57,6 +57,15 @@ _decoder = msgspec.msgpack.Decoder(Snapshot, dec_hook=_in)
 _head = msgspec.msgpack.Decoder(_Head)
 
 
+def name_of(partition: int) -> str:
+    """Return the name under which the state of one partition of the windows topic is stored.
+
+    >>> name_of(2)
+    'judge/2'
+    """
+    return f"judge/{partition}"
+
+
 def dump(models: dict[str, Watch]) -> bytes:
     """Return the state as bytes."""
     return _encoder.encode(Snapshot(river=version("river"), models=models, driftline=version("driftline")))

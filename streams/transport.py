@@ -29,6 +29,7 @@ from typing import Any, Protocol, cast
 
 import msgspec
 import numpy as np
+from aiokafka.errors import KafkaError  # type: ignore[import-untyped] # aiokafka carries no types
 from faust.serializers import codecs
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
@@ -38,7 +39,7 @@ from streams.fetched import Stretch
 
 _LOG = logging.getLogger("faust.driftline")
 
-__all__ = ["Batch", "Consumer", "Progress", "Reach", "Transport"]
+__all__ = ["Batch", "Consumer", "KafkaError", "Progress", "Reach", "Transport"]
 
 #: How long a graceful stop or a rebalance may take to make things durable, in seconds.
 _FLUSH_SECONDS = 4.0

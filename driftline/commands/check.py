@@ -10,14 +10,15 @@ from detectors.budget import windows_per_week
 from detectors.detector import DETECTORS, Direction, stock_rate
 from detectors.errors import ConfigError
 from detectors.spec import ModelSpec
+from detectors.statistic import OF_ALL, OF_CATEGORIES, OF_NUMBERS
 from driftline.durations import format_duration, format_rate
 from driftline.invocation import Invocation, configured
 from driftline.tables import show_table
 from retrainer.candidate import load_factory
 from streams.settings import Settings
 
-#: Monitors of a feature: location, scale, outliers and missing of numbers; shares, unseen and missing of categories.
-_OF_NUMBERS, _OF_CATEGORIES = 4, 3
+#: Monitors of a feature of numbers, and of one of categories.
+_OF_NUMBERS, _OF_CATEGORIES = len(OF_NUMBERS + OF_ALL), len(OF_CATEGORIES + OF_ALL)
 
 
 @click.command("check")

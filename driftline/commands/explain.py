@@ -151,7 +151,7 @@ def read_watch(store: Store, model: str) -> Watch:
         raise StateError(f"`driftline rebuild --from {bound.rebuilding}` has not finished: wait for it, or run it again")
     topic = None if bound is None else bound.topics.get("windows")
     for partition in range(topic.partitions if topic else 0):
-        name = f"judge/{partition}"
+        name = snapshot.name_of(partition)
         stored = store.load_snapshot(name)
         watch = None if stored is None else snapshot.load(name, stored[1]).get(model)
         if watch is not None:
