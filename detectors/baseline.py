@@ -1,4 +1,4 @@
-"""Turn a window statistic into a standard score that white Gaussian arithmetic holds for.
+"""What a statistic does while nothing is wrong: the figures that turn it into a standard score.
 
 From the reference windows come, in this order: the season, the variance between windows and within
 them (windows hold different numbers of events), the autocorrelation, and the long-run spread of what
@@ -14,17 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.sample import Floats
-from detectors.season import DAY_SECONDS, Season, SeasonName, fit
+from detectors.season import Season, SeasonName, fit
 
 #: Lags in the long-run variance.
 _LAGS = 6
-#: Time constant of the slow level that coarse seasons follow, in seconds.
-_SLOW_SECONDS = 21 * DAY_SECONDS
 _LARGEST_CORRELATION = 0.995
+#: The fast path is for statistics whose scores have about Gaussian tails: largest kurtosis beyond 3 and correlation of
+#: squares of neighbours, and least windows to tell it from.
+_TAILS, _CLUSTERS, _FAST_WINDOWS = 0.8, 0.2, 48
 
 
-class Baseline(msgspec.Struct):
-    """What one statistic does while nothing is wrong; made by `learn`.
+class Baseline(msgspec.Struct, frozen=True):
+    """What one statistic of one feature does while nothing is wrong; made by `learn`.
 
     Args:
         season: expectation by time.
@@ -34,7 +35,8 @@ class Baseline(msgspec.Struct):
         correlation: of a window with the one before it, raised by two standard errors.
         spread: long-run standard deviation of the whitened reference.
         windows: how many reference windows it was learned from.
-        last: residual of the last window, in standard deviations; it began at `last_start`.
+        last: residual of the last reference window, in standard deviations; it began at `last_start`.
+        fast: whether two windows alone may raise an alarm: their scores have the tails for it.
     """
 
     season: Season
@@ -46,41 +48,7 @@ class Baseline(msgspec.Struct):
     windows: int
     last: float
     last_start: float
-    #: Slow level of the statistic around its season.
-    level: float = 0.0
-
-    def score(self, *, start: float, local: float, value: float, count: float) -> float:
-        """Return the standard score of a window's statistic: about N(0, 1) while nothing changes.
-
-        Args:
-            start: first second of the window, epoch seconds; windows must come in order.
-            local: the same in seconds of the local week.
-            value: the statistic.
-            count: events it was taken over, > 0.
-        """
-        residual = (value - self.season.expect(local) - self.level) / self._deviation(count)
-        gap = (start - self.last_start) / self.season.window_seconds
-        if gap <= 1.0:
-            whitened = residual - self.correlation * self.last
-        else:
-            carried = math.pow(self.correlation, gap)
-            whitened = (residual - carried * self.last) * _steady(self.correlation, carried)
-        self.last, self.last_start = residual, start
-        return whitened / self.spread
-
-    def follow(self, *, local: float, value: float) -> None:
-        """Let slot seasons follow what is normal; to be called for windows in which nothing is wrong."""
-        if self.season.name == "slot-of-week":
-            residual = value - self.season.expect(local) - self.level
-            self.level += residual * min(1.0, self.season.window_seconds / _SLOW_SECONDS)
-            self.season.follow(local, value - self.level)
-
-    def _deviation(self, count: float) -> float:
-        return max(math.sqrt(self.between + self.within / count), self.floor / count)
-
-    def expected(self, local: float) -> float:
-        """Return what the statistic is expected to be at that local time."""
-        return self.season.expect(local) + self.level
+    fast: bool = False
 
 
 def learn(
@@ -93,66 +61,97 @@ def learn(
     within: Floats,
     counts: Floats,
     floor: float,
-) -> Baseline:
-    """Learn a baseline from reference windows, all arrays of shape (w,), w >= 2, in order of time.
+    least: float = 0.0,
+) -> list[Baseline]:
+    """Learn the baselines of m statistics from the same w >= 2 reference windows, in order of time.
 
     Args:
         name: season to fit.
         window_seconds: width of a window.
-        starts: first second of each window, epoch seconds.
+        starts: first second of each window, epoch seconds, shape (w,).
         local: the same in seconds of the local week.
-        values: the statistic.
-        within: its variance within a window, times the number of events.
-        counts: events in each.
+        values: the statistics, shape (w, m).
+        within: their variances within a window, times the number of events, shape (w, m).
+        counts: events in each, shape (w, m).
         floor: least standard deviation, times the number of events.
+        least: least standard deviation between windows, whatever the reference shows.
     """
-    season, parameters = fit(name, window_seconds, local, values)
-    expected = np.array([season.expect(moment) for moment in local])
+    seasons, expected, parameters = fit(name, window_seconds, local, values)
     residual = values - expected
     windows = len(values)
     freedom = max(1, windows - parameters)
-    inside = float(within.mean())
-    variance = float(np.square(residual).sum()) / freedom
-    between = max(0.0, variance - inside * float((1 / counts).mean()))
+    inside = within.mean(axis=0)
+    variance = np.square(residual).sum(axis=0) / freedom
+    between = np.maximum(least * least, variance - inside * (1 / counts).mean(axis=0))
     scaled = residual / np.maximum(np.sqrt(between + inside / counts), floor / counts)
-    gaps = np.maximum(1.0, np.diff(starts) / window_seconds)
-    correlation = _correlation(scaled, gaps < 1.5, windows)
+    gaps = np.maximum(1.0, np.diff(starts) / window_seconds)[:, None]
+    correlation = _correlation(scaled, gaps[:, 0] < 1.5, windows)
     carried = correlation**gaps
-    whitened = (scaled[1:] - carried * scaled[:-1]) * np.array([_steady(correlation, one) for one in carried])
+    whitened = (scaled[1:] - carried * scaled[:-1]) * steady(correlation, carried)
     spread = _long_run(whitened) * math.sqrt(windows / freedom)
+    fast = _gaussian_tails(whitened)
     # A reference that never moved has no spread of its own; the floor above stands for it.
-    spread = max(spread, 0.5 * math.sqrt(1 - correlation**2))
-    spread *= 1 + 2 / math.sqrt(2 * windows)
-    return Baseline(season, between, inside, floor, correlation, spread, windows, float(scaled[-1]), float(starts[-1]))
+    spread = np.maximum(spread, 0.5 * np.sqrt(1 - correlation**2)) * (1 + 2 / math.sqrt(2 * windows))
+    return [
+        Baseline(season, *figures, windows=windows, last=last, last_start=float(starts[-1]), fast=armed)
+        for season, figures, last, armed in zip(
+            seasons,
+            zip(
+                between.tolist(),
+                inside.tolist(),
+                [floor] * len(seasons),
+                correlation.tolist(),
+                spread.tolist(),
+                strict=True,
+            ),
+            scaled[-1].tolist(),
+            fast.tolist(),
+            strict=True,
+        )
+    ]
 
 
-def _steady(correlation: float, carried: float) -> float:
+def steady(correlation: Floats, carried: Floats) -> Floats:
     """Return what gives a whitened residual the spread of adjacent windows after any gap.
 
     A gap of g windows carries c^g of the last residual over and leaves a variance of 1 - c^2g, not 1 - c^2.
     """
-    return math.sqrt((1 - correlation**2) / (1 - carried**2))
+    return np.sqrt((1 - correlation**2) / (1 - carried**2))
 
 
-def _correlation(scaled: Floats, adjacent: NDArray[np.bool_], windows: int) -> float:
-    power = float(np.square(scaled).mean())
-    if power == 0 or not adjacent.any():
-        return 0.0
-    products = (scaled[1:] * scaled[:-1])[adjacent]
-    lag1 = float(products.mean()) / power
-    if lag1 < 2 / math.sqrt(windows):
-        return 0.0
-    return min(_LARGEST_CORRELATION, lag1 + 2 * math.sqrt(max(0.0, 1 - lag1**2) / windows))
+def _correlation(scaled: Floats, adjacent: NDArray[np.bool_], windows: int) -> Floats:
+    power = np.square(scaled).mean(axis=0)
+    if not adjacent.any():
+        return np.zeros_like(power)
+    products = (scaled[1:] * scaled[:-1])[adjacent].mean(axis=0)
+    lag1 = np.divide(products, power, out=np.zeros_like(power), where=power > 0)
+    raised = lag1 + 2 * np.sqrt(np.maximum(0.0, 1 - lag1**2) / windows)
+    return np.where(lag1 < 2 / math.sqrt(windows), 0.0, np.minimum(_LARGEST_CORRELATION, raised))
 
 
-def _long_run(whitened: Floats) -> float:
+def _long_run(whitened: Floats) -> Floats:
     """Return sqrt of the Bartlett long-run variance over 6 lags, never below the plain one, raised by 2 s.e."""
     n = len(whitened)
     if n < 2:
-        return 1.0
-    centred = whitened - whitened.mean()
-    variance = float(np.square(centred).mean())
-    total = variance
+        return np.ones(whitened.shape[1])
+    centred = whitened - whitened.mean(axis=0)
+    variance = np.square(centred).mean(axis=0)
+    total = variance.copy()
     for lag in range(1, min(_LAGS, n - 1) + 1):
-        total += 2 * (1 - lag / (_LAGS + 1)) * float((centred[lag:] * centred[:-lag]).sum()) / n
-    return math.sqrt(max(total, variance)) * (1 + 2 / math.sqrt(2 * n))
+        total += 2 * (1 - lag / (_LAGS + 1)) * (centred[lag:] * centred[:-lag]).sum(axis=0) / n
+    return np.sqrt(np.maximum(total, variance)) * (1 + 2 / math.sqrt(2 * n))
+
+
+def _gaussian_tails(whitened: Floats) -> NDArray[np.bool_]:
+    """Tell of which statistics two extreme windows in a row are as rare as independent Gaussian ones would be."""
+    n = len(whitened)
+    if n < _FAST_WINDOWS:
+        return np.zeros(whitened.shape[1], dtype=np.bool_)
+    squares = np.square(whitened - whitened.mean(axis=0))
+    power = squares.mean(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        kurtosis = np.square(squares).mean(axis=0) / power**2
+        centred = squares - power
+        clusters = (centred[1:] * centred[:-1]).mean(axis=0) / np.square(centred).mean(axis=0)
+    # Comparisons with NaN are false: what never moved has no tails to tell.
+    return (kurtosis - 3 < _TAILS) & (clusters < _CLUSTERS) & (power > 0)

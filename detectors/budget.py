@@ -4,6 +4,9 @@ The user sets false alarms per week for a whole model. Every monitor (feature x 
 gets an equal share; the mean time between its false alarms follows, and from it the threshold of a
 CUSUM-type detector by Siegmund's approximation (Siegmund 1985, Sequential Analysis, eq. 2.56):
 one-sided ARL = (exp(2kb) - 2kb - 1) / (2k^2) with b = h + 1.166.
+
+The fast path spends the other half: two windows in a row beyond a limit on the same side, which
+independent Gaussian scores reach with the square of the chance of one.
 """
 
 from __future__ import annotations
@@ -12,19 +15,20 @@ import math
 from collections.abc import Mapping
 
 from scipy.optimize import brentq
+from scipy.special import ndtri
 
 from detectors.spec import WEEK_SECONDS
 from detectors.window import Kind
 
 #: Allowance of the Page-Hinkley detector, in standard deviations: half the shift it is best at.
 ALLOWANCE = 0.5
-#: Share of the budget that the Page-Hinkley detectors spend; the rest is kept for a fast path.
+#: Share of the budget that the Page-Hinkley detectors spend; the rest is the fast path's.
 SHARE = 0.5
 #: What the windows of features and those of outcomes may spend. It is fixed, though there are far more monitors of features:
 #: the thresholds of the one must not depend on when the other has learned its reference (detectors/side.py).
 SHARES: Mapping[Kind, float] = {"features": 0.9, "outcomes": 0.1}
 #: Mean excess of a Gaussian walk over its boundary, which Siegmund adds to it.
-_EXCESS = 1.166
+EXCESS = 1.166
 #: No threshold is lower than this, whatever the budget.
 _LEAST = 0.01
 
@@ -35,7 +39,7 @@ def run_length(threshold: float) -> float:
     >>> round(run_length(5.0))
     938
     """
-    reach = 2 * ALLOWANCE * (threshold + _EXCESS)
+    reach = 2 * ALLOWANCE * (threshold + EXCESS)
     return (math.exp(reach) - reach - 1) / (2 * ALLOWANCE**2)
 
 
@@ -48,27 +52,37 @@ def windows_per_week(window_seconds: float) -> float:
     return WEEK_SECONDS / window_seconds
 
 
-def false_alarms_per_week(*, threshold: float, window_seconds: float, monitors: int, sides: int = 2) -> float:
-    """Return what so many monitors at that threshold are expected to raise, if each has a window in every bucket.
+def false_alarms_per_week(*, threshold: float, window_seconds: float, sides: float) -> float:
+    """Return what so many sides of monitors at that threshold are expected to raise, if each has a window in every bucket.
 
     Args:
         threshold: in standard deviations.
         window_seconds: width of a window.
-        monitors: how many.
-        sides: 1 where falls wake nobody.
+        sides: of all monitors; two of one that alarms on rises and falls.
 
-    >>> round(false_alarms_per_week(threshold=16.35, window_seconds=60, monitors=2000), 2)
+    >>> round(false_alarms_per_week(threshold=16.35, window_seconds=60, sides=4000), 2)
     0.5
     """
-    return sides * monitors * windows_per_week(window_seconds) / run_length(threshold)
+    return sides * windows_per_week(window_seconds) / run_length(threshold)
 
 
-def threshold(*, false_alarms_per_week: float, window_seconds: float, monitors: int) -> float:
-    """Return the Page-Hinkley threshold, in standard deviations, for one monitor among `monitors`.
+def threshold(*, false_alarms_per_week: float, window_seconds: float, sides: float) -> float:
+    """Return the Page-Hinkley threshold, in standard deviations, where so many sides share the budget.
 
-    >>> round(threshold(false_alarms_per_week=1, window_seconds=60, monitors=2000), 1)
+    >>> round(threshold(false_alarms_per_week=1, window_seconds=60, sides=4000), 1)
     16.3
     """
-    sides = 2 * max(1, monitors) * windows_per_week(window_seconds)
-    wanted = max(run_length(_LEAST), sides / (SHARE * false_alarms_per_week))
+    windows = max(1.0, sides) * windows_per_week(window_seconds)
+    wanted = max(run_length(_LEAST), windows / (SHARE * false_alarms_per_week))
     return float(brentq(lambda h: math.log(run_length(h)) - math.log(wanted), _LEAST, 200.0))
+
+
+def fast_limit(*, false_alarms_per_week: float, window_seconds: float, sides: float) -> float:
+    """Return the limit that two windows in a row must exceed, in standard deviations, where so many sides share the budget.
+
+    >>> round(fast_limit(false_alarms_per_week=1, window_seconds=60, sides=4000), 2)
+    3.69
+    """
+    windows = max(1.0, sides) * windows_per_week(window_seconds)
+    rate = min(0.25, (1 - SHARE) * false_alarms_per_week / windows)
+    return -float(ndtri(math.sqrt(rate)))

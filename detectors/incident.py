@@ -22,8 +22,8 @@ from detectors.verdict import Verdict
 
 _JOIN_WINDOWS = 3
 _MOST_OPEN = 16
-#: Share of the model's features from which drift is critical.
-_CRITICAL_SHARE = 0.3
+#: Share of the model's features from which drift is critical, and that of features with a large change.
+_CRITICAL_SHARE, _CRITICAL_LARGE_SHARE = 0.3, 0.1
 
 
 class Incident(msgspec.Struct):
@@ -49,7 +49,7 @@ class Incidents(msgspec.Struct):
     model: str
     open: list[Incident] = []
 
-    def open_or_update(self, segment: str, verdicts: list[Verdict], *, window_seconds: float, watched: int) -> list[Alert]:
+    def open_or_update(self, segment: str, verdicts: list[Verdict], *, window_seconds: float, watched: int, at: float) -> list[Alert]:
         """Take the verdicts of one window and return what on-call should hear.
 
         Args:
@@ -57,6 +57,7 @@ class Incidents(msgspec.Struct):
             verdicts: all alarms that this window raised.
             window_seconds: width of the window.
             watched: how many features the segment has.
+            at: end of the window, epoch seconds.
         """
         touched: dict[str, tuple[Incident, Status]] = {}
         for verdict in sorted(verdicts, key=lambda item: (-abs(item.score), item.feature, item.statistic)):
@@ -76,7 +77,7 @@ class Incidents(msgspec.Struct):
                 incident.drifted[verdict.feature] = verdict
                 incident.began_at = min(incident.began_at, verdict.began_at)
                 touched.setdefault(incident.id, (incident, "updated"))
-        return [self._tell(incident, status, verdicts[0].at, watched) for incident, status in touched.values()]
+        return [self._tell(incident, status, at, watched) for incident, status in touched.values()]
 
     def _home(self, segment: str, verdict: Verdict, window_seconds: float) -> Incident | None:
         mine = [incident for incident in self.open if incident.segment == segment]
@@ -91,7 +92,9 @@ class Incidents(msgspec.Struct):
 
     def _tell(self, incident: Incident, status: Status, at: float, watched: int) -> Alert:
         share = len(incident.drifted) / max(1, watched)
-        if incident.level == "performance" or (len(incident.drifted) > 1 and share >= _CRITICAL_SHARE):
+        large = sum(1 for verdict in incident.drifted.values() if verdict.size >= 1) / max(1, watched)
+        wide = share >= _CRITICAL_SHARE or large >= _CRITICAL_LARGE_SHARE
+        if incident.level == "performance" or (len(incident.drifted) > 1 and wide):
             incident.severity = "critical"
         if status != "opened":
             incident.sequence += 1

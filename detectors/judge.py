@@ -1,26 +1,37 @@
-"""Judge: merged windows of one model and segment -> verdicts, against a reference it learns itself.
+"""Judge: windows of one model and segment -> verdicts, against a reference it learns itself.
 
 Two streams are judged side by side, features and outcomes. While a reference is being learned nothing
 is judged, and `learning` says so. A feature whose reference was replaced (after a swap) is learned anew
-while the others stay under watch.
+while the others stay under watch. A feature whose stride is k is judged once in k buckets, over all of them together.
 """
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Mapping, Sequence
 
-from detectors.budget import threshold
-from detectors.detector import Direction
-from detectors.learner import Learned, Learner
-from detectors.merge import Pooled, absent
-from detectors.monitor import Monitor
+import msgspec
+import numpy as np
+
+from detectors.columns import Feature
+from detectors.detector import DETECTORS, Direction
+from detectors.learned import Learned
+from detectors.learner import Learner
+from detectors.monitors import Monitors, Raised
 from detectors.reference import FeatureReference
-from detectors.row import ERROR, PREDICTION
-from detectors.season import local_seconds
+from detectors.row import ERROR, PREDICTION, VOLUME
+from detectors.sample import Floats
+from detectors.season import Flags, local_seconds
 from detectors.spec import ModelSpec
-from detectors.statistic import measure
-from detectors.verdict import Verdict, describe
-from detectors.window import Kind
+from detectors.stack import Stack
+from detectors.statistic import STATISTICS, UPWARDS, Measures, StatisticName, mean_of, measure
+from detectors.suspects import suspects
+from detectors.tally import NAMED, Tally, empty, tally
+from detectors.verdict import Seen, Verdict, describe, size_of
+from detectors.window import Kind, Window
+
+
+#: A window with a score beyond this is followed by no season.
+_USUAL = 3.0
 
 
 class Judge(msgspec.Struct):
@@ -31,8 +42,9 @@ class Judge(msgspec.Struct):
         segment: name of the segment.
         seconds: width of its windows.
         learner: collects the first reference; None once it is there.
+        monitors: of the references, whose order is that of its columns.
         references: feature -> reference.
-        monitors: `feature/statistic` -> monitor.
+        strides: how many buckets of each feature are judged together, shape (F,).
         relearning: feature -> learner, for features whose reference will be or is being replaced.
         renewing: features in `relearning` that are not judged meanwhile, in order (a set has none in a snapshot).
     """
@@ -41,94 +53,180 @@ class Judge(msgspec.Struct):
     segment: str
     seconds: float
     learner: Learner | None
+    monitors: Monitors
     references: dict[str, FeatureReference] = {}
-    monitors: dict[str, Monitor] = {}
+    strides: np.ndarray = np.ones(0)
     relearning: dict[str, Learner] = {}
     renewing: dict[str, None] = {}
     #: Set when monitors were made: the budget has to be shared again.
     renewed: bool = False
+    #: Sums of the buckets that wait to be judged with those to come, and the number of that wider window of each column.
+    waiting: Tally | None = None
+    groups: np.ndarray = np.ones(0)
+    #: Of the references, and made from them again when it is asked for; no part of a snapshot.
+    stack: Stack | None = None
 
-    def weigh(self, spec: ModelSpec, start: float, pooled: dict[str, Pooled], *, rows: int) -> list[Verdict]:
-        """Judge one merged window and return its alarms; the first ones are learned from.
+    @classmethod
+    def begin(cls, spec: ModelSpec, kind: Kind, segment: str, seconds: float) -> Judge:
+        """Return a judge that knows nothing yet."""
+        detector = spec.errors.detector if kind == "outcomes" else spec.detector
+        direction: Direction = "up" if kind == "outcomes" else "both"
+        return cls(kind, segment, seconds, Learner(seconds), Monitors.none(detector, direction, seconds))
+
+    def weigh(self, spec: ModelSpec, start: float, parts: Sequence[Window]) -> list[Verdict]:
+        """Judge one bucket and return its alarms; the first ones are learned from.
 
         Args:
             spec: of the model.
-            start: first second of the window, epoch seconds; windows come in order.
-            pooled: feature -> its parts, merged.
-            rows: in the window; a feature that is not in `pooled` is missing in all of them.
+            start: first second of the bucket, epoch seconds; buckets come in order.
+            parts: its windows, in an order that the log alone decides; none in a bucket without rows.
         """
         if spec.features and self.kind == "features":
-            pooled = {name: part for name, part in pooled.items() if name in spec.features or name in PREDICTION}
+            parts = [_only(part, spec.features) for part in parts]
         if self.learner is not None:
-            if self.learner.since is not None and start - self.learner.until > spec.reference.seconds:
-                # A gap longer than the whole stretch: what came before (one clock of 1970, say) is no part of it.
-                self.learner = Learner(self.seconds)
-            self.learner.add(start, pooled, rows=rows)
-            if self.learner.ready(seconds=spec.reference.seconds, min_windows=spec.reference.min_windows):
-                self._adopt(spec, self.learner.learn(timezone=spec.timezone, outlier_beyond=spec.outliers.beyond))
-                self.learner = None
+            if parts:
+                self._learn(spec, self.learner, start, parts)
             return []
-        self._learn_on(spec, start, pooled, rows)
-        local = local_seconds(start, spec.timezone)
-        nothing = absent(rows)
-        verdicts = [
-            verdict
-            for feature in self.references
-            if feature not in self.renewing
-            for verdict in self._weigh_feature(spec, feature, pooled.get(feature, nothing), start, local)
-        ]
+        if parts:
+            self._learn_on(spec, start, parts)
+        features, rows = [part.features for part in parts], sum(part.n for part in parts)
+        verdicts = self._weigh(spec, start, features, rows)
         for verdict in verdicts:
             self.relearning.setdefault(verdict.feature, Learner(self.seconds, [verdict.feature]))
         return verdicts
 
-    def _learn_on(self, spec: ModelSpec, start: float, pooled: dict[str, Pooled], rows: int) -> None:
-        for feature in pooled:  # one that the first reference did not have
-            known = feature in self.references or feature in self.relearning
-            if not known and len(self.references.keys() | self.relearning.keys()) < spec.max_features:
-                self.renew(feature, afresh=False)
-        for feature in sorted(self.relearning):
-            self._relearn(spec, feature, start, pooled, rows)
+    def _learn(self, spec: ModelSpec, learner: Learner, start: float, parts: Sequence[Window]) -> None:
+        if learner.since is not None and start - learner.until > spec.reference.seconds:
+            # A gap longer than the whole stretch: what came before (one clock of 1970, say) is no part of it.
+            learner = self.learner = Learner(self.seconds)
+        learner.add(start, parts)
+        if learner.ready(seconds=spec.reference.seconds, min_windows=spec.reference.min_windows):
+            self.adopt(spec, _learned(spec, learner))
 
-    def _weigh_feature(self, spec: ModelSpec, feature: str, part: Pooled, start: float, local: float) -> list[Verdict]:
-        reference = self.references[feature]
-        end = start + self.seconds
-        verdicts: list[Verdict] = []
-        for statistic, found in measure(part, reference, outlier_beyond=spec.outliers.beyond).items():
-            monitor = self.monitors.get(f"{feature}/{statistic}")
-            if monitor is None:
+    def _learn_on(self, spec: ModelSpec, start: float, parts: Sequence[Window]) -> None:
+        for part in parts:
+            if part.features.keys() <= self.references.keys():
                 continue
-            alarm = monitor.weigh(start=start, local=local, found=found, errors=_errors(part) if feature == ERROR else None)
-            if alarm is not None:
-                expected = monitor.baseline.expected(local)  # a window that raised an alarm has moved nothing
-                words = describe(
-                    statistic, value=found.value, expected=expected, pooled=part, reference=reference, is_error=feature == ERROR
-                )
-                verdicts.append(Verdict(feature, statistic, alarm[1], end, round(alarm[0], 3), words))
+            for feature in sorted(part.features.keys() - self.references.keys()):  # that the first reference did not have
+                known = self.references.keys() | self.relearning.keys()
+                if feature not in known and len(known - {VOLUME}) < spec.max_features:
+                    self.renew(feature, afresh=False)
+        for feature in sorted(self.relearning):
+            learner = self.relearning[feature]
+            learner.add(start, parts)
+            reference = spec.reference
+            if feature in self.renewing and learner.ready(seconds=reference.seconds, min_windows=reference.min_windows):
+                self.adopt(spec, _learned(spec, learner))
+
+    def adopt(self, spec: ModelSpec, learned: Mapping[str, Learned]) -> None:
+        """Judge features against these references from now on; others stay as they are."""
+        self.learner = None
+        self.renewed = True
+        self.stack = None
+        if self.kind == "outcomes":
+            learned = {name: result for name, result in learned.items() if name == ERROR}
+        new = [feature for feature in learned if feature not in self.references]
+        self.references |= {feature: result.reference for feature, result in learned.items()}
+        self.monitors.widen(len(new))
+        self.strides = np.concatenate([self.strides, np.ones(len(new))])
+        self.groups = np.concatenate([self.groups, np.full(len(new), -1.0)])
+        self.waiting = None
+        self.groups[:] = -1.0
+        columns = {feature: column for column, feature in enumerate(self.references)}
+        for feature, result in learned.items():
+            column = columns[feature]
+            self.strides[column] = result.stride
+            for row, statistic in enumerate(STATISTICS):
+                watched = self.kind != "outcomes" or statistic == "location"
+                baseline = result.baselines.get(statistic) if watched else None
+                self.monitors.set((row, column), baseline, up=statistic in UPWARDS)
+            self.renewing.pop(feature, None)
+            self.relearning.pop(feature, None)
+
+    def _weigh(self, spec: ModelSpec, start: float, parts: Sequence[Mapping[str, Feature]], rows: int) -> list[Verdict]:
+        stack = self.side_by_side()
+        now = tally(parts, rows, stack, outlier_beyond=spec.outliers.beyond)
+        judged = np.array([name not in self.renewing for name in stack.names])
+        narrow = self.strides == 1
+        found = self._judge(spec, start, now, judged & narrow, parts)
+        if narrow.all():
+            return found
+        place = round(start / self.seconds)
+        if self.waiting is None:
+            self.waiting = empty(stack)
+        left = ~narrow & (self.groups >= 0) & (self.groups != place // self.strides)
+        for stride in np.unique(self.strides[left]).tolist():  # a gap came before its buckets were full
+            mine = left & (self.strides == stride)
+            for group in np.unique(self.groups[mine]).tolist():
+                begin = group * stride * self.seconds
+                found += self._judge(spec, begin, self.waiting, judged & mine & (self.groups == group), parts)
+        self._gather(now, narrow, place, stack)
+        for stride in np.unique(self.strides[~narrow]).tolist():
+            if place % stride == stride - 1:
+                begin = (place // stride) * stride * self.seconds
+                found += self._judge(spec, begin, self.waiting, judged & (self.strides == stride), parts)
+                self.groups[self.strides == stride] = -1.0
+        return found
+
+    def _gather(self, now: Tally, narrow: Flags, place: int, stack: Stack) -> None:
+        """Add the sums of a bucket to those that wait; a column without a group begins one."""
+        waiting = self.waiting or empty(stack)
+        groups = place // self.strides
+        anew = self.groups != groups
+        waiting.sums[:, anew] = 0.0
+        waiting.bins[:, anew] = 0.0
+        waiting.cells[anew[stack.owner]] = 0.0
+        waiting.add(now)
+        self.groups = np.where(narrow, -1.0, groups)
+
+    def _judge(
+        self, spec: ModelSpec, start: float, sums: Tally, columns: Flags, parts: Sequence[Mapping[str, Feature]]
+    ) -> list[Verdict]:
+        """Judge a window of some columns, which have the same stride."""
+        if not columns.any():
+            return []
+        monitors, stack = self.monitors, self.side_by_side()
+        measured = measure(sums, stack)
+        local = local_seconds(start, spec.timezone, spec.holidays)
+        expected = monitors.scores.expected(local)
+        width = self.strides * self.seconds
+        due = np.broadcast_to(columns, measured.value.shape)
+        scores = monitors.scores.score(start, width, measured, expected, due)
+        errors = None
+        if DETECTORS[monitors.detector].feed == "outcomes":
+            errors = [_errors(parts, name) for name in stack.names]
+        raised = monitors.weigh(start, scores, errors)
+        calm = (np.abs(scores) < _USUAL) & (monitors.fired == 0)  # a window that raised an alarm moves nothing
+        if raised:
+            raised += suspects(monitors, raised, scores, start, float(width[columns][0]))
+        verdicts = [self._verdict(one, measured, expected, sums, start + float(width[columns][0]), parts) for one in raised]
+        monitors.scores.follow(local, measured, expected, calm)
         return verdicts
 
-    def _adopt(self, spec: ModelSpec, learned: dict[str, Learned]) -> None:
-        outcomes = self.kind == "outcomes"
-        self.renewed = True
-        detector = spec.errors.detector if outcomes else spec.detector
-        direction: Direction = "up" if outcomes else "both"
-        for feature, result in learned.items():
-            self.references[feature] = result.reference
-            for name in [name for name, monitor in self.monitors.items() if monitor.feature == feature]:
-                del self.monitors[name]
-            for statistic, baseline in result.baselines.items():
-                if outcomes and statistic != "location":
-                    continue
-                monitor = Monitor(feature, statistic, detector, direction, baseline)
-                self.monitors[monitor.name] = monitor
+    def _verdict(
+        self,
+        raised: Raised,
+        measured: Measures,
+        expected: Floats,
+        sums: Tally,
+        end: float,
+        parts: Sequence[Mapping[str, Feature]],
+    ) -> Verdict:
+        row, column = raised.cell
+        stack = self.side_by_side()
+        feature, statistic = stack.names[column], STATISTICS[row]
+        seen = _seen(sums, stack, column, [part[feature] for part in parts if feature in part])
+        about = {"value": float(measured.value[row, column]), "expected": float(expected[row, column])}
+        reference = self.references[feature]
+        words = describe(statistic, **about, seen=seen, reference=reference, is_error=feature == ERROR)
+        size = size_of(statistic, **about, seen=seen, reference=reference)
+        return Verdict(feature, statistic, raised.began_at, end, round(raised.score, 3), words, round(size, 3))
 
-    def _relearn(self, spec: ModelSpec, feature: str, start: float, pooled: dict[str, Pooled], rows: int) -> None:
-        learner = self.relearning[feature]
-        learner.add(start, pooled, rows=rows)
-        reference = spec.reference
-        if feature in self.renewing and learner.ready(seconds=reference.seconds, min_windows=reference.min_windows):
-            self._adopt(spec, learner.learn(timezone=spec.timezone, outlier_beyond=spec.outliers.beyond))
-            self.renewing.pop(feature, None)
-            del self.relearning[feature]
+    def side_by_side(self) -> Stack:
+        """Return the references as columns."""
+        if self.stack is None:
+            self.stack = Stack(self.references)
+        return self.stack
 
     def renew(self, feature: str, *, afresh: bool) -> None:
         """Replace a feature's reference: by what was seen since its alarm, or `afresh` from now on."""
@@ -140,39 +238,61 @@ class Judge(msgspec.Struct):
 
     def recovered(self) -> list[str]:
         """Return the features all of whose fired monitors are back at their baseline, and arm those again."""
-        fired: dict[str, list[Monitor]] = {}
-        for monitor in self.monitors.values():
-            if monitor.fired and monitor.feature not in self.renewing:
-                fired.setdefault(monitor.feature, []).append(monitor)
-        back = sorted(feature for feature, monitors in fired.items() if all(monitor.recovered for monitor in monitors))
-        for feature in back:
-            for monitor in fired[feature]:
-                monitor.rearm()
+        fired = self.monitors.fired > 0
+        if not fired.any():
+            return []
+        back = fired.any(axis=0) & (fired == self.monitors.recovered).all(axis=0)
+        names = [name for name, one in zip(self.references, back.tolist(), strict=True) if one and name not in self.renewing]
+        columns = np.array([name in names for name in self.references])
+        self.monitors.rearm(fired & columns)
+        for feature in names:
             self.relearning.pop(feature, None)
-        return back
+        return sorted(names)
 
     def fit(self, spec: ModelSpec) -> None:
         """Let the detectors be those that the configuration names now; others start anew on the same baselines."""
         detector = spec.errors.detector if self.kind == "outcomes" else spec.detector
-        for monitor in self.monitors.values():
-            if monitor.detector != detector:
-                monitor.exchange(detector)  # one that fired stays so: its incident is open, and ends when it has recovered
+        if self.monitors.detector != detector:
+            self.monitors.exchange(detector)
 
     @property
     def learning(self) -> bool:
         """Whether the first reference is still being learned."""
         return self.learner is not None
 
-
-def share_budget(spec: ModelSpec, judges: list[Judge], *, share: float) -> None:
-    """Give every monitor its part of a share of the model's false-alarm budget, and arm the new ones."""
-    total = sum(len(judge.monitors) for judge in judges)
-    for judge in judges:
-        limit = threshold(false_alarms_per_week=share * spec.false_alarms_per_week, window_seconds=judge.seconds, monitors=total)
-        for monitor in judge.monitors.values():
-            monitor.take(limit)
+    def watched(self) -> list[tuple[str, StatisticName]]:
+        """Return (feature, statistic) of every monitor."""
+        names = list(self.references)
+        return [(names[column], STATISTICS[row]) for column, row in np.argwhere(self.monitors.watched.T).tolist()]
 
 
-def _errors(part: Pooled) -> tuple[int, int]:
+def _only(part: Window, features: Sequence[str]) -> Window:
+    """Return a window with no other features than those, and what the model puts out."""
+    wanted = {*features, *PREDICTION}
+    return msgspec.structs.replace(part, features={name: one for name, one in part.features.items() if name in wanted})
+
+
+def _learned(spec: ModelSpec, learner: Learner) -> dict[str, Learned]:
+    return learner.learn(timezone=spec.timezone, holidays=spec.holidays, outlier_beyond=spec.outliers.beyond)
+
+
+def _seen(sums: Tally, stack: Stack, column: int, features: Sequence[Feature]) -> Seen:
+    """Return what a verdict tells of a feature; new categories are those of the last bucket, as others have no cell."""
+    categories: dict[str, float] = {name: float(sums.cells[cell]) for name, cell in stack.cells[column].items()}
+    for feature in features:
+        for name, count in feature.categories.items():
+            if name not in stack.cells[column]:
+                categories[name] = categories.get(name, 0.0) + count
+    return Seen(mean_of(sums, column), {name: count for name, count in categories.items() if count}, float(sums.sums[NAMED, column]))
+
+
+def _errors(parts: Sequence[Mapping[str, Feature]], name: str) -> tuple[int, int]:
     """Return (errors, outcomes) of a window whose values are 0 and 1; of others, values above one half count."""
-    return round(float(part.weights[part.points > 0.5].sum())), round(part.numbers)
+    wrong = total = 0.0
+    for part in parts:
+        numeric = part[name].numeric if name in part else None
+        if numeric is not None:
+            weights = numeric.weights()
+            wrong += float(weights[numeric.values() > 0.5].sum())
+            total += float(weights.sum())
+    return round(wrong), round(total)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from detectors.merge import Pooled
-from detectors.sample import Floats
+from detectors.columns import Feature
+from detectors.sample import Floats, Numeric
 
 QUANTILES = 256
 #: Categories of the reference kept by name; the rest is one share, `other`.
@@ -20,6 +24,11 @@ KNOWN_CATEGORIES = 5000
 # A mid-rank is half of left + right, 0..2 * QUANTILES; its normal score is looked up here. The ends
 # are those of a sample of 256: about +-2.9.
 _SCORES: Floats = ndtri((np.arange(2 * QUANTILES + 1) / 2 + 0.5) / (QUANTILES + 1))
+
+
+def scores_of(ranks: NDArray[np.intp]) -> Floats:
+    """Return the normal score of each doubled mid-rank, 0 to 2 * QUANTILES."""
+    return cast("Floats", _SCORES[ranks])
 
 
 class FeatureReference(msgspec.Struct):
@@ -46,7 +55,7 @@ class FeatureReference(msgspec.Struct):
         """
         left = self.quantiles.searchsorted(values, side="left")
         right = self.quantiles.searchsorted(values, side="right")
-        return cast("Floats", _SCORES[left + right])
+        return scores_of(left + right)
 
     def distances(self, values: Floats) -> Floats:
         """Return how far outside each value lies, in standard deviations of the near tail; 0 within the reference.
@@ -62,43 +71,65 @@ class FeatureReference(msgspec.Struct):
         return cast("Floats", np.nan_to_num(above + below, nan=np.inf, posinf=np.inf))
 
     @property
+    def has_values(self) -> bool:
+        """Whether there were numbers or categories."""
+        return bool(len(self.quantiles) or self.shares)
+
+    @property
     def distinct(self) -> int:
         """How many different quantiles there are."""
         return len(np.unique(self.quantiles))
 
 
-def learn_reference(pooled: list[Pooled]) -> FeatureReference:
-    """Return the reference of one feature from its windows, at least one; it may be absent from all of them."""
-    points = np.concatenate([part.points for part in pooled])
-    weights = np.concatenate([part.weights for part in pooled])
-    categories: dict[str, int] = {}
-    seen: dict[str, int] = {}
-    for part in pooled:
-        for category, count in part.categories.items():
-            categories[category] = categories.get(category, 0) + count
-            seen[category] = seen.get(category, 0) + 1
-    total = sum(categories.values()) + sum(part.other for part in pooled)
+def learn_reference(windows: Sequence[Sequence[Feature]]) -> FeatureReference:
+    """Return the reference of one feature from its windows, each with the parts of its sources; it may be absent from all."""
+    numeric = [part.numeric for parts in windows for part in parts if part.numeric is not None]
+    categories: Counter[str] = Counter()
+    seen: Counter[str] = Counter()
+    other = 0
+    for parts in windows:
+        if any(part.categories or part.other for part in parts):
+            seen.update({category for part in parts for category in part.categories})
+            other += sum(part.other for part in parts)
+            for part in parts:
+                categories.update(part.categories)
+    total = sum(categories.values()) + other
     ranked = sorted(categories.items(), key=lambda item: (-item[1], item[0]))[:REFERENCE_CATEGORIES]
     shares = {category: count / total for category, count in ranked} if total else {}
-    quantiles = _quantiles(points, weights)
-    if len(quantiles):
+    quantiles, mean = np.empty(0), float("nan")
+    if numeric:
+        points = np.frombuffer(b"".join([part.points for part in numeric]), dtype="<f8")
+        weights = _weights(numeric)
+        quantiles = _quantiles(points, weights)
         # The extremes are those of all values, not of the points: what lies between them is not outside.
-        quantiles[0], quantiles[-1] = min(part.low for part in pooled), max(part.high for part in pooled)
+        quantiles[0], quantiles[-1] = min(part.low for part in numeric), max(part.high for part in numeric)
+        # Each value is divided before they are added: 1e308 twice is more than a double holds.
+        mean = float(points.mean() if weights is None else points @ (weights / weights.sum()))
+        if not math.isfinite(mean):
+            mean = float((points / len(points)).sum())
     return FeatureReference(
         quantiles=quantiles,
         shares=shares,
         other=max(0.0, 1.0 - sum(shares.values())) if total else 0.0,
         known=dict(sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:KNOWN_CATEGORIES]),
-        mean=float(points @ (weights / weights.sum())) if len(points) else float("nan"),
+        mean=mean,
     )
 
 
-def _quantiles(points: Floats, weights: Floats) -> Floats:
+def _weights(numeric: Sequence[Numeric]) -> Floats | None:
+    """Return how many values each point stands for, None where all stand for one."""
+    if all(not part.counts and 8 * part.n == len(part.points) for part in numeric):
+        return None
+    return np.concatenate([part.weights() for part in numeric])
+
+
+def _quantiles(points: Floats, weights: Floats | None) -> Floats:
     """Return QUANTILES mid-quantiles of a weighted sample; values of the sample itself, so ties stay ties."""
-    if not len(points):
-        return np.empty(0)
+    shares = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    if weights is None:
+        index = np.ceil(shares * len(points)).astype(np.intp) - 1
+        return cast("Floats", np.sort(points)[index])
     order = np.argsort(points, kind="stable")
     cumulative = np.cumsum(weights[order])
-    targets = (np.arange(QUANTILES) + 0.5) / QUANTILES * cumulative[-1]
-    index = np.minimum(np.searchsorted(cumulative, targets), len(points) - 1)
+    index = np.minimum(np.searchsorted(cumulative, shares * cumulative[-1]), len(points) - 1)
     return cast("Floats", points[order][index])

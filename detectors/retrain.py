@@ -7,7 +7,8 @@ Rules:
    `_LOST_COOLDOWNS` cool-downs of event time, and a day at least.
 3. Between two requests of a model lies at least the cool-down. What opens meanwhile waits for its end.
    That of the other side is not known here; the retrainer leaves out what a swap has answered (retrainer/swap.py).
-4. A request that ended without a swap leaves its incident unanswered: it may ask again after the
+4. More or fewer rows are no reason to learn: an incident of the volume alone asks for nothing.
+5. A request that ended without a swap leaves its incident unanswered: it may ask again after the
    cool-down, with more rows to learn from.
 """
 
@@ -19,6 +20,7 @@ import msgspec
 
 from detectors.identity import identity
 from detectors.incident import Incident
+from detectors.row import VOLUME
 
 _LOST_COOLDOWNS = 8
 _LOST_SECONDS = 86_400.0
@@ -60,6 +62,7 @@ class Retrains(msgspec.Struct):
 
     def consider(self, incidents: list[Incident], at: float) -> Request | None:
         """Return a request if the open incidents call for one now; `at` is the end of the window."""
+        incidents = [incident for incident in incidents if incident.drifted.keys() != {VOLUME}]
         if not self.enabled or not incidents:
             return None
         waited = float("inf") if self.last_at is None else at - self.last_at

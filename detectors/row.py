@@ -11,6 +11,8 @@ Value = float | int | str | bool | None
 PREDICTION_LABEL = "prediction.label"
 PREDICTION_SCORE = "prediction.score"
 PREDICTION = (PREDICTION_LABEL, PREDICTION_SCORE)
+#: The pseudo-feature that stands for the number of rows.
+VOLUME = "prediction.volume"
 #: The one feature of a window of outcomes: 0 or 1 for labels, the absolute error for numbers.
 ERROR = "prediction.error"
 

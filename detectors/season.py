@@ -20,8 +20,6 @@ Times are in the model's own time zone: when its clocks change, the slots change
 
 from __future__ import annotations
 
-import math
-import operator
 from datetime import datetime
 from functools import lru_cache
 from typing import Literal
@@ -29,20 +27,28 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.sample import Floats
 
 DAY_SECONDS = 86_400.0
 _WEEK_SECONDS = 7 * DAY_SECONDS
 _HARMONICS = 4
+#: From this width on a window is a slot of the day or of the week.
+COARSE_SECONDS = 1800.0
 _LARGEST_GAP_SECONDS = DAY_SECONDS / _HARMONICS / 2
 #: How far a slot of the week follows what is seen there, each week.
 _GAIN = 0.15
 
 SeasonName = Literal["constant", "daily", "slot-of-day", "slot-of-week"]
+SEASON_NAMES: tuple[SeasonName, ...] = ("constant", "daily", "slot-of-day", "slot-of-week")
+#: Length of the cycle of the seasons with slots.
+_PERIODS: dict[SeasonName, float] = {"slot-of-day": DAY_SECONDS, "slot-of-week": _WEEK_SECONDS}
+
+Flags = NDArray[np.bool_]
 
 
-def local_seconds(ts: float, timezone: str) -> float:
+def local_seconds(ts: float, timezone: str, holidays: str = "") -> float:
     """Return seconds since Monday 00:00 on the wall clock of the zone.
 
     >>> local_seconds(0.0, "UTC")  # 1 January 1970 was a Thursday
@@ -61,7 +67,7 @@ def choose(window_seconds: float, reference_seconds: float, local: Floats) -> Se
         local: local times of its windows, seconds of the week, shape (w,).
     """
     days = reference_seconds / DAY_SECONDS
-    if window_seconds < 1800:
+    if window_seconds < COARSE_SECONDS:
         return "daily" if days >= 3 and _largest_gap(local) < _LARGEST_GAP_SECONDS else "constant"
     if window_seconds <= DAY_SECONDS and days >= 28:
         return "slot-of-week"
@@ -75,8 +81,8 @@ def _largest_gap(local: Floats) -> float:
     return float(np.diff(times, append=times[:1] + DAY_SECONDS).max(initial=0.0)) if len(times) else DAY_SECONDS
 
 
-class Season(msgspec.Struct):
-    """The expectation of one statistic.
+class Season(msgspec.Struct, frozen=True):
+    """The expectation of one statistic, as it was learned.
 
     Args:
         name: which of the table.
@@ -88,27 +94,78 @@ class Season(msgspec.Struct):
     window_seconds: float
     parameters: list[float]
 
-    @property
-    def period_seconds(self) -> float:
-        """Length of the cycle."""
-        return _WEEK_SECONDS if self.name == "slot-of-week" else DAY_SECONDS
 
-    def _slot(self, local: float) -> int:
-        return int((local % self.period_seconds) // self.window_seconds) % len(self.parameters)
+class Seasons(msgspec.Struct):
+    """The expectations of many statistics, which follow what is seen where their season has slots of the week.
 
-    def expect(self, local: float) -> float:
-        """Return the expected value at `local` seconds of the local week."""
-        if self.name == "constant":
-            return self.parameters[0]
-        if self.name == "daily":
-            return math.fsum(map(operator.mul, _harmonics_at(local), self.parameters))  # the same in every Python
-        return self.parameters[self._slot(local)]
+    Args:
+        window_seconds: width of a slot.
+        names: of each cell, places in `SEASON_NAMES`, shape (S, F).
+        waves: constants and harmonics, shape (9, S, F); zeros where a season has slots.
+        slots: by the name of a season with slots, of those that occur: means, shape (slots, S, F); zeros of other seasons.
+    """
 
-    def follow(self, local: float, value: float) -> None:
-        """Let a slot of the week move towards what was seen there; other seasons stay as learned."""
-        if self.name == "slot-of-week":
-            slot = self._slot(local)
-            self.parameters[slot] += _GAIN * (value - self.parameters[slot])
+    window_seconds: float
+    names: np.ndarray
+    waves: np.ndarray
+    slots: dict[SeasonName, np.ndarray] = {}
+
+    @classmethod
+    def none(cls, window_seconds: float, shape: tuple[int, int]) -> Seasons:
+        """Return expectations of zero."""
+        return cls(window_seconds, np.zeros(shape), np.zeros((1 + 2 * _HARMONICS, *shape)))
+
+    def set(self, cell: tuple[int, int], season: Season) -> None:
+        """Let a cell have a season."""
+        self.clear(cell)
+        self.names[cell] = SEASON_NAMES.index(season.name)
+        if season.name in _PERIODS:
+            shape = (len(season.parameters), *self.names.shape)
+            table = self.slots.setdefault(season.name, np.zeros(shape))
+            table[(slice(None), *cell)] = season.parameters
+        else:
+            self.waves[(slice(0, len(season.parameters)), *cell)] = season.parameters
+
+    def clear(self, cell: tuple[int, int]) -> None:
+        """Let a cell expect nothing."""
+        self.names[cell] = 0.0
+        self.waves[(slice(None), *cell)] = 0.0
+        for table in self.slots.values():
+            table[(slice(None), *cell)] = 0.0
+
+    def widen(self, columns: int) -> None:
+        """Add so many columns that expect nothing."""
+        self.names, self.waves = widened(self.names, columns), widened(self.waves, columns)
+        self.slots = {name: widened(table, columns) for name, table in self.slots.items()}
+
+    def _slot(self, name: SeasonName, local: float) -> int:
+        return int((local % _PERIODS[name]) // self.window_seconds) % len(self.slots[name])
+
+    def expect(self, local: float) -> Floats:
+        """Return what is expected at `local` seconds of the local week, shape (S, F)."""
+        expected = self.waves[0].copy()
+        if self.names.any():
+            # Wave by wave: the same sum in every process, which a product of matrices is not.
+            for wave, coefficients in zip(_harmonics_at(local)[1:], self.waves[1:], strict=True):
+                expected += wave * coefficients
+            for name, table in self.slots.items():
+                expected += table[self._slot(name, local)]
+        return expected
+
+    def follow(self, local: float, values: Floats, cells: Flags) -> None:
+        """Let the slot of the week move towards what was seen there, shape (S, F), of those cells."""
+        if "slot-of-week" in self.slots:
+            mean = self.slots["slot-of-week"][self._slot("slot-of-week", local)]
+            mean[cells] += _GAIN * (values[cells] - mean[cells])
+
+    def weekly(self) -> Flags:
+        """Tell which cells have slots of the week, shape (S, F)."""
+        return np.asarray(self.names == SEASON_NAMES.index("slot-of-week"))
+
+
+def widened(array: np.ndarray, columns: int) -> np.ndarray:
+    """Return an array with so many columns of zeros more on its last axis."""
+    return np.concatenate([array, np.zeros((*array.shape[:-1], columns))], axis=-1)
 
 
 def _harmonics(local: Floats) -> Floats:
@@ -119,25 +176,40 @@ def _harmonics(local: Floats) -> Floats:
 
 @lru_cache(maxsize=256)
 def _harmonics_at(local: float) -> tuple[float, ...]:
-    """Return the harmonics at one time: all statistics of a window ask for the same."""
+    """Return the harmonics at one time: windows of all segments ask for the same."""
     return tuple(_harmonics(np.array([local]))[0].tolist())
 
 
-def fit(name: SeasonName, window_seconds: float, local: Floats, values: Floats) -> tuple[Season, int]:
-    """Return the season fitted to values, shape (w,), at local times, shape (w,), and its parameters' number."""
-    if name == "constant":
-        return Season(name, window_seconds, [float(values.mean())]), 1
-    if name == "daily":
-        coefficients, *_ = np.linalg.lstsq(_harmonics(local), values, rcond=None)
-        return Season(name, window_seconds, [float(value) for value in coefficients]), len(coefficients)
-    period = _WEEK_SECONDS if name == "slot-of-week" else DAY_SECONDS
+def fit(name: SeasonName, window_seconds: float, local: Floats, values: Floats) -> tuple[list[Season], Floats, int]:
+    """Return the seasons fitted to m statistics, what they expect, and how many parameters each has.
+
+    Args:
+        name: which season.
+        window_seconds: width of a window.
+        local: local times of the windows, shape (w,).
+        values: the statistics, shape (w, m).
+    """
+    if name in _PERIODS:
+        means, expected, used = _slots(_PERIODS[name], window_seconds, local, values)
+    elif name == "daily":
+        waves = _harmonics(local)
+        means, *_ = np.linalg.lstsq(waves, values, rcond=None)
+        expected, used = waves @ means, len(means)
+    else:
+        means, used = values.mean(axis=0, keepdims=True), 1
+        expected = np.broadcast_to(means, values.shape)
+    return [Season(name, window_seconds, parameters) for parameters in means.T.tolist()], expected, used
+
+
+def _slots(period: float, window_seconds: float, local: Floats, values: Floats) -> tuple[Floats, Floats, int]:
+    """Return the mean of each slot, shape (slots, m), what is expected, shape (w, m), and the parameters that it counts as."""
     slots = max(1, int(period // window_seconds))
     index = ((local % period) // window_seconds).astype(np.intp) % slots
-    total = np.bincount(index, weights=values, minlength=slots)
-    count = np.bincount(index, minlength=slots).astype(np.float64)
+    total = np.zeros((slots, values.shape[1]))
+    np.add.at(total, index, values)
+    count = np.bincount(index, minlength=slots).astype(np.float64)[:, None]
     if slots > 7:  # smoothed over the neighbours; days of the week are not alike
-        total = total + np.roll(total, 1) + np.roll(total, -1)
-        count = count + np.roll(count, 1) + np.roll(count, -1)
-    means = np.where(count > 0, total / np.maximum(count, 1), values.mean())
-    used = max(1, round(slots / 3)) if slots > 7 else slots
-    return Season(name, window_seconds, [float(mean) for mean in means]), used
+        total = total + np.roll(total, 1, axis=0) + np.roll(total, -1, axis=0)
+        count = count + np.roll(count, 1, axis=0) + np.roll(count, -1, axis=0)
+    means = np.where(count > 0, total / np.maximum(count, 1), values.mean(axis=0))
+    return means, means[index], max(1, round(slots / 3)) if slots > 7 else slots

@@ -10,6 +10,8 @@ Rules:
 3. A part that ends at or before its source's last mark is a repeat after a crash, and is ignored; so
    is a part that waits already.
 4. Segments beyond the limit are judged together, as `~other`: buckets may have named different ones.
+5. A segment without a window in a bucket that the model has come to had no rows then: its volume is judged. Of a silence
+   the first `_MOST_SILENT` buckets are; how marks came to tell of it changes nothing.
 """
 
 from __future__ import annotations
@@ -18,17 +20,23 @@ import math
 from collections.abc import Iterable
 
 import msgspec
+import numpy as np
 
 from detectors.alert import Alert
-from detectors.budget import SHARES
+from detectors.budget import SHARES, fast_limit, threshold
+from detectors.detector import DETECTORS
 from detectors.incident import Incident, Incidents
-from detectors.judge import Judge, share_budget
-from detectors.learner import Learner
-from detectors.merge import pool
+from detectors.judge import Judge
 from detectors.reference import FeatureReference
 from detectors.retrain import Request, Retrains
-from detectors.spec import ModelSpec
+from detectors.row import VOLUME
+from detectors.spec import WEEK_SECONDS, ModelSpec
 from detectors.window import OTHER_SEGMENT, Kind, Mark, Window
+
+#: Buckets of a silence that are judged.
+_MOST_SILENT = 1440
+#: Alarms of the last week that are remembered.
+_MOST_OPENED = 1000
 
 
 class ReferenceLearned(msgspec.Struct, frozen=True):
@@ -108,6 +116,10 @@ class Side(msgspec.Struct):
     judges: dict[str, Judge]
     incidents: Incidents
     retrains: Retrains
+    #: First second of the last bucket that was judged.
+    last: float | None = None
+    #: When incidents were opened in the last week of event time, epoch seconds.
+    opened: list[float] = []
 
     @classmethod
     def begin(cls, spec: ModelSpec, kind: Kind) -> Side:
@@ -130,8 +142,9 @@ class Side(msgspec.Struct):
             if judge.seconds == seconds:
                 judge.fit(spec)
                 continue
-            self.judges[segment] = Judge(self.kind, segment, seconds, Learner(seconds))
+            self.judges[segment] = Judge.begin(spec, self.kind, segment, seconds)
             self.stream.parts = {}
+            self.last = None
             at = max(self.stream.until.values(), default=0.0)
             why = f"windows are {seconds:g} s wide now, and a new reference is being learned"
             for feature in sorted(judge.references):
@@ -145,11 +158,27 @@ class Side(msgspec.Struct):
     def judge(self, spec: ModelSpec, start: float, segments: dict[str, list[Window]]) -> Iterable[Finding]:
         """Judge one complete bucket: segment -> parts in order of source."""
         self.stream.judged += len(segments)
+        yield from self._judge_silence(spec, start)
+        self.last = start
         together: dict[str, list[Window]] = {}
         for segment, parts in segments.items():
             together.setdefault(self._home(spec, segment, parts[0].seconds), []).extend(parts)
+        silent = [home for home, judge in self.judges.items() if home not in together and VOLUME in judge.references]
+        for home in silent:
+            yield from self._judge(spec, self.judges[home], start, [])
         for home, parts in together.items():
             yield from self._judge(spec, self.judges[home], start, parts)
+
+    def _judge_silence(self, spec: ModelSpec, start: float) -> Iterable[Finding]:
+        """Judge the buckets between the last one and this, in which no segment had a row."""
+        if self.last is None:
+            return
+        seconds = width(spec, self.kind)
+        first, end = round(self.last / seconds) + 1, round(start / seconds)
+        for place in range(first, min(end, first + _MOST_SILENT)):
+            for judge in self.judges.values():
+                if VOLUME in judge.references:
+                    yield from self._judge(spec, judge, place * seconds, [])
 
     def _home(self, spec: ModelSpec, segment: str, seconds: float) -> str:
         """Return the segment whose judge is to have it, with a new judge if there is room for one."""
@@ -157,27 +186,35 @@ class Side(msgspec.Struct):
         if segment not in self.judges and segment not in apart:
             named = sum(1 for known in self.judges if known not in apart)
             segment = segment if named < spec.max_segments else OTHER_SEGMENT
-        self.judges.setdefault(segment, Judge(self.kind, segment, seconds, Learner(seconds)))
+        if segment not in self.judges:
+            self.judges[segment] = Judge.begin(spec, self.kind, segment, seconds)
         return segment
 
     def _judge(self, spec: ModelSpec, judge: Judge, start: float, parts: list[Window]) -> Iterable[Finding]:
         segment = judge.segment
-        end = parts[0].end
-        verdicts = judge.weigh(spec, start, pool(parts), rows=sum(part.n for part in parts))
+        end = (round(start / judge.seconds) + 1) * judge.seconds
+        verdicts = judge.weigh(spec, start, parts)
         if judge.renewed:
             judge.renewed = False
             self._share_budget(spec)
             if self.kind == "features":
                 yield ReferenceLearned(self.model, segment, end, dict(judge.references))
         if verdicts:
-            yield from self.incidents.open_or_update(
-                segment, verdicts, window_seconds=parts[0].seconds, watched=len(judge.references)
+            told = self.incidents.open_or_update(
+                segment, verdicts, window_seconds=judge.seconds, watched=len(judge.references), at=end
             )
+            self.opened += [end for alert in told if alert.status == "opened"]
+            self.opened = [at for at in self.opened if at > end - WEEK_SECONDS][-_MOST_OPENED:]
+            yield from told
         for feature in judge.recovered():
             yield from self.incidents.feature_back(segment, feature, at=end, why=f"{feature} is back at its reference")
         request = self.retrains.consider(self.incidents.open, end)
         if request is not None:
             yield request
+
+    def opened_since(self, at: float) -> int:
+        """Return how many incidents of the last week were opened after that event time."""
+        return sum(1 for opened in self.opened if opened > at)
 
     def raised_by(self, at: float) -> list[Incident]:
         """Return the open incidents that were raised at or before that event time."""
@@ -187,3 +224,29 @@ class Side(msgspec.Struct):
 def width(spec: ModelSpec, kind: Kind) -> float:
     """Return the width of a model's windows of that kind, in seconds of event time."""
     return spec.window_seconds if kind == "features" else spec.outcome_window_seconds
+
+
+def share_budget(spec: ModelSpec, judges: list[Judge], *, share: float) -> None:
+    """Give every monitor of some segments its part of a share of the model's false-alarm budget."""
+    allowed = share * spec.false_alarms_per_week
+    every, fast = sides_of(judges)
+    for judge in judges:
+        monitors = judge.monitors
+        monitors.threshold = threshold(false_alarms_per_week=allowed, window_seconds=judge.seconds, sides=every)
+        monitors.limit = math.inf
+        if DETECTORS[monitors.detector].budgeted:
+            monitors.limit = fast_limit(false_alarms_per_week=allowed, window_seconds=judge.seconds, sides=fast)
+
+
+def sides_of(judges: Iterable[Judge]) -> tuple[float, float]:
+    """Return how many sides the monitors of some segments have, in a bucket: all of them, and those with a fast path.
+
+    A monitor of a feature whose stride is k has a window in every kth bucket only, and counts as much.
+    """
+    every = fast = 0.0
+    for judge in judges:
+        monitors = judge.monitors
+        sides = np.where(monitors.watched, 2.0 - monitors.up, 0.0) / judge.strides
+        every += float(sides.sum())
+        fast += float((sides * monitors.fast).sum())
+    return every, fast

@@ -77,6 +77,7 @@ class ModelSpec:
     #: An event older than the newest one of its partition by more than this is late.
     lateness_seconds: float = 0.0
     timezone: str = "UTC"
+    holidays: str = ""
     #: Name from detectors/detector.py for the feature statistics.
     detector: str = "page_hinkley"
     #: Features to watch; empty means all that appear (up to `max_features`).

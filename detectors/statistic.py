@@ -1,70 +1,105 @@
-"""What is measured on one feature of one window against its reference.
+"""What is measured on the features of one window against their references.
 
-==========  ============================================================  ===============
-name        what it is                                                    of
-==========  ============================================================  ===============
-location    mean normal score                                             numbers
-scale       (variance of the normal scores)^(1/3), near-normal             numbers
-outliers    share far outside the reference                               numbers
-shares      G against the reference's categories, (G/df)^(1/3)            categories
-unseen      share of values in categories the reference lacks             categories
-missing     share of rows without a value                                 all
-==========  ============================================================  ===============
+==========  ============================================================  ===============  ======
+name        what it is                                                    of               alarms
+==========  ============================================================  ===============  ======
+location    mean normal score                                             numbers          both
+scale       (variance of the normal scores)^(1/3), near-normal            numbers          both
+shape       G against the reference's bins, (G/df)^(1/3)                  numbers          up
+outliers    share far outside the reference                               numbers          up
+shares      G against the reference's categories, (G/df)^(1/3)            categories       up
+unseen      share of values in categories the reference lacks             categories       up
+missing     share of rows without a value                                 all              both
+volume      log(1 + rows)                                                 the model        both
+==========  ============================================================  ===============  ======
 
-Wilson and Hilferty (1931) make scale and shares near-normal. Rates stay as they are: the arcsine, which
+Wilson and Hilferty (1931) make scale, shape and shares near-normal. Rates stay as they are: the arcsine, which
 would steady their variance, shifts the mean of a rare rate when the number of events changes, and gives
 the first event of a quiet window a score that a Gaussian threshold does not hold for.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
-from detectors.merge import Pooled
 from detectors.reference import FeatureReference
+from detectors.row import VOLUME
 from detectors.sample import Floats
+from detectors.stack import BINS, Stack
+from detectors.tally import (
+    COARSE,
+    FAR,
+    FIRST,
+    FOURTH,
+    NAMED,
+    NUMBERS,
+    PRESENT,
+    ROWS,
+    SECOND,
+    THIRD,
+    TOTAL,
+    UNSEEN,
+    Tally,
+)
 
-StatisticName = Literal["location", "scale", "outliers", "shares", "unseen", "missing"]
+StatisticName = Literal["location", "scale", "shape", "outliers", "shares", "unseen", "missing", "volume"]
 
-#: Feature statistics in the order in which they are computed and listed: of numbers, of categories, and of both.
-OF_NUMBERS: tuple[StatisticName, ...] = ("location", "scale", "outliers")
+#: Statistics in the order in which they are computed and listed: of numbers, of categories, of both, and of a model's rows.
+OF_NUMBERS: tuple[StatisticName, ...] = ("location", "scale", "shape", "outliers")
 OF_CATEGORIES: tuple[StatisticName, ...] = ("shares", "unseen")
 OF_ALL: tuple[StatisticName, ...] = ("missing",)
-STATISTICS = OF_NUMBERS + OF_CATEGORIES + OF_ALL
+OF_MODEL: tuple[StatisticName, ...] = ("volume",)
+STATISTICS = OF_NUMBERS + OF_CATEGORIES + OF_ALL + OF_MODEL
+_PLACE = {name: place for place, name in enumerate(STATISTICS)}
+#: Those whose fall is no news: it means that a distribution is more like the reference than its own windows were.
+UPWARDS: frozenset[StatisticName] = frozenset({"shape", "outliers", "shares", "unseen"})
 
-#: A feature with fewer different quantiles has no scale worth watching.
+#: A feature with fewer different quantiles has no scale worth watching, one with fewer bins no shape.
 _MIN_DISTINCT = 8
+_MIN_BINS = 3
 #: Least standard deviation of any statistic, times the number of events: one odd event among n moves a
 #: mean score by at most 2.9 / n, so a feature that never varied needs more than one to raise anything.
 FLOOR = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
-    """One statistic of one window.
+class Measures:
+    """Every statistic of every feature in one window, each of shape (S, F) in the order of STATISTICS and of the stack.
 
     Args:
-        value: the statistic.
+        value: the statistic, NaN where the window has nothing to say about it.
         within: its variance within the window times `count`.
         count: events it was taken over.
     """
 
-    value: float
-    within: float
-    count: float
+    value: Floats
+    within: Floats
+    count: Floats
+
+    def of(self, statistic: StatisticName, column: int) -> float:
+        """Return one statistic of one feature."""
+        return float(self.value[_PLACE[statistic], column])
 
 
-def names_for(reference: FeatureReference) -> tuple[StatisticName, ...]:
+def place_of(statistic: StatisticName) -> int:
+    """Return the row of a statistic."""
+    return _PLACE[statistic]
+
+
+def names_for(feature: str, reference: FeatureReference) -> tuple[StatisticName, ...]:
     """Return the statistics that make sense for a feature with that reference."""
+    if feature == VOLUME:
+        return OF_MODEL
     names: list[StatisticName] = []
     if len(reference.quantiles):
         names.append("location")
         if reference.distinct >= _MIN_DISTINCT:
             names.append("scale")
+        if reference.distinct >= _MIN_BINS:
+            names.append("shape")
         names.append("outliers")
     if reference.shares:
         if len(reference.shares) > 1:
@@ -73,65 +108,88 @@ def names_for(reference: FeatureReference) -> tuple[StatisticName, ...]:
     return (*names, "missing")
 
 
-def measure(pooled: Pooled, reference: FeatureReference, *, outlier_beyond: float) -> dict[StatisticName, Measure]:
-    """Return every statistic that this window has something to say about."""
-    found: dict[StatisticName, Measure] = {}
-    numbers = pooled.numbers
-    if numbers and len(reference.quantiles):
-        scores = reference.normal_scores(pooled.points)
-        weights = pooled.weights / numbers
-        mean = float(weights @ scores)
-        squares = np.square(scores - mean)
-        power = float(weights @ squares)
-        found["location"] = Measure(mean, power, numbers)
-        if numbers > 1:
-            # About the window's own mean: a level that moves is location's to tell, not a wider spread.
-            # d(m^(1/3)) = m^(-2/3) / 3 dm
-            fourth = float(weights @ np.square(squares))
-            slope = 1 / (9 * power ** (4 / 3)) if power > 1e-9 else 0.0
-            unbiased = power * numbers / (numbers - 1)
-            found["scale"] = Measure(unbiased ** (1 / 3), max(0.0, fourth - power * power) * slope, numbers)
-        found["outliers"] = _rate(_share_outside(pooled, weights, reference, outlier_beyond), numbers)
-    named = pooled.named
-    if named and reference.shares:
-        if len(reference.shares) > 1:
-            found["shares"] = _shares(pooled, reference, named)
-        unseen = sum(count for category, count in pooled.categories.items() if category not in reference.known)
-        found["unseen"] = _rate(unseen / named, named)
-    if pooled.rows:
-        found["missing"] = _rate(pooled.missing / pooled.rows, pooled.rows)
+def measure(tally: Tally, stack: Stack) -> Measures:
+    """Return what a window says."""
+    found = Measures(*(np.full((len(STATISTICS), len(stack.names)), filler) for filler in (np.nan, 0.0, 1.0)))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if stack.numeric.any():
+            _of_numbers(tally, stack, found)
+        if len(stack.owner):
+            _of_categories(tally, stack, found)
+        rows = tally.sums[ROWS]
+        _rate(found, "missing", (rows - tally.sums[PRESENT]) / rows, rows)
+    if VOLUME in stack.column:
+        column = stack.column[VOLUME]
+        rows_here = rows[column]
+        found.value[:, column] = np.nan
+        place = _PLACE["volume"]
+        # The variance of the log of a Poisson count is about one by the count.
+        found.value[place, column], found.within[place, column] = np.log1p(rows_here), 1.0
+        found.count[place, column] = max(1.0, rows_here)
     return found
 
 
-def _share_outside(pooled: Pooled, weights: Floats, reference: FeatureReference, beyond: float) -> float:
-    """Return the share of the numbers that lie so many standard deviations or more outside the reference."""
-    if pooled.low >= reference.quantiles[0] and pooled.high <= reference.quantiles[-1]:
-        return 0.0  # nearly always: all lie within its extremes
-    return float(weights @ (reference.distances(pooled.points) > beyond))
+def _put(found: Measures, name: StatisticName, value: Floats, within: Floats | float, count: Floats | float) -> None:
+    place = _PLACE[name]
+    found.value[place], found.within[place], found.count[place] = value, within, count
 
 
-def _rate(share: float, count: float) -> Measure:
-    share = min(1.0, max(0.0, share))
-    return Measure(share, share * (1.0 - share), count)
+def _rate(found: Measures, name: StatisticName, share: Floats, count: Floats) -> None:
+    share = np.clip(share, 0.0, 1.0)
+    _put(found, name, share, share * (1.0 - share), np.maximum(count, 1.0))
 
 
-def _shares(pooled: Pooled, reference: FeatureReference, named: int) -> Measure:
-    """Return (G/df)^(1/3) over the reference's categories and one cell for all others."""
-    cells = [(pooled.categories.get(category, 0), share) for category, share in reference.shares.items()]
-    rest = named - sum(count for count, _ in cells)
+def _of_numbers(tally: Tally, stack: Stack, found: Measures) -> None:
+    sums = tally.sums
+    n = np.where(stack.numeric & (sums[NUMBERS] > 0), sums[NUMBERS], np.nan)
+    events = np.nan_to_num(n, nan=1.0)
+    mean = sums[FIRST] / n
+    power = np.maximum(0.0, sums[SECOND] / n - mean * mean)
+    _put(found, "location", mean, np.nan_to_num(power), events)
+    # About the window's own mean: a level that moves is location's to tell, not a wider spread.
+    # d(m^(1/3)) = m^(-2/3) / 3 dm
+    fourth = sums[FOURTH] / n - 4 * mean * sums[THIRD] / n + 6 * mean**2 * sums[SECOND] / n - 3 * mean**4
+    slope = np.where(power > 1e-9, 1 / (9 * np.maximum(power, 1e-9) ** (4 / 3)), 0.0)
+    scale = np.cbrt(power * n / np.where(n > 1, n - 1, np.nan))
+    _put(found, "scale", scale, np.nan_to_num(np.maximum(0.0, fourth - power * power) * slope), events)
+    _put(found, "shape", *_shape(tally, stack, n, events))
+    _rate(found, "outliers", sums[FAR] / n, events)
+
+
+def _shape(tally: Tally, stack: Stack, n: Floats, events: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return (G/df)^(1/3) over the bins of the reference, its variance times the events, and the events.
+
+    G is divided by what it is expected to be by its degrees of freedom: few events raise it (Williams 1976), and so do points
+    that are too coarse for the bins (detectors/tally.py).
+    """
+    counts = tally.bins
+    terms = np.where(counts > 0, counts * np.log(np.maximum(counts, 1e-300) / (n * stack.bins)), 0.0)
+    freedom = np.where(stack.occupied >= _MIN_BINS, stack.occupied - 1.0, np.nan)
+    expected = 1 + (stack.occupied + 1) / (6 * n) + BINS * tally.sums[COARSE] / n
+    g = np.maximum(0.0, 2 * terms.sum(axis=0)) / expected
+    return np.cbrt(g / freedom), 2 / (9 * np.nan_to_num(freedom, nan=1.0)) * events, events
+
+
+def _of_categories(tally: Tally, stack: Stack, found: Measures) -> None:
+    named = np.where(stack.categorical & (tally.sums[NAMED] > 0), tally.sums[NAMED], np.nan)
+    events = np.nan_to_num(named, nan=1.0)
+    _rate(found, "unseen", tally.sums[UNSEEN] / named, events)
+    width, owner = len(stack.names), stack.owner
+    shares = stack.shares.copy()
     # Half an event keeps a cell that the reference never filled finite; `unseen` watches it closely.
-    cells.append((rest, max(reference.other, 0.5 / named)))
-    total = sum(share for _, share in cells)
-    g = 2 * sum(count * math.log(count * total / (named * share)) for count, share in cells if count)
-    freedom = len(cells) - 1
+    shares[stack.rests] = np.maximum(shares[stack.rests], 0.5 / events[owner[stack.rests]])
+    total = np.bincount(owner, weights=shares, minlength=width)
+    cells = tally.cells
+    terms = np.where(cells > 0, cells * np.log(np.maximum(cells, 1e-300) * total[owner] / (events[owner] * shares)), 0.0)
+    g = np.maximum(0.0, 2 * np.bincount(owner, weights=terms, minlength=width))
+    freedom = np.where(stack.several > 2, stack.several - 1.0, np.nan)
     # Variance of a cube root of chi-square over its df is 2 / (9 df), whatever the number of events.
-    return Measure(max(0.0, g / freedom) ** (1 / 3), 2 / (9 * freedom) * named, named)
+    within = 2 / (9 * np.nan_to_num(freedom, nan=1.0)) * events
+    _put(found, "shares", np.where(np.isnan(named), np.nan, np.cbrt(g / freedom)), within, events)
 
 
-def largest_share_change(pooled: Pooled, reference: FeatureReference) -> tuple[str, float, float]:
-    """Return the category whose share changed most, with its share now and in the reference."""
-    named = max(1, pooled.named)
-    names = dict.fromkeys([*reference.shares, *pooled.categories])
-    now = {name: pooled.categories.get(name, 0) / named for name in names}
-    name = max(names, key=lambda item: (abs(now[item] - reference.shares.get(item, 0.0)), item))
-    return name, now[name], reference.shares.get(name, 0.0)
+def mean_of(tally: Tally, column: int) -> float:
+    """Return the mean of a feature's numbers in a window, NaN without any."""
+    n = float(tally.sums[NUMBERS, column])
+    return cast("float", float(tally.sums[TOTAL, column]) / n) if n else float("nan")
+

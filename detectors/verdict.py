@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import msgspec
 
-from detectors.merge import Pooled
 from detectors.reference import FeatureReference
-from detectors.statistic import StatisticName, largest_share_change
+from detectors.statistic import StatisticName
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -21,6 +21,8 @@ class Verdict(msgspec.Struct, frozen=True):
         at: end of the window that raised it, epoch seconds.
         score: standard score of that window, in standard deviations.
         words: what changed, for a person.
+        size: of the change, 1 where it is large: one standard deviation of the reference, half or double the spread or the
+            rows, a quarter of the rows or values.
     """
 
     feature: str
@@ -29,6 +31,21 @@ class Verdict(msgspec.Struct, frozen=True):
     at: float
     score: float
     words: str
+    size: float = 0.0
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What a verdict tells of the window, beside the statistic.
+
+    Args:
+        mean: of the numbers, NaN without any.
+        categories: category -> count.
+        named: values with a category.
+    """
+
+    mean: float
+    categories: Mapping[str, float]
+    named: float
 
 
 _RATES: dict[StatisticName, str] = {
@@ -36,6 +53,8 @@ _RATES: dict[StatisticName, str] = {
     "missing": "null",
     "unseen": "in new categories {new}",
 }
+#: Shares and rates that differ by so much have changed by a large amount.
+_LARGE_SHARE = 0.25
 
 
 def _percent(share: float) -> str:
@@ -48,7 +67,7 @@ def _percent(share: float) -> str:
 
 
 def describe(
-    statistic: StatisticName, *, value: float, expected: float, pooled: Pooled, reference: FeatureReference, is_error: bool
+    statistic: StatisticName, *, value: float, expected: float, seen: Seen, reference: FeatureReference, is_error: bool
 ) -> str:
     """Return what changed, in words and numbers.
 
@@ -56,21 +75,54 @@ def describe(
         statistic: which one.
         value: what it is in this window.
         expected: what the baseline expects it to be.
-        pooled: the feature in this window.
+        seen: the feature in this window.
         reference: the feature's reference.
         is_error: the feature is the error of outcomes, whose mean is a rate or an absolute error.
     """
     way = "up" if value > expected else "down"
     if is_error:
-        return f"error {way}, from {reference.mean:.3g} to {pooled.mean():.3g}"
+        return f"error {way}, from {reference.mean:.3g} to {seen.mean:.3g}"
     if statistic == "location":
-        return f"mean {way} {abs(value - expected):.1f} sd, from {reference.mean:.4g} to {pooled.mean():.4g}"
+        return f"mean {way} {abs(value - expected):.1f} sd, from {reference.mean:.4g} to {seen.mean:.4g}"
     if statistic == "scale":
-        return f"spread x{math.sqrt((max(0.0, value) / max(expected, 1e-9)) ** 3):.2g}"
+        return f"spread x{_spread(value, expected):.2g}"
+    if statistic == "shape":
+        return f"distribution changed its shape, mean {reference.mean:.4g}, now {seen.mean:.4g}"
+    if statistic == "volume":
+        return f"{math.expm1(value):.3g} rows in a window, was {math.expm1(max(0.0, expected)):.3g}"
     if statistic == "shares":
-        name, share, before = largest_share_change(pooled, reference)
+        name, share, before = largest_share_change(seen, reference)
         return f'share of "{name}" {_percent(share)}, was {_percent(before)}'
     # The others are rates.
-    new = ", ".join([name for name in pooled.categories if name not in reference.known][:3])
+    new = ", ".join([name for name in seen.categories if name not in reference.known][:3])
     what = _RATES[statistic].format(new=new or "(unnamed)")
     return f"{_percent(value)} {what}, was {_percent(min(1.0, max(0.0, expected)))}"
+
+
+def size_of(statistic: StatisticName, *, value: float, expected: float, seen: Seen, reference: FeatureReference) -> float:
+    """Return how large a change is, 1 for a large one, whatever the number of events that it was seen in."""
+    if statistic == "location":
+        return abs(value - expected)
+    if statistic == "scale":
+        return abs(math.log2(max(1e-3, _spread(value, expected))))
+    if statistic == "volume":
+        return abs(value - expected) / math.log(2)
+    if statistic == "shares":
+        _, share, before = largest_share_change(seen, reference)
+        return abs(share - before) / _LARGE_SHARE
+    if statistic == "shape":
+        return 0.5  # a G says how sure, not how much
+    return abs(value - expected) / _LARGE_SHARE
+
+
+def _spread(value: float, expected: float) -> float:
+    return math.sqrt((max(0.0, value) / max(expected, 1e-9)) ** 3)
+
+
+def largest_share_change(seen: Seen, reference: FeatureReference) -> tuple[str, float, float]:
+    """Return the category whose share changed most, with its share now and in the reference."""
+    named = max(1.0, seen.named)
+    names = dict.fromkeys([*reference.shares, *seen.categories])
+    now = {name: seen.categories.get(name, 0) / named for name in names}
+    name = max(names, key=lambda item: (abs(now[item] - reference.shares.get(item, 0.0)), item))
+    return name, now[name], reference.shares.get(name, 0.0)

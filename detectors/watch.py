@@ -21,7 +21,7 @@ from detectors.decision import Decision
 from detectors.incident import Incident
 from detectors.row import PREDICTION
 from detectors.side import Finding, ReferenceLearned, Side, Stream, width
-from detectors.spec import ModelSpec
+from detectors.spec import WEEK_SECONDS, ModelSpec
 from detectors.window import Kind, Mark, Window
 
 __all__ = ["Finding", "ReferenceLearned", "Stream", "Watch"]
@@ -114,6 +114,11 @@ class Watch(msgspec.Struct):
     def open_incidents(self) -> list[Incident]:
         """The open incidents of both sides."""
         return [incident for side in self.sides.values() for incident in side.incidents.open]
+
+    def spent(self, spec: ModelSpec) -> float:
+        """Return the share of a week's false-alarm budget that the incidents of the last week of event time would have spent."""
+        now = max((reached for stream in self.streams.values() for reached in stream.until.values()), default=0.0)
+        return sum(side.opened_since(now - WEEK_SECONDS) for side in self.sides.values()) / spec.false_alarms_per_week
 
     @property
     def learning(self) -> bool:

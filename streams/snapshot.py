@@ -1,6 +1,6 @@
 """The judge's state as bytes, and back.
 
-MessagePack of the state's own structs, with a version. Arrays are float64; River's detectors, which
+MessagePack of the state's own structs, with a version. Arrays are float64 with their shape; River's detectors, which
 have no format of their own, are pickled, and the River version stands beside them. Bytes come here
 only after their signature was checked (streams/store.py).
 """
@@ -15,10 +15,11 @@ import msgspec
 
 from detectors.detector import Armed
 from detectors.errors import StateError
+from detectors.stack import Stack
 from detectors.watch import Watch
 from streams.arrays import array_in, array_out
 
-FORMAT = 2
+FORMAT = 3
 
 
 #: How the state is made again; `driftline rebuild` touches nothing else.
@@ -43,6 +44,8 @@ class _Head(msgspec.Struct, frozen=True):
 
 
 def _out(value: Any) -> Any:
+    if isinstance(value, Stack):
+        return None  # made from the references again
     return pickle.dumps(value.river, protocol=5) if isinstance(value, Armed) else array_out(value)
 
 

@@ -1,0 +1,115 @@
+"""Statistics of a window -> standard scores: about N(0, 1) and white while nothing changes.
+
+Every statistic of every feature is a cell, rows by statistic and columns by feature; all arrays here are of shape (S, F).
+What a cell expects comes from its baseline; beside it stands what it was last, from which the next one is whitened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from detectors.baseline import Baseline, steady
+from detectors.sample import Floats
+from detectors.season import DAY_SECONDS, Flags, Seasons, widened
+from detectors.statistic import STATISTICS, Measures
+
+#: Time constant of the slow level that coarse seasons follow, in seconds.
+_SLOW_SECONDS = 21 * DAY_SECONDS
+
+
+class Scores(msgspec.Struct):
+    """The baselines in force, as arrays by cell.
+
+    Args:
+        seasons: expectation by time.
+        between: variance between windows.
+        within: variance within a window, to be divided by its number of events.
+        floor: least standard deviation, times the number of events.
+        correlation: of a window with the one before it.
+        spread: long-run standard deviation of the whitened statistic.
+        windows: how many reference windows each was learned from; 0 for a cell without a baseline.
+        last: residual of the last window, in standard deviations; it began at `last_start`.
+        level: slow level of a statistic around its season.
+    """
+
+    seasons: Seasons
+    between: np.ndarray
+    within: np.ndarray
+    floor: np.ndarray
+    correlation: np.ndarray
+    spread: np.ndarray
+    windows: np.ndarray
+    last: np.ndarray
+    last_start: np.ndarray
+    level: np.ndarray
+
+    @classmethod
+    def none(cls, window_seconds: float) -> Scores:
+        """Return scores without a column."""
+        shape = (len(STATISTICS), 0)
+        return cls(Seasons.none(window_seconds, shape), *(np.zeros(shape) for _ in range(9)))
+
+    def widen(self, columns: int) -> None:
+        """Add so many columns without a baseline."""
+        self.seasons.widen(columns)
+        for name in _FIGURES:
+            setattr(self, name, widened(getattr(self, name), columns))
+
+    def set(self, cell: tuple[int, int], baseline: Baseline | None) -> None:
+        """Let a cell have a baseline, or none."""
+        if baseline is None:
+            self.windows[cell] = 0.0
+            self.seasons.clear(cell)
+            return
+        self.seasons.set(cell, baseline.season)
+        for name in _LEARNED:
+            getattr(self, name)[cell] = getattr(baseline, name)
+        self.level[cell] = 0.0
+
+    def expected(self, local: float) -> Floats:
+        """Return what each statistic is expected to be at `local` seconds of the local week."""
+        return self.seasons.expect(local) + self.level
+
+    def score(self, start: float, window_seconds: Floats, measured: Measures, expected: Floats, due: Flags) -> Floats:
+        """Return the standard score of each statistic, NaN where there is none.
+
+        Args:
+            start: first second of the window, epoch seconds; windows must come in order.
+            window_seconds: width of the window of each column, shape (F,).
+            measured: the statistics.
+            expected: what they were expected to be.
+            due: which cells are to be scored; of the others nothing changes.
+        """
+        due = due & (self.windows > 0) & ~np.isnan(measured.value)
+        count = measured.count
+        deviation = np.maximum(np.sqrt(self.between + self.within / count), self.floor / count)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            residual = (measured.value - expected) / deviation
+            gap = (start - self.last_start) / window_seconds
+            carried = self.correlation
+            whitened = residual - carried * self.last
+            late = due & (gap > 1.0)
+            if late.any():
+                carried = self.correlation[late] ** gap[late]
+                whitened[late] = (residual[late] - carried * self.last[late]) * steady(self.correlation[late], carried)
+            scores = whitened / self.spread
+        self.last[due] = residual[due]
+        self.last_start[due] = start
+        scores[~due] = np.nan
+        return np.asarray(scores)
+
+    def follow(self, local: float, measured: Measures, expected: Floats, calm: Flags) -> None:
+        """Let slots of the week follow what is normal: the statistics of those cells."""
+        cells = calm & self.seasons.weekly()
+        if cells.any():
+            share = min(1.0, self.seasons.window_seconds / _SLOW_SECONDS)
+            self.level[cells] += share * (measured.value - expected)[cells]
+            self.seasons.follow(local, measured.value - self.level, cells)
+
+
+#: Arrays of `Scores`, and those of them that a baseline has.
+_FIGURES: Sequence[str] = Scores.__struct_fields__[1:]
+_LEARNED = tuple(name for name in _FIGURES if name != "level")

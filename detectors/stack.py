@@ -1,0 +1,118 @@
+"""The references of a segment side by side, so that a window is held against all of them with a few array operations.
+
+A feature is a column; its number is its place among `names`. A stack is made from the references and says nothing
+that they do not say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.reference import QUANTILES, FeatureReference
+from detectors.sample import Floats
+
+#: Bins of about equal share that the shape of a distribution is told by.
+BINS = 16
+#: Least share of a bin: values may fall between those of a discrete reference.
+_LEAST_SHARE = 0.5 / QUANTILES
+#: Steps of the binary search below, which ends with one comparison more.
+_STEPS = tuple(QUANTILES >> step for step in range(1, QUANTILES.bit_length()))
+
+Integers = NDArray[np.intp]
+
+
+class Stack:
+    """References as columns.
+
+    Args:
+        references: feature -> reference, in the order of the columns.
+    """
+
+    def __init__(self, references: Mapping[str, FeatureReference]) -> None:
+        self.names = list(references)
+        self.column = {name: number for number, name in enumerate(self.names)}
+        self.references = list(references.values())
+        width = len(self.names)
+        #: Shape (F, QUANTILES); zeros where a feature had no numbers, which `numeric` tells.
+        self.quantiles: Floats = np.zeros((width, QUANTILES))
+        self.numeric = np.zeros(width, dtype=np.bool_)
+        self.distinct: Integers = np.zeros(width, dtype=np.intp)
+        for number, reference in enumerate(self.references):
+            if len(reference.quantiles):
+                self.quantiles[number] = reference.quantiles
+                self.numeric[number] = True
+                self.distinct[number] = reference.distinct
+        self._flat: Floats = self.quantiles.ravel()
+        self.low: Floats = self.quantiles[:, 0]
+        self.high: Floats = self.quantiles[:, -1]
+        #: Share of each bin in the reference, shape (BINS, F), and how many have one, shape (F,).
+        self.bins, self.occupied = self._shares_of_bins()
+        self._lay_out_cells()
+
+    def ranks(self, values: Floats, columns: Integers) -> Integers:
+        """Return twice the mid-rank of each value in the quantiles of its column, 0 to 2 * QUANTILES, shape (n,)."""
+        base = columns * QUANTILES
+        flat = self._flat
+        left = base.copy()
+        for step in _STEPS:
+            left += step * (flat[left + (step - 1)] < values)
+        left += flat[left] < values  # base + number of quantiles below, one at most left to compare
+        reach = np.minimum(left, base + (QUANTILES - 1))
+        ties = np.flatnonzero((left <= reach) & (flat[reach] == values))
+        left -= base
+        ranks = 2 * left
+        if len(ties):
+            right = self._right(values[ties], columns[ties])
+            ranks[ties] = left[ties] + right
+        return cast("Integers", ranks)
+
+    def _right(self, values: Floats, columns: Integers) -> Integers:
+        """Return how many quantiles of its column are at or below each value."""
+        base = columns * QUANTILES
+        right = base.copy()
+        for step in _STEPS:
+            right += step * (self._flat[right + (step - 1)] <= values)
+        right += self._flat[right] <= values
+        return cast("Integers", right - base)
+
+    def _shares_of_bins(self) -> tuple[Floats, Integers]:
+        width = len(self.names)
+        columns = np.repeat(np.arange(width), QUANTILES)
+        found = bins_of(self.ranks(self._flat, columns))
+        shares = np.bincount(found * width + columns, minlength=BINS * width).reshape(BINS, width) / QUANTILES
+        return np.maximum(shares, _LEAST_SHARE), (shares > 0).sum(axis=0)
+
+    def _lay_out_cells(self) -> None:
+        """Give every category of a reference a cell, and every feature that has categories one for all others."""
+        #: Of each column: category -> its cell.
+        self.cells: list[dict[str, int]] = []
+        self.rest: list[int] = []
+        owner: list[int] = []
+        shares: list[float] = []
+        for number, reference in enumerate(self.references):
+            self.cells.append({category: len(owner) + place for place, category in enumerate(reference.shares)})
+            owner.extend([number] * len(reference.shares))
+            shares.extend(reference.shares.values())
+            self.rest.append(len(owner) if reference.shares else -1)
+            if reference.shares:
+                owner.append(number)
+                shares.append(reference.other)
+        #: Column and share of each cell, shape (C,); of the features with categories the cells for all others.
+        self.owner: Integers = np.array(owner, dtype=np.intp)
+        self.shares: Floats = np.array(shares, dtype=np.float64)
+        self.rests: Integers = np.array([cell for cell in self.rest if cell >= 0], dtype=np.intp)
+        self.categorical = np.array([bool(reference.shares) for reference in self.references], dtype=np.bool_)
+        self.several: Integers = np.bincount(self.owner, minlength=len(self.names))
+
+
+def bins_of(ranks: Integers) -> Integers:
+    """Return the bin of each doubled mid-rank.
+
+    >>> bins_of(np.array([0, 31, 32, 511, 512])).tolist()
+    [0, 0, 1, 15, 15]
+    """
+    return cast("Integers", np.minimum(ranks * BINS // (2 * QUANTILES), BINS - 1))

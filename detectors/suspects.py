@@ -1,0 +1,54 @@
+"""Which features changed together: when one has raised an alarm, those that would soon raise one of their own.
+
+Paging keeps the budget, monitor by monitor. Once somebody is called, another question is asked: which of the other features
+show a change that began at about the same time? The CUSUM of a monitor tells how much speaks for one; while nothing changes it
+lies above x with a chance of about exp(-x) (Siegmund 1985), and of the features those are named that Benjamini and Hochberg's
+procedure (1995) passes: of all that are named, about one in a hundred is named wrongly.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detectors.budget import ALLOWANCE, EXCESS
+from detectors.monitors import Monitors, Raised
+from detectors.sample import Floats
+
+#: Share of wrong ones among the features that are named.
+_FALSE_DISCOVERIES = 0.01
+#: They began no more than so many windows before the first alarm's change did.
+_WINDOWS_BEFORE = 3
+
+
+def suspects(monitors: Monitors, raised: list[Raised], scores: Floats, start: float, window_seconds: float) -> list[Raised]:
+    """Let the strongest monitor of each further feature that changed together with the alarms raise one too, and return these."""
+    evidence = monitors.evidence
+    upwards = (monitors.rise >= monitors.fall) | (monitors.up > 0)
+    began = np.where(upwards, monitors.rise_began, monitors.fall_began)
+    earliest = min(one.began_at for one in raised) - _WINDOWS_BEFORE * window_seconds
+    evidence = np.where(~np.isnan(scores) & (began >= earliest), evidence, 0.0)
+    told = np.zeros(evidence.shape[1], dtype=np.bool_)
+    told[[one.cell[1] for one in raised]] = True
+    sides = np.where(monitors.watched, 2.0 - monitors.up, 0.0).sum(axis=0)
+    chance = np.minimum(1.0, sides * np.exp(-2 * ALLOWANCE * (evidence.max(axis=0) + EXCESS)))
+    chance[told | (evidence.max(axis=0) == 0)] = 1.0
+    chance[told] = 0.0  # the alarms themselves are beyond doubt
+    columns = np.flatnonzero(passed(chance) & ~told)
+    cells = np.zeros(evidence.shape, dtype=np.bool_)
+    cells[evidence[:, columns].argmax(axis=0), columns] = True
+    return monitors.fire(cells, upwards, scores, start) if len(columns) else []
+
+
+def passed(chances: Floats) -> np.ndarray:
+    """Return which of the chances, shape (n,), Benjamini and Hochberg's procedure passes.
+
+    >>> passed(np.array([0.0001, 0.9, 0.004, 0.006])).tolist()
+    [True, False, True, True]
+    """
+    order = np.argsort(chances, kind="stable")
+    limits = _FALSE_DISCOVERIES * (np.arange(len(chances)) + 1) / len(chances)
+    below = np.flatnonzero(chances[order] <= limits)
+    found = np.zeros(len(chances), dtype=np.bool_)
+    if len(below):
+        found[order[: below[-1] + 1]] = True
+    return found

@@ -1,0 +1,184 @@
+"""Parts of one bucket against a stack of references -> sums, one column for each feature.
+
+Sums add up: those of several sources are those of their union, and those of neighbouring buckets are those of one wider
+window. So nothing but sums has to be kept while a window is merged upwards (detectors/judge.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from detectors.columns import Feature
+from detectors.reference import scores_of
+from detectors.sample import Floats
+from detectors.stack import BINS, Integers, Stack, bins_of
+
+#: Rows of `Tally.sums`, in their order.
+NUMBERS, FIRST, SECOND, THIRD, FOURTH, COARSE, FAR, TOTAL, ROWS, PRESENT, NAMED, UNSEEN = range(12)
+_SUMS = 12
+
+
+class Tally(msgspec.Struct):
+    """Sums over the rows of a window.
+
+    Args:
+        sums: shape (12, F), by the names above: values; their normal scores to the powers 1 to 4; what the points of long samples
+            are too coarse by (below); values far outside; sum of the values; rows; rows with a value; categories counted, and
+            those of them that the reference does not know.
+        bins: values in each bin of the reference, shape (BINS, F).
+        cells: values in each cell of the categories, shape (C,).
+
+    A sample longer than its points stands for its values in lumps of w = n / points. A bin's count is then off by up to half a
+    lump at either edge: a variance of w^2 / 6, which `COARSE` sums up over the parts.
+    """
+
+    sums: np.ndarray
+    bins: np.ndarray
+    cells: np.ndarray
+
+    def add(self, other: Tally) -> None:
+        """Add the sums of another window."""
+        self.sums += other.sums
+        self.bins += other.bins
+        self.cells += other.cells
+
+
+def empty(stack: Stack) -> Tally:
+    """Return the sums of no rows."""
+    width = len(stack.names)
+    return Tally(np.zeros((_SUMS, width)), np.zeros((BINS, width)), np.zeros(len(stack.owner)))
+
+
+def tally(parts: Iterable[Mapping[str, Feature]], rows: int, stack: Stack, *, outlier_beyond: float) -> Tally:
+    """Return the sums of a bucket.
+
+    Args:
+        parts: of each source, in an order that the log alone decides: feature -> summary. Features without a column are left out.
+        rows: in all parts; a feature is missing in those in which no part has it.
+        stack: the references.
+        outlier_beyond: standard deviations from which a value is far outside.
+    """
+    found = empty(stack)
+    samples = _Samples()
+    column = stack.column
+    present, named, unseen = [0] * len(column), [0] * len(column), [0] * len(column)
+    for part in parts:
+        for name, feature in part.items():
+            number = column.get(name)
+            if number is None:
+                continue
+            numeric = feature.numeric
+            if numeric is not None:
+                present[number] += numeric.n
+                if stack.numeric[number]:
+                    samples.take(number, numeric.n, numeric.total, numeric.points, numeric.counts)
+            if feature.categories or feature.other:
+                count, new = _count(feature, number, stack, found.cells)
+                present[number] += count
+                named[number] += count
+                unseen[number] += new
+    found.sums[ROWS] = rows
+    found.sums[PRESENT], found.sums[NAMED], found.sums[UNSEEN] = present, named, unseen
+    samples.into(found, stack, outlier_beyond)
+    return found
+
+
+def _count(feature: Feature, number: int, stack: Stack, cells: Floats) -> tuple[int, int]:
+    """Put the categories of a feature into its cells; return how many there were, and how many unknown ones."""
+    known, mine = stack.references[number].known, stack.cells[number]
+    total, inside, new = feature.other, 0, 0
+    for category, count in feature.categories.items():
+        total += count
+        cell = mine.get(category)
+        if cell is not None:
+            cells[cell] += count
+            inside += count
+        if category not in known:
+            new += count
+    if stack.rest[number] >= 0:
+        cells[stack.rest[number]] += total - inside
+    return total, new
+
+
+class _Samples:
+    """The numeric samples of a bucket, one after the other."""
+
+    def __init__(self) -> None:
+        self._columns: list[int] = []
+        self._counts: list[int] = []
+        self._totals: list[float] = []
+        self._points: list[bytes] = []
+        #: Place among the samples -> counts of its points, where they differ.
+        self._weights: dict[int, bytes] = {}
+
+    def take(self, column: int, n: int, total: float, points: bytes, counts: bytes) -> None:
+        """Take a sample of `n` values."""
+        if counts:
+            self._weights[len(self._columns)] = counts
+        self._columns.append(column)
+        self._counts.append(n)
+        self._totals.append(total)
+        self._points.append(points)
+
+    def into(self, found: Tally, stack: Stack, outlier_beyond: float) -> None:
+        """Add the sums of all samples to a tally."""
+        if not self._columns:
+            return
+        width = len(stack.names)
+        columns = np.array(self._columns, dtype=np.intp)
+        n = np.array(self._counts, dtype=np.float64)
+        lengths = np.array([len(points) >> 3 for points in self._points], dtype=np.intp)
+        values = np.frombuffer(b"".join(self._points), dtype="<f8")
+        starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+        lump = n / lengths
+        each = np.repeat(columns, lengths)
+        weights = np.repeat(lump, lengths)
+        for place, counts in self._weights.items():
+            weights[starts[place] : starts[place] + lengths[place]] = np.frombuffer(counts, dtype="<f8")
+            lump[place] = 1.0  # the values themselves: as fine as can be
+        ranks = stack.ranks(values, each)
+        scores = scores_of(ranks)
+        weighted = weights * scores
+        sums = found.sums
+        for power in (FIRST, SECOND, THIRD, FOURTH):
+            sums[power] += _by_column(np.add.reduceat(weighted, starts), columns, width)
+            if power != FOURTH:
+                weighted *= scores
+        sums[NUMBERS] += _by_column(n, columns, width)
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums[TOTAL] += _by_column(np.array(self._totals), columns, width)
+        coarse = np.where(lump > 1.0, lump * lump / 6, 0.0)
+        sums[COARSE] += _by_column(coarse, columns, width)
+        places = bins_of(ranks) * width + each
+        found.bins += np.bincount(places, weights=weights, minlength=BINS * width).reshape(BINS, width)
+        sums[FAR] += _far(values, weights, each, stack, outlier_beyond)
+
+
+def _by_column(values: Floats, columns: Integers, width: int) -> Floats:
+    """Return the sum for each column: of the parts in their order, so the same in every run."""
+    return np.bincount(columns, weights=values, minlength=width)
+
+
+def _far(values: Floats, weights: Floats, each: Integers, stack: Stack, beyond: float) -> Floats:
+    """Return how many values of each column are so many standard deviations or more outside its reference."""
+    outside = np.flatnonzero((values < stack.low[each]) | (values > stack.high[each]))  # nearly always none
+    found = np.zeros(len(stack.names))
+    for column in np.unique(each[outside]).tolist():
+        mine: Integers = outside[each[outside] == column]
+        far = stack.references[column].distances(values[mine]) > beyond
+        found[column] = float(weights[mine][far].sum())
+    return found
+
+
+def merged(tallies: Sequence[Tally], groups: Integers) -> list[Tally]:
+    """Return the sums of each group of tallies; `groups` are the numbers of their groups, from 0 on and ascending."""
+    found: list[Tally] = []
+    for one, group in zip(tallies, groups.tolist(), strict=True):
+        if group == len(found):
+            found.append(Tally(one.sums.copy(), one.bins.copy(), one.cells.copy()))
+        else:
+            found[group].add(one)
+    return found
