@@ -121,6 +121,8 @@ class Judge(msgspec.Struct):
                 monitor = Monitor(feature, statistic, detector, direction, baseline)
                 self.monitors[monitor.name] = monitor
 
+    adopt = _adopt
+
     def _relearn(self, spec: ModelSpec, feature: str, start: float, pooled: dict[str, Pooled], rows: int) -> None:
         learner = self.relearning[feature]
         learner.add(start, pooled, rows=rows)
