@@ -74,3 +74,7 @@ class Acceptance(msgspec.Struct, frozen=True, tag="acceptance"):
     seen: dict[Kind, float]
     place: Place | None = None
     v: int = 1
+
+
+#: What is carried over when a history is made again, because it does not follow from events.
+Decided = Decision | Acceptance

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from detectors.alert import Alert
-from detectors.decision import Acceptance, Decision
+from detectors.decision import Acceptance, Decided, Decision
 from detectors.incident import Incident
 from detectors.row import PREDICTION
 from detectors.side import Finding, ReferenceLearned, Side, Stream, width
@@ -34,7 +34,7 @@ _KINDS: tuple[Kind, ...] = ("features", "outcomes")
 class Standing(msgspec.Struct):
     """A decision that waits for its place; `left` are the kinds of windows that have not reached it."""
 
-    decision: Decision | Acceptance
+    decision: Decided
     left: list[Kind]
 
 
@@ -64,9 +64,9 @@ class Watch(msgspec.Struct):
             findings.extend(finding for side in self.sides.values() for finding in side.adopt(spec))
         return findings
 
-    def add(self, spec: ModelSpec, record: Window | Mark | Decision | Acceptance) -> list[Finding]:
+    def add(self, spec: ModelSpec, record: Window | Mark | Decided) -> list[Finding]:
         """Take one record of the windows topic and return what follows from it, in order."""
-        if isinstance(record, Decision | Acceptance):
+        if isinstance(record, Decided):
             return self._take_decision(record)
         side = self.sides[record.kind]
         if isinstance(record, Window):
@@ -80,7 +80,7 @@ class Watch(msgspec.Struct):
         findings.extend(self._reach(record.kind, side.stream.complete()))
         return findings
 
-    def _take_decision(self, decision: Decision | Acceptance) -> list[Finding]:
+    def _take_decision(self, decision: Decided) -> list[Finding]:
         if decision.place is None:
             at = max((reached for stream in self.streams.values() for reached in stream.until.values()), default=0.0)
             return list(self._hold(decision, _KINDS, at))
@@ -98,7 +98,7 @@ class Watch(msgspec.Struct):
             yield from self._hold(standing.decision, (kind,), place.at)
         self.standing = [standing for standing in self.standing if standing.left]
 
-    def _hold(self, decision: Decision | Acceptance, kinds: Sequence[Kind], at: float) -> Iterable[Alert]:
+    def _hold(self, decision: Decided, kinds: Sequence[Kind], at: float) -> Iterable[Alert]:
         if isinstance(decision, Acceptance):
             return self._accepted(decision, kinds, at)
         return self._decided(decision, kinds, at)
