@@ -138,6 +138,11 @@ class ReferenceSection(Section):
     fills = ReferenceSpec
     seconds: Annotated[float, PlainValidator(checks.is_duration("1s", "366d"))] = key("duration")
     min_windows: Annotated[int, PlainValidator(checks.is_whole(2, 1_000_000))] = key()
+    document: FilePath = key("file")
+
+    def given(self) -> dict[str, Any]:
+        """Return what was written but for the file, which is read by driftline/config.py."""
+        return {name: value for name, value in super().given().items() if name != "document"}
 
 
 class ErrorSection(Section):

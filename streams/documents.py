@@ -86,8 +86,8 @@ def load(name: str, payload: bytes) -> Document:
     """
     try:
         content = orjson.loads(payload)
-    except orjson.JSONDecodeError as error:
-        raise StateError(f"{name}: not a file of references ({error}): {AGAIN}") from None
+    except orjson.JSONDecodeError:
+        content = None
     if not isinstance(content, dict) or not isinstance(content.get("format"), int) or "learned" not in content:
         raise StateError(f"{name}: not a file of references: {AGAIN}, or name the file that it wrote")
     if content["format"] != FORMAT:
