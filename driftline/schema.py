@@ -186,6 +186,7 @@ class ModelSection(Section):
     window_seconds: Annotated[float, PlainValidator(checks.is_duration("1ms", "7d"))] = key("window")
     lateness_seconds: Annotated[float, PlainValidator(checks.is_duration("0s", "30d"))] = key("lateness")
     timezone: Annotated[str, PlainValidator(checks.is_timezone)] = key()
+    holidays: Annotated[str, PlainValidator(checks.is_calendar)] = key()
     detector: Annotated[str, PlainValidator(checks.is_one_of("a detector of scores", _OF_SCORES, _NOT_OF_SCORES))] = key()
     features: Names = key()
     categorical: Names = key()
