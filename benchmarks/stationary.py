@@ -9,12 +9,13 @@ last line is one JSON object: stream -> incidents, weeks and budget.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from benchmarks.machine import run, show_table
 from detectors.alert import Alert
 from detectors.columns import Feature
 from detectors.sample import summarise
@@ -57,19 +58,22 @@ def incidents(level: Level, days: float, weeks: float, seed: int) -> int:
     return opened
 
 
+def counts(weeks: float, seed: int) -> dict[str, Any]:
+    """Print a table of every stream, and return what is printed as JSON."""
+    found = {name: incidents(level, days, weeks, seed) for name, (level, days) in STREAMS.items()}
+    rows = [[name, str(opened), f"{weeks:g}", f"{weeks:g}"] for name, opened in found.items()]
+    show_table(["stream", "incidents", "weeks", "budget"], rows)
+    streams = {name: {"incidents": opened, "weeks": weeks, "budget": weeks} for name, opened in found.items()}
+    return {"benchmark": "stationary", "streams": streams}
+
+
 def main() -> None:
-    """Print a table and the JSON object."""
+    """Print the table and the JSON object."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stationary")
     parser.add_argument("--quick", action="store_true", help="two weeks instead of six")
     parser.add_argument("--seed", type=int, default=21)
     arguments = parser.parse_args()
-    weeks = 2.0 if arguments.quick else 6.0
-    found = {}
-    for name, (level, days) in STREAMS.items():
-        opened = incidents(level, days, weeks, arguments.seed)
-        found[name] = {"incidents": opened, "weeks": weeks, "budget": weeks}
-        print(f"{name:28} {opened:4d} incidents in {weeks:g} weeks, budget {weeks:g}")
-    print(json.dumps(found))
+    run(lambda: (counts(2.0 if arguments.quick else 6.0, arguments.seed), 0))
 
 
 if __name__ == "__main__":

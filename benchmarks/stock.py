@@ -13,12 +13,12 @@ stated ones, others are printed. The last line is one JSON object: detector -> r
 from __future__ import annotations
 
 import argparse
-import json
 import math
+from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import show_table
+from benchmarks.machine import run, show_table
 from detectors.baseline import Baseline
 from detectors.detector import DETECTORS, STOCK_CHANCE, STOCK_OUTCOMES, Direction
 from detectors.monitor import Monitor
@@ -29,6 +29,8 @@ WINDOW_SECONDS = 60.0
 #: Of page_hinkley, which is not measured here; it caps the scores for all, at half of this and 1.
 THRESHOLD = 14.0
 REFERENCE_WINDOWS = 200
+#: Of each monitor.
+WINDOWS = 2000
 #: (chance of an error, outcomes in a window): the stated stream first.
 STREAMS: tuple[tuple[float, int], ...] = (
     (STOCK_CHANCE, STOCK_OUTCOMES),
@@ -93,27 +95,28 @@ def cases() -> list[tuple[str, Direction, float, int]]:
     return found
 
 
-def main() -> None:
-    """Print a table and the JSON object."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.stock")
-    parser.add_argument("--quick", action="store_true", help="one monitor in each case instead of forty")
-    parser.add_argument("--seed", type=int, default=31)
-    arguments = parser.parse_args()
-    monitors, windows = (1 if arguments.quick else 40), 2000
+def rates(monitors: int, windows: int, seed: int) -> dict[str, Any]:
+    """Print a table of every case, and return what is printed as JSON."""
     result: dict[str, list[dict[str, float | str]]] = {}
     rows: list[list[str]] = []
+    thousands = monitors * windows / 1000
     for name, direction, chance, outcomes in cases():
-        raised = alarms(
-            name, direction, monitors=monitors, windows=windows, chance=chance, outcomes=outcomes, seed=arguments.seed
-        )
-        thousands = monitors * windows / 1000
+        raised = alarms(name, direction, monitors=monitors, windows=windows, chance=chance, outcomes=outcomes, seed=seed)
         rate, error = raised / thousands, math.sqrt(raised) / thousands
         stream = f"errors {chance:g}, {outcomes} a window" if DETECTORS[name].feed == "outcomes" else "white scores"
         result.setdefault(name, []).append({"direction": direction, "stream": stream, "rate": rate, "standard_error": error})
         rows.append([name, direction, stream, str(raised), f"{rate:.2f}", f"{error:.2f}"])
-    headings = ["detector", "direction", "stream", "alarms", "per monitor and 1,000 windows", "+-"]
-    show_table(headings, rows)
-    print(json.dumps({"windows": windows, "monitors": monitors, "detectors": result}))
+    show_table(["detector", "direction", "stream", "alarms", "per monitor and 1,000 windows", "+-"], rows)
+    return {"benchmark": "stock", "windows": windows, "monitors": monitors, "detectors": result}
+
+
+def main() -> None:
+    """Print the table and the JSON object."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stock")
+    parser.add_argument("--quick", action="store_true", help="one monitor in each case instead of forty")
+    parser.add_argument("--seed", type=int, default=31)
+    arguments = parser.parse_args()
+    run(lambda: (rates(1 if arguments.quick else 40, WINDOWS, arguments.seed), 0))
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def _long_run(whitened: Floats) -> Floats:
     total = variance.copy()
     for lag in range(1, min(_LAGS, n - 1) + 1):
         total += 2 * (1 - lag / (_LAGS + 1)) * (centred[lag:] * centred[:-lag]).sum(axis=0) / n
-    return np.sqrt(np.maximum(total, variance)) * (1 + 2 / math.sqrt(2 * n))
+    return np.asarray(np.sqrt(np.maximum(total, variance)) * (1 + 2 / math.sqrt(2 * n)))
 
 
 def _gaussian_tails(whitened: Floats) -> NDArray[np.bool_]:
@@ -154,4 +154,4 @@ def _gaussian_tails(whitened: Floats) -> NDArray[np.bool_]:
         centred = squares - power
         clusters = (centred[1:] * centred[:-1]).mean(axis=0) / np.square(centred).mean(axis=0)
     # Comparisons with NaN are false: what never moved has no tails to tell.
-    return (kurtosis - 3 < _TAILS) & (clusters < _CLUSTERS) & (power > 0)
+    return np.asarray((kurtosis - 3 < _TAILS) & (clusters < _CLUSTERS) & (power > 0))

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping
 
 from scipy.optimize import brentq
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from detectors.spec import WEEK_SECONDS
 from detectors.window import Kind
@@ -86,3 +86,12 @@ def fast_limit(*, false_alarms_per_week: float, window_seconds: float, sides: fl
     windows = max(1.0, sides) * windows_per_week(window_seconds)
     rate = min(0.25, (1 - SHARE) * false_alarms_per_week / windows)
     return -float(ndtri(math.sqrt(rate)))
+
+
+def fast_alarms_per_week(*, limit: float, window_seconds: float, sides: float) -> float:
+    """Return what so many sides with a fast path are expected to raise beyond that limit.
+
+    >>> round(fast_alarms_per_week(limit=3.69, window_seconds=60, sides=4000), 2)
+    0.51
+    """
+    return sides * windows_per_week(window_seconds) * float(ndtr(-limit)) ** 2

@@ -1,4 +1,4 @@
-"""A decision: how a retrain request ended, as the judge reads it in the windows topic."""
+"""What was decided about a model, as the judge reads it in the windows topic: a swap or none, or a change that is accepted."""
 
 from __future__ import annotations
 
@@ -45,3 +45,36 @@ class Decision(msgspec.Struct, frozen=True, tag="decision"):
     place: Place | None = None
     requested_at: float | None = None
     v: int = 1
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A feature of one segment in one kind of windows."""
+
+    kind: Kind
+    segment: str
+    feature: str
+
+
+class Acceptance(msgspec.Struct, frozen=True, tag="acceptance"):
+    """The word of a person that changes are all right: what is seen since is the new normal.
+
+    Args:
+        id: a hash of the incidents and changes, so that saying it twice is saying it once.
+        incidents: ids of the incidents that were meant.
+        changes: what is accepted of them.
+        seen: kind of windows -> event time up to which the person knew what was open, epoch seconds; what is raised
+            later is not accepted.
+        place: where it holds; None where it stands in the log.
+    """
+
+    id: str
+    model: str
+    incidents: list[str]
+    changes: list[Change]
+    seen: dict[Kind, float]
+    place: Place | None = None
+    v: int = 1
+
+
+#: What is carried over when a history is made again, because it does not follow from events.
+Decided = Decision | Acceptance

@@ -49,7 +49,9 @@ class Incidents(msgspec.Struct):
     model: str
     open: list[Incident] = []
 
-    def open_or_update(self, segment: str, verdicts: list[Verdict], *, window_seconds: float, watched: int, at: float) -> list[Alert]:
+    def open_or_update(
+        self, segment: str, verdicts: list[Verdict], *, window_seconds: float, watched: int, at: float
+    ) -> list[Alert]:
         """Take the verdicts of one window and return what on-call should hear.
 
         Args:

@@ -8,6 +8,7 @@ while the others stay under watch. A feature whose stride is k is judged once in
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -29,9 +30,19 @@ from detectors.tally import NAMED, Tally, empty, tally
 from detectors.verdict import Seen, Verdict, describe, size_of
 from detectors.window import Kind, Window
 
-
 #: A window with a score beyond this is followed by no season.
 _USUAL = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A window that was judged: its sums, what they are and were expected to be, its end, and the parts of its last bucket."""
+
+    sums: Tally
+    measured: Measures
+    expected: Floats
+    end: float
+    parts: Sequence[Mapping[str, Feature]]
 
 
 class Judge(msgspec.Struct):
@@ -101,7 +112,7 @@ class Judge(msgspec.Struct):
             learner = self.learner = Learner(self.seconds)
         learner.add(start, parts)
         if learner.ready(seconds=spec.reference.seconds, min_windows=spec.reference.min_windows):
-            self.adopt(spec, _learned(spec, learner))
+            self.adopt(_learned(spec, learner))
 
     def _learn_on(self, spec: ModelSpec, start: float, parts: Sequence[Window]) -> None:
         for part in parts:
@@ -116,9 +127,9 @@ class Judge(msgspec.Struct):
             learner.add(start, parts)
             reference = spec.reference
             if feature in self.renewing and learner.ready(seconds=reference.seconds, min_windows=reference.min_windows):
-                self.adopt(spec, _learned(spec, learner))
+                self.adopt(_learned(spec, learner))
 
-    def adopt(self, spec: ModelSpec, learned: Mapping[str, Learned]) -> None:
+    def adopt(self, learned: Mapping[str, Learned]) -> None:
         """Judge features against these references from now on; others stay as they are."""
         self.learner = None
         self.renewed = True
@@ -199,28 +210,22 @@ class Judge(msgspec.Struct):
         calm = (np.abs(scores) < _USUAL) & (monitors.fired == 0)  # a window that raised an alarm moves nothing
         if raised:
             raised += suspects(monitors, raised, scores, start, float(width[columns][0]))
-        verdicts = [self._verdict(one, measured, expected, sums, start + float(width[columns][0]), parts) for one in raised]
+        end = start + float(width[columns][0])
+        window = _Judged(sums, measured, expected, end, parts)
+        verdicts = [self._verdict(one, window) for one in raised]
         monitors.scores.follow(local, measured, expected, calm)
         return verdicts
 
-    def _verdict(
-        self,
-        raised: Raised,
-        measured: Measures,
-        expected: Floats,
-        sums: Tally,
-        end: float,
-        parts: Sequence[Mapping[str, Feature]],
-    ) -> Verdict:
+    def _verdict(self, raised: Raised, window: _Judged) -> Verdict:
         row, column = raised.cell
         stack = self.side_by_side()
         feature, statistic = stack.names[column], STATISTICS[row]
-        seen = _seen(sums, stack, column, [part[feature] for part in parts if feature in part])
-        about = {"value": float(measured.value[row, column]), "expected": float(expected[row, column])}
-        reference = self.references[feature]
-        words = describe(statistic, **about, seen=seen, reference=reference, is_error=feature == ERROR)
-        size = size_of(statistic, **about, seen=seen, reference=reference)
-        return Verdict(feature, statistic, raised.began_at, end, round(raised.score, 3), words, round(size, 3))
+        seen = _seen(window, stack, column)
+        value, expected = float(window.measured.value[row, column]), float(window.expected[row, column])
+        reference, is_error = self.references[feature], feature == ERROR
+        words = describe(statistic, value=value, expected=expected, seen=seen, reference=reference, is_error=is_error)
+        size = size_of(statistic, value=value, expected=expected, seen=seen, reference=reference)
+        return Verdict(feature, statistic, raised.began_at, window.end, round(raised.score, 3), words, round(size, 3))
 
     def side_by_side(self) -> Stack:
         """Return the references as columns."""
@@ -276,14 +281,17 @@ def _learned(spec: ModelSpec, learner: Learner) -> dict[str, Learned]:
     return learner.learn(timezone=spec.timezone, holidays=spec.holidays, outlier_beyond=spec.outliers.beyond)
 
 
-def _seen(sums: Tally, stack: Stack, column: int, features: Sequence[Feature]) -> Seen:
-    """Return what a verdict tells of a feature; new categories are those of the last bucket, as others have no cell."""
-    categories: dict[str, float] = {name: float(sums.cells[cell]) for name, cell in stack.cells[column].items()}
-    for feature in features:
-        for name, count in feature.categories.items():
-            if name not in stack.cells[column]:
-                categories[name] = categories.get(name, 0.0) + count
-    return Seen(mean_of(sums, column), {name: count for name, count in categories.items() if count}, float(sums.sums[NAMED, column]))
+def _seen(window: _Judged, stack: Stack, column: int) -> Seen:
+    """Return what a verdict tells of a feature; new categories are those of the last bucket, as they have no cell."""
+    feature, cells = stack.names[column], stack.cells[column]
+    categories: dict[str, float] = {name: float(window.sums.cells[cell]) for name, cell in cells.items()}
+    for part in window.parts:
+        if feature in part:
+            for name, count in part[feature].categories.items():
+                if name not in cells:
+                    categories[name] = categories.get(name, 0.0) + count
+    counted = {name: count for name, count in categories.items() if count}
+    return Seen(mean_of(window.sums, column), counted, float(window.sums.sums[NAMED, column]))
 
 
 def _errors(parts: Sequence[Mapping[str, Feature]], name: str) -> tuple[int, int]:

@@ -15,11 +15,20 @@ import numpy as np
 from detectors.baseline import Baseline, learn
 from detectors.columns import Feature
 from detectors.reference import FeatureReference, learn_reference
-from detectors.row import VOLUME
 from detectors.sample import Floats
 from detectors.season import COARSE_SECONDS, DAY_SECONDS, Flags, choose, local_seconds
 from detectors.stack import Stack
-from detectors.statistic import FLOOR, OF_CATEGORIES, OF_NUMBERS, STATISTICS, Measures, StatisticName, measure, names_for, place_of
+from detectors.statistic import (
+    FLOOR,
+    OF_CATEGORIES,
+    OF_NUMBERS,
+    STATISTICS,
+    Measures,
+    StatisticName,
+    measure,
+    names_for,
+    place_of,
+)
 from detectors.tally import NAMED, NUMBERS, Tally, merged, tally
 
 #: A statistic that fewer reference windows spoke of is not watched.
@@ -114,7 +123,7 @@ def _groups(starts: Floats, stride: int, window_seconds: float) -> tuple[np.ndar
     """Return the number of the merged window of each window, from 0 on, and the first second of each merged one."""
     wide = np.round(starts / window_seconds).astype(np.int64) // stride
     distinct, numbers = np.unique(wide, return_inverse=True)
-    return numbers, distinct * (stride * window_seconds)
+    return np.asarray(numbers), distinct.astype(np.float64) * (stride * window_seconds)
 
 
 def _values(one: Tally, stack: Stack) -> Floats:

@@ -9,8 +9,10 @@ tests/test_monitors.py holds it to River's. Other detectors are River's own obje
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,7 +23,7 @@ from detectors.detector import DETECTORS, Armed, Arming, Direction, arm
 from detectors.sample import Floats
 from detectors.scores import Scores
 from detectors.season import Flags, widened
-from detectors.statistic import STATISTICS, Measures
+from detectors.statistic import STATISTICS
 
 #: Recovery is a sequential test of "no shift" against the shift that raised the alarm: so much evidence
 #: (log-likelihood ratio; a chance of about exp(-12) while the shift lasts), and so many windows at least.
@@ -94,7 +96,8 @@ class Monitors(msgspec.Struct):
     def none(cls, detector: str, direction: Direction, window_seconds: float) -> Monitors:
         """Return monitors without a column."""
         shape = (len(STATISTICS), 0)
-        return cls(detector, direction, Scores.none(window_seconds), 0.0, np.inf, *(np.zeros(shape) for _ in _ARRAYS))
+        arrays: dict[str, Any] = {name: np.zeros(shape) for name in _ARRAYS}
+        return cls(detector, direction, Scores.none(window_seconds), 0.0, math.inf, **arrays)
 
     @property
     def watched(self) -> Flags:

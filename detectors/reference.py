@@ -28,7 +28,7 @@ _SCORES: Floats = ndtri((np.arange(2 * QUANTILES + 1) / 2 + 0.5) / (QUANTILES + 
 
 def scores_of(ranks: NDArray[np.intp]) -> Floats:
     """Return the normal score of each doubled mid-rank, 0 to 2 * QUANTILES."""
-    return cast("Floats", _SCORES[ranks])
+    return _SCORES[ranks]
 
 
 class FeatureReference(msgspec.Struct):
@@ -128,8 +128,8 @@ def _quantiles(points: Floats, weights: Floats | None) -> Floats:
     shares = (np.arange(QUANTILES) + 0.5) / QUANTILES
     if weights is None:
         index = np.ceil(shares * len(points)).astype(np.intp) - 1
-        return cast("Floats", np.sort(points)[index])
+        return np.sort(points)[index]
     order = np.argsort(points, kind="stable")
     cumulative = np.cumsum(weights[order])
     index = np.minimum(np.searchsorted(cumulative, shares * cumulative[-1]), len(points) - 1)
-    return cast("Floats", points[order][index])
+    return points[order][index]

@@ -71,7 +71,7 @@ class Scores(msgspec.Struct):
 
     def expected(self, local: float) -> Floats:
         """Return what each statistic is expected to be at `local` seconds of the local week."""
-        return self.seasons.expect(local) + self.level
+        return np.asarray(self.seasons.expect(local) + self.level)
 
     def score(self, start: float, window_seconds: Floats, measured: Measures, expected: Floats, due: Flags) -> Floats:
         """Return the standard score of each statistic, NaN where there is none.

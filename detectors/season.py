@@ -15,7 +15,8 @@ slot-of-week   a mean for each slot of the week, smoothed windows <= 1 day, 4 we
 Harmonics fitted to office hours alone would say anything about the night: hence the gap, half the period
 of the shortest one. A slot that was never seen is expected to be like the mean of all.
 
-Times are in the model's own time zone: when its clocks change, the slots change with them.
+Times are in the model's own time zone: when its clocks change, the slots change with them. With a calendar the time
+of a public holiday is that of a Sunday, which only slots of the week tell from other days.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.calendar import weekday
 from detectors.sample import Floats
 
 DAY_SECONDS = 86_400.0
@@ -39,6 +41,8 @@ COARSE_SECONDS = 1800.0
 _LARGEST_GAP_SECONDS = DAY_SECONDS / _HARMONICS / 2
 #: How far a slot of the week follows what is seen there, each week.
 _GAIN = 0.15
+#: 31 December 9999 at 00:00 UTC: behind it some clocks are in a year that there is no date for.
+_LAST_MOMENT = 253_402_214_400.0
 
 SeasonName = Literal["constant", "daily", "slot-of-day", "slot-of-week"]
 SEASON_NAMES: tuple[SeasonName, ...] = ("constant", "daily", "slot-of-day", "slot-of-week")
@@ -49,13 +53,26 @@ Flags = NDArray[np.bool_]
 
 
 def local_seconds(ts: float, timezone: str, holidays: str = "") -> float:
-    """Return seconds since Monday 00:00 on the wall clock of the zone.
+    """Return seconds since Monday 00:00 on the wall clock of the zone; on a public holiday, those of the day it is like.
+
+    Args:
+        ts: epoch seconds.
+        timezone: by its name in the time zone database.
+        holidays: calendar of public holidays, as detectors/calendar.py names them; empty for none.
 
     >>> local_seconds(0.0, "UTC")  # 1 January 1970 was a Thursday
     259200.0
+    >>> local_seconds(1_777_593_600.0, "UTC"), local_seconds(1_777_593_600.0, "UTC", "DE")  # Friday, 1 May 2026
+    (345600.0, 518400.0)
     """
-    when = datetime.fromtimestamp(ts, ZoneInfo(timezone))
-    return when.weekday() * DAY_SECONDS + when.hour * 3600 + when.minute * 60 + when.second + when.microsecond / 1e6
+    when = datetime.fromtimestamp(min(ts, _LAST_MOMENT), ZoneInfo(timezone))
+    day = weekday(when.date(), holidays) if holidays else when.weekday()
+    return day * DAY_SECONDS + when.hour * 3600 + when.minute * 60 + when.second + when.microsecond / 1e6
+
+
+def local_times(starts: Floats, timezone: str, holidays: str = "") -> Floats:
+    """Return `local_seconds` of each of many times, shape (w,)."""
+    return np.array([local_seconds(ts, timezone, holidays) for ts in starts.tolist()], dtype=np.float64)
 
 
 def choose(window_seconds: float, reference_seconds: float, local: Floats) -> SeasonName:
@@ -143,7 +160,7 @@ class Seasons(msgspec.Struct):
 
     def expect(self, local: float) -> Floats:
         """Return what is expected at `local` seconds of the local week, shape (S, F)."""
-        expected = self.waves[0].copy()
+        expected: Floats = self.waves[0].copy()
         if self.names.any():
             # Wave by wave: the same sum in every process, which a product of matrices is not.
             for wave, coefficients in zip(_harmonics_at(local)[1:], self.waves[1:], strict=True):
@@ -189,14 +206,15 @@ def fit(name: SeasonName, window_seconds: float, local: Floats, values: Floats) 
         local: local times of the windows, shape (w,).
         values: the statistics, shape (w, m).
     """
+    means: Floats
     if name in _PERIODS:
         means, expected, used = _slots(_PERIODS[name], window_seconds, local, values)
     elif name == "daily":
         waves = _harmonics(local)
-        means, *_ = np.linalg.lstsq(waves, values, rcond=None)
+        means = np.asarray(np.linalg.lstsq(waves, values, rcond=None)[0], dtype=np.float64)
         expected, used = waves @ means, len(means)
     else:
-        means, used = values.mean(axis=0, keepdims=True), 1
+        means, used = np.asarray(values.mean(axis=0, keepdims=True), dtype=np.float64), 1
         expected = np.broadcast_to(means, values.shape)
     return [Season(name, window_seconds, parameters) for parameters in means.T.tolist()], expected, used
 

@@ -10,7 +10,8 @@ Rules:
 3. A part that ends at or before its source's last mark is a repeat after a crash, and is ignored; so
    is a part that waits already.
 4. Segments beyond the limit are judged together, as `~other`: buckets may have named different ones.
-5. A segment without a window in a bucket that the model has come to had no rows then: its volume is judged. Of a silence
+5. Segments of a document (detectors/document.py) are judged from the first window on; the others learn first.
+6. A segment without a window in a bucket that the model has come to had no rows then: its volume is judged. Of a silence
    the first `_MOST_SILENT` buckets are; how marks came to tell of it changes nothing.
 """
 
@@ -126,7 +127,34 @@ class Side(msgspec.Struct):
         """Return the side of a model of which nothing is known yet."""
         enabled = spec.retrain.enabled and spec.factory is not None
         retrains = Retrains(spec.name, spec.retrain.cooldown_seconds, enabled)
-        return cls(spec.name, kind, Stream(), {}, Incidents(spec.name), retrains)
+        side = cls(spec.name, kind, Stream(), {}, Incidents(spec.name), retrains)
+        side.adopt(spec)
+        return side
+
+    def adopt(self, spec: ModelSpec) -> list[Finding]:
+        """Take over what the model's document says of this kind of windows, and return what follows.
+
+        What was open about a feature whose reference is replaced ends, and what was being learned of it is dropped.
+        """
+        document = spec.reference.document
+        if document is None:
+            return []
+        findings: list[Finding] = []
+        at = max(self.stream.until.values(), default=0.0)
+        why = f"new reference from the file that the configuration names, version {document.version}"
+        for segment, learned in document.learned(self.kind).items():
+            if not self._has_room(spec, segment):
+                continue
+            seconds = width(spec, self.kind)
+            judge = self._judge_of(spec, segment, seconds)
+            judge.adopt(learned)
+            judge.renewed = False
+            for feature in sorted(learned):
+                findings.extend(self.incidents.feature_back(segment, feature, at=at, why=why))
+            if self.kind == "features":
+                findings.append(ReferenceLearned(self.model, segment, at, dict(judge.references)))
+        self._share_budget(spec)
+        return findings
 
     def fit(self, spec: ModelSpec) -> list[Finding]:
         """Take over what the configuration says now, and return what follows.
@@ -182,13 +210,21 @@ class Side(msgspec.Struct):
 
     def _home(self, spec: ModelSpec, segment: str, seconds: float) -> str:
         """Return the segment whose judge is to have it, with a new judge if there is room for one."""
-        apart = ("", OTHER_SEGMENT)
-        if segment not in self.judges and segment not in apart:
-            named = sum(1 for known in self.judges if known not in apart)
-            segment = segment if named < spec.max_segments else OTHER_SEGMENT
+        if not self._has_room(spec, segment):
+            segment = OTHER_SEGMENT
+        self._judge_of(spec, segment, seconds)
+        return segment
+
+    def _judge_of(self, spec: ModelSpec, segment: str, seconds: float) -> Judge:
         if segment not in self.judges:
             self.judges[segment] = Judge.begin(spec, self.kind, segment, seconds)
-        return segment
+        return self.judges[segment]
+
+    def _has_room(self, spec: ModelSpec, segment: str) -> bool:
+        apart = ("", OTHER_SEGMENT)
+        if segment in self.judges or segment in apart:
+            return True
+        return sum(1 for known in self.judges if known not in apart) < spec.max_segments
 
     def _judge(self, spec: ModelSpec, judge: Judge, start: float, parts: list[Window]) -> Iterable[Finding]:
         segment = judge.segment

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from detectors.document import Document
+
 WEEK_SECONDS = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceSpec:
-    """Where a model's reference comes from: the first `seconds` of event time seen."""
+    """Where a model's reference comes from: a document, and for what that lacks the first `seconds` of event time seen."""
 
     seconds: float = 3 * 86_400.0
     #: Fewer windows than this and learning goes on, however much time has passed.
     min_windows: int = 24
+    #: References learned beforehand; None without any.
+    document: Document | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class ModelSpec:
     #: An event older than the newest one of its partition by more than this is late.
     lateness_seconds: float = 0.0
     timezone: str = "UTC"
+    #: Calendar of public holidays, such as "DE" or "DE-BY" (detectors/calendar.py); empty for none.
     holidays: str = ""
     #: Name from detectors/detector.py for the feature statistics.
     detector: str = "page_hinkley"

@@ -68,7 +68,7 @@ class Stack:
         if len(ties):
             right = self._right(values[ties], columns[ties])
             ranks[ties] = left[ties] + right
-        return cast("Integers", ranks)
+        return ranks
 
     def _right(self, values: Floats, columns: Integers) -> Integers:
         """Return how many quantiles of its column are at or below each value."""

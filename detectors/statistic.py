@@ -21,7 +21,7 @@ the first event of a quiet window a score that a Gaussian threshold does not hol
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 
@@ -191,5 +191,4 @@ def _of_categories(tally: Tally, stack: Stack, found: Measures) -> None:
 def mean_of(tally: Tally, column: int) -> float:
     """Return the mean of a feature's numbers in a window, NaN without any."""
     n = float(tally.sums[NUMBERS, column])
-    return cast("float", float(tally.sums[TOTAL, column]) / n) if n else float("nan")
-
+    return float(tally.sums[TOTAL, column]) / n if n else float("nan")

@@ -159,7 +159,7 @@ class _Samples:
 
 def _by_column(values: Floats, columns: Integers, width: int) -> Floats:
     """Return the sum for each column: of the parts in their order, so the same in every run."""
-    return np.bincount(columns, weights=values, minlength=width)
+    return np.asarray(np.bincount(columns, weights=values, minlength=width), dtype=np.float64)
 
 
 def _far(values: Floats, weights: Floats, each: Integers, stack: Stack, beyond: float) -> Floats:

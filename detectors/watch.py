@@ -3,10 +3,12 @@
 Rules:
 1. State is a function of the records in their order. Nothing else goes in: no clock, no randomness.
 2. Features and outcomes are two sides that know nothing of each other (detectors/side.py), so how their
-   windows interleave in the topic changes nothing. Only a decision reaches both.
+   windows interleave in the topic changes nothing. Only a decision or an acceptance reaches both.
 3. What comes out carries ids made from its causes, so a repeat of an output is recognised.
-4. A decision holds from where it stands in the log. One that was carried into a history made again
-   (streams/rebuild.py) names its place instead, and holds between the same two windows of each kind.
+4. A decision or acceptance holds from where it stands in the log. One that was carried into a history made
+   again (streams/rebuild.py) names its place instead, and holds between the same two windows of each kind.
+5. A document (detectors/document.py) is configuration, as the width of a window is: taken over at the beginning,
+   and again after a restart that names another one. What was learned since is not undone by a restart with the same.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from detectors.alert import Alert
-from detectors.decision import Decision
+from detectors.decision import Acceptance, Decided, Decision
 from detectors.incident import Incident
 from detectors.row import PREDICTION
 from detectors.side import Finding, ReferenceLearned, Side, Stream, width
@@ -32,7 +34,7 @@ _KINDS: tuple[Kind, ...] = ("features", "outcomes")
 class Standing(msgspec.Struct):
     """A decision that waits for its place; `left` are the kinds of windows that have not reached it."""
 
-    decision: Decision
+    decision: Decided
     left: list[Kind]
 
 
@@ -43,19 +45,28 @@ class Watch(msgspec.Struct):
     sides: dict[Kind, Side]
     #: Decisions carried into a history that was made again, in their order.
     standing: list[Standing] = []
+    #: Version of the document that was taken over last, None if none ever was.
+    document: str | None = None
 
     @classmethod
     def begin(cls, spec: ModelSpec) -> Watch:
-        """Return the watch of a model of which nothing is known yet."""
-        return cls(spec.name, {kind: Side.begin(spec, kind) for kind in _KINDS})
+        """Return the watch of a model of which nothing is known yet but what its document says."""
+        document = spec.reference.document
+        version = None if document is None else document.version
+        return cls(spec.name, {kind: Side.begin(spec, kind) for kind in _KINDS}, document=version)
 
     def fit(self, spec: ModelSpec) -> list[Finding]:
         """Take over what the configuration says now, and return what follows; to be called once after a restart."""
-        return [finding for side in self.sides.values() for finding in side.fit(spec)]
+        findings = [finding for side in self.sides.values() for finding in side.fit(spec)]
+        document = spec.reference.document
+        if document is not None and document.version != self.document:
+            self.document = document.version
+            findings.extend(finding for side in self.sides.values() for finding in side.adopt(spec))
+        return findings
 
-    def add(self, spec: ModelSpec, record: Window | Mark | Decision) -> list[Finding]:
+    def add(self, spec: ModelSpec, record: Window | Mark | Decided) -> list[Finding]:
         """Take one record of the windows topic and return what follows from it, in order."""
-        if isinstance(record, Decision):
+        if isinstance(record, Decided):
             return self._take_decision(record)
         side = self.sides[record.kind]
         if isinstance(record, Window):
@@ -69,10 +80,10 @@ class Watch(msgspec.Struct):
         findings.extend(self._reach(record.kind, side.stream.complete()))
         return findings
 
-    def _take_decision(self, decision: Decision) -> list[Finding]:
+    def _take_decision(self, decision: Decided) -> list[Finding]:
         if decision.place is None:
             at = max((reached for stream in self.streams.values() for reached in stream.until.values()), default=0.0)
-            return list(self._decided(decision, _KINDS, at))
+            return list(self._hold(decision, _KINDS, at))
         if all(standing.decision.id != decision.id for standing in self.standing):
             self.standing.append(Standing(decision, list(_KINDS)))
         return [found for kind in _KINDS for found in self._reach(kind, self.sides[kind].stream.complete())]
@@ -84,8 +95,26 @@ class Watch(msgspec.Struct):
             if place is None or kind not in standing.left or place.after.get(kind, -math.inf) > until:
                 continue
             standing.left.remove(kind)
-            yield from self._decided(standing.decision, (kind,), place.at)
+            yield from self._hold(standing.decision, (kind,), place.at)
         self.standing = [standing for standing in self.standing if standing.left]
+
+    def _hold(self, decision: Decided, kinds: Sequence[Kind], at: float) -> Iterable[Alert]:
+        if isinstance(decision, Acceptance):
+            return self._accepted(decision, kinds, at)
+        return self._decided(decision, kinds, at)
+
+    def _accepted(self, acceptance: Acceptance, kinds: Sequence[Kind], at: float) -> Iterable[Alert]:
+        """Let what is accepted and still open be normal from its alarm on; what has ended meanwhile is left as it is."""
+        for side in (self.sides[kind] for kind in kinds):
+            known = side.raised_by(acceptance.seen.get(side.kind, -math.inf))
+            drifted = {(incident.segment, feature) for incident in known for feature in incident.drifted}
+            for segment, judge in side.judges.items():
+                named = (change.feature for change in acceptance.changes if (change.kind, change.segment) == (side.kind, segment))
+                features = sorted(feature for feature in set(named) if (segment, feature) in drifted)
+                for feature in features:
+                    judge.renew(feature, afresh=False)
+                    why = f"accepted as the new normal: {', '.join(features)}"
+                    yield from side.incidents.feature_back(segment, feature, at=at, why=why)
 
     def _decided(self, decision: Decision, kinds: Sequence[Kind], at: float) -> Iterable[Alert]:
         """After a swap the new regime is what is normal: for what had drifted by then, and for what the model puts out."""

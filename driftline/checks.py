@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from detectors.calendar import countries, subdivisions
 from driftline.durations import duration, format_duration, weekly_rate
 from streams.events import MAX_NAME_LENGTH
 
@@ -63,10 +64,15 @@ def nearest(word: object, known: Iterable[str]) -> str:
     >>> nearest("windw", ["window", "lateness"])
     'did you mean "window"?'
     """
-    known = sorted(known)
-    folded = {name.casefold(): name for name in known}
+    meant = _meant(word, {name: name for name in known})
+    return f'did you mean "{meant}"?' if meant else ""
+
+
+def _meant(word: object, spellings: Mapping[str, str]) -> str:
+    """Return what the nearest of the spellings stands for, or nothing when none is near."""
+    folded = {spelling.casefold(): spellings[spelling] for spelling in sorted(spellings)}
     found = difflib.get_close_matches(str(word).casefold(), folded, n=1, cutoff=0.6)
-    return f'did you mean "{folded[found[0]]}"?' if found else ""
+    return folded[found[0]] if found else ""
 
 
 def is_duration(least: str, most: str) -> Check:
@@ -210,6 +216,25 @@ def is_timezone(value: Any) -> str:
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
         pass
     raise Expected('a time zone such as "Europe/Oslo" or "UTC"', hint=nearest(value, zoneinfo.available_timezones()))
+
+
+def is_calendar(value: Any) -> str:
+    """Check a calendar of public holidays: a country, or one with a subdivision; empty is none."""
+    if value == "":
+        return ""
+    written, dash, part = value.partition("-") if isinstance(value, str) else ("", "", "")
+    spellings = countries()
+    country = written if written in spellings.values() else _meant(written, spellings)
+    parts = subdivisions(country) if country else {}
+    subdivision = _meant(part, parts)
+    hint = f'did you mean "{country}{"-" if subdivision else ""}{subdivision}"?' if country else ""
+    if not country or country != written:
+        raise Expected('a country of ISO 3166 such as "DE", or one with its subdivision such as "DE-BY"', hint=hint)
+    if dash and part not in parts.values():
+        names = ", ".join(sorted(set(parts.values())))
+        what = f"a subdivision of {country} ({names})" if parts else f"{country} alone, because its calendar has no subdivisions"
+        raise Expected(what, hint=hint if subdivision or not parts else "")
+    return str(value)
 
 
 def is_bootstrap(value: Any) -> str:

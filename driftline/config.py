@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from detectors.spec import WEEK_SECONDS, ModelSpec
 from driftline.checks import NAME, nearest, show
 from driftline.durations import format_duration, format_rate
 from driftline.faults import Faults, Place
+from driftline.reference_files import read_document
 from driftline.schema import MAX_MODELS, SECTIONS, ModelSection, Section
 from driftline.secret_files import check_key, read_secret
 from streams.settings import GrafanaSettings, HttpSettings, KafkaSettings, RedisSettings, Secret, Settings, WebhookSettings
@@ -60,16 +62,20 @@ def config_path(named: Path | None, environ: Mapping[str, str]) -> Path:
     return named or Path(environ.get("DRIFTLINE_CONFIG") or DEFAULT_FILE)
 
 
-def load_settings(path: Path, environ: Mapping[str, str], *, need_key: bool = False) -> Settings:
+def load_settings(path: Path, environ: Mapping[str, str], *, need_key: bool = False, references: bool = True) -> Settings:
     """Return the settings of one file and the environment; `need_key` for a process that signs.
+
+    Files of references are not looked at without `references`: that is for the command that writes them.
 
     Raises:
         ConfigError: the file cannot be read or has faults; the message has one line for each.
     """
-    return parse_settings(_read(path), str(path), environ, home=path.parent, need_key=need_key)
+    return parse_settings(_read(path), str(path), environ, home=path.parent, need_key=need_key, references=references)
 
 
-def parse_settings(text: str, file: str, environ: Mapping[str, str], *, home: Path, need_key: bool = False) -> Settings:
+def parse_settings(
+    text: str, file: str, environ: Mapping[str, str], *, home: Path, need_key: bool = False, references: bool = True
+) -> Settings:
     """Return the settings of a text; `file` is its name in messages, `home` what its paths are relative to.
 
     Raises:
@@ -89,7 +95,7 @@ def parse_settings(text: str, file: str, environ: Mapping[str, str], *, home: Pa
     given = {name: table.given() for name, table in tables.items()}
     if given["webhook"].get("url") and not secrets["webhook"] and "secret_file" not in tables["webhook"].model_fields_set:
         faults.add(("webhook", "secret_file"), "a webhook is signed, and there is no secret", "name a file that holds one here")
-    models = _models(faults, raw.get("models", {}))
+    models = _models(faults, raw.get("models", {}), home if references else None)
     if faults.lines:
         raise ConfigError("\n".join(faults.lines))
     return Settings(
@@ -167,7 +173,7 @@ def _secret(faults: Faults, table: Section, place: tuple[str, str], value: str |
     return read_secret(faults, place, home / path) if path else Secret(b"")
 
 
-def _models(faults: Faults, raw: object) -> tuple[ModelSpec, ...]:
+def _models(faults: Faults, raw: object, home: Path | None) -> tuple[ModelSpec, ...]:
     if not isinstance(raw, dict):
         faults.add(("models",), f"expected tables such as [models.fraud], got {show(raw)}")
         return ()
@@ -176,10 +182,10 @@ def _models(faults: Faults, raw: object) -> tuple[ModelSpec, ...]:
     if len(raw) > MAX_MODELS:
         faults.add(("models",), f"expected at most {MAX_MODELS} models, got {len(raw)}", "spread them over several deployments")
         return ()
-    return tuple(_model(faults, name, body) for name, body in raw.items())
+    return tuple(_model(faults, name, body, home) for name, body in raw.items())
 
 
-def _model(faults: Faults, name: str, raw: object) -> ModelSpec:
+def _model(faults: Faults, name: str, raw: object, home: Path | None) -> ModelSpec:
     place = ("models", name)
     if not NAME.fullmatch(name):
         faults.add(place, 'expected a name of 1 to 64 letters, digits, "_", "." or "-"')
@@ -188,6 +194,9 @@ def _model(faults: Faults, name: str, raw: object) -> ModelSpec:
     spec = ModelSpec(name=name, **section.given())
     if len(faults.lines) == before:
         _agree(faults, place, spec, raw)
+    if len(faults.lines) == before and home is not None and section.reference and section.reference.document:
+        document = read_document(faults, (*place, "reference", "file"), home / section.reference.document, spec)
+        return replace(spec, reference=replace(spec.reference, document=document))
     return spec
 
 

@@ -24,17 +24,17 @@ class Invocation:
     config: Path
     log_level: str
 
-    def settings(self, *, need_key: bool = False) -> Settings:
+    def settings(self, *, need_key: bool = False, references: bool = True) -> Settings:
         """Start the log, read the configuration, and let factories beside it be imported.
 
         The directory of the file goes to the *end* of the import path: `factory = "shop.models:make"`
-        works beside the file and can hide nothing that is installed.
+        works beside the file and can hide nothing that is installed. Without `references` files of those are not read.
 
         Raises:
             ConfigError: the configuration has faults; all of them are in the message.
         """
         start_logging(self.log_level)
-        settings = load_settings(self.config, os.environ, need_key=need_key)
+        settings = load_settings(self.config, os.environ, need_key=need_key, references=references)
         home = str(self.config.resolve().parent)
         if home not in sys.path:
             sys.path.append(home)

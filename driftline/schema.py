@@ -138,6 +138,11 @@ class ReferenceSection(Section):
     fills = ReferenceSpec
     seconds: Annotated[float, PlainValidator(checks.is_duration("1s", "366d"))] = key("duration")
     min_windows: Annotated[int, PlainValidator(checks.is_whole(2, 1_000_000))] = key()
+    document: FilePath = key("file")
+
+    def given(self) -> dict[str, Any]:
+        """Return what was written but for the file, which is read by driftline/config.py."""
+        return {name: value for name, value in super().given().items() if name != "document"}
 
 
 class ErrorSection(Section):
@@ -181,6 +186,7 @@ class ModelSection(Section):
     window_seconds: Annotated[float, PlainValidator(checks.is_duration("1ms", "7d"))] = key("window")
     lateness_seconds: Annotated[float, PlainValidator(checks.is_duration("0s", "30d"))] = key("lateness")
     timezone: Annotated[str, PlainValidator(checks.is_timezone)] = key()
+    holidays: Annotated[str, PlainValidator(checks.is_calendar)] = key()
     detector: Annotated[str, PlainValidator(checks.is_one_of("a detector of scores", _OF_SCORES, _NOT_OF_SCORES))] = key()
     features: Names = key()
     categorical: Names = key()

@@ -1,8 +1,8 @@
 """The windows topic: the whole monitoring history, as MessagePack records keyed by model.
 
-Three kinds of record, told apart by their tag: `Window` (a part of a bucket), `Mark` (how far a source
-has come) and `Decision` (how a retrain request ended). The judge reads nothing else, so what it did
-can be done again from this topic alone.
+Four kinds of record, told apart by their tag: `Window` (a part of a bucket), `Mark` (how far a source
+has come), `Decision` (how a retrain request ended) and `Acceptance` (a change is the new normal). The
+judge reads nothing else, so what it did can be done again from this topic alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import cast
 import msgspec
 
 from detectors.columns import condensed
-from detectors.decision import Decision, Outcome
+from detectors.decision import Decided, Decision, Outcome
 from detectors.errors import EventError
 from detectors.sample import POINTS
 from detectors.window import Mark, Window
@@ -21,7 +21,7 @@ from streams.kafka import Outgoing
 from streams.settings import KafkaSettings
 from streams.topics import WINDOWS, topic_name
 
-HistoryRecord = Window | Mark | Decision
+HistoryRecord = Window | Mark | Decided
 
 #: Largest window written: below the topic's limit, with room for what Kafka adds.
 _MOST_BYTES = WINDOWS.max_message_bytes - (256 << 10)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from detectors.alert import Alert
+from detectors.document import Document
 from detectors.errors import EventError, SignatureError, StateError
 from detectors.retrain import Request
 from detectors.spec import ModelSpec
@@ -104,10 +105,12 @@ class Judging:
         self._shapes: dict[Kind, dict[str, WindowShape]] = {kind: shapes_of(models, kind) for kind in ("features", "outcomes")}
         self._ticking = Ticking(kafka, self._shapes)
         self.start = stored if stored is not None else log.first
+        self._documents: list[Document] = []
         for name, watch in watches.items():
             if name in models:
                 for finding in watch.fit(models[name]):
                     self._note(finding)
+                self._note_document(models[name])
 
     @property
     def outbox_size(self) -> int:
@@ -129,6 +132,8 @@ class Judging:
             watch = self._watches.get(spec.name)
             if watch is None:
                 watch = self._watches[spec.name] = Watch.begin(spec)
+                self._learned.extend(watch.learned())
+                self._note_document(spec)
             if isinstance(parsed, Mark):
                 self._ticking.take(parsed, record.timestamp / 1000.0, self._clock())
             before = {kind: stream.judged for kind, stream in watch.streams.items()}
@@ -152,6 +157,10 @@ class Judging:
         else:
             self._learned.append(finding)
 
+    def _note_document(self, spec: ModelSpec) -> None:
+        if spec.reference.document is not None:
+            self._documents.append(spec.reference.document)
+
     def step_over(self, letter: Outgoing) -> None:
         """Send a record that cannot be fed to the dead letters instead."""
         self._outbox.append(letter)
@@ -171,6 +180,7 @@ class Judging:
             return Cut(ticks, None) if ticks else None
         outgoing, self._outbox = self._outbox + ticks, []
         learned, self._learned = self._learned, []
+        documents, self._documents = self._documents, []
         payload = snapshot.dump(self._watches)
         self._saved_at = now
         self._metrics.gauge("driftline_snapshot_bytes", len(payload), partition=str(self._partition))
@@ -181,6 +191,8 @@ class Judging:
             # After the snapshot: a worker that lost the partition has been refused by then. Whoever begins publishes all again.
             for reference in learned:
                 await asyncio.to_thread(self._references.publish, reference)
+            for document in documents:
+                await asyncio.to_thread(self._references.keep, document)
             self._took = self._clock() - now
 
         return Cut(outgoing, position, store)

@@ -9,8 +9,8 @@ Rules:
 3. `events`: outcomes, windows, snapshots and waiting halves go, and the workers read the events from their
    beginning. Windows have to go because repeats of them would be ignored (detectors/side.py, rule 3), and
    halves because those that were joined once are not joined again (streams/join.py, rule 4).
-4. Decisions on retrains do not follow from events. They are carried over with their place in event time:
-   written behind the old history before that is deleted.
+4. Decisions on retrains, and changes that were accepted, do not follow from events. They are carried over with
+   their place in event time: written behind the old history before that is deleted.
 5. What could not be made again is deleted only with `allow_loss`. Events, alerts, requests, swaps and
    models are never touched.
 """
@@ -25,7 +25,7 @@ from typing import Self
 
 import msgspec
 
-from detectors.decision import Decision, Place
+from detectors.decision import Decided, Place
 from detectors.errors import EventError, SignatureError, StateError, UnavailableError
 from detectors.watch import Stream
 from detectors.window import Kind, Mark
@@ -185,7 +185,7 @@ class Rebuild:
         outcomes = topic_name(self._kafka.prefix, OUTCOMES)
         if plan.source == "events":
             carried = self._carry(windows)
-            yield f"{windows}: emptied" + (f", but for {carried:,} decisions on retrains" if carried else "")
+            yield f"{windows}: emptied" + (f", but for {carried:,} decisions on retrains and accepted changes" if carried else "")
         elif plan.moves:
             yield f"{windows}: {self._move(windows):,} records moved after their models"
         if outcomes in plan.empties:
@@ -243,7 +243,7 @@ class Rebuild:
                     parsed = history.parse(record.value)
                 except EventError:
                     continue  # it is in the dead letters already
-                if isinstance(parsed, Decision):
+                if isinstance(parsed, Decided):
                     if parsed.id in decided:
                         continue
                     decided.add(parsed.id)
@@ -271,13 +271,13 @@ class Rebuild:
         return count
 
 
-def placed(records: Iterator[history.HistoryRecord]) -> Iterator[Decision]:
+def placed(records: Iterator[history.HistoryRecord]) -> Iterator[Decided]:
     """Yield the decisions of a history, each with the place that it has in event time."""
     streams: dict[str, dict[Kind, Stream]] = {}
     for record in records:
         if isinstance(record, Mark):
             streams.setdefault(record.model, {}).setdefault(record.kind, Stream()).advance(record)
-        elif isinstance(record, Decision):
+        elif isinstance(record, Decided):
             mine = streams.get(record.model, {})
             reached = [until for stream in mine.values() for until in stream.until.values()]
             place = Place({kind: stream.complete() for kind, stream in mine.items()}, max(reached, default=0.0))

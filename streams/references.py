@@ -2,7 +2,8 @@
 
 Each is an immutable signed blob named by its content; a pointer per model and segment names the
 newest. The judge publishes them, after its snapshot's alerts were acknowledged; being late here delays
-outlier events and changes no alert.
+outlier events and changes no alert. Beside them stand the documents (streams/documents.py) that a judge
+began with or took over, so that what was judged by can be told when the file is gone.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import hashlib
 
 import msgspec
 
+from detectors.document import Document
 from detectors.errors import StateError
 from detectors.watch import ReferenceLearned
+from streams import documents
 from streams.arrays import array_in, array_out
 from streams.store import Store
 
@@ -57,6 +60,34 @@ class References:
         except (msgspec.DecodeError, ValueError) as error:
             raise StateError(f"{name}/{version} cannot be read ({error}): delete it and restart the workers") from None
 
+    def keep(self, document: Document) -> None:
+        """Store a document under its version; doing it again changes nothing."""
+        name = _document(document.model, document.version)
+        if not self._store.has_blob(name):
+            self._store.put_blob(name, documents.dump(document))
+
+    def document(self, model: str, version: str) -> Document | None:
+        """Return the document of that version, None when it was never taken over.
+
+        Raises:
+            StateError: it was altered, signed with another key, or is of another format.
+            UnavailableError: Redis is away.
+        """
+        payload = self._store.get_blob(_document(model, version))
+        return None if payload is None else documents.load(f"references {version} of model {model} in Redis", payload)
+
+    def versions(self, model: str) -> list[str]:
+        """Return the versions of documents that were taken over for a model, sorted.
+
+        Raises:
+            UnavailableError: Redis is away.
+        """
+        return sorted(self._store.blob_names(f"references/{model}"))
+
 
 def _name(model: str, segment: str) -> str:
     return f"reference/{model}/{segment}"
+
+
+def _document(model: str, version: str) -> str:
+    return f"references/{model}/{version}"

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,18 +28,10 @@ from streams.kafka import Log
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.store import Store
 from streams.topics import RETRAINS, TOPICS, topic_name
+from tests.command_line import Done
 
 ROOT = Path(__file__).parent.parent
 KEY = "a key that only these tests know"
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """How one command line ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 Driftline = Callable[..., Done]
@@ -117,7 +108,7 @@ def configure(directory: Path, kafka: KafkaSettings, redis: RedisSettings | None
 
 def said(done: Done, status: int) -> str:
     """Return the one line on stderr, after checking the status and that it is one line."""
-    assert done.returncode == status, done.stderr
+    assert done.status == status, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
     return done.stderr.strip()
@@ -129,7 +120,7 @@ def said(done: Done, status: int) -> str:
 def test_help_lists_every_command_and_loads_none(tmp_path: Path):
     """--help shows the table, and no library but click was imported for it."""
     done = end(start(tmp_path, "--help", PYTHONPROFILEIMPORTTIME="1"))
-    assert done.returncode == 0
+    assert done.status == 0
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "click" in loaded
@@ -180,7 +171,7 @@ def test_check_prints_what_was_understood(call: Driftline, tmp_path: Path):
     with (tmp_path / "driftline.toml").open("a") as config:
         config.write('window = "30s"\nerrors.detector = "ddm"\n')
     done = call("check", DRIFTLINE_SIGNING_KEY=KEY)
-    assert done.returncode == 0
+    assert done.status == 0
     assert done.stderr == ""
     assert re.search(
         r"^fraud +30s +1 per week +all, 500 at most +page_hinkley +ddm, windows of 30s +shop:make$", done.stdout, re.MULTILINE
@@ -206,7 +197,7 @@ def test_check_prints_every_fault_and_exits_with_2(call: Driftline, tmp_path: Pa
     text = (ROOT / "tests" / "data" / "config" / "several.bad.toml").read_text()
     (tmp_path / "driftline.toml").write_text(text)
     done = call("check")
-    assert done.returncode == 2
+    assert done.status == 2
     assert done.stdout == ""
     assert done.stderr.splitlines() == [line[2:] for line in text.splitlines() if line.startswith("# ")]
 
@@ -251,7 +242,7 @@ def test_a_module_beside_the_file_hides_nothing_installed(tmp_path: Path):
     configure(other, KafkaSettings())
     (other / "zipfile.py").write_text("raise SystemExit('hidden')")
     (other / "shop.py").write_text("import zipfile\nmake = zipfile.ZipFile\n")
-    assert end(start(tmp_path, "check", "-c", str(other / "driftline.toml"))).returncode == 0
+    assert end(start(tmp_path, "check", "-c", str(other / "driftline.toml"))).status == 0
 
 
 # -- neighbours ------------------------------------------------------------------------------------
@@ -305,7 +296,7 @@ def test_a_missing_topic_is_one_line_and_create_makes_it(
     assert _states(call("topics", "list")) == {"missing"}
 
     first, second = call("topics", "create"), call("topics", "create")
-    assert first.returncode == second.returncode == 0
+    assert first.status == second.status == 0
     assert _states(first) == {"created"}
     assert _states(second) == {"exists"}
     assert {state.split(" ")[0] for state in _states(call("topics", "list"))} == {"exists"}
@@ -322,7 +313,7 @@ def test_topics_are_listed_without_a_broker_too(call: Driftline, tmp_path: Path,
     """The table comes from the code; only the state needs the broker, and its absence is said."""
     configure(tmp_path, KafkaSettings(bootstrap=f"127.0.0.1:{free_port}", prefix="shop"))
     done = call("topics", "list")
-    assert done.returncode == 0
+    assert done.status == 0
     assert "no Kafka at" in done.stderr
     assert all(topic_name("shop", topic) in done.stdout for topic in TOPICS)
 
@@ -370,7 +361,7 @@ def test_a_retrain_asked_for_is_one_the_retrainer_can_read(call: Driftline, tmp_
     """The request is on its topic, keyed by the model, with the time that --since gave."""
     configure(tmp_path, kafka_settings)
     done = call("retrain", "fraud", "--since", "2026-11-21T07:30:00+01:00")
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.stderr
     log = Log(kafka_settings, "test")
     topic = topic_name(kafka_settings.prefix, RETRAINS)
     (record,) = log.read(topic, {0: 0})
@@ -398,14 +389,14 @@ def test_a_retrain_that_cannot_be_is_refused(arguments: list[str], words: str, c
     with (tmp_path / "driftline.toml").open("a") as config:
         config.write("[models.watched]\n")
     done = call("retrain", *arguments)
-    assert done.returncode == 2
+    assert done.status == 2
     assert words in done.stderr
 
 
 def test_dashboards_are_written(call: Driftline, tmp_path: Path):
     """The files named on stdout are there."""
     done = call("dashboards", "build", "out")
-    assert done.returncode == 0
+    assert done.status == 0
     paths = [tmp_path / line for line in done.stdout.splitlines()]
     assert paths
     assert all(path.stat().st_size for path in paths)
@@ -437,7 +428,7 @@ def test_an_unexpected_error_is_one_line_and_a_traceback_only_on_demand(call: Dr
     assert line.startswith("driftline: unexpected NotADirectoryError at ")
     assert line.endswith("DRIFTLINE_DEBUG=1 shows the traceback")
     done = call("dashboards", "build", str(tmp_path / "out" / "deeper"), DRIFTLINE_DEBUG="1")
-    assert done.returncode == 1
+    assert done.status == 1
     assert "Traceback (most recent call last)" in done.stderr
 
 
@@ -453,7 +444,7 @@ def test_an_interrupt_is_quiet(tmp_path: Path):
         process.send_signal(signal.SIGINT)
         done = end(process)
         connection.close()
-    assert done.returncode == 130
+    assert done.status == 130
     assert "Traceback" not in done.stderr
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from detectors.errors import ConfigError
 from detectors.spec import ErrorSpec, ModelSpec, OutlierSpec, ReferenceSpec, RetrainSpec
-from driftline.checks import Expected, is_duration, is_factory, is_names, is_url, is_whole
+from driftline.checks import Expected, is_calendar, is_duration, is_factory, is_names, is_url, is_whole
 from driftline.config import SECRETS, VARIABLES, config_path, load_settings, parse_settings
 from driftline.durations import duration, format_duration, format_rate, weekly_rate
 from driftline.schema import SECTIONS, ModelSection, Section
@@ -76,6 +76,7 @@ def test_every_key_reaches_its_field():
         lateness = "5m"
         false_alarms = "2 per day"
         timezone = "Europe/Oslo"
+        holidays = "AU-NSW"
         detector = "adwin"
         features = ["a", "b"]
         categorical = ["b"]
@@ -107,6 +108,7 @@ def test_every_key_reaches_its_field():
         lateness_seconds=300.0,
         false_alarms_per_week=14.0,
         timezone="Europe/Oslo",
+        holidays="AU-NSW",
         detector="adwin",
         features=("a", "b"),
         categorical=("b",),
@@ -328,6 +330,12 @@ def test_a_directory_is_no_configuration(tmp_path: Path):
         (is_names, [1]),
         (is_names, [["a"]]),
         (is_names, ["a\n"]),
+        (is_calendar, 3),
+        (is_calendar, ["DE"]),
+        (is_calendar, "-"),
+        (is_calendar, "DE-"),
+        (is_calendar, "SG-"),
+        (is_calendar, "DE-BY\n"),
         (is_factory, "os.system:"),
         (is_factory, "a:b\n"),
         (is_url("http://x", "http"), "http://h:99999"),

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 import redis
@@ -20,6 +18,7 @@ from confluent_kafka.admin import AdminClient
 
 from streams.embedded.kafka_server import KafkaServer
 from streams.embedded.redis_server import RedisServer
+from tests.command_line import Done
 
 #: Far beyond what the demo may take; it is here so that a test that hangs ends.
 PATIENCE_SECONDS = 900
@@ -28,20 +27,6 @@ FIRST = datetime(1996, 5, 7, tzinfo=timezone(timedelta(hours=10)))
 JOINED_VICTORIA = 17_424
 MOVED = {"vicprice", "vicdemand", "transfer"}
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """How one run ended."""
-
-    status: int
-    stdout: str
-    stderr: str
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """The JSON object in the last line."""
-        return dict(json.loads(self.stdout.splitlines()[-1]))
 
 
 def start(home: Path, *arguments: str) -> subprocess.Popen[str]:

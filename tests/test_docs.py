@@ -162,7 +162,8 @@ def test_the_licence_is_the_one_that_the_package_names(name: str):
         assert written.partition(";")[0] == expression
     else:
         short = {"Apache-2.0": "Apache", "BSD-3-Clause": "BSD", "MIT": "MIT"}
-        assert any(short.get(written, written) in line for line in about.get_all("Classifier") or [] if "License" in line)
+        told = [about.get("License") or "", *(line for line in about.get_all("Classifier") or [] if "License" in line)]
+        assert any(short.get(written, written) in line for line in told)
 
 
 def test_the_changes_name_the_version():

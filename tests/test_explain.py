@@ -32,28 +32,13 @@ from streams import snapshot
 from streams.binding import Binding, Topic, replace
 from streams.settings import RedisSettings, Secret
 from streams.store import Store
+from tests.command_line import Done
 from tests.simulated import Column, history, mixed, numbers
 
 KEY = "a key that only these tests know"
 #: Four days of half hours: enough for three days of reference, and for a season.
 WINDOWS = 4 * 48
 FRAUD = '[models.fraud]\nwindow = "30m"\n'
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """How one command line ended."""
-
-    status: int
-    stdout: str
-    stderr: str
-
-    @property
-    def account(self) -> dict[str, Any]:
-        """What --json printed."""
-        assert self.status == 0, self.stderr
-        found: dict[str, Any] = json.loads(self.stdout)
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +74,12 @@ class Deployment:
     def explain(self, *arguments: str, model: str = "fraud") -> Done:
         """Run the command."""
         return self.call("explain", "thresholds", "--model", model, *arguments)
+
+    def account(self) -> dict[str, Any]:
+        """Return the object that the command prints with --json, and nothing else on that stream."""
+        done = self.explain("--json")
+        assert (done.status, done.stdout.count("\n")) == (0, 1), done.stderr
+        return done.result
 
 
 @pytest.fixture
@@ -130,7 +121,7 @@ def errors(windows: int = WINDOWS) -> dict[str, Column]:
 def test_every_threshold_follows_from_the_budget(here: Deployment):
     """The table has all monitors, the season that the length of the reference gives, and thresholds that spend the budget."""
     here.keep(here.watch(("features", "", plain()), ("outcomes", "", errors())))
-    account = here.explain("--json").account
+    account = here.account()
     rows = {(row["windows"], row["statistic"]): row for row in account["rows"]}
     counts = {statistic: row["monitors"] for (kind, statistic), row in rows.items() if kind == "features"}
     assert counts == {"location": 2, "scale": 2, "outliers": 2, "shares": 1, "unseen": 1, "missing": 3}
@@ -175,7 +166,7 @@ def test_people_read_a_table_and_a_sentence_for_each_step(here: Deployment):
 def test_segments_share_one_budget(here: Deployment):
     """Each segment has its rows, and all of them together spend what one would alone."""
     here.keep(here.watch(("features", "north", plain()), ("features", "south", plain(seed=5))))
-    account = here.explain("--json").account
+    account = here.account()
     assert {row["segment"] for row in account["rows"]} == {"north", "south"}
     assert account["monitors"] == 22
     assert account["false_alarms_per_week"] == pytest.approx(0.45)
@@ -203,7 +194,7 @@ def test_a_configuration_that_changed_is_said(here: Deployment):
     here.keep(watch)
     before = watch.sides["features"].judges[""].monitors["amount/location"].threshold
     here.configure(f'{FRAUD}false_alarms = "20 per week"\ndetector = "kswin"\n')
-    account = here.explain("--json").account
+    account = here.account()
     after = threshold(false_alarms_per_week=18.0, window_seconds=1800.0, monitors=11)
     assert account["rows"][0]["threshold"] == before
     assert (
@@ -218,7 +209,7 @@ def test_a_stock_detector_has_a_rate_and_no_threshold(here: Deployment):
     """Its rows say what it is expected to add, by the table of measured rates, and that it keeps no budget."""
     here.configure(f'{FRAUD}detector = "kswin"\nerrors.detector = "ddm"\n')
     here.keep(here.watch(("features", "", plain()), ("outcomes", "", errors())))
-    account = here.explain("--json").account
+    account = here.account()
     for row in account["rows"]:
         rate = STOCK[row["detector"], "both" if row["windows"] == "features" else "up"].per_1000_windows
         assert (row["threshold"], row["share_of_budget"]) == (None, None)

@@ -39,6 +39,7 @@ from streams.kafka import Log, Record, delete_topics
 from streams.outcomes import Outcome, parse
 from streams.settings import Settings
 from streams.topics import DEAD, EVENTS, OUTCOMES, RETRAINS, TOPICS, Topic, topic_name
+from tests.command_line import Done
 from tests.records import Fetched, decode
 from tests.test_docs import ROOT, blocks, text_of
 
@@ -82,14 +83,6 @@ def until(answer: Callable[[], _T | None]) -> _T:
         assert time.monotonic() < deadline, "it did not become true in time"
         time.sleep(0.05)
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """How a command ended."""
-
-    status: int
-    said: str
 
 
 @dataclass
@@ -248,8 +241,8 @@ def test_every_command_works(reader: Reader, tool: Callable[[str], str], command
     for program in OPTIONAL & set(programs(command)):
         tool(program)
     done = reader.done[command]
-    assert done.status == 0, done.said
-    assert "Traceback" not in done.said
+    assert done.status == 0, done.stdout
+    assert "Traceback" not in done.stdout
 
 
 def test_the_lines_in_python_work(reader: Reader):

@@ -8,7 +8,7 @@ import os
 import random
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ from streams.store import Store
 from streams.summarise import SummariseEvents, SummariseOutcomes
 from streams.topics import WINDOWS, topic_name
 from streams.transport import LogState
+from tests.command_line import Done
 from tests.records import Fetched, batch_of, make_durable
 from tests.replayed import CONFIG, FEATURES, MAPPED, events, rows, write_csv, write_lines, write_parquet
 
@@ -52,15 +53,6 @@ SETTINGS = parse_settings(CONFIG, "driftline.toml", {}, home=Path())
 SPEC: ModelSpec = SETTINGS.models[0]
 MODELS = {"fraud": SPEC}
 TABLE = rows()
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """How one command line ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 @pytest.fixture
@@ -174,7 +166,7 @@ async def test_the_alerts_of_a_file_are_those_of_kafka(call: Callable[..., Done]
     ]
     for file, options in files:
         done = call(file, *options, "--all")
-        assert done.returncode == 0, done.stderr
+        assert done.status == 0, done.stderr
         assert done.stdout.splitlines() == expected, file.name
 
 
@@ -273,7 +265,7 @@ def test_windows_that_were_written_can_be_judged_again(call: Callable[..., Done]
     done = call(write_csv(tmp_path, TABLE), *MAPPED, "--all", "--write-windows", "history.windows")
     again = call("--windows", "history.windows", "--all", "--write-windows", "copy.windows")
     assert again.stdout == done.stdout
-    assert again.returncode == 0
+    assert again.status == 0
     assert again.stderr == done.stderr
     assert (tmp_path / "copy.windows").read_bytes() == (tmp_path / "history.windows").read_bytes()
 
@@ -298,7 +290,7 @@ async def test_the_windows_topic_can_be_judged(call: Callable[..., Done], tmp_pa
     kafka = f'[kafka]\nbootstrap = "{kafka_settings.bootstrap}"\nprefix = "{kafka_settings.prefix}"\n'
     (tmp_path / "kafka.toml").write_text(kafka + CONFIG)
     empty = call("--windows", "-c", "kafka.toml")
-    assert (empty.returncode, empty.stdout) == (1, "")
+    assert (empty.status, empty.stdout) == (1, "")
     assert "is empty: there are windows once a worker has read events" in empty.stderr
     done = call(write_csv(tmp_path, TABLE), *MAPPED, "--all", "--write-windows", "history.windows")
     with opened("history.windows") as file:
@@ -313,9 +305,9 @@ async def test_the_windows_topic_can_be_judged(call: Callable[..., Done], tmp_pa
 def test_a_topic_that_cannot_be_reached_is_told(call: Callable[..., Done], tmp_path: Path) -> None:
     """Only --windows without a file needs Kafka; when that is away the exit status is 3."""
     (tmp_path / "driftline.toml").write_text('[kafka]\nbootstrap = "127.0.0.1:1"\n' + CONFIG)
-    assert call(write_csv(tmp_path, TABLE), *MAPPED).returncode == 0
+    assert call(write_csv(tmp_path, TABLE), *MAPPED).status == 0
     done = call("--windows")
-    assert (done.returncode, done.stdout) == (3, "")
+    assert (done.status, done.stdout) == (3, "")
     assert "Traceback" not in done.stderr
 
 

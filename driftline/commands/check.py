@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import click
+import numpy as np
 
 from detectors.budget import windows_per_week
 from detectors.detector import DETECTORS, Direction, stock_rate
 from detectors.errors import ConfigError
+from detectors.season import choose
 from detectors.spec import ModelSpec
 from detectors.statistic import OF_ALL, OF_CATEGORIES, OF_NUMBERS
 from driftline.durations import format_duration, format_rate
@@ -32,7 +34,7 @@ def command(invocation: Invocation) -> None:
     _import_factories(invocation, settings)
     show_table(["setting", "value"], _settings_rows(settings), title=str(invocation.config))
     click.echo()
-    headings = ["model", "window", "false alarms", "features", "detector", "errors by", "retrained from"]
+    headings = ["model", "window", "false alarms", "time zone", "features", "detector", "errors by", "retrained from"]
     show_table(headings, [_model_row(model) for model in settings.models])
     for note in _notes(settings):
         click.echo(f"note: {note}")
@@ -69,6 +71,7 @@ def _model_row(model: ModelSpec) -> list[str]:
         model.name,
         format_duration(model.window_seconds),
         format_rate(model.false_alarms_per_week),
+        f"{model.timezone}, public holidays of {model.holidays}" if model.holidays else model.timezone,
         ", ".join(model.features) or f"all, {model.max_features} at most",
         model.detector,
         f"{model.errors.detector}, windows of {format_duration(model.outcome_window_seconds)}",
@@ -77,10 +80,22 @@ def _model_row(model: ModelSpec) -> list[str]:
 
 
 def _notes(settings: Settings) -> list[str]:
-    notes = [note for model in settings.models for note in _stock_notes(model)]
+    notes = [note for model in settings.models for note in (*_stock_notes(model), *_season_notes(model))]
     if settings.grafana.url and not settings.grafana.token:
         notes.append("[grafana] url without a token: no annotations are sent")
     return notes
+
+
+def _season_notes(model: ModelSpec) -> Iterator[str]:
+    """Say that a calendar changes nothing where no season tells one day of the week from another."""
+    least = model.reference
+    widths = (model.window_seconds, model.outcome_window_seconds)
+    seasons = {choose(width, max(least.seconds, least.min_windows * width), np.empty(0)) for width in widths}
+    if model.holidays and model.reference.document is None and "slot-of-week" not in seasons:
+        yield (
+            f'models.{model.name}.holidays "{model.holidays}" changes nothing: only slots of the week tell a Sunday from other '
+            'days, and they take windows of "30m" to "1d" and a reference.duration of "4w"'
+        )
 
 
 def _stock_notes(model: ModelSpec) -> Iterator[str]:

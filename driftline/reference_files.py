@@ -1,0 +1,79 @@
+"""The file that `[models.NAME.reference] file` names: read, and held against what the configuration says of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from detectors.document import Document
+from detectors.errors import StateError
+from detectors.spec import ModelSpec
+from driftline.durations import format_duration
+from driftline.faults import Faults, Place
+from streams import documents
+
+#: Names shown in one message at most.
+_MOST_NAMED = 5
+
+
+def read_document(faults: Faults, place: Place, path: Path, spec: ModelSpec) -> Document | None:
+    """Return the document in a file, None after a fault at `place`: it cannot be used, or not for this model."""
+    try:
+        with path.open("rb") as source:
+            content = source.read(documents.MOST_BYTES + 1)
+    except FileNotFoundError:
+        faults.add(place, f"there is no file {path}", "make it with `driftline reference build`, or mend the path")
+        return None
+    except OSError as error:
+        faults.add(place, f"cannot read {path} ({error.strerror})", "let the user that runs Driftline read it")
+        return None
+    if len(content) > documents.MOST_BYTES:
+        faults.add(place, f"{path} is larger than {documents.MOST_BYTES >> 20} MiB", "those are no references: mend the path")
+        return None
+    try:
+        document = documents.load(str(path), content)
+    except StateError as error:
+        faults.add(place, str(error))
+        return None
+    found = list(misfits(spec, document))
+    for sentence in found:
+        faults.add(place, f"{path} does not fit: {sentence}", documents.AGAIN)
+    return None if found else document
+
+
+def misfits(spec: ModelSpec, document: Document) -> Iterator[str]:
+    """Yield what a document was learned with that the configuration does not say, a sentence each."""
+    if document.model != spec.name:
+        yield f"it was learned for model {document.model}"
+    widths = (
+        ("features", "window", document.window_seconds, spec.window_seconds),
+        ("outcomes", "errors.window", document.outcome_window_seconds, spec.outcome_window_seconds),
+    )
+    for kind, key, learned, wanted in widths:
+        if learned != wanted and any(of == kind and segments for of, segments in document.segments.items()):
+            yield (
+                f"it was learned from windows of {kind} of {format_duration(learned)}, and {key} is {format_duration(wanted)} now"
+            )
+    if document.timezone != spec.timezone:
+        yield f"its seasons are those of {document.timezone}, and timezone is {spec.timezone} now"
+    for key, had, has in (
+        ("features", document.features, spec.features),
+        ("categorical", document.categorical, spec.categorical),
+    ):
+        if set(had) != set(has):
+            yield f"it was learned with {key} = {_listed(had)}, now it is {_listed(has)} ({_difference(had, has)})"
+    named = {segment for segments in document.segments.values() for segment in segments} - {""}
+    if len(named) > spec.max_segments:
+        yield f"it has {len(named):,} segments, and max_segments is {spec.max_segments:,}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    quoted = [f'"{name}"' for name in names[:_MOST_NAMED]] + ([f"{more:,} more"] if more > 0 else [])
+    return f"[{', '.join(quoted)}]"
+
+
+def _difference(had: Sequence[str], has: Sequence[str]) -> str:
+    gone, new = sorted(set(had) - set(has)), sorted(set(has) - set(had))
+    parts = [f"without {_listed(gone)}"] if gone else []
+    return " and ".join([*parts, *([f"with {_listed(new)}"] if new else [])])

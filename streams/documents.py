@@ -1,0 +1,144 @@
+"""Documents as files and blobs: JSON whose head people and programs can read, with what was learned inside as MessagePack.
+
+Rules:
+1. The version is BLAKE2b over everything else in the file, keys sorted. A file that was changed does not have it, and
+   is refused; so is one that was cut off.
+2. The format number rises when what is inside changes its meaning. Another one is refused; rows are at hand to learn
+   from again, so nothing is converted.
+3. Nothing is pickled: a file from anybody can do no worse than be wrong.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+import orjson
+
+from detectors.document import Document, SegmentReference
+from detectors.errors import StateError
+from detectors.spec import ModelSpec
+from detectors.window import Kind
+from streams.arrays import array_in, array_out
+from streams.cloudevents import rfc3339
+
+FORMAT = 1
+#: Larger files are no references of ours.
+MOST_BYTES = 256 << 20
+
+AGAIN = "make it again with `driftline reference build`"
+
+_Segments = dict[Kind, dict[str, SegmentReference]]
+_encoder = msgspec.msgpack.Encoder(enc_hook=array_out)
+_decoder = msgspec.msgpack.Decoder(_Segments, dec_hook=array_in)
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """What can be read of a file, learned references apart."""
+
+    format: int
+    version: str
+    model: str
+    window_seconds: float
+    outcome_window_seconds: float
+    timezone: str
+    features: tuple[str, ...]
+    categorical: tuple[str, ...]
+    driftline: str
+    river: str
+    learned: str
+
+
+def document_of(spec: ModelSpec, segments: _Segments) -> Document:
+    """Return what was learned for a model as a document with its version."""
+    unnamed = Document(
+        version="",
+        model=spec.name,
+        window_seconds=spec.window_seconds,
+        outcome_window_seconds=spec.outcome_window_seconds,
+        timezone=spec.timezone,
+        features=spec.features,
+        categorical=spec.categorical,
+        driftline=version("driftline"),
+        river=version("river"),
+        segments=segments,
+    )
+    return msgspec.structs.replace(unnamed, version=_version(_content(unnamed)))
+
+
+def dump(document: Document) -> bytes:
+    """Return the file of a document: the same document gives the same bytes."""
+    return (
+        orjson.dumps({**_content(document), "version": document.version}, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
+        + b"\n"
+    )
+
+
+def load(name: str, payload: bytes) -> Document:
+    """Return the document in a file; `name` is what messages call it.
+
+    Raises:
+        StateError: it is none, of another format, or was changed; the message says the way out.
+    """
+    try:
+        content = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        content = None
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int) or "learned" not in content:
+        raise StateError(f"{name}: not a file of references: {AGAIN}, or name the file that it wrote")
+    if content["format"] != FORMAT:
+        raise StateError(
+            f"{name}: format {content['format']}, written by Driftline {content.get('driftline', 'unknown')}; this Driftline "
+            f"{version('driftline')} reads format {FORMAT}: {AGAIN}"
+        )
+    named = content.pop("version", None)
+    if named != _version(content):
+        raise StateError(f"{name}: its content is not that of version {named}: it was changed by hand, or damaged: {AGAIN}")
+    try:
+        head = msgspec.convert({**content, "version": named}, _Head)
+        segments = _decoder.decode(base64.b64decode(head.learned, validate=True))
+    except (msgspec.ValidationError, msgspec.DecodeError, binascii.Error, ValueError) as error:
+        raise StateError(f"{name}: cannot be read ({error}): {AGAIN}") from None
+    return Document(
+        version=head.version,
+        model=head.model,
+        window_seconds=head.window_seconds,
+        outcome_window_seconds=head.outcome_window_seconds,
+        timezone=head.timezone,
+        features=head.features,
+        categorical=head.categorical,
+        driftline=head.driftline,
+        river=head.river,
+        segments=segments,
+    )
+
+
+def _content(document: Document) -> dict[str, Any]:
+    """Return what the version is a hash of; what `learned` holds is told in words beside it."""
+    return {
+        "format": FORMAT,
+        "model": document.model,
+        "window_seconds": document.window_seconds,
+        "outcome_window_seconds": document.outcome_window_seconds,
+        "timezone": document.timezone,
+        "features": list(document.features),
+        "categorical": list(document.categorical),
+        "driftline": document.driftline,
+        "river": document.river,
+        "since": rfc3339(document.since),
+        "until": rfc3339(document.until),
+        "segments": [
+            {"windows_of": kind, "segment": segment, "windows": found.windows, "features": sorted(found.learned)}
+            for kind, segments in document.segments.items()
+            for segment, found in segments.items()
+        ],
+        "learned": base64.b64encode(_encoder.encode(document.segments)).decode(),
+    }
+
+
+def _version(content: dict[str, Any]) -> str:
+    return hashlib.blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
