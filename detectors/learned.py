@@ -100,10 +100,12 @@ def _learn(
     for stride in _STRIDES:
         groups, begins = _groups(starts, stride, calendar.window_seconds)
         wide = sums if stride == 1 else merged(sums, groups)
-        baselines = _baselines([measure(one, stack) for one in wide], begins, left, stack, references, calendar, stride)
+        mine = {name: references[name] for name in left}
+        wider = msgspec.structs.replace(calendar, window_seconds=stride * calendar.window_seconds)
+        baselines = _baselines([measure(one, stack) for one in wide], begins, mine, stack, wider)
         values = np.array([_values(one, stack) for one in wide]).mean(axis=0)
-        wider = 2 * stride
-        last = wider not in _STRIDES or wider * calendar.window_seconds >= COARSE_SECONDS or len(begins) < 2 * _LEAST_WINDOWS
+        coarse = 2 * wider.window_seconds >= COARSE_SECONDS
+        last = stride == _STRIDES[-1] or coarse or len(begins) < 2 * _LEAST_WINDOWS
         for name in list(left):
             many = values[stack.column[name]] >= _LEAST_VALUES or not references[name].has_values
             if last or (many and _correlation(baselines[name]) <= _MOST_CORRELATED):
@@ -137,34 +139,27 @@ def _correlation(baselines: Mapping[StatisticName, Baseline]) -> float:
 
 
 def _baselines(
-    judged: Sequence[Measures],
-    starts: Floats,
-    names: Sequence[str],
-    stack: Stack,
-    references: Mapping[str, FeatureReference],
-    calendar: _Calendar,
-    stride: int,
+    judged: Sequence[Measures], starts: Floats, references: Mapping[str, FeatureReference], stack: Stack, calendar: _Calendar
 ) -> dict[str, dict[StatisticName, Baseline]]:
     """Return feature -> statistic -> baseline; those that the same windows speak of are learned together."""
-    found: dict[str, dict[StatisticName, Baseline]] = {name: {} for name in names}
+    found: dict[str, dict[StatisticName, Baseline]] = {name: {} for name in references}
     values, within, count = (
         np.array([getattr(one, part) for one in judged]).reshape(len(judged), len(STATISTICS), -1)
         for part in ("value", "within", "count")
     )
     local = calendar.local(starts)
     together: dict[bytes, tuple[Flags, list[tuple[str, StatisticName]]]] = {}
-    for name in names:
-        for statistic in names_for(name, references[name]):
+    for name, reference in references.items():
+        for statistic in names_for(name, reference):
             there = ~np.isnan(values[:, place_of(statistic), stack.column[name]])
             if there.sum() >= _MIN_MEASURES:
                 together.setdefault(there.tobytes(), (there, []))[1].append((name, statistic))
     for there, cells in together.values():
         rows = [place_of(statistic) for _, statistic in cells]
         columns = [stack.column[name] for name, _ in cells]
-        width = stride * calendar.window_seconds
         learned = learn(
-            choose(width, calendar.reference_seconds, local[there]),
-            width,
+            choose(calendar.window_seconds, calendar.reference_seconds, local[there]),
+            calendar.window_seconds,
             starts=starts[there],
             local=local[there],
             values=values[there][:, rows, columns],

@@ -242,14 +242,14 @@ class Monitors(msgspec.Struct):
 
     def _date(self, scores: Floats, start: float, there: Flags) -> None:
         bounded = np.clip(scores, -_MOST_DATING, _MOST_DATING)
-        for sign, sums, began, windows in (
+        for sign, sums, began, lasted in (
             (1.0, self.rise, self.rise_began, self.rise_windows),
             (-1.0, self.fall, self.fall_began, self.fall_windows),
         ):
             anew = there & (sums == 0.0)
             began[anew] = start
-            windows[anew] = 0.0
-            windows += there
+            lasted[anew] = 0.0
+            np.add(lasted, 1.0, out=lasted, where=there)
             np.copyto(sums, np.maximum(0.0, sums + sign * bounded - ALLOWANCE), where=there)
         # A long improvement must not outweigh the rise that ends it.
         np.copyto(self.fall, np.minimum(self.fall, self.threshold), where=self.up > 0)

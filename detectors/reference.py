@@ -132,4 +132,4 @@ def _quantiles(points: Floats, weights: Floats | None) -> Floats:
     order = np.argsort(points, kind="stable")
     cumulative = np.cumsum(weights[order])
     index = np.minimum(np.searchsorted(cumulative, shares * cumulative[-1]), len(points) - 1)
-    return points[order][index]
+    return np.asarray(points[order][index], dtype=np.float64)

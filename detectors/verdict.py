@@ -55,6 +55,8 @@ _RATES: dict[StatisticName, str] = {
 }
 #: Shares and rates that differ by so much have changed by a large amount.
 _LARGE_SHARE = 0.25
+#: A G says how sure a change of shape is, not how large; one that leaves mean and spread alone is not large.
+_SHAPE = 0.5
 
 
 def _percent(share: float) -> str:
@@ -82,37 +84,42 @@ def describe(
     way = "up" if value > expected else "down"
     if is_error:
         return f"error {way}, from {reference.mean:.3g} to {seen.mean:.3g}"
-    if statistic == "location":
-        return f"mean {way} {abs(value - expected):.1f} sd, from {reference.mean:.4g} to {seen.mean:.4g}"
-    if statistic == "scale":
-        return f"spread x{_spread(value, expected):.2g}"
-    if statistic == "shape":
-        return f"distribution changed its shape, mean {reference.mean:.4g}, now {seen.mean:.4g}"
-    if statistic == "volume":
-        return f"{math.expm1(value):.3g} rows in a window, was {math.expm1(max(0.0, expected)):.3g}"
-    if statistic == "shares":
-        name, share, before = largest_share_change(seen, reference)
-        return f'share of "{name}" {_percent(share)}, was {_percent(before)}'
-    # The others are rates.
-    new = ", ".join([name for name in seen.categories if name not in reference.known][:3])
-    what = _RATES[statistic].format(new=new or "(unnamed)")
-    return f"{_percent(value)} {what}, was {_percent(min(1.0, max(0.0, expected)))}"
+    match statistic:
+        case "location":
+            words = f"mean {way} {abs(value - expected):.1f} sd, from {reference.mean:.4g} to {seen.mean:.4g}"
+        case "scale":
+            words = f"spread x{_spread(value, expected):.2g}"
+        case "shape":
+            words = f"distribution changed its shape, mean {seen.mean:.4g}, was {reference.mean:.4g}"
+        case "volume":
+            words = f"{math.expm1(value):.3g} rows in a window, was {math.expm1(max(0.0, expected)):.3g}"
+        case "shares":
+            name, share, before = largest_share_change(seen, reference)
+            words = f'share of "{name}" {_percent(share)}, was {_percent(before)}'
+        case _:  # the others are rates
+            new = ", ".join([name for name in seen.categories if name not in reference.known][:3])
+            what = _RATES[statistic].format(new=new or "(unnamed)")
+            words = f"{_percent(value)} {what}, was {_percent(min(1.0, max(0.0, expected)))}"
+    return words
 
 
 def size_of(statistic: StatisticName, *, value: float, expected: float, seen: Seen, reference: FeatureReference) -> float:
     """Return how large a change is, 1 for a large one, whatever the number of events that it was seen in."""
-    if statistic == "location":
-        return abs(value - expected)
-    if statistic == "scale":
-        return abs(math.log2(max(1e-3, _spread(value, expected))))
-    if statistic == "volume":
-        return abs(value - expected) / math.log(2)
-    if statistic == "shares":
-        _, share, before = largest_share_change(seen, reference)
-        return abs(share - before) / _LARGE_SHARE
-    if statistic == "shape":
-        return 0.5  # a G says how sure, not how much
-    return abs(value - expected) / _LARGE_SHARE
+    match statistic:
+        case "location":
+            size = abs(value - expected)
+        case "scale":
+            size = abs(math.log2(max(1e-3, _spread(value, expected))))
+        case "volume":
+            size = abs(value - expected) / math.log(2)
+        case "shares":
+            _, share, before = largest_share_change(seen, reference)
+            size = abs(share - before) / _LARGE_SHARE
+        case "shape":
+            size = _SHAPE
+        case _:
+            size = abs(value - expected) / _LARGE_SHARE
+    return size
 
 
 def _spread(value: float, expected: float) -> float:
