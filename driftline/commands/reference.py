@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from pathlib import Path
 from typing import Any
 
 import click
 
+from driftline.accepting import accept as accepted
+from driftline.commands.explain import read_watch
+from driftline.durations import format_duration
 from driftline.invocation import Invocation, configured
 from driftline.moments import Moment
+from driftline.readiness import require_kafka, require_own_prefix
+from driftline.replay.building import build as learned
 from driftline.replay.mapping import form_of, known_model, mapped, model_of, require_apart
 from driftline.replay.options import Options
+from driftline.replay.written import write
+from streams.history import outgoing
+from streams.kafka import Sender
+from streams.store import Store
 
 
 @click.group("reference")
@@ -45,9 +55,6 @@ def build(invocation: Invocation, /, **given: Any) -> None:
     until = math.inf if given["until"] is None else given["until"]
     if since >= until:
         raise click.UsageError("--from is not before --to: no window lies between them")
-    from driftline.replay.building import build as learn  # noqa: PLC0415 - numpy and river take a second; a wrong option waits not
-    from driftline.replay.written import write  # noqa: PLC0415 - as above
-
     options = Options(
         file=given["file"],
         form=form,
@@ -59,5 +66,33 @@ def build(invocation: Invocation, /, **given: Any) -> None:
         segment=given["segment"],
         ignore=given["ignore"],
     )
-    built = learn(settings, options, spec, since=since, until=until)
-    write(built, Path(written))
+    write(learned(settings, options, spec, since=since, until=until), Path(written))
+
+
+@command.command("accept")
+@click.option("--model", metavar="NAME", required=True, help="Model whose change is all right.")
+@click.option("--incident", metavar="ID", help="The open incident; needed if there are several.")
+@click.option("--feature", "features", metavar="NAME", multiple=True, help="Only this feature; may be given several times.")
+@configured
+def accept(invocation: Invocation, *, model: str, incident: str | None, features: tuple[str, ...]) -> None:
+    """Say that a change is all right: what is seen since is the new normal.
+
+    Its incident ends, and the references of its features are learned anew from what came since the alarm. Other features
+    stay under watch as they are. It is written to the windows topic; doing it twice does no harm.
+    """
+    settings = invocation.settings(need_key=True)
+    name = known_model(invocation, [each.name for each in settings.models], model)
+    require_own_prefix(settings)
+    acceptance = accepted(read_watch(Store(settings.redis, settings.signing_key), name), incident=incident, features=features)
+    require_kafka(settings)
+    message = outgoing(settings.kafka, acceptance)
+    asyncio.run(Sender(settings.kafka, "reference-command").send_all([message]))
+    for change in acceptance.changes:
+        where = f" of segment {change.segment}" if change.segment else ""
+        click.echo(f"accepted: {change.feature}{where}")
+    spec = settings.model(name)
+    assert spec is not None  # the name is one of them
+    click.echo(
+        f"{acceptance.id} written to {message.topic}: the judge learns that anew from the alarm on, and does not judge it until it has "
+        f"{format_duration(spec.reference.seconds)} of it"
+    )
