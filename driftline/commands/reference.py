@@ -93,6 +93,6 @@ def accept(invocation: Invocation, *, model: str, incident: str | None, features
     spec = settings.model(name)
     assert spec is not None  # the name is one of them
     click.echo(
-        f"{acceptance.id} written to {message.topic}: the judge learns that anew from the alarm on, and does not judge it until it has "
+        f"{acceptance.id} written to {message.topic}: the judge learns anew from the alarm on, and judges again once it has "
         f"{format_duration(spec.reference.seconds)} of it"
     )
