@@ -4,11 +4,15 @@
 # make chaos   the same alerts whatever crashes: ARGS="--quick", ARGS="--seed 7 --only zombie"
 # make lock    pin the development environment anew
 # ARGS goes behind the command: make demo ARGS="--json", make test ARGS="-k kafka"
+# WORKERS processes share the files of tests: make test WORKERS=0 ARGS="--pdb" runs all in one
 
 PYTHON ?= python3
 ARGS ?=
-# Everything in benchmarks/ that can be run; soak and chaos take long and have targets of their own, and seasonal reads data that is not shipped.
-BENCHMARKS ?= $(filter-out soak chaos seasonal,$(sort $(basename $(notdir $(shell grep -l __main__ benchmarks/*.py))) $(notdir $(patsubst %/__main__.py,%,$(wildcard benchmarks/*/__main__.py)))))
+# Two, because most tests wait for real servers; each has a Kafka and a Redis of its own.
+WORKERS ?= 2
+# Everything in benchmarks/ that can be run; soak and chaos take long and have targets of their own, budget takes up to two hours, and seasonal
+# reads data that is not shipped.
+BENCHMARKS ?= $(filter-out soak chaos budget seasonal,$(sort $(basename $(notdir $(shell grep -l __main__ benchmarks/*.py))) $(notdir $(patsubst %/__main__.py,%,$(wildcard benchmarks/*/__main__.py)))))
 SPEED := throughput scale latency growth
 
 VENV := .venv
@@ -23,7 +27,7 @@ demo: install
 	$(VENV)/bin/driftline demo $(ARGS)
 
 test: lint
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: install-dev
 	$(VENV)/bin/ruff check .

@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,16 +32,13 @@ from river.drift import datasets
 
 from benchmarks.machine import run, show_table
 from benchmarks.scoring import at_random, covering, delays, every, f1, matched
-from benchmarks.seasonal import DATA, promoted, read_columns
+from benchmarks.seasonal import DATA, read_columns
+from benchmarks.watched import REFERENCE_WINDOWS, Alarm, Watched
 from detectors.alert import Alert
 from detectors.errors import UnavailableError
-from detectors.row import ERROR, Row
-from detectors.spec import ModelSpec, ReferenceSpec
-from detectors.watch import Watch
-from detectors.window import Kind, Windows, WindowShape
+from detectors.row import ERROR
+from detectors.spec import ModelSpec
 
-BEGIN = 1_700_000_400.0
-REFERENCE_WINDOWS = 24
 #: The floor `every N` alarms after so many windows: twice the reference, so that it has about the chances of the product.
 _EVERY_WINDOWS = 2 * REFERENCE_WINDOWS
 #: Draws of alarms at random, of which the mean is shown.
@@ -126,41 +123,6 @@ def labelled(name: str, home: Path) -> Stream:
     return Stream(
         name, rows, [changes], source.regime // 10, source.per_window, labels=labels, make=source.make, training=source.training
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """An alarm, in rows: where it dates the change, and how many rows had been read when it was raised."""
-
-    dated: int
-    raised: int
-
-
-class Watched:
-    """The product's judge of one kind of rows, which come at the pace of windows of a minute."""
-
-    def __init__(self, kind: Kind, per_window: int, budget: float) -> None:
-        self._spec = ModelSpec(
-            "m", false_alarms_per_week=budget, reference=ReferenceSpec(60.0 * REFERENCE_WINDOWS, REFERENCE_WINDOWS)
-        )
-        self._step = self._spec.window_seconds / per_window
-        self._watch = Watch.begin(self._spec)
-        self._windows = Windows(kind, source=0, sources=1, shapes={"m": WindowShape(self._spec.window_seconds, 0.0)})
-
-    def take(self, row: int, values: Mapping[str, float] | None) -> Iterator[tuple[Alarm, Alert]]:
-        """Take a row of that number, None for the end, and yield the alarms that follow."""
-        at = BEGIN + row * self._step
-        for record in self._windows.add_rows([Row(row, "m", at, "", values)]):
-            for found in self._watch.add(self._spec, record):
-                if isinstance(found, Alert) and found.status == "opened":
-                    yield Alarm(self._row(found.began_at), self._row(found.raised_at)), found
-
-    def _row(self, at: float) -> int:
-        return round((at - BEGIN) / self._step)
-
-    def swap(self, alert: Alert) -> None:
-        """Answer an alarm with a promoted swap."""
-        self._watch.add(self._spec, promoted(alert))
 
 
 def alarms_of(stream: Stream, budget: float) -> list[Alarm]:

@@ -7,6 +7,8 @@ Rules:
    change point for everybody, and annotators count alike. So `never` has points too, and they are shown.
 4. Changes and alarms are positions in the same unit, rows or seconds. Within a margin an alarm may stand before its change;
    a delay, and what is found within a time, count only alarms that come after it.
+5. Where a change has an interval in which it is to be found, an alarm there is a hit, more of them are repeats, and one
+   elsewhere is false. A repeat is an alarm too many (rule 2); what F1 would be if it were not is told beside it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -88,6 +91,82 @@ def delays(changes: Sequence[float], alarms: Sequence[float], *, end: float, wit
         late = place == len(told) or told[place] >= following or told[place] - change > within
         found.append(None if late else told[place] - change)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Episodes:
+    """How alarms met intervals (rule 5); two of them add up.
+
+    Args:
+        delays: for each change rows from its begin to the first alarm in its interval, None if it was missed.
+        repeats: more alarms in an interval.
+        false: alarms in none.
+        calm_rows: rows in no interval.
+    """
+
+    delays: list[float | None] = field(default_factory=list)
+    repeats: float = 0
+    false: float = 0
+    calm_rows: int = 0
+
+    def __add__(self, other: Episodes) -> Episodes:
+        return Episodes(
+            self.delays + other.delays, self.repeats + other.repeats, self.false + other.false, self.calm_rows + other.calm_rows
+        )
+
+    @property
+    def hits(self) -> int:
+        """How many changes were found."""
+        return sum(delay is not None for delay in self.delays)
+
+    @property
+    def alarms(self) -> float:
+        """How many alarms there were."""
+        return self.hits + self.repeats + self.false
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the alarms that are hits, None without alarms."""
+        return self.hits / self.alarms if self.alarms else None
+
+    @property
+    def recall(self) -> float:
+        """Share of the changes that were found."""
+        return self.hits / max(1, len(self.delays))
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall."""
+        return 2 * self.hits / max(1, len(self.delays) + self.alarms)
+
+    @property
+    def f1_but_for_repeats(self) -> float:
+        """The same if repeats were no alarms."""
+        return 2 * self.hits / max(1, len(self.delays) + self.hits + self.false)
+
+    @property
+    def false_per_100k(self) -> float:
+        """False alarms in 100,000 rows that are in no interval."""
+        return 100_000 * self.false / max(1, self.calm_rows)
+
+
+def episodes(intervals: Sequence[tuple[int, int]], alarms: Sequence[float], *, length: int) -> Episodes:
+    """Return how alarms met intervals, which are (begin, end], in order and apart, among `length` rows.
+
+    >>> found = episodes([(100, 200), (400, 500)], [50, 130, 140, 300], length=1000)
+    >>> found.delays, found.repeats, found.false, found.calm_rows
+    ([30, None], 1, 2, 800)
+    """
+    told = sorted(alarms)
+    delays: list[float | None] = []
+    inside = 0
+    for begin, end in intervals:
+        first, behind = bisect_right(told, begin), bisect_right(told, end)
+        delays.append(told[first] - begin if first < behind else None)
+        inside += behind - first
+    hits = sum(delay is not None for delay in delays)
+    calm_rows = length - sum(end - begin for begin, end in intervals)
+    return Episodes(delays, inside - hits, len(told) - inside, calm_rows)
 
 
 def found_share(onsets: Sequence[float], alarms: Sequence[float], within: float) -> float:

@@ -1,11 +1,12 @@
 """Alarms and finds on real series with a daily and a weekly cycle, with changes put in at known times.
 
-    python -m benchmarks.seasonal [--quick] [--answered] [--alarms] [--data DIR]
+    python -m benchmarks.seasonal [--quick] [--answered] [--alarms] [--no-holidays] [--data DIR]
 
 Rules:
 1. Judged by the product alone: rows become windows, windows are judged, an alarm is an alert that opens an incident.
-2. One setting for all series: windows of three hours, four weeks of reference, and the time zone of the data. The
-   rest is default. Each series is a model of its own, so each has the whole budget of a model.
+2. One setting for all series: windows of three hours, four weeks of reference, and the time zone and the public
+   holidays (unless --no-holidays) of the country or state that the data are from. The rest is default. Each series is
+   a model of its own, so each has the whole budget of a model.
 3. The series as they are give the alarms per week. They hold holidays and real changes: an alarm there counts, whatever
    it was. Nobody answers it: there is no swap, so an incident is open until the series is back at its reference. With
    --answered every alarm is answered at once by a promoted swap, and four weeks from then on are the new reference.
@@ -67,6 +68,7 @@ class Source:
     begin: float
     step_seconds: float
     timezone: str = "UTC"
+    holidays: str = ""
     skip: int = 0
 
 
@@ -76,13 +78,18 @@ _ITALY = 788_918_400.0  # 1 January 1995, a Sunday as in the data
 _NEW_YORK = 1_404_172_800.0  # 1 July 2014
 _SYDNEY = 831_391_200.0  # 7 May 1996 at 00:00 +10:00
 SOURCES = {
-    "power main": Source("powersupply.csv.gz", "main", _ITALY, 3600),
-    "power other": Source("powersupply.csv.gz", "other", _ITALY, 3600),
-    "taxi": Source("nab/nyc_taxi.csv.gz", "value", _NEW_YORK, 1800),
-    **{f"elec2 {name}": Source("elec2.csv.gz", name, _SYDNEY, 1800, "Australia/Sydney") for name in ("nswdemand", "nswprice")},
+    "power main": Source("powersupply.csv.gz", "main", _ITALY, 3600, holidays="IT"),
+    "power other": Source("powersupply.csv.gz", "other", _ITALY, 3600, holidays="IT"),
+    "taxi": Source("nab/nyc_taxi.csv.gz", "value", _NEW_YORK, 1800, holidays="US-NY"),
     **{
-        f"elec2 {name}": Source("elec2.csv.gz", name, _SYDNEY, 1800, "Australia/Sydney", skip=17_424)
-        for name in ("vicdemand", "vicprice", "transfer")
+        f"elec2 {name}": Source("elec2.csv.gz", name, _SYDNEY, 1800, "Australia/Sydney", holidays, skip)
+        for name, holidays, skip in (
+            ("nswdemand", "AU-NSW", 0),
+            ("nswprice", "AU-NSW", 0),
+            ("vicdemand", "AU-VIC", 17_424),
+            ("vicprice", "AU-VIC", 17_424),
+            ("transfer", "AU", 17_424),  # between the two states: what they have in common
+        )
     },
 }
 
@@ -95,6 +102,7 @@ class Series:
     times: Floats
     values: Floats
     timezone: str
+    holidays: str = ""
 
 
 #: (readings after the onset, mean and standard deviation of the reference, dice) -> what they become.
@@ -127,8 +135,8 @@ def read_columns(home: Path, file: str) -> dict[str, list[str]]:
     return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
 
 
-def read(home: Path, names: Sequence[str], *, weeks: float | None = None) -> list[Series]:
-    """Return series by name, only their first weeks if so many are named."""
+def read(home: Path, names: Sequence[str], *, weeks: float | None = None, holidays: bool = True) -> list[Series]:
+    """Return series by name, only their first weeks if so many are named, with or without their holidays."""
     files: dict[str, dict[str, list[str]]] = {}
     found = []
     for name in names:
@@ -138,7 +146,8 @@ def read(home: Path, names: Sequence[str], *, weeks: float | None = None) -> lis
         values = np.array(columns[source.column], dtype=np.float64)
         times = source.begin + source.step_seconds * np.arange(len(values), dtype=np.float64)
         until = len(values) if weeks is None else source.skip + int(weeks * WEEK_SECONDS / source.step_seconds)
-        found.append(Series(name, times[source.skip : until], values[source.skip : until], source.timezone))
+        calendar = source.holidays if holidays else ""
+        found.append(Series(name, times[source.skip : until], values[source.skip : until], source.timezone, calendar))
     return found
 
 
@@ -221,6 +230,7 @@ def judge(series: Series, budget: float, seed: int, *, answered: bool = False) -
         false_alarms_per_week=budget,
         window_seconds=WINDOW_SECONDS,
         timezone=series.timezone,
+        holidays=series.holidays,
         reference=ReferenceSpec(seconds=REFERENCE_SECONDS),
     )
     bucket = np.floor(series.times / WINDOW_SECONDS)
@@ -358,12 +368,13 @@ def main() -> None:
     parser.add_argument("--false-alarms", type=float, default=ModelSpec("m").false_alarms_per_week, help="budget of a week")
     parser.add_argument("--answered", action="store_true", help="answer every alarm by a swap, and learn a new reference")
     parser.add_argument("--alarms", action="store_true", help="also list what was raised on the series as they are")
+    parser.add_argument("--no-holidays", action="store_true", help="without the calendars of public holidays")
     parser.add_argument("--seed", type=int, default=21)
     arguments = parser.parse_args()
 
     def benchmark() -> tuple[dict[str, Any], int]:
         names = ["power main", "taxi", "elec2 nswdemand"] if arguments.quick else list(SOURCES)
-        chosen = read(arguments.data, names, weeks=16.0 if arguments.quick else None)
+        chosen = read(arguments.data, names, weeks=16.0 if arguments.quick else None, holidays=not arguments.no_holidays)
         budget, seed = arguments.false_alarms, arguments.seed
         outcomes = [judge(series, budget, seed, answered=arguments.answered) for series in chosen]
         result = summary(outcomes)

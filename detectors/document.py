@@ -38,7 +38,7 @@ class Document(msgspec.Struct, frozen=True, eq=False):
         model: name of the model.
         window_seconds: width of the windows of features that it was learned from.
         outcome_window_seconds: the same of outcomes.
-        timezone: of its seasons.
+        timezone: of its seasons; `holidays` their calendar.
         features: that the configuration watched; empty for all that appeared.
         categorical: features that were categories although they look like numbers.
         driftline: version of Driftline that learned it; `river` of River.
@@ -50,6 +50,7 @@ class Document(msgspec.Struct, frozen=True, eq=False):
     window_seconds: float
     outcome_window_seconds: float
     timezone: str
+    holidays: str
     features: tuple[str, ...]
     categorical: tuple[str, ...]
     driftline: str

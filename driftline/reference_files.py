@@ -8,6 +8,7 @@ from pathlib import Path
 from detectors.document import Document
 from detectors.errors import StateError
 from detectors.spec import ModelSpec
+from detectors.window import OTHER_SEGMENT
 from driftline.durations import format_duration
 from driftline.faults import Faults, Place
 from streams import documents
@@ -56,13 +57,15 @@ def misfits(spec: ModelSpec, document: Document) -> Iterator[str]:
             )
     if document.timezone != spec.timezone:
         yield f"its seasons are those of {document.timezone}, and timezone is {spec.timezone} now"
+    if document.holidays != spec.holidays:
+        yield f'it was learned with holidays = "{document.holidays}", now it is "{spec.holidays}"'
     for key, had, has in (
         ("features", document.features, spec.features),
         ("categorical", document.categorical, spec.categorical),
     ):
         if set(had) != set(has):
             yield f"it was learned with {key} = {_listed(had)}, now it is {_listed(has)} ({_difference(had, has)})"
-    named = {segment for segments in document.segments.values() for segment in segments} - {""}
+    named = {segment for segments in document.segments.values() for segment in segments} - {"", OTHER_SEGMENT}
     if len(named) > spec.max_segments:
         yield f"it has {len(named):,} segments, and max_segments is {spec.max_segments:,}"
 

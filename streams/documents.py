@@ -46,6 +46,7 @@ class _Head(msgspec.Struct, frozen=True):
     window_seconds: float
     outcome_window_seconds: float
     timezone: str
+    holidays: str
     features: tuple[str, ...]
     categorical: tuple[str, ...]
     driftline: str
@@ -61,6 +62,7 @@ def document_of(spec: ModelSpec, segments: _Segments) -> Document:
         window_seconds=spec.window_seconds,
         outcome_window_seconds=spec.outcome_window_seconds,
         timezone=spec.timezone,
+        holidays=spec.holidays,
         features=spec.features,
         categorical=spec.categorical,
         driftline=version("driftline"),
@@ -109,6 +111,7 @@ def load(name: str, payload: bytes) -> Document:
         window_seconds=head.window_seconds,
         outcome_window_seconds=head.outcome_window_seconds,
         timezone=head.timezone,
+        holidays=head.holidays,
         features=head.features,
         categorical=head.categorical,
         driftline=head.driftline,
@@ -125,6 +128,7 @@ def _content(document: Document) -> dict[str, Any]:
         "window_seconds": document.window_seconds,
         "outcome_window_seconds": document.outcome_window_seconds,
         "timezone": document.timezone,
+        "holidays": document.holidays,
         "features": list(document.features),
         "categorical": list(document.categorical),
         "driftline": document.driftline,

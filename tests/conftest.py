@@ -1,14 +1,16 @@
 """Real neighbours for the tests: Apache Kafka, Redis, and settings that keep tests apart.
 
-`kafka_server` and `redis_server` are started once for the whole run and must be left running; a test
-that kills, freezes or restarts one takes `own_kafka` or `own_redis`. What the machine lacks skips the
-test and is printed at the end; with CI=true it fails it.
+`make test` runs the files of tests in several processes at once (pytest-xdist). `kafka_server` and
+`redis_server` are started once in each of them and must be left running; a test that kills, freezes or
+restarts one takes `own_kafka` or `own_redis`. What the machine lacks skips the test and is printed at
+the end; with CI=true it fails it.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from typing import NoReturn
@@ -30,10 +32,38 @@ hypothesis_settings.register_profile("driftline", deadline=None)
 hypothesis_settings.load_profile("driftline")
 
 _MARKS = {"kafka": {"kafka_server", "own_kafka"}, "redis": {"redis_server", "own_redis"}}
+#: Half a minute or more, the longest first, as `make test ARGS="--durations=0"` tells.
+_LONG = (
+    "test_chaos",
+    "test_demo",
+    "test_benchmarks",
+    "test_loop",
+    "test_fault_points",
+    "test_guards",
+    "test_rebuild",
+    "test_graceful_stop",
+    "test_retrainer",
+    "test_compose",
+    "test_replay",
+    "test_backpressure",
+    "test_readme",
+    "test_cli",
+    "test_watermarks",
+    "test_embedded",
+    "test_watch",
+)
+_SAID = "said"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by the neighbours they use: `-m "not kafka"` leaves out what needs Java."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests by the neighbours they use, and where several processes share the files let them begin with the long ones.
+
+    `-m "not kafka"` leaves out what needs Java. A file goes whole to the first process that is free, in the order of
+    `items`, so that none is left with a long one at the end.
+    """
+    if hasattr(config, "workerinput"):
+        places = {name: place for place, name in enumerate(_LONG)}
+        items.sort(key=lambda item: places.get(item.path.stem, len(places)))
     for item in items:
         for mark, fixtures in _MARKS.items():
             if fixtures & set(getattr(item, "fixturenames", ())):
@@ -87,6 +117,26 @@ def own_redis() -> Iterator[RedisServer]:
     """A real redis-server for one test, which may kill or freeze it."""
     with _redis() as server:
         yield server
+
+
+@pytest.fixture
+def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """A function that keeps a line for the end of the run, and beside the test if it fails."""
+
+    def keep(line: str) -> None:
+        sys.stdout.write(f"{line}\n")
+        request.node.user_properties.append((_SAID, line))  # pytest brings it from whichever process runs the test
+
+    return keep
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests said."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind) if report.when == "call"]
+    lines = [f"{report.nodeid}: {line}" for report in reports for name, line in report.user_properties if name == _SAID]
+    if lines:
+        terminalreporter.section("what tests said")
+        terminalreporter.write("".join(f"{line}\n" for line in lines))
 
 
 @pytest.fixture

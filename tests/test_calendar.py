@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
+from benchmarks.seasonal import DATA, SOURCES, read
 from detectors import calendar
 from detectors.calendar import countries, subdivisions, weekday
 from detectors.season import DAY_SECONDS, fit, local_seconds, local_times
@@ -218,6 +219,22 @@ def test_every_calendar_of_the_library_can_be_configured() -> None:
     """Each country and each subdivision is legal as it is."""
     assert len(COUNTRIES) > 200
     assert [is_calendar(name) for name in CALENDARS] == CALENDARS
+
+
+def test_every_series_of_the_benchmark_has_the_calendar_of_its_place() -> None:
+    """All of them can be configured, and the power supply of Italy has another one than that of Victoria."""
+    used = {name: source.holidays for name, source in SOURCES.items()}
+    assert [is_calendar(name) for name in used.values()] == list(used.values())
+    assert "" not in used.values()
+    assert (used["power main"], used["elec2 vicdemand"]) == ("IT", "AU-VIC")
+
+
+@pytest.mark.skipif(not (DATA / SOURCES["taxi"].file).is_file(), reason="the data sets are not there (../shared/data)")
+def test_a_series_can_be_read_without_its_calendar() -> None:
+    """With --no-holidays a series differs in nothing else."""
+    (on,), (off,) = (read(DATA, ["taxi"], weeks=1, holidays=flag) for flag in (True, False))
+    assert (on.holidays, off.holidays) == ("US-NY", "")
+    assert on.values.tolist() == off.values.tolist()
 
 
 def _checked(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> str:

@@ -33,11 +33,10 @@ _TIMEOUT_SECONDS = 600
 
 
 @needs_servers
-def test_chaos_is_exact(capsys: pytest.CaptureFixture[str]) -> None:
+def test_chaos_is_exact(say: Callable[[str], None]) -> None:
     """Whatever the seed, every scenario of the quick round leaves exactly what a calm run leaves."""
     seed = secrets.randbelow(1_000_000)
-    with capsys.disabled():
-        print(f"\nchaos: seed {seed}")  # noqa: T201 - whoever sees it fail wants the same dice again
+    say(f"seed {seed}")  # whoever sees it fail wants the same dice again
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.chaos", "--quick", "--seed", str(seed)],
         cwd=ROOT,

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.points import LABELLED, SERIES, Alarm, alarms_of, annotated, floors, scores
+from benchmarks.points import LABELLED, SERIES, alarms_of, annotated, floors, scores
 from benchmarks.scoring import at_random, covering, delays, every, f1, found_share, matched, random_share, regular_share
 from benchmarks.seasonal import CHANGES, DATA, HEADLINE, SOURCES, Series, judge, read, summary
+from benchmarks.watched import Alarm
 
 ROOT = Path(__file__).parents[1]
 _FILES = {source.file for source in [*SOURCES.values(), *LABELLED.values()]}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -39,18 +38,7 @@ _PASSINGS = 6
 _ALL = os.environ.get("DRIFTLINE_FAULTS") == "all"
 
 Seen = Counter[tuple[str, str]]
-Say = Callable[[str], object]
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """A function that prints a line past pytest's capture."""
-
-    def write(line: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{line} ")
-
-    return write
+Say = Callable[[str], None]
 
 
 @contextmanager

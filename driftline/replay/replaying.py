@@ -44,7 +44,7 @@ class Tally:
         other_widths: width of windows in seconds that the configuration does not have -> how many.
         alerts: by status.
         requests: to retrain.
-        judged_from: event time from which something was judged, None if nothing was.
+        judged_from: event time from which something was judged, -inf for the first window, None if nothing was.
         learning: whether some segment still learns its reference at the end.
         waiting: buckets that wait for other sources.
     """
@@ -83,12 +83,27 @@ class Replaying:
     """All models of a file."""
 
     def __init__(
-        self, kafka: KafkaSettings, models: Mapping[str, ModelSpec], *, keep: Callable[[bytes], None] | None = None
+        self,
+        kafka: KafkaSettings,
+        models: Mapping[str, ModelSpec],
+        *,
+        keep: Callable[[bytes], None] | None = None,
+        since: float = -math.inf,
+        until: float = math.inf,
     ) -> None:
-        """`keep` takes the records of the windows topic, in the order in which they are judged."""
+        """Begin with nothing seen.
+
+        Args:
+            kafka: for the names of topics.
+            models: the configured ones by name.
+            keep: takes the records of the windows topic, in the order in which they are judged.
+            since: windows that begin before it are left out, epoch seconds.
+            until: windows that end after it are left out, epoch seconds.
+        """
         self._kafka = kafka
         self._models = models
         self._keep = keep
+        self._since, self._until = since, until
         self._shapes = {kind: shapes_of(models, kind) for kind in KINDS}
         self._lanes: dict[tuple[str, Kind], Lane] = {}
         self._watches: dict[str, Watch] = {}
@@ -147,12 +162,16 @@ class Replaying:
         spec = self._models.get(record.model)
         if spec is None or only not in (None, spec.name):
             return
+        if isinstance(record, Window) and not (self._since <= record.start and record.end <= self._until):
+            return
         if self._keep is not None:
             self._keep(value)
         tally = self._tallies.setdefault(spec.name, Tally())
         watch = self._watches.get(spec.name)
         if watch is None:
             watch = self._watches[spec.name] = Watch.begin(spec)
+            if watch.learned():
+                tally.judged_from = -math.inf
         if isinstance(record, Window):
             tally.take(spec, record)
         for finding in watch.add(spec, record):
@@ -165,10 +184,18 @@ class Replaying:
         if len(self.first_faults) < _FAULTS_KEPT:
             self.first_faults.append(fault)
 
+    def watch(self, model: str) -> Watch | None:
+        """Return what is known of a model by now, None if nothing of it came."""
+        return self._watches.get(model)
+
+    def late(self, model: str) -> dict[Kind, int]:
+        """Return kind -> rows that came after their window was closed."""
+        return {kind: lane.late for (of, kind), lane in self._lanes.items() if of == model}
+
     def tallies(self) -> dict[str, Tally]:
         """Return model -> what became of it so far, for the models that came."""
         for model, tally in self._tallies.items():
-            late = sum(lane.late for (of, _), lane in self._lanes.items() if of == model)
+            late = sum(self.late(model).values())
             watch = self._watches[model]
             tally.rows, tally.late = tally.rows + late - tally.late, late
             tally.judged = sum(stream.judged for stream in watch.streams.values())

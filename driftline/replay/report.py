@@ -20,7 +20,7 @@ def report(replaying: Replaying, models: Mapping[str, ModelSpec], options: Optio
     """Print the table and the notes."""
     tallies = replaying.tallies()
     show_table(_HEADINGS, [_row(model, tally) for model, tally in tallies.items()], err=True)
-    for note in [*_notes(tallies, models), *_fault_notes(replaying, options)]:
+    for note in [*_notes(tallies, models), *fault_notes(replaying, options)]:
         click.echo(f"note: {note}", err=True)
 
 
@@ -34,7 +34,7 @@ def _row(model: str, tally: Tally) -> list[str]:
         f"{tally.judged:,}",
         *(f"{tally.alerts.get(status, 0):,}" for status in ("opened", "updated", "resolved")),
         f"{tally.requests:,}",
-        "nothing" if tally.judged_from is None else rfc3339(tally.judged_from),
+        "nothing" if tally.judged_from is None or not seen else rfc3339(max(tally.judged_from, tally.first)),
     ]
 
 
@@ -54,7 +54,8 @@ def _notes(tallies: Mapping[str, Tally], models: Mapping[str, ModelSpec]) -> lis
         if tally.judged and tally.judged_from is None:
             notes.append(
                 f"{name}: nothing was judged: the first {reference} of event time, in {spec.reference.min_windows} windows at "
-                f"least, are learned from, and there were no more; shorten models.{name}.reference.duration"
+                f"least, are learned from, and there were no more; shorten models.{name}.reference.duration, or learn "
+                "beforehand from another file (`driftline reference build`)"
             )
         elif tally.learning:
             notes.append(f"{name}: a segment, or the errors, still learned at the end: they need {reference} of event time")
@@ -68,7 +69,7 @@ def _notes(tallies: Mapping[str, Tally], models: Mapping[str, ModelSpec]) -> lis
     return notes
 
 
-def _fault_notes(replaying: Replaying, options: Options) -> list[str]:
+def fault_notes(replaying: Replaying, options: Options) -> list[str]:
     """Return how many rows could not be used, and the first of them."""
     if not replaying.faults:
         return []

@@ -2,43 +2,24 @@
 
 Rules:
 1. What is printed on stdout is what the topics would carry, one event a line, and nothing else.
-2. Rows that cannot be used stop nothing; a file without one that can is an error.
-3. Whatever goes wrong, Ctrl-C too, no half of a windows file is left behind.
+2. Whatever goes wrong, Ctrl-C too, no half of a windows file is left behind.
 """
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import click
 
 from detectors.alert import Alert
-from detectors.errors import ConfigError, DriftlineError
-from detectors.retrain import Request
-from driftline.replay.csv_rows import read_csv
-from driftline.replay.json_lines import read_events, read_json_rows
-from driftline.replay.opened import Opened, opened
 from driftline.replay.options import Options
-from driftline.replay.parquet import read_parquet
 from driftline.replay.progress import Progress
+from driftline.replay.reading import read
 from driftline.replay.replaying import Replaying
-from driftline.replay.report import fault_lines, report
-from driftline.replay.roles import Roles
-from driftline.replay.stretch import Stretch
-from driftline.replay.windows_file import read_windows, writing
+from driftline.replay.report import report
+from driftline.replay.windows_file import writing
 from streams.findings import event_of
-from streams.kafka import Log
-from streams.settings import KafkaSettings, Settings
-from streams.topics import WINDOWS, topic_name
-
-_CLIENT = "driftline-replay"
-_KAFKA_SECONDS = 5.0
-#: Objects made before the collector looks at the youngest; and how many such looks before the next generations.
-_COLLECT_AFTER = (200_000, 20, 100)
-
-Findings = Iterator[Alert | Request]
+from streams.settings import Settings
 
 
 def replay(settings: Settings, options: Options) -> None:
@@ -53,90 +34,9 @@ def replay(settings: Settings, options: Options) -> None:
     with ExitStack() as closing:
         keep = closing.enter_context(writing(options.write_windows)) if options.write_windows else None
         replaying = Replaying(settings.kafka, models, keep=keep)
-        closing.enter_context(_collector_resting())
         closing.callback(progress.erase)
-        if options.file is None:
-            findings = _of_topic(settings.kafka, replaying, progress, options.model)
-            name = topic_name(settings.kafka.prefix, WINDOWS)
-        else:
-            file = closing.enter_context(opened(options.file))
-            findings = _of_file(settings, file, replaying, progress, options)
-            name = file.name
-        for finding in findings:
+        for finding in read(settings, options, replaying, progress):
             if options.requests or isinstance(finding, Alert):
                 progress.erase()
                 click.echo(event_of(finding))
-        _require_use(name, options, replaying)
     report(replaying, models, options)
-
-
-@contextmanager
-def _collector_resting() -> Iterator[None]:
-    """Let the garbage collector come less often: rows come and go by the thousand, and none of them is in a cycle."""
-    usual = gc.get_threshold()
-    gc.set_threshold(*_COLLECT_AFTER)
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        gc.set_threshold(*usual)
-
-
-def _of_file(settings: Settings, file: Opened, replaying: Replaying, progress: Progress, options: Options) -> Findings:
-    if options.form is None:
-        for value in read_windows(file):
-            yield from replaying.record(value, only=options.model)
-            progress.draw(file.share(), replaying.rows)
-        return
-    for stretch in _stretches(settings, file, options):
-        yield from replaying.take(stretch)
-        progress.draw(None if options.form == "parquet" else file.share(), replaying.rows)
-    yield from replaying.end()
-
-
-def _stretches(settings: Settings, file: Opened, options: Options) -> Iterator[Stretch]:
-    if options.form == "jsonl" and options.time is None:
-        return read_events(file, {model.name: model for model in settings.models}, only=options.model)
-    model = settings.model(options.model or "")
-    assert model is not None  # the command has looked
-    roles = Roles(model, options.time, options.label, options.prediction, options.segment, options.ignore)
-    if options.form == "csv":
-        return read_csv(file, roles, delimiter=options.delimiter)
-    return read_json_rows(file, roles) if options.form == "jsonl" else read_parquet(file, roles)
-
-
-def _of_topic(kafka: KafkaSettings, replaying: Replaying, progress: Progress, only: str | None) -> Findings:
-    """Judge what the windows topic holds now, partition by partition: a model's windows are all in one."""
-    topic = topic_name(kafka.prefix, WINDOWS)
-    log = Log(kafka, _CLIENT)
-    try:
-        ends = log.ends(topic, _KAFKA_SECONDS)
-        total = sum(end - first for first, end in ends.values())
-        done = 0
-        for partition, (first, end) in sorted(ends.items()):
-            for record in log.read(topic, {partition: first}) if end > first else ():
-                if record.offset >= end:
-                    break
-                yield from replaying.record(record.value or b"", only=only)
-                progress.draw((done + record.offset - first) / total, replaying.rows)
-            done += end - first
-    finally:
-        log.close()
-
-
-def _require_use(name: str, options: Options, replaying: Replaying) -> None:
-    """Return if anything could be used.
-
-    Raises:
-        ConfigError: there is nothing, or nothing of it could be used.
-    """
-    faults = sum(replaying.faults.values())
-    if replaying.rows > faults:
-        return
-    if options.file is None and not faults:
-        raise DriftlineError(f"{name} is empty: there are windows once a worker has read events")
-    if not faults:
-        raise ConfigError(f"{name}: there is nothing in it to replay")
-    first = [f"{name}: {line}" for line in fault_lines(replaying, options)]
-    raise ConfigError("\n".join([f"{name}: none of its {faults:,} {'rows' if options.form else 'records'} can be used", *first]))

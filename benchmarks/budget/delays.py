@@ -1,0 +1,117 @@
+"""How soon a change in one feature of many is told, and what alarms that know nothing would reach.
+
+Rules:
+1. A delay is the end of the window that raised the verdict of the changed feature, less the time of the change. A change
+   that is not told while it lasts is missed.
+2. A median is of all changes of a sort; one that was missed counts as later than all others. So there is none
+   where half are missed.
+3. A floor has to name the feature as well: `every` tells every feature in turn, each once in `_EVERY_SECONDS`; `random` tells
+   features at random, as many as Driftline told. What they cost in false alarms stands beside them.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from benchmarks.budget.changes import APART_SECONDS, CHANGES, LAST_SECONDS, Injected, altering, schedule
+from benchmarks.budget.kinds import Stream
+from benchmarks.budget.trial import BEGIN, Size, Trial
+from benchmarks.scoring import random_share, regular_share
+from detectors.spec import WEEK_SECONDS
+from detectors.verdict import Verdict
+
+#: Before the first change and after the last.
+_CALM_SECONDS = 1800.0
+_EVERY_SECONDS = 3 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What alarms that know nothing reach: features told a week, share of changes missed, median delay."""
+
+    told_per_week: float
+    missed: float
+    median_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """What was found on one kind of stream.
+
+    Args:
+        found: change -> for each time that it was made seconds until it was told, None if it was missed.
+        told: verdicts in all.
+        elsewhere: verdicts on a feature that was not changed at that time.
+        weeks: from the reference to the end.
+        per_second: windows of single features judged in a second of CPU time.
+    """
+
+    kind: str
+    features: int
+    found: dict[str, list[float | None]]
+    told: int
+    elsewhere: int
+    weeks: float
+    per_second: float
+
+    def missed(self, change: str) -> float:
+        """Return the share of these changes that was missed."""
+        return sum(delay is None for delay in self.found[change]) / max(1, len(self.found[change]))
+
+    def median(self, change: str) -> float | None:
+        """Return the median delay in seconds (rule 2)."""
+        return median(self.found[change])
+
+    @property
+    def floors(self) -> dict[str, Floor]:
+        """What alarms that know nothing would reach in the same time (rule 3)."""
+        rate = self.told / self.features / self.weeks / WEEK_SECONDS
+        share = random_share(rate, LAST_SECONDS)
+        # By then alarms of that rate have found half of all changes.
+        half = math.log(2.0) / rate if share > 0.5 else None
+        every = f"every {_EVERY_SECONDS / 3600:g} h"
+        left_out = 1.0 - regular_share(_EVERY_SECONDS, LAST_SECONDS)
+        return {
+            "never": Floor(0.0, 1.0, None),
+            every: Floor(self.features * WEEK_SECONDS / _EVERY_SECONDS, left_out, _EVERY_SECONDS / 2),
+            "random": Floor(self.told / self.weeks, 1.0 - share, half),
+        }
+
+
+def delays(kind: str, size: Size, seed: int, tick: Callable[[float], None] = lambda _share: None) -> Delays:
+    """Change each feature of a model once, and return how soon each change was told."""
+    spec = size.spec
+    injected = schedule(size.features, begin=size.counted_from + _CALM_SECONDS, window_seconds=spec.window_seconds, seed=seed)
+    until = size.counted_from + size.features * APART_SECONDS + LAST_SECONDS + 2 * _CALM_SECONDS
+    trial = Trial(spec, size.features)
+    stream = Stream(kind, size.features, begin=BEGIN, seed=seed)
+    trial.run(stream, until=until, alter=altering(injected, kind, seed), tick=tick)
+    told = trial.told
+    found: dict[str, list[float | None]] = {name: [] for name in CHANGES}
+    for one, delay in zip(injected, delays_of(injected, told), strict=True):
+        found[one.change].append(delay)
+    caught = sum(delay is not None for every in found.values() for delay in every)
+    weeks = (until - size.counted_from) / WEEK_SECONDS
+    return Delays(kind, size.features, found, len(told), len(told) - caught, weeks, trial.per_second)
+
+
+def delays_of(injected: Sequence[Injected], told: Sequence[Verdict]) -> list[float | None]:
+    """Return for each change how long the first verdict on its feature took, None if there was none while it lasted (rule 1)."""
+    times: dict[str, list[float]] = {}
+    for verdict in told:
+        times.setdefault(verdict.feature, []).append(verdict.at)
+    mine = ((one, times.get(f"f{one.feature}", ())) for one in injected)
+    return [min((at - one.at for at in every if one.at < at <= one.until), default=None) for one, every in mine]
+
+
+def median(delays: Sequence[float | None]) -> float | None:
+    """Return the median where None is later than everything else; None if that is where it falls.
+
+    >>> median([60.0, None, 90.0]), median([60.0, None, None])
+    (90.0, None)
+    """
+    middle = statistics.median(math.inf if delay is None else delay for delay in delays) if delays else math.inf
+    return middle if math.isfinite(middle) else None

@@ -1,0 +1,71 @@
+"""How many incidents are opened on streams in which nothing changes.
+
+One trial for each kind of stream, two at a time in processes of their own. Each is one model with one budget.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+from benchmarks.budget.kinds import Stream
+from benchmarks.budget.progress import Board, Say, attend, attended
+from benchmarks.budget.trial import BEGIN, Size, Trial
+from detectors.errors import UnavailableError
+
+_PROCESSES = 2
+_LOOK_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """What was told on a stream in which nothing changed: incidents opened, features in them, and how fast it was judged."""
+
+    kind: str
+    opened: int
+    told: int
+    per_second: float
+
+
+def quiet(kind: str, size: Size, seed: int, tick: Callable[[float], None] = lambda _share: None) -> Quiet:
+    """Return what is told on a stream of one kind after its reference."""
+    trial = Trial(size.spec, size.features)
+    stream = Stream(kind, size.features, begin=BEGIN, seed=seed)
+    trial.run(stream, until=size.counted_from + size.week_seconds, tick=tick)
+    return Quiet(kind, len(trial.opened), len(trial.told), trial.per_second)
+
+
+def _attended(kind: str, size: Size, seed: int) -> Quiet:
+    board = attended()
+    return quiet(kind, size, seed, lambda share: board.tick(kind, share))
+
+
+def all_quiet(kinds: Sequence[str], size: Size, seed: int, *, say: Say, tell: Callable[[Quiet], None]) -> list[Quiet]:
+    """Return what is told on each kind of stream, in order; `tell` is called with each as it is done.
+
+    Raises:
+        UnavailableError: a process was killed.
+    """
+    # Begun anew, not forked: a thread may be drawing the line of progress.
+    context = multiprocessing.get_context("spawn")
+    board = Board(context, kinds)
+    found: dict[str, Quiet] = {}
+    with ProcessPoolExecutor(_PROCESSES, mp_context=context, initializer=attend, initargs=(board,)) as pool:
+        waiting: set[Future[Quiet]] = {pool.submit(_attended, kind, size, seed) for kind in kinds}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
+                for one in (future.result() for future in done):
+                    found[one.kind] = one
+                    tell(one)
+                say(f"false alarms: {board.words}")
+        except BrokenProcessPool:
+            raise UnavailableError("a process of the benchmark was killed; if it was for memory, take fewer --features") from None
+        except BaseException:
+            board.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [found[kind] for kind in kinds]

@@ -1,0 +1,83 @@
+"""What goes on, in one line on a terminal's stderr; nothing in a pipe.
+
+Processes write how far they have come into memory that they share, and read there whether they are to stop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.context import SpawnContext
+from multiprocessing.sharedctypes import SynchronizedArray
+from multiprocessing.synchronize import Event
+
+from rich.console import Console
+
+Say = Callable[[str], None]
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Say]:
+    """Give a function that shows what goes on."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _text: None
+        return
+    with console.status("") as status:
+        yield status.update
+
+
+class StoppedError(Exception):
+    """The benchmark was told to end while a trial was running."""
+
+
+class Board:
+    """How far trials in several processes have come, by number, and whether they are to stop."""
+
+    def __init__(self, context: SpawnContext, names: Sequence[str]) -> None:
+        self.names = names
+        self._shares: SynchronizedArray[float] = context.Array("d", len(names))
+        self._stop: Event = context.Event()
+
+    def tick(self, name: str, share: float) -> None:
+        """Write down how much of a trial is done.
+
+        Raises:
+            StoppedError: it is to go no further.
+        """
+        if self._stop.is_set():
+            raise StoppedError
+        self._shares[self.names.index(name)] = share
+
+    def stop(self) -> None:
+        """Let every trial end at its next tick."""
+        self._stop.set()
+
+    @property
+    def words(self) -> str:
+        """What runs, and how far it is.
+
+        >>> import multiprocessing
+        >>> board = Board(multiprocessing.get_context("spawn"), ["t3", "daily"])
+        >>> board.tick("daily", 0.25)
+        >>> board.words
+        'daily 25 %'
+        """
+        running = [(name, share) for name, share in zip(self.names, self._shares, strict=True) if 0 < share < 1]
+        return ", ".join(f"{name} {100 * share:.0f} %" for name, share in running)
+
+
+_mine: list[Board] = []
+
+
+def attend(board: Board) -> None:
+    """Begin a process that tells its progress on this board; an interrupt is for the process that shows it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _mine.append(board)
+
+
+def attended() -> Board:
+    """Return the board of this process."""
+    return _mine[-1]

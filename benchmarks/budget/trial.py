@@ -1,0 +1,145 @@
+"""One model under watch: events become windows, windows are judged, and what was told is kept.
+
+Rules:
+1. The product's own code all the way: `summarise_rows` makes the windows, `Watch.add` judges them. Defaults everywhere but for
+   the number of features that may be watched.
+2. What is timed is `Watch.add` of windows behind the reference: CPU time of the process, so that what else runs matters little.
+3. Memory is bounded: events are drawn for a few windows at a time.
+4. Nobody answers: there is no swap, and an incident is open until its features are back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.budget.kinds import Alter, Stream
+from detectors.alert import Alert
+from detectors.columns import Feature
+from detectors.errors import DriftlineError
+from detectors.sample import Floats, summarise, summarise_rows
+from detectors.season import DAY_SECONDS
+from detectors.spec import WEEK_SECONDS, ModelSpec, ReferenceSpec
+from detectors.verdict import Verdict
+from detectors.watch import Watch
+from detectors.window import Mark, Window
+
+#: A window and a day begin here.
+BEGIN = 19_676 * DAY_SECONDS
+#: Events drawn at a time, of all features together.
+_CHUNK_EVENTS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a trial is: features of the model, weeks that are counted, event time of the reference."""
+
+    features: int
+    weeks: float
+    reference_seconds: float = ReferenceSpec().seconds
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model: defaults, and room for all features."""
+        return ModelSpec("budget", max_features=self.features, reference=ReferenceSpec(seconds=self.reference_seconds))
+
+    @property
+    def counted_from(self) -> float:
+        """Event time from which on windows are judged, epoch seconds."""
+        return BEGIN + self.reference_seconds
+
+    @property
+    def week_seconds(self) -> float:
+        """How long is counted."""
+        return self.weeks * WEEK_SECONDS
+
+
+class Trial:
+    """A model and what it told; `cpu_seconds` were needed to judge `judged` windows of single features."""
+
+    def __init__(self, spec: ModelSpec, features: int) -> None:
+        self._spec = spec
+        self._names = [f"f{number}" for number in range(features)]
+        self._watch = Watch.begin(spec)
+        self._windows = 0
+        self.alerts: list[Alert] = []
+        self.cpu_seconds = 0.0
+        self.judged = 0
+
+    def run(
+        self, stream: Stream, *, until: float, alter: Alter | None = None, tick: Callable[[float], None] = lambda _share: None
+    ) -> None:
+        """Take the stream up to an event time; `tick` is told now and then what share of it is done."""
+        width = round(self._spec.window_seconds)
+        left = total = round((until - BEGIN) / width) - self._windows
+        most = max(1, _CHUNK_EVENTS // (width * len(self._names)))
+        while left > 0:
+            windows = min(left, most)
+            values = stream.take(windows * width, alter)
+            for low in range(0, windows * width, width):
+                self._take(values[:, low : low + width])
+            left -= windows
+            tick(1.0 - left / total)
+        if self._watch.learning:
+            raise DriftlineError(f"no reference by {until:.0f}: the run measures nothing")
+
+    def _take(self, values: Floats) -> None:
+        """Judge one window, its values of shape (features, events)."""
+        spec, n = self._spec, values.shape[1]
+        start = BEGIN + self._windows * spec.window_seconds
+        first = self._windows * n
+        self._windows += 1
+        features = dict(zip(self._names, features_of(values), strict=True))
+        window = Window(spec.name, "", "features", 0, start, spec.window_seconds, first, first + n - 1, n, features)
+        mark = Mark(spec.name, "features", 0, 1, window.end)
+        counted = not self._watch.learning
+        began = time.process_time()
+        self._watch.add(spec, window)
+        found = self._watch.add(spec, mark)
+        if counted:
+            self.cpu_seconds += time.process_time() - began
+            self.judged += len(self._names)
+        self.alerts += [finding for finding in found if isinstance(finding, Alert)]
+
+    @property
+    def opened(self) -> list[Alert]:
+        """The pages: alerts that opened an incident, in order."""
+        return [alert for alert in self.alerts if alert.status == "opened"]
+
+    @property
+    def told(self) -> list[Verdict]:
+        """Every verdict that an alert brought for the first time, in order: a later alert of an incident tells it again."""
+        alerts = [alert for alert in self.alerts if alert.status != "resolved"]
+        return list(
+            {
+                (alert.incident, verdict.feature, verdict.statistic, verdict.at): verdict
+                for alert in alerts
+                for verdict in alert.features
+            }.values()
+        )
+
+    @property
+    def per_second(self) -> float:
+        """Windows of single features judged in a second of CPU time."""
+        return self.judged / max(self.cpu_seconds, 1e-9)
+
+
+def features_of(values: Floats) -> list[Feature]:
+    """Return the summary of each row of values, shape (features, events); NaN is a null.
+
+    >>> [(one.missing, one.numeric.n) for one in features_of(np.array([[1.0, 2.0], [np.nan, 3.0]])) if one.numeric]
+    [(0, 2), (1, 1)]
+    """
+    nulls = np.isnan(values)
+    holes = set(np.flatnonzero(nulls.any(axis=1)).tolist())
+    if not holes:
+        return [Feature(0, numeric) for numeric in summarise_rows(values)]
+    whole = [row for row in range(len(values)) if row not in holes]
+    found = {row: Feature(0, numeric) for row, numeric in zip(whole, summarise_rows(values[whole]) if whole else (), strict=True)}
+    for row in holes:
+        seen = values[row, ~nulls[row]]
+        found[row] = Feature(int(nulls[row].sum()), summarise(seen) if len(seen) else None)
+    return [found[row] for row in range(len(values))]

@@ -1,0 +1,333 @@
+"""Drifts put into real streams, abrupt and gradual: how many are found, how soon, and what is false.
+
+    python -m benchmarks.injected [--quick] [--data DIR]
+
+Rules:
+1. Streams are those of benchmarks/drifting.py, so what drifts and where is known. A drift has an interval to be found in.
+2. Driftline is the product alone (benchmarks/watched.py) with one setting for all: 50 rows to a window, as of a model that has 50
+   labels an hour, the shortest reference there can be (24 windows), and else the defaults. Once it sees the outcomes, and once,
+   as a line of its own, the columns.
+3. River's detectors see the same outcomes, one by one, with River's defaults.
+4. The loop is closed for everybody alike: an alarm is answered at once by a swap to the model of the regime. A drift that was not
+   found by the end of its interval is known by then, so the swap comes without an alarm, and a miss counts once. At a swap
+   Driftline takes a new reference, and River's detectors begin anew.
+5. An alarm's place is how many rows had been read. Figures are over all drifts and rows of the streams together.
+6. River's data sets are always there. Others are left out where their files are absent; a directory that --data names must
+   have them.
+
+The last line is one JSON object: for abrupt and for gradual drifts the figures of every watcher, parts of them, and the marks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import operator
+import statistics
+import sys
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from river import drift
+
+from benchmarks.drifting import BUNDLED, FILES, KINDS, TRANSITION, Stream, Table, bundled, from_file, stream_of
+from benchmarks.machine import run, show_table, whole_number
+from benchmarks.scoring import Episodes, at_random, episodes, every
+from benchmarks.seasonal import DATA
+from benchmarks.watched import REFERENCE_WINDOWS, Watched
+from detectors.alert import Alert
+from detectors.detector import Armed, Arming, arm
+from detectors.errors import UnavailableError
+from detectors.row import ERROR
+from detectors.spec import ModelSpec
+from detectors.window import Kind
+
+PER_WINDOW = 50
+WINDOW_SECONDS = 3600.0
+#: Width of the transition by what it is called.
+SPEEDS = {"abrupt": 0, "gradual": TRANSITION}
+#: What is to be reached, at so many false alarms in 100,000 rows at most: speed -> (at least, aim).
+MOST_FALSE = 2.0
+MARKS = {"abrupt": (0.72, 0.78), "gradual": (0.55, 0.60)}
+#: The floor `every N` alarms after so many windows: twice the reference, so that it has about the chances of the product.
+_EVERY = 2 * REFERENCE_WINDOWS * PER_WINDOW
+#: Draws of alarms at random, of which the mean is shown.
+_DRAWS = 20
+#: A drift that raises the error by less hardly shows in outcomes.
+_RISE = 0.05
+
+
+class Watcher(Protocol):
+    """Somebody who sees a stream row by row."""
+
+    def take(self, row: int, *, wrong: bool) -> Sequence[int]:
+        """Take a row, of which the served model was wrong or right, and return the places of the alarms that follow."""
+
+    def swap(self, row: int) -> None:
+        """Be told of a swap after that row, which answers the alarms of this row, if it raised any."""
+
+
+class Product:
+    """Driftline's judge of outcomes, or of the columns."""
+
+    def __init__(self, stream: Stream, budget: float, *, columns: bool) -> None:
+        self._rows = (dict(zip(stream.columns, row, strict=True)) for row in stream.values.tolist()) if columns else None
+        kind: Kind = "features" if columns else "outcomes"
+        self._watched = Watched(kind, PER_WINDOW, budget, window_seconds=WINDOW_SECONDS)
+        self._open: list[Alert] = []
+
+    def take(self, row: int, *, wrong: bool) -> Sequence[int]:
+        """Take a row and return the places of its alarms."""
+        values = {ERROR: float(wrong)} if self._rows is None else next(self._rows)
+        found = list(self._watched.take(row, values))
+        self._open = [alert for _, alert in found]
+        return [alarm.raised for alarm, _ in found]
+
+    def swap(self, row: int) -> None:
+        """Take a new reference: for what drifted, or for everything if no alarm was raised."""
+        for alert in self._open:
+            self._watched.swap(alert)
+        if not self._open:
+            self._watched.renew(row)
+
+
+class Stock:
+    """A detector of River that sees outcomes."""
+
+    def __init__(self, make: Callable[[], Armed]) -> None:
+        self._make = make
+        self._armed = make()
+
+    def take(self, row: int, *, wrong: bool) -> Sequence[int]:
+        """Take a row and return its place if it raised an alarm."""
+        return [row + 1] if self._armed.update(int(wrong)) else []
+
+    def swap(self, row: int) -> None:
+        """Begin anew."""
+        del row
+        self._armed = self._make()
+
+
+def _named(name: str) -> Callable[[], Armed]:
+    return lambda: arm(name, Arming(name, 0.0, 0, "up"))
+
+
+#: As River has them; `fhddm` is turned round by the product, which knows that it wants 1 for a right answer.
+STOCK: Mapping[str, Callable[[], Armed]] = {
+    "ADWIN": _named("adwin"),
+    "Page-Hinkley": lambda: Armed(drift.PageHinkley()),
+    "DDM": _named("ddm"),
+    "EDDM": _named("eddm"),
+    "HDDM_A": _named("hddm_a"),
+    "HDDM_W": _named("hddm_w"),
+    "FHDDM": _named("fhddm"),
+}
+ERRORS, COLUMNS = "Driftline, errors", "Driftline, columns"
+QUICK = ("bananas", "phishing")
+
+
+def alarms_of(stream: Stream, watcher: Watcher) -> list[int]:
+    """Return the places of the alarms that a watcher raises while the loop is closed (rule 4)."""
+    alarms: list[int] = []
+    begins, ends = zip(*stream.drifts, strict=True)
+    newest = served = 0
+    for row, (fresh, stale) in enumerate(zip(stream.fresh.tolist(), stream.stale.tolist(), strict=True)):
+        newest += newest < len(begins) and row == begins[newest]
+        raised = watcher.take(row, wrong=stale if served < newest else fresh)
+        if raised:
+            alarms.extend(raised)
+            served = bisect_left(begins, raised[-1])  # a window that ended before the drift has seen nothing of it
+            watcher.swap(row)
+        elif served < newest and row + 1 == ends[newest - 1]:
+            served = newest
+            watcher.swap(row)
+    return alarms
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of the alarms of one watcher; two of them add up.
+
+    Args:
+        met: how they met the intervals.
+        rises: by how much each drift raised the error.
+        draws: how often the drifts were gone through: alarms at random are drawn several times.
+    """
+
+    met: Episodes
+    rises: list[float]
+    draws: int = 1
+
+    def __add__(self, other: Told) -> Told:
+        return Told(self.met + other.met, self.rises + other.rises, self.draws)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of streams, by watcher; two of them add up."""
+
+    told: dict[str, Told]
+    rows: int
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally({name: one + other.told[name] for name, one in self.told.items()}, self.rows + other.rows)
+
+
+def judge(stream: Stream, budget: float, seed: int) -> Tally:
+    """Let everybody watch a stream."""
+    length = len(stream.fresh)
+    alarms: dict[str, list[int]] = {
+        ERRORS: alarms_of(stream, Product(stream, budget, columns=False)),
+        COLUMNS: alarms_of(stream, Product(stream, budget, columns=True)),
+        **{name: alarms_of(stream, Stock(make)) for name, make in STOCK.items()},
+        "never": [],
+        f"every {_EVERY:,}": every(_EVERY, begin=0, end=length),
+    }
+    told = {name: Told(episodes(stream.drifts, places, length=length), stream.rises) for name, places in alarms.items()}
+    draw, known = np.random.default_rng([seed, length]), REFERENCE_WINDOWS * PER_WINDOW
+    drawn = [at_random(draw, len(alarms[ERRORS]), begin=known, end=length) for _ in range(_DRAWS)]
+    random = reduce(operator.add, [episodes(stream.drifts, places, length=length) for places in drawn])
+    return Tally({**told, "random": Told(random, stream.rises * _DRAWS, _DRAWS)}, length)
+
+
+def figures(one: Told) -> dict[str, float | None]:
+    """Return what is told of a watcher; those over nothing are None."""
+    met = one.met
+    took = [delay for delay in met.delays if delay is not None]
+    shown = [delay is not None for delay, rise in zip(met.delays, one.rises, strict=True) if rise >= _RISE]
+    found: dict[str, float | None] = {
+        "alarms": met.alarms / one.draws,
+        "repeats": met.repeats / one.draws,
+        "precision": met.precision,
+        "recall": met.recall,
+        "recall_where_errors_rise": statistics.fmean(shown) if shown else None,
+        "f1": met.f1,
+        "f1_but_for_repeats": met.f1_but_for_repeats,
+        "delay_rows": statistics.median(took) if took else None,
+        "false_per_100k": met.false_per_100k,
+    }
+    return {name: None if figure is None else round(figure, 3) for name, figure in found.items()}
+
+
+def summary(tallies: Mapping[tuple[str, str, str], Tally]) -> dict[str, Any]:
+    """Return what is printed as JSON, of what became of (speed, data set, kind of drift)."""
+    result: dict[str, Any] = {"benchmark": "injected"}
+    for speed, (least, aim) in MARKS.items():
+        mine = {(data, kind): tally for (at, data, kind), tally in tallies.items() if at == speed}
+        total = reduce(operator.add, mine.values())
+        product, rises = total.told[ERRORS].met, total.told[ERRORS].rises
+        quiet = product.false_per_100k <= MOST_FALSE
+        result[speed] = {
+            "drifts": len(rises),
+            "rows": total.rows,
+            "errors_rise": round(sum(rise >= _RISE for rise in rises) / len(rises), 3),
+            "watchers": {name: figures(one) for name, one in total.told.items()},
+            "data": {name: _part(tally for (data, _), tally in mine.items() if data == name) for name, _ in mine},
+            "kinds": {name: _part(tally for (_, kind), tally in mine.items() if kind == name) for _, name in mine},
+            "marks": {"f1": least, "aim": aim, "false_per_100k": MOST_FALSE},
+            "reached": quiet and product.f1 >= least,
+            "aim_reached": quiet and product.f1 >= aim,
+        }
+    return result
+
+
+def _part(tallies: Iterable[Tally]) -> dict[str, Any]:
+    """Return figures of both sides of the product, and of the detector of River that does best there."""
+    total = reduce(operator.add, tallies)
+    best = max(STOCK, key=lambda name: total.told[name].met.f1)
+    shown = {ERRORS: ERRORS, COLUMNS: COLUMNS, f"best of River: {best}": best}
+    return {words: figures(total.told[name]) for words, name in shown.items()}
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print the tables."""
+    headings = ["alarms of", "alarms", "repeats", "precision", "recall", "where errors rise", "F1", "but for repeats"]
+    headings += ["delay in rows", "false in 100,000 rows"]
+    for speed in MARKS:
+        found = result[speed]
+        share = f"the error rises by {_RISE:g} or more in {found['errors_rise']:.2f} of them"
+        print(f"{speed}: {found['drifts']} drifts in {found['rows']:,} rows; {share}\n")
+        show_table(headings, [[name, *_cells(one)] for name, one in found["watchers"].items()])
+        print()
+        parts = [*found["data"].items(), *found["kinds"].items()]
+        rows = [[part, name, *_cells(one)] for part, figures in parts for name, one in figures.items()]
+        show_table(["part", *headings], rows)
+        marks, one = found["marks"], found["watchers"][ERRORS]
+        verdict = "reached" if found["reached"] else "not reached"
+        print(f"\n{verdict}: F1 of at least {marks['f1']} (it is {one['f1']:.2f}; {marks['aim']} is the aim)")
+        print(f"with at most {marks['false_per_100k']:g} false alarms in 100,000 rows (it is {one['false_per_100k']:.2f})\n")
+
+
+def _cells(one: Mapping[str, float | None]) -> list[str]:
+    whole = {"alarms", "repeats", "delay_rows"}
+    return ["-" if value is None else f"{value:.0f}" if name in whole else f"{value:.2f}" for name, value in one.items()]
+
+
+def tables(home: Path | None, *, quick: bool) -> list[Table]:
+    """Return the data sets that are there.
+
+    Raises:
+        UnavailableError: a directory was named that lacks one.
+    """
+    if quick:
+        return [bundled(name) for name in QUICK]
+    found = [bundled(name) for name in BUNDLED]
+    for name in FILES:
+        try:
+            found.append(from_file(name, home or DATA))
+        except UnavailableError as error:
+            if home is not None:
+                raise
+            sys.stderr.write(f"{name} is left out: {error}\n")
+    return found
+
+
+def tallied(
+    data: Iterable[Table], *, streams: int, drifts: int, budget: float, seed: int, kinds: Iterable[str] = tuple(KINDS)
+) -> dict[tuple[str, str, str], Tally]:
+    """Return what became of streams of each data set, by (speed, data set, kind of drift).
+
+    Args:
+        data: the data sets.
+        streams: of each kind and speed.
+        drifts: in each.
+        budget: false alarms a week.
+        seed: another one gives other streams.
+        kinds: of drift.
+    """
+    found: dict[tuple[str, str, str], Tally] = {}
+    for table, kind, (speed, transition) in itertools.product(data, kinds, SPEEDS.items()):
+        numbers = range(streams * seed, streams * (seed + 1))
+        made = (stream_of(table, kind, transition=transition, drifts=drifts, number=number) for number in numbers)
+        found[speed, table.name, kind] = reduce(operator.add, (judge(stream, budget, seed) for stream in made))
+    return found
+
+
+def main() -> None:
+    """Print the tables and the JSON object."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.injected")
+    parser.add_argument("--quick", action="store_true", help="two data sets that River brings along, two drifts in each stream")
+    parser.add_argument("--data", type=Path, help="directory of the data sets (default: ../shared/data, if they are there)")
+    parser.add_argument("--streams", type=whole_number(1), help="of each data set, kind and speed (default: 3, with --quick 1)")
+    parser.add_argument("--false-alarms", type=float, default=ModelSpec("m").false_alarms_per_week, help="budget of a week")
+    parser.add_argument("--seed", type=int, default=21)
+    arguments = parser.parse_args()
+
+    def benchmark() -> tuple[dict[str, Any], int]:
+        data = tables(arguments.data, quick=arguments.quick)
+        streams, drifts = arguments.streams or (1 if arguments.quick else 3), 2 if arguments.quick else 8
+        budget, seed = arguments.false_alarms, arguments.seed
+        result = summary(tallied(data, streams=streams, drifts=drifts, budget=budget, seed=seed))
+        show(result)
+        return result, 0
+
+    run(benchmark)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Accepting: open incidents that a person calls all right -> the record that tells the judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from detectors.decision import Acceptance, Change
+from detectors.errors import DriftlineError
+from detectors.identity import identity
+from detectors.incident import Incident
+from detectors.watch import Watch
+from detectors.window import Kind
+from driftline.checks import nearest
+from streams.cloudevents import rfc3339
+
+_Open = list[tuple[Kind, Incident]]
+
+
+def accept(watch: Watch, *, incident: str | None, features: Sequence[str]) -> Acceptance:
+    """Return the acceptance of an incident, or of features wherever they have drifted, or of the only open incident.
+
+    Raises:
+        DriftlineError: there is no such incident or feature, it is not open, or it is not clear which one is meant.
+    """
+    meant: _Open = [(kind, one) for kind, side in watch.sides.items() for one in side.incidents.open]
+    if not meant:
+        raise DriftlineError(f"no incident of model {watch.model} is open{_reached(watch)}: there is nothing to accept")
+    if incident is not None:
+        meant = _of_id(watch, meant, incident)
+    elif not features and len(meant) > 1:
+        raise DriftlineError(
+            f"{len(meant)} incidents of model {watch.model} are open: name one with --incident, or features with --feature; "
+            f"{_listed(meant)}"
+        )
+    drifted = {feature for _, one in meant for feature in one.drifted}
+    for feature in features:
+        if feature not in drifted:
+            raise DriftlineError(_not_open(watch, meant, feature, incident))
+    wanted = set(features) or drifted
+    found = [(kind, one) for kind, one in meant if wanted & one.drifted.keys()]
+    changes = sorted(
+        {(kind, one.segment, feature) for kind, one in found for feature in one.drifted if feature in wanted},
+    )
+    ids = sorted(one.id for _, one in found)
+    seen: dict[Kind, float] = {}
+    for kind, one in found:
+        seen[kind] = max(seen.get(kind, one.raised_at), one.raised_at, watch.sides[kind].stream.complete())
+    return Acceptance(
+        id=identity("acceptance", watch.model, *ids, *("/".join(change) for change in changes)),
+        model=watch.model,
+        incidents=ids,
+        changes=[Change(*change) for change in changes],
+        seen=seen,
+    )
+
+
+def _of_id(watch: Watch, meant: _Open, incident: str) -> _Open:
+    found = [(kind, one) for kind, one in meant if one.id == incident]
+    if not found:
+        raise DriftlineError(
+            f"no incident {incident} of model {watch.model} is open{_reached(watch)}: it has ended, or is another model's; "
+            f"{_listed(meant)}"
+        )
+    return found
+
+
+def _not_open(watch: Watch, meant: _Open, feature: str, incident: str | None) -> str:
+    known = {name for side in watch.sides.values() for judge in side.judges.values() for name in judge.references}
+    if feature not in known:
+        return f"model {watch.model} has no feature {feature}; {nearest(feature, known) or _listed(meant)}"
+    where = f"is not in {incident}" if incident is not None else f"is in no open incident{_reached(watch)}"
+    return f"feature {feature} of model {watch.model} {where}; {_listed(meant)}"
+
+
+def _listed(meant: _Open) -> str:
+    told = (f"{one.id}{_of(one.segment)} ({', '.join(sorted(one.drifted))})" for _, one in meant)
+    return f"open: {', '.join(told)}"
+
+
+def _reached(watch: Watch) -> str:
+    reached = watch.sides["features"].stream.complete()
+    return f" (judged up to {rfc3339(reached)})" if reached > 0 else ""
+
+
+def _of(segment: str) -> str:
+    return f" of segment {segment}" if segment else ""

@@ -1,0 +1,98 @@
+"""`driftline reference`: what is normal, learned beforehand from a file, or accepted afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from driftline.accepting import accept as accepted
+from driftline.commands.explain import read_watch
+from driftline.durations import format_duration
+from driftline.invocation import Invocation, configured
+from driftline.moments import Moment
+from driftline.readiness import require_kafka, require_own_prefix
+from driftline.replay.building import build as learned
+from driftline.replay.mapping import form_of, known_model, mapped, model_of, require_apart
+from driftline.replay.options import Options
+from driftline.replay.written import write
+from streams.history import outgoing
+from streams.kafka import Sender
+from streams.store import Store
+
+
+@click.group("reference")
+def command() -> None:
+    """Learn what is normal from a file, or accept a change as the new normal."""
+
+
+@command.command("build")
+@mapped
+@click.option("--from", "since", metavar="TIME", type=Moment(), help='Only windows from then on, such as "2026-11-21T07:30:00Z".')
+@click.option("--to", "until", metavar="TIME", type=Moment(), help="Only windows that end by then.")
+@click.option("--output", "-o", "written", metavar="OUT", help="File to write [default: NAME.reference.json].")
+@configured
+def build(invocation: Invocation, /, **given: Any) -> None:
+    """Learn a model's references from a time when all was well, and write them to a file.
+
+    FILE holds rows or events as for `driftline replay`; with --windows it holds windows, and without FILE those in Kafka are
+    taken. `[models.NAME.reference] file` names what was written, and workers judge by it from the first window on.
+    """
+    settings = invocation.settings(references=False)
+    form, delimiter = form_of(given)
+    known = [model.name for model in settings.models]
+    name = model_of(invocation, known, given, form) or (known[0] if len(known) == 1 else None)
+    if name is None:
+        raise click.UsageError(f"{invocation.config} has several models: say with --model which one; {', '.join(known)}")
+    spec = settings.model(known_model(invocation, known, name))
+    assert spec is not None  # the name is one of them
+    written = given["written"] or f"{name}.reference.json"
+    require_apart(given["file"], written, "--output")
+    since = -math.inf if given["since"] is None else given["since"]
+    until = math.inf if given["until"] is None else given["until"]
+    if since >= until:
+        raise click.UsageError("--from is not before --to: no window lies between them")
+    options = Options(
+        file=given["file"],
+        form=form,
+        delimiter=delimiter,
+        model=name,
+        time=given["time"],
+        label=given["label"],
+        prediction=given["prediction"],
+        segment=given["segment"],
+        ignore=given["ignore"],
+    )
+    write(learned(settings, options, spec, since=since, until=until), Path(written))
+
+
+@command.command("accept")
+@click.option("--model", metavar="NAME", required=True, help="Model whose change is all right.")
+@click.option("--incident", metavar="ID", help="The open incident; needed if there are several.")
+@click.option("--feature", "features", metavar="NAME", multiple=True, help="Only this feature; may be given several times.")
+@configured
+def accept(invocation: Invocation, *, model: str, incident: str | None, features: tuple[str, ...]) -> None:
+    """Say that a change is all right: what is seen since is the new normal.
+
+    Its incident ends, and the references of its features are learned anew from what came since the alarm. Other features
+    stay under watch as they are. It is written to the windows topic; doing it twice does no harm.
+    """
+    settings = invocation.settings(need_key=True)
+    name = known_model(invocation, [each.name for each in settings.models], model)
+    require_own_prefix(settings)
+    acceptance = accepted(read_watch(Store(settings.redis, settings.signing_key), name), incident=incident, features=features)
+    require_kafka(settings)
+    message = outgoing(settings.kafka, acceptance)
+    asyncio.run(Sender(settings.kafka, "reference-command").send_all([message]))
+    for change in acceptance.changes:
+        where = f" of segment {change.segment}" if change.segment else ""
+        click.echo(f"accepted: {change.feature}{where}")
+    spec = settings.model(name)
+    assert spec is not None  # the name is one of them
+    click.echo(
+        f"{acceptance.id} written to {message.topic}: the judge learns anew from the alarm on, and judges again once it has "
+        f"{format_duration(spec.reference.seconds)} of it"
+    )

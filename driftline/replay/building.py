@@ -1,0 +1,174 @@
+"""Building: rows or windows of a time when all was well -> references, by the judge's own windows and learner.
+
+Rules:
+1. The judge learns as it does from live traffic, but never stops: so what comes of a stretch here is what would have
+   come of it there.
+2. What would make a bad reference is refused, with what to do. A segment, or the outcomes, that have too little are
+   left out and told: the judge learns those from live traffic.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from detectors.document import Document, SegmentReference
+from detectors.errors import ConfigError
+from detectors.judge import Judge
+from detectors.learner import Learned
+from detectors.row import PREDICTION
+from detectors.spec import ModelSpec
+from detectors.watch import Watch
+from detectors.window import Kind
+from driftline.checks import nearest
+from driftline.durations import format_duration
+from driftline.replay.options import Options
+from driftline.replay.progress import Progress
+from driftline.replay.reading import read
+from driftline.replay.replaying import KINDS, Replaying
+from driftline.replay.report import fault_notes
+from streams.documents import document_of
+from streams.settings import Settings
+
+#: Names shown in one message at most.
+_MOST_NAMED = 8
+
+_Segments = dict[Kind, dict[str, SegmentReference]]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A document, and what a person should know about it, a sentence each."""
+
+    document: Document
+    notes: list[str]
+
+
+def build(settings: Settings, options: Options, spec: ModelSpec, *, since: float = -math.inf, until: float = math.inf) -> Built:
+    """Return the references of a model, learned from all windows between two times, epoch seconds.
+
+    Raises:
+        ConfigError: the file cannot be read, or no reference can come of it.
+        UnavailableError: Kafka is needed and away.
+    """
+    place = options.file or f"topic {settings.kafka.prefix}.windows"
+    never = replace(spec, reference=replace(spec.reference, seconds=math.inf, document=None))
+    models = {model.name: model for model in settings.models} | {spec.name: never}
+    replaying = Replaying(settings.kafka, models, since=since, until=until)
+    progress = Progress()
+    try:
+        for _ in read(settings, options, replaying, progress):
+            pass  # a judge that learns finds nothing
+    finally:
+        progress.erase()
+    watch = replaying.watch(spec.name)
+    if watch is None:
+        raise ConfigError(f"{place}: nothing in it is of model {spec.name}")
+    _require_in_order(place, spec, replaying)
+    segments, notes = _learned(place, spec, watch, replaying)
+    notes += _constant(place, segments)
+    document = document_of(spec, segments)
+    length = document.until - document.since
+    if length < spec.reference.seconds:
+        notes.append(
+            f"it covers {format_duration(length)}, less than models.{spec.name}.reference.duration, which is "
+            f"{format_duration(spec.reference.seconds)}: a season that it does not show is not known"
+        )
+    return Built(document, notes + fault_notes(replaying, options))
+
+
+def _require_in_order(place: str, spec: ModelSpec, replaying: Replaying) -> None:
+    late = replaying.late(spec.name)
+    if any(late.values()):
+        told = " and ".join(f"{count:,} {'rows' if kind == 'features' else 'outcomes'}" for kind, count in late.items() if count)
+        raise ConfigError(
+            f"{place}: {told} came after their window was closed, because times go backwards: sort the file by time, or raise "
+            f"models.{spec.name}.lateness, which is {format_duration(spec.lateness_seconds)}"
+        )
+
+
+def _learned(place: str, spec: ModelSpec, watch: Watch, replaying: Replaying) -> tuple[_Segments, list[str]]:
+    """Return what was learned of the segments that have enough windows, and notes on the others."""
+    least = spec.reference.min_windows
+    segments: _Segments = {}
+    notes: list[str] = []
+    most = 0
+    for kind in KINDS:
+        for segment, judge in sorted(watch.sides[kind].judges.items()):
+            learner = judge.learner
+            assert learner is not None  # its reference is never ready
+            if kind == "features":
+                most = max(most, learner.seen)
+            if learner.seen < least:
+                whose = f"{kind} of segment {segment}" if segment else kind
+                notes.append(
+                    f"{whose}: {learner.seen:,} windows, fewer than models.{spec.name}.reference.min_windows ({least}): "
+                    "not in the file, and learned from live traffic"
+                )
+                continue
+            segments.setdefault(kind, {})[segment] = _reference(spec, judge)
+    if "features" not in segments:
+        raise ConfigError(f"{place}: {_too_short(spec, most, replaying)}")
+    known = {feature for found in segments["features"].values() for feature in found.learned}
+    missing = next((feature for feature in spec.features if feature not in known), None)
+    if missing is not None:
+        raise ConfigError(
+            f'{place}: models.{spec.name}.features names "{missing}", and no row has it; '
+            f"{nearest(missing, known) or f'there are {_named(known)}'}"
+        )
+    return segments, notes
+
+
+def _reference(spec: ModelSpec, judge: Judge) -> SegmentReference:
+    learner = judge.learner
+    assert learner is not None
+    learned = learner.learn(timezone=spec.timezone, outlier_beyond=spec.outliers.beyond)
+    return SegmentReference(learner.seen, learner.since or 0.0, learner.until, learned)
+
+
+def _too_short(spec: ModelSpec, most: int, replaying: Replaying) -> str:
+    others = replaying.tallies()[spec.name].other_widths
+    if not most and others:
+        widths = " and ".join(f"{count:,} of {format_duration(width)}" for width, count in sorted(others.items()))
+        return (
+            f"windows of model {spec.name} are of another width ({widths}): models.{spec.name}.window is "
+            f"{format_duration(spec.window_seconds)}, and windows cannot be made narrower or wider: give the rows"
+        )
+    return (
+        f"{most:,} windows of {format_duration(spec.window_seconds)} are too few for a reference: "
+        f"models.{spec.name}.reference.min_windows is {spec.reference.min_windows}; give more rows, or make the window shorter"
+    )
+
+
+def _constant(place: str, segments: _Segments) -> list[str]:
+    """Return a note on the features that never vary.
+
+    Raises:
+        ConfigError: none does.
+    """
+    varies: dict[str, bool] = {}
+    for found in segments["features"].values():
+        for feature, learned in found.learned.items():
+            varies[feature] = varies.get(feature, False) or _varies(learned)
+    own = {feature: found for feature, found in varies.items() if feature not in PREDICTION}
+    if not own:
+        raise ConfigError(f"{place}: there are no features in it")
+    constant = sorted(feature for feature, found in own.items() if not found)
+    if len(constant) == len(own):
+        raise ConfigError(
+            f"{place}: every feature has one value only ({_named(constant)}), and nothing can be learned from that about what is "
+            "normal: give rows of real traffic, and look whether the columns are read as you mean them"
+        )
+    return [f"never vary: {_named(constant)}"] if constant else []
+
+
+def _varies(learned: Learned) -> bool:
+    reference = learned.reference
+    return reference.distinct + len(reference.shares) + (reference.other > 0) > 1
+
+
+def _named(names: Iterator[str] | Mapping[str, object] | set[str] | list[str]) -> str:
+    known = sorted(names)
+    more = len(known) - _MOST_NAMED
+    return ", ".join(known[:_MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")

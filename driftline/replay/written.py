@@ -1,0 +1,42 @@
+"""A built document on its way into a file, and what is said about it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import click
+
+from detectors.errors import ConfigError
+from driftline.replay.building import Built
+from driftline.tables import show_table
+from streams import documents
+from streams.cloudevents import rfc3339
+
+_HEADINGS = ["windows of", "segment", "windows", "from", "to", "features"]
+
+
+def write(built: Built, path: Path) -> None:
+    """Write the file, whole or not at all, and say what is in it.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(documents.dump(built.document))
+        part.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror}); name another place with --output") from None
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+    rows = [
+        [kind, segment or "-", f"{found.windows:,}", rfc3339(found.since), rfc3339(found.until), f"{len(found.learned):,}"]
+        for kind, segments in built.document.segments.items()
+        for segment, found in segments.items()
+    ]
+    show_table(_HEADINGS, rows)
+    for note in built.notes:
+        click.echo(f"note: {note}", err=True)
+    click.echo(f"version {built.document.version} of the references of {built.document.model} is in {path}")
