@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from detectors.document import Document, SegmentReference
 from detectors.errors import ConfigError
 from detectors.judge import Judge
-from detectors.learner import Learned
+from detectors.learned import Learned
 from detectors.row import PREDICTION
 from detectors.spec import ModelSpec
 from detectors.watch import Watch
