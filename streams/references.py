@@ -55,10 +55,23 @@ class References:
         payload = self._store.get_blob(f"{name}/{version}")
         if payload is None:
             return None
-        try:
-            return version, _decoder.decode(payload)
-        except (msgspec.DecodeError, ValueError) as error:
-            raise StateError(f"{name}/{version} cannot be read ({error}): delete it and restart the workers") from None
+        return version, _decoded(f"{name}/{version}", payload)
+
+    def published(self, model: str, segment: str) -> list[tuple[str, ReferenceLearned, bool]]:
+        """Return (version, reference, whether it is in force) of all that were ever published for a segment, the oldest first.
+
+        Raises:
+            StateError: one was altered, signed with another key, or written by another Driftline.
+            UnavailableError: Redis is away.
+        """
+        name = _name(model, segment)
+        now = self._store.pointer(name).get("version")
+        found = []
+        for version in self._store.blob_names(name):
+            payload = self._store.get_blob(f"{name}/{version}")
+            if payload is not None:
+                found.append((version, _decoded(f"{name}/{version}", payload), version == now))
+        return sorted(found, key=lambda one: (one[1].at, one[0]))
 
     def keep(self, document: Document) -> None:
         """Store a document under its version; doing it again changes nothing."""
@@ -83,6 +96,13 @@ class References:
             UnavailableError: Redis is away.
         """
         return sorted(self._store.blob_names(f"references/{model}"))
+
+
+def _decoded(name: str, payload: bytes) -> ReferenceLearned:
+    try:
+        return _decoder.decode(payload)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise StateError(f"{name} cannot be read ({error}): delete it and restart the workers") from None
 
 
 def _name(model: str, segment: str) -> str:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import stat
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from jsonschema import Draft202012Validator
 from dashboards.rules import JOBS
 from detectors.errors import ConfigError
 from driftline.config import VARIABLES, load_settings
+from streams.embedded.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -42,13 +42,6 @@ def compose_service(name: str) -> tuple[list[str], dict[str, str]]:
     """Return the command of one of our services, as the image's entry point runs it, and its environment."""
     service = SERVICES[name]
     return [*DRIFTLINE, *service["command"]], dict(service["environment"])
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def run(*command: str) -> None:

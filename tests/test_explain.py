@@ -260,11 +260,11 @@ def test_a_rebuild_that_has_not_finished_is_said(here: Deployment):
 
 def test_without_redis_it_says_so(here: Deployment):
     """Status 3, with the address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (here.home / "driftline.toml").write_text(f'[redis]\nurl = "redis://127.0.0.1:{port}/0"\n{FRAUD}')
-    assert said(here.explain(), 3).startswith(f"driftline: no Redis at 127.0.0.1:{port}/0 ")
+    with socket.socket() as holder:  # as long as it is held, nothing begins to listen there
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+        (here.home / "driftline.toml").write_text(f'[redis]\nurl = "redis://127.0.0.1:{port}/0"\n{FRAUD}')
+        assert said(here.explain(), 3).startswith(f"driftline: no Redis at 127.0.0.1:{port}/0 ")
 
 
 def test_nothing_is_written(here: Deployment):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
+from detectors.watch import Watch
 from driftline.accepting import accept as accepted
 from driftline.commands.explain import read_watch
 from driftline.durations import format_duration
@@ -19,8 +21,11 @@ from driftline.replay.building import build as learned
 from driftline.replay.mapping import form_of, known_model, mapped, model_of, require_apart
 from driftline.replay.options import Options
 from driftline.replay.written import write
+from driftline.tables import show_table
+from streams.cloudevents import rfc3339
 from streams.history import outgoing
 from streams.kafka import Sender
+from streams.references import References
 from streams.store import Store
 
 
@@ -96,3 +101,40 @@ def accept(invocation: Invocation, *, model: str, incident: str | None, features
         f"{acceptance.id} written to {message.topic}: the judge learns anew from the alarm on, and judges again once it has "
         f"{format_duration(spec.reference.seconds)} of it"
     )
+
+
+@command.command("list")
+@click.option("--model", metavar="NAME", required=True, help="Model whose references are listed.")
+@configured
+def list_(invocation: Invocation, *, model: str) -> None:
+    """Print the references that a model was or is judged by: those from files, and those of each segment.
+
+    What the judge has now is read as it was stored last; nothing is written.
+    """
+    settings = invocation.settings(need_key=True)
+    name = known_model(invocation, [each.name for each in settings.models], model)
+    store = Store(settings.redis, settings.signing_key)
+    references, watch = References(store), read_watch(store, name)
+    rows = [*_of_files(references, watch), *_of_segments(references, watch)]
+    if not rows:
+        rows.append(["none", "", "", "", "", "learning" if watch.learning else ""])
+    show_table(["version", "from", "segment", "features", "learned", "state"], rows)
+
+
+def _of_files(references: References, watch: Watch) -> Iterator[list[str]]:
+    for version in references.versions(watch.model):
+        document = references.document(watch.model, version)
+        if document is not None:
+            segments = document.segments["features"]
+            features = {feature for found in segments.values() for feature in found.learned}
+            learned = f"{rfc3339(document.since)} to {rfc3339(document.until)}"
+            state = "taken over last" if version == watch.document else ""
+            yield [version, "a file", f"{len(segments):,} in all", f"{len(features):,}", learned, state]
+
+
+def _of_segments(references: References, watch: Watch) -> Iterator[list[str]]:
+    for segment, judge in sorted(watch.sides["features"].judges.items()):
+        anew = f", {len(judge.renewing):,} features learned anew" if judge.renewing else ""
+        for version, found, now in references.published(watch.model, segment):
+            since = f"held from {rfc3339(found.at)}" if found.at > 0 else "held when the judge began"
+            yield [version, "the judge", segment or "-", f"{len(found.features):,}", since, f"in force{anew}" if now else ""]

@@ -1,0 +1,305 @@
+"""Accepted changes: what is all right becomes the new normal, once, and again in every history that is made again."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
+
+from detectors.alert import Alert
+from detectors.decision import Acceptance, Change
+from detectors.errors import DriftlineError
+from detectors.spec import ModelSpec, OutlierSpec, ReferenceSpec
+from detectors.watch import Finding, Watch
+from detectors.window import Mark, Window
+from driftline.accepting import accept
+from driftline.cli import run
+from driftline.config import load_settings
+from streams import binding, history, snapshot
+from streams.kafka import Log
+from streams.rebuild import placed
+from streams.settings import Settings
+from streams.store import Store
+from streams.topics import WINDOWS, topic_name
+from tests import simulated
+from tests.command_line import Done
+from tests.simulated import alerts, numbers
+from tests.test_watch import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, interleaved
+
+QUIET = ModelSpec(
+    "m",
+    window_seconds=60.0,
+    reference=ReferenceSpec(seconds=60 * 60.0, min_windows=24),
+    outliers=OutlierSpec(enabled=False),
+)
+
+
+def drifting(spec: ModelSpec = QUIET, *, windows: int = 500) -> list[Window | Mark]:
+    """Return records in which x and z move at window 100, y at 160, and x moves back at 400."""
+    draw = np.random.default_rng(6)
+    columns = {name: draw.normal(size=(windows, 20)) for name in ("x", "y", "z")}
+    columns["x"][100:400] += 5
+    columns["z"][100:] -= 5
+    columns["y"][160:] += 5
+    return list(simulated.history(spec, {name: numbers(values) for name, values in columns.items()}))
+
+
+def fed(watch: Watch, records: Iterable[Record], spec: ModelSpec = QUIET) -> list[Finding]:
+    """Return what a watch finds."""
+    return [finding for record in records for finding in watch.add(spec, record)]
+
+
+STORY = drifting()
+#: Windows and marks up to a while behind the two changes at window 100.
+KNOWN = 240
+
+
+@pytest.fixture
+def watch() -> Watch:
+    """A model with one incident open, about x and z."""
+    found = Watch.begin(QUIET)
+    fed(found, STORY[:KNOWN])
+    assert [sorted(one.drifted) for one in found.open_incidents] == [["x", "z"]]
+    return found
+
+
+# -- what the judge makes of it ----------------------------------------------------------------------
+
+
+def test_an_accepted_change_is_the_new_normal(watch: Watch) -> None:
+    """The incident ends and says why, its features are learned from the alarm on, the others stay under watch."""
+    found = fed(watch, [accept(watch, incident=None, features=()), *STORY[KNOWN:]])
+    (ended, *_) = alerts(found, "resolved")
+    assert ended.summary == "m: accepted as the new normal: x, z"
+    assert [[verdict.feature for verdict in alert.features] for alert in alerts(found)] == [["y"], ["x"]]
+    assert [alert.began_at / 60 for alert in alerts(found)] == pytest.approx([160, 400], abs=3)
+    references = watch.sides["features"].judges[""].references
+    assert {name: round(reference.mean) for name, reference in references.items()} == {"x": 5, "y": 0, "z": -5}
+
+
+def test_only_the_features_that_are_named_are_accepted(watch: Watch) -> None:
+    """The rest of the incident stays open, and ends when that is accepted too."""
+    assert alerts(fed(watch, [accept(watch, incident=None, features=("z",))]), "resolved") == []
+    assert [sorted(one.drifted) for one in watch.open_incidents] == [["x"]]
+    assert list(watch.sides["features"].judges[""].renewing) == ["z"]
+    (ended,) = alerts(fed(watch, [accept(watch, incident=watch.open_incidents[0].id, features=())]), "resolved")
+    assert ended.summary == "m: accepted as the new normal: x"
+
+
+def test_saying_it_twice_is_saying_it_once(watch: Watch) -> None:
+    """The id is that of what is accepted; the second record finds nothing open, also when a relapse has come since."""
+    acceptance = accept(watch, incident=None, features=())
+    assert accept(watch, incident=None, features=("z", "x")).id == acceptance.id
+    once = snapshot.load("judge/0", snapshot.dump({"m": watch}))["m"]
+    wanted = fed(once, [acceptance, *STORY[KNOWN:]])
+    found = fed(watch, [acceptance, acceptance, *STORY[KNOWN:-40], acceptance, *STORY[-40:]])
+    assert watch.open_incidents  # the relapse of x at window 400
+    assert as_bytes(found) == as_bytes(wanted)
+    assert snapshot.dump({"m": once}) == snapshot.dump({"m": watch})
+
+
+def test_what_has_ended_or_came_later_is_not_accepted(watch: Watch) -> None:
+    """The word is about what was open when it was given: an incident of y that opens before it is read stays open."""
+    acceptance = accept(watch, incident=None, features=())
+    late = Acceptance(acceptance.id, "m", [], [*acceptance.changes, Change("features", "", "y")], acceptance.seen)
+    fed(watch, STORY[KNOWN:340])
+    assert any("y" in one.drifted for one in watch.open_incidents)
+    fed(watch, [late])
+    assert [sorted(one.drifted) for one in watch.open_incidents] == [["y"]]
+    unknown = Acceptance("acceptance-1", "m", [], [Change("outcomes", "nowhere", "y")], {"outcomes": 1e12})
+    assert fed(watch, [unknown]) == []
+
+
+def test_only_the_segment_that_drifted_learns_anew() -> None:
+    """The same feature in another segment kept its distribution, so it keeps its reference."""
+    draw = np.random.default_rng(7)
+    columns = {"eu": draw.normal(size=(130, 20)), "us": draw.normal(size=(130, 20))}
+    columns["eu"][100:] += 5
+    watch = Watch.begin(QUIET)
+    for index in range(130):
+        for segment, values in columns.items():
+            feature = numbers(values[index : index + 1])[0]
+            watch.add(QUIET, simulated.window(QUIET, index * 60.0, {"x": feature}, rows=20, segment=segment))
+        watch.add(QUIET, Mark(model="m", kind="features", source=0, sources=1, until=(index + 1) * 60.0))
+    fed(watch, [accept(watch, incident=None, features=("x",))])
+    judges = watch.sides["features"].judges
+    assert {name: list(judge.renewing) for name, judge in judges.items()} == {"eu": ["x"], "us": []}
+
+
+def test_the_record_goes_through_the_topic(watch: Watch) -> None:
+    """Written and read again it is the same, with and without a place."""
+    acceptance = accept(watch, incident=None, features=())
+    (carried,) = placed(iter([*STORY[:KNOWN], acceptance]))
+    assert carried.place is not None
+    for one in (acceptance, carried):
+        message = history.outgoing(Settings().kafka, one)
+        assert message.key == b"m"
+        assert history.parse(message.value) == one
+
+
+# -- what is refused ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("incident", "features", "told"),
+    [
+        (
+            "incident-0",
+            (),
+            r"no incident incident-0 of model m is open \(judged up to 1970-01-01T02:00.*; open: incident-\w+ \(x, z\)",
+        ),
+        (None, ("y",), r"feature y of model m is in no open incident \(judged up to .*open: incident-"),
+        (None, ("x", "zz"), r'model m has no feature zz; did you mean "z"\?'),
+    ],
+)
+def test_what_is_not_open_is_refused(watch: Watch, incident: str | None, features: tuple[str, ...], told: str) -> None:
+    """An incident or a feature that is unknown, or calm, is named with what is open."""
+    with pytest.raises(DriftlineError, match=told):
+        accept(watch, incident=incident, features=features)
+
+
+def test_which_one_is_meant_must_be_clear(watch: Watch) -> None:
+    """Of several open incidents one has to be named; where none is open there is nothing to accept."""
+    with pytest.raises(DriftlineError, match="no incident of model m is open: there is nothing to accept"):
+        accept(Watch.begin(QUIET), incident=None, features=())
+    fed(watch, STORY[KNOWN:400])
+    first, second = watch.open_incidents
+    with pytest.raises(DriftlineError, match=f"2 incidents of model m are open: .*{first.id} .*{second.id}"):
+        accept(watch, incident=None, features=())
+    assert [change.feature for change in accept(watch, incident=second.id, features=()).changes] == ["y"]
+    with pytest.raises(DriftlineError, match=f"feature x of model m is not in {second.id}"):
+        accept(watch, incident=second.id, features=("x",))
+
+
+# -- a history that is made again ----------------------------------------------------------------------
+
+
+def features_only(order: Iterable[int]) -> list[Record]:
+    """Return the windows and marks of features of a story whose sources take turns in that order."""
+    return [record for record in interleaved(order) if isinstance(record, Window | Mark) and record.kind == "features"]
+
+
+def accepted(records: list[Record], delay: int) -> list[Record]:
+    """Return the records with an acceptance, given when the first incident was known, so many records later."""
+    watch = Watch.begin(SPEC)
+    for number, record in enumerate(records):
+        watch.add(SPEC, record)
+        if watch.open_incidents:
+            word = accept(watch, incident=None, features=())
+            return [*records[: number + delay], word, *records[number + delay :]]
+    raise AssertionError("the story has no incident")
+
+
+def watched(records: Iterable[Record]) -> list[bytes]:
+    """Return all that a new watch finds."""
+    return as_bytes(fed(Watch.begin(SPEC), records, SPEC))
+
+
+@effort(max_examples=5)
+@given(st.lists(st.integers(0, SOURCES - 1), max_size=400), st.integers(1, 60))
+def test_an_acceptance_that_was_carried_over_holds_where_it_did(order: list[int], delay: int) -> None:
+    """In a history whose sources take turns in another way, with it before all windows, all that is found is the same."""
+    features = features_only(ROUND_ROBIN)
+    told = accepted(features, delay)
+    carried = list(placed(iter(told)))
+    assert [one.place is not None for one in carried] == [True]
+    again = features_only(order)
+    wanted = watched(told)
+    assert wanted != watched(features)
+    assert watched([*carried, *again]) == wanted
+    assert watched([*placed(iter([*carried, *again])), *again]) == wanted
+
+
+def test_an_acceptance_goes_through_a_snapshot_on_the_way_to_its_place() -> None:
+    """A judge that is stopped between the beginning of the history and its place does not forget it."""
+    told = accepted(features_only(ROUND_ROBIN), 20)
+    watch = Watch.begin(SPEC)
+    found = fed(watch, placed(iter(told)), SPEC)
+    for number, record in enumerate(features_only(ROUND_ROBIN)):
+        found += watch.add(SPEC, record)
+        if number % 100 == 0:
+            watch = snapshot.load("judge/0", snapshot.dump({"m": watch}))["m"]
+    assert as_bytes(found) == watched(told)
+
+
+# -- the command ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """A directory with a configuration for real servers, with what a judge left in Redis, and the command."""
+
+    settings: Settings
+    call: Callable[..., Done]
+
+    def written(self) -> list[bytes]:
+        """Return what the windows topic holds."""
+        topic = topic_name(self.settings.kafka.prefix, WINDOWS)
+        log = Log(self.settings.kafka, "test")
+        try:
+            starts = {number: first for number, (first, end) in log.ends(topic).items() if end > first}
+            return [record.value or b"" for record in log.read(topic, starts)] if starts else []
+        finally:
+            log.close()
+
+
+@pytest.fixture
+def here(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Here]:
+    """The command line, beside a configuration of one model."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in [name for name in os.environ if name.startswith("DRIFTLINE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DRIFTLINE_SIGNING_KEY", settings.signing_key.reveal().decode())
+    (tmp_path / "driftline.toml").write_text(
+        f'[kafka]\nbootstrap = "{settings.kafka.bootstrap}"\nprefix = "{settings.kafka.prefix}"\n'
+        f'[redis]\nurl = "{settings.redis.url}"\nprefix = "{settings.redis.prefix}"\n'
+        '[models.m]\nwindow = "1m"\nreference.duration = "1h"\noutliers.enabled = false\n'
+    )
+    assert load_settings(tmp_path / "driftline.toml", {}).models == (QUIET,)
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield Here(settings, lambda *line: Done(run(["reference", "accept", *line]), *capsys.readouterr()))
+    root.handlers[:], root.level = handlers, level
+
+
+def test_the_command_writes_one_record_that_the_judge_takes(here: Here, watch: Watch) -> None:
+    """With a state in Redis the record is written, and what is wrong is told before anything is."""
+    done = here.call("--model", "m")
+    assert (done.status, done.stdout) == (1, "")
+    assert "no state of model m" in done.stderr
+
+    store = Store(here.settings.redis, here.settings.signing_key)
+    binding.bind(store, binding.current(here.settings.kafka))
+    store.save_snapshot("judge/1", None, KNOWN, snapshot.dump({"m": watch}))
+    for wrong, told, status in (
+        (("--model", "n"), "no model n in driftline.toml", 2),
+        (("--model", "m", "--incident", "incident-1"), "no incident incident-1 of model m is open", 1),
+        (("--model", "m", "--feature", "y"), "feature y of model m is in no open incident", 1),
+    ):
+        done = here.call(*wrong)
+        assert (done.status, done.stdout) == (status, "")
+        assert told in done.stderr
+    assert here.written() == []
+
+    done = here.call("--model", "m", "--feature", "x", "--feature", "z")
+    assert done.status == 0, done.stderr
+    assert done.stdout.splitlines()[:2] == ["accepted: x", "accepted: z"]
+    (value,) = here.written()
+    (ended,) = alerts(watch.add(QUIET, history.parse(value)), "resolved")
+    assert isinstance(ended, Alert)
+    assert ended.summary == "m: accepted as the new normal: x, z"
+    assert here.call("--model", "m").status == 0  # the state in Redis has not moved: said twice
+    assert here.written() == [value, value]
+    assert watch.add(QUIET, history.parse(here.written()[-1])) == []

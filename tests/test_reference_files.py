@@ -1,0 +1,458 @@
+"""References from files: what is built from rows is what the judge would have learned of them, and is judged by at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
+
+from detectors.alert import Alert
+from detectors.document import Document
+from detectors.errors import ConfigError, StateError
+from detectors.spec import ModelSpec
+from detectors.watch import Finding, ReferenceLearned, Watch
+from driftline.cli import run
+from driftline.config import load_settings, parse_settings
+from driftline.reference_files import misfits
+from driftline.replay.building import build
+from driftline.replay.options import Options
+from driftline.replay.progress import Progress
+from driftline.replay.reading import read
+from driftline.replay.replaying import Replaying
+from streams import documents, history, snapshot
+from streams.documents import document_of
+from streams.findings import event_of
+from streams.judging import Judging
+from streams.metrics import Metrics
+from streams.references import References
+from streams.settings import KafkaSettings, RedisSettings, Secret
+from streams.store import Store
+from streams.transport import LogState
+from tests.command_line import Done
+from tests.records import Fetched, batch_of, make_durable
+from tests.replayed import BEGIN, CONFIG, FEATURES, MAPPED, Row, events, rows, write_csv, write_lines, write_parquet
+
+SETTINGS = parse_settings(CONFIG, "driftline.toml", {}, home=Path())
+SPEC: ModelSpec = SETTINGS.models[0]
+WITH_FILE = CONFIG.replace('duration = "30m"', 'duration = "30m"\nfile = "reference.json"')
+TABLE = rows()
+OPTIONS = Options(file="", form="csv", model="fraud", time="at", label="truth", prediction="answer", segment="shop")
+
+
+def parted(table: list[Row], second: float = 1800) -> tuple[list[Row], list[Row]]:
+    """Return the rows before that second, and the rest."""
+    return [row for row in table if row["at"] < BEGIN + second], [row for row in table if row["at"] >= BEGIN + second]
+
+
+def learned(directory: Path, table: list[Row], spec: ModelSpec = SPEC) -> Document:
+    """Return the document that is built from rows in a CSV file."""
+    return build(SETTINGS, replace(OPTIONS, file=str(write_csv(directory, table))), spec).document
+
+
+def judged(directory: Path, table: list[Row], spec: ModelSpec = SPEC) -> list[bytes]:
+    """Return alerts and requests of rows in a CSV file."""
+    file = str(write_csv(directory, table))
+    settings = replace(SETTINGS, models=(spec,))
+    replaying = Replaying(settings.kafka, {spec.name: spec})
+    return [event_of(one) for one in read(settings, replace(OPTIONS, file=file), replaying, Progress())]
+
+
+def judging_by(document: Document, spec: ModelSpec = SPEC) -> ModelSpec:
+    """Return the spec of a model whose references are in a file."""
+    return replace(spec, reference=replace(spec.reference, document=document))
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> Document:
+    """The references of the first half hour."""
+    return learned(tmp_path_factory.mktemp("built"), parted(TABLE)[0])
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Done]]:
+    """A function that runs `driftline` beside a configuration without any server."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in [name for name in os.environ if name.startswith("DRIFTLINE_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "driftline.toml").write_text(CONFIG)
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+
+    def run_it(*arguments: str | Path) -> Done:
+        return Done(run(list(map(str, arguments))), *capsys.readouterr())
+
+    yield run_it
+    root.handlers[:], root.level = handlers, level
+
+
+# -- the same as learned from traffic ----------------------------------------------------------------
+
+
+@effort(max_examples=4)
+@given(st.integers(0, 1000), st.sampled_from([1800, 2400]))
+def test_building_and_judging_the_rest_is_learning_and_judging(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, second: int
+) -> None:
+    """Alerts and requests of rows behind a file are those of a judge that learned the same rows itself, to the byte."""
+    directory = tmp_path_factory.mktemp("both")
+    spec = replace(SPEC, reference=replace(SPEC.reference, seconds=float(second)))
+    table = rows(seed=seed, every=4)
+    first, rest = parted(table, second)
+    alone = judged(directory, table, spec)
+    assert judged(directory, rest, judging_by(learned(directory, first, spec), spec)) == alone
+    assert alone
+
+
+def test_every_format_builds_the_same_file(call: Callable[..., Done], tmp_path: Path) -> None:
+    """CSV, JSON Lines, Parquet, events and windows of the same rows have one version, and twice is the same file."""
+    first, _ = parted(TABLE)
+    call("replay", write_csv(tmp_path, first), *MAPPED, "--write-windows", "rows.windows")
+    ways: list[tuple[str | Path, ...]] = [
+        (write_csv(tmp_path, first), *MAPPED),
+        (write_csv(tmp_path, first), *MAPPED),
+        (write_lines(tmp_path, first), *MAPPED),
+        (write_parquet(tmp_path, first), *MAPPED),
+        (write_lines(tmp_path, events(first), "events.jsonl"),),
+        ("rows.windows", "--windows"),
+    ]
+    written = set()
+    for way in ways:
+        done = call("reference", "build", *way, "--model", "fraud")
+        assert done.status == 0, done.stderr
+        written.add((tmp_path / "fraud.reference.json").read_bytes())
+    assert len(written) == 1
+    assert orjson.loads(written.pop())["version"] in done.stdout
+    assert "features    eu       30       2026-11-20T00:00:00.000Z  2026-11-20T00:30:00.000Z  6" in done.stdout
+
+
+def test_a_stretch_of_windows_can_be_chosen(call: Callable[..., Done], tmp_path: Path) -> None:
+    """--from and --to take the windows between two times, of rows as of windows, and no others."""
+    first, _ = parted(TABLE)
+    call("replay", write_csv(tmp_path, TABLE), *MAPPED, "--write-windows", "all.windows")
+    call("reference", "build", write_csv(tmp_path, first), *MAPPED, "-o", "first.json")
+    between = ("--from", "2026-11-20T00:00:00Z", "--to", "2026-11-20T01:30:00+01:00")
+    done = call("reference", "build", "--windows", "all.windows", *between, "-o", "stretch.json")
+    assert done.status == 0, done.stderr
+    call("reference", "build", write_csv(tmp_path, TABLE), *MAPPED, *between, "-o", "rows.json")
+    assert (tmp_path / "stretch.json").read_bytes() == (tmp_path / "first.json").read_bytes()
+    assert (tmp_path / "rows.json").read_bytes() == (tmp_path / "first.json").read_bytes()
+    for wrong, told in ((("--from", "yesterday"), "with its zone"), ((*between[2:], "--from", "2027-01-01T00:00:00Z"), "before")):
+        refused = call("reference", "build", "--windows", "all.windows", *wrong)
+        assert refused.status == 2
+        assert told in refused.stderr
+
+
+def test_replay_judges_by_a_file_from_the_first_window(call: Callable[..., Done], tmp_path: Path) -> None:
+    """With the file in the configuration the alerts of the rest are those of the whole, and the report says from when."""
+    first, rest = parted(TABLE)
+    whole = call("replay", write_csv(tmp_path, TABLE), *MAPPED, "--all")
+    (tmp_path / "driftline.toml").write_text(WITH_FILE)  # names what is not there yet
+    assert call("reference", "build", write_csv(tmp_path, first), *MAPPED, "-o", "reference.json").status == 0
+    done = call("replay", write_csv(tmp_path, rest), *MAPPED, "--all")
+    assert done.stdout == whole.stdout
+    assert done.stdout
+    assert done.stderr.split()[-1] == "2026-11-20T00:30:00.000Z"
+
+
+# -- files -------------------------------------------------------------------------------------------
+
+
+def test_a_file_holds_all_of_a_document(document: Document) -> None:
+    """Read back it is written to the same bytes, and its head can be read by anybody."""
+    payload = documents.dump(document)
+    again = documents.load("reference.json", payload)
+    assert documents.dump(again) == payload
+    assert again == document
+    assert as_bytes(again) == as_bytes(document)
+    head = orjson.loads(payload)
+    assert (head["model"], head["window_seconds"], head["timezone"], head["since"]) == (
+        "fraud",
+        60.0,
+        "UTC",
+        "2026-11-20T00:00:00.000Z",
+    )
+    assert set(head["segments"][0]["features"]) == {*FEATURES, "prediction.label"}
+
+
+def as_bytes(document: Document) -> bytes:
+    """Return what was learned, to be compared in all of it."""
+    return msgspec.msgpack.encode(document.segments, enc_hook=lambda array: array.tobytes())
+
+
+@effort(max_examples=60)
+@given(st.data())
+def test_a_file_that_was_changed_is_refused(document: Document, data: st.DataObject) -> None:
+    """One byte more, less or other: it is told with the way out, or it is the same document all the same."""
+    payload = documents.dump(document)
+    at = data.draw(st.integers(0, len(payload) - 1))
+    byte = bytes([data.draw(st.integers(0, 255))])
+    changed = data.draw(
+        st.sampled_from([payload[:at] + byte + payload[at + 1 :], payload[:at] + payload[at + 1 :], payload[:at]])
+    )
+    again, refused = payload, "make it again with `driftline reference build`"
+    try:
+        again = documents.dump(documents.load("reference.json", changed))
+    except StateError as error:
+        refused = str(error)
+    assert again == payload
+    assert "make it again with `driftline reference build`" in refused
+
+
+def test_another_format_is_refused_with_the_way_out(document: Document) -> None:
+    """A file of an older or newer Driftline names it, and the command that makes a new one."""
+    content = orjson.loads(documents.dump(document))
+    with pytest.raises(StateError, match=r"x: format 9, written by Driftline 0\.1\.0; .* reads format 1: .*reference build"):
+        documents.load("x", orjson.dumps({**content, "format": 9}))
+
+
+def test_a_file_that_does_not_fit_says_why(document: Document) -> None:
+    """Another model, width, zone, set of features or number of segments: each is a sentence."""
+    assert list(misfits(SPEC, document)) == []
+    said = {
+        sentence
+        for changed in (
+            replace(SPEC, name="other"),
+            replace(SPEC, window_seconds=300.0),
+            replace(SPEC, timezone="Europe/Oslo"),
+            replace(SPEC, holidays="NO"),
+            replace(SPEC, features=("amount",)),
+            replace(SPEC, categorical=()),
+            replace(SPEC, max_segments=0),
+        )
+        for sentence in misfits(changed, document)
+    }
+    assert said == {
+        "it was learned for model fraud",
+        "it was learned from windows of features of 1m, and window is 5m now",
+        "it was learned from windows of outcomes of 1m, and errors.window is 5m now",
+        "its seasons are those of UTC, and timezone is Europe/Oslo now",
+        'it was learned with holidays = "", now it is "NO"',
+        'it was learned with features = [], now it is ["amount"] (with ["amount"])',
+        'it was learned with categorical = ["code"], now it is [] (without ["code"])',
+        "it has 1 segments, and max_segments is 0",
+    }
+
+
+def test_check_names_the_key_of_a_file_that_does_not_fit(tmp_path: Path, document: Document) -> None:
+    """The path is relative to the configuration, and every fault stands behind file and key."""
+    (tmp_path / "driftline.toml").write_text(WITH_FILE)
+    (tmp_path / "reference.json").write_bytes(documents.dump(document))
+    spec = load_settings(tmp_path / "driftline.toml", {}).models[0]
+    assert spec.reference.document == document
+    assert len({spec, judging_by(document)}) == 1
+    (tmp_path / "driftline.toml").write_text(WITH_FILE.replace('"1m"', '"10m"'))
+    with pytest.raises(ConfigError) as caught:
+        load_settings(tmp_path / "driftline.toml", {})
+    place = f"{tmp_path / 'driftline.toml'}: models.fraud.reference.file: {tmp_path / 'reference.json'} does not fit: "
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith(place) and line.endswith("make it again with `driftline reference build`") for line in lines)
+    assert load_settings(tmp_path / "driftline.toml", {}, references=False).models[0].reference.document is None
+
+
+# -- what is refused ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda table: table[:200], "10 windows of 1m are too few for a reference: models.fraud.reference.min_windows is 24"),
+        (
+            lambda table: [{**row, **dict.fromkeys(FEATURES, 1)} for row in table],
+            "every feature has one value only (age, amount,",
+        ),
+        (lambda table: [*table[300:], *table[:300]], "300 rows and 300 outcomes came after their window was closed"),
+    ],
+)
+def test_a_bad_reference_is_refused(
+    call: Callable[..., Done], tmp_path: Path, change: Callable[[list[Row]], list[Row]], told: str
+) -> None:
+    """Too few windows, features that never vary, times that go back: status 2, a sentence, and no file."""
+    done = call("reference", "build", write_csv(tmp_path, change(parted(TABLE)[0])), *MAPPED)
+    assert (done.status, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{tmp_path / 'rows.csv'}: {told}")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "fraud.reference.json").exists()
+
+
+def test_an_empty_file_is_refused(call: Callable[..., Done], tmp_path: Path) -> None:
+    """Names of columns and no row, or windows of which none is in the stretch: there is nothing to learn from."""
+    (tmp_path / "rows.csv").write_text("at,amount\n")
+    done = call("reference", "build", "rows.csv", "--time", "at")
+    assert (done.status, done.stderr) == (2, "rows.csv: there is nothing in it to replay\n")
+    write_csv(tmp_path, TABLE)
+    done = call("reference", "build", "rows.csv", *MAPPED, "--from", "2030-01-01T00:00:00Z")
+    assert done.status == 2
+    assert "0 windows of 1m are too few" in done.stderr
+
+
+def test_a_feature_that_no_row_has_is_refused(call: Callable[..., Done], tmp_path: Path) -> None:
+    """The configuration watches it, so a reference without it would be of something else."""
+    (tmp_path / "driftline.toml").write_text(CONFIG.replace("window =", 'features = ["amount", "code", "contry"]\nwindow ='))
+    done = call("reference", "build", write_csv(tmp_path, parted(TABLE)[0]), *MAPPED)
+    assert done.status == 2
+    assert 'models.fraud.features names "contry", and no row has it' in done.stderr
+
+
+def test_windows_of_another_width_are_refused(call: Callable[..., Done], tmp_path: Path) -> None:
+    """Windows cannot be made wider; the message says to give the rows."""
+    call("replay", write_csv(tmp_path, TABLE), *MAPPED, "--write-windows", "all.windows")
+    (tmp_path / "driftline.toml").write_text(CONFIG.replace('"1m"', '"5m"'))
+    done = call("reference", "build", "--windows", "all.windows")
+    assert done.status == 2
+    assert "windows of model fraud are of another width (480 of 1m): models.fraud.window is 5m" in done.stderr
+
+
+def test_what_is_little_is_told(call: Callable[..., Done], tmp_path: Path) -> None:
+    """A segment with few windows is left out, and a file shorter than the duration is noted."""
+    first = [row for row in parted(TABLE)[0] if row["shop"] == "" or row["at"] < BEGIN + 300]
+    (tmp_path / "driftline.toml").write_text(CONFIG.replace('"30m"', '"3d"'))
+    done = call("reference", "build", write_csv(tmp_path, [{**row, "new": True} for row in first]), *MAPPED)
+    assert done.status == 0
+    assert "note: features of segment eu: 5 windows, fewer than models.fraud.reference.min_windows (24)" in done.stderr
+    assert "note: it covers 30m, less than models.fraud.reference.duration, which is 3d" in done.stderr
+    assert "note: never vary: new" in done.stderr
+    content = orjson.loads((tmp_path / "fraud.reference.json").read_bytes())
+    assert {part["segment"] for part in content["segments"]} == {""}
+
+
+# -- the judge ---------------------------------------------------------------------------------------
+
+
+def records_of(table: list[Row], directory: Path) -> list[bytes]:
+    """Return the records of the windows topic that rows make."""
+    kept: list[bytes] = []
+    replaying = Replaying(SETTINGS.kafka, {"fraud": SPEC}, keep=kept.append)
+    list(read(SETTINGS, replace(OPTIONS, file=str(write_csv(directory, table))), replaying, Progress()))
+    return kept
+
+
+@pytest.fixture(scope="module")
+def rest(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """The windows and marks behind the first half hour."""
+    return records_of(parted(TABLE)[1], tmp_path_factory.mktemp("rest"))
+
+
+def fed(watch: Watch, spec: ModelSpec, records: list[bytes]) -> list[Finding]:
+    """Return what a watch finds."""
+    return [finding for value in records for finding in watch.add(spec, history.parse(value))]
+
+
+def told(found: list[Finding]) -> list[tuple[str, str]]:
+    """Return status and summary of the alerts."""
+    return [(one.status, one.summary) for one in found if isinstance(one, Alert)]
+
+
+def test_judging_changes_no_document(document: Document, rest: list[bytes]) -> None:
+    """Whoever judges by a document has a copy: two judges, one after the other, find the same."""
+    spec, before = judging_by(document), as_bytes(document)
+    first, second = (fed(Watch.begin(spec), spec, rest) for _ in range(2))
+    assert as_bytes(document) == before
+    assert told(first) == told(second)
+    assert told(first)
+
+
+def test_a_snapshot_on_the_way_changes_nothing(document: Document, rest: list[bytes]) -> None:
+    """Stored and loaded between any two records, a judge with a document goes on as if it had not been."""
+    spec = judging_by(document)
+    watch, found = Watch.begin(spec), []
+    for number, value in enumerate(rest):
+        found += watch.add(spec, history.parse(value))
+        if number % 100 == 0:
+            watch = snapshot.load("judge/0", snapshot.dump({"fraud": watch}))["fraud"]
+            assert watch.fit(spec) == []
+    assert told(found) == told(fed(Watch.begin(spec), spec, rest))
+
+
+def test_a_segment_that_the_file_lacks_learns_its_own(document: Document, rest: list[bytes]) -> None:
+    """What is in the file is judged at once, and the rest as if there were no file."""
+    without = document_of(SPEC, {kind: {"": found[""]} for kind, found in document.segments.items()})
+    watch = Watch.begin(judging_by(without))
+    found = fed(watch, judging_by(without), rest[:100])
+    assert watch.sides["features"].judges[""].learner is None
+    assert watch.sides["features"].judges["eu"].learner is not None
+    assert watch.learning
+    assert [one for one in found if isinstance(one, ReferenceLearned)] == []
+
+
+def test_another_version_is_taken_over_at_a_restart(document: Document, rest: list[bytes], tmp_path: Path) -> None:
+    """Incidents of features whose reference is replaced end as after a swap, and what the file describes is quiet then."""
+    spec = judging_by(document)
+    watch = Watch.begin(spec)
+    half = len(rest) // 2 + 100
+    fed(watch, spec, rest[:half])
+    about = {(one.segment, feature) for one in watch.open_incidents for feature in one.drifted}
+    newer = learned(tmp_path, parted(TABLE, 4500)[1])
+    followed = watch.fit(judging_by(newer))
+    ended = [one for one in followed if isinstance(one, Alert)]
+    assert {(one.segment, verdict.feature) for one in ended for verdict in one.features} <= about
+    assert len(ended) > 1
+    assert {one.status for one in ended} == {"resolved"}
+    assert all(one.summary.endswith(f"the configuration names, version {newer.version}") for one in ended)
+    assert {one.segment for one in followed if isinstance(one, ReferenceLearned)} == {"", "eu"}
+    assert watch.open_incidents == []
+    assert watch.fit(judging_by(newer)) == []
+    assert told(fed(watch, judging_by(newer), rest[half:])) == []
+
+
+def test_the_same_version_undoes_nothing(document: Document, rest: list[bytes]) -> None:
+    """A restart with the file as it was leaves what was learned since, and so does one without a file."""
+    spec = judging_by(document)
+    watch = Watch.begin(spec)
+    fed(watch, spec, rest[: len(rest) // 2])
+    watch.sides["features"].judges[""].renew("amount", afresh=True)
+    assert watch.fit(spec) == []
+    assert watch.fit(SPEC) == []
+    assert watch.fit(spec) == []
+    assert "amount" in watch.sides["features"].judges[""].renewing
+
+
+def test_a_file_for_a_judge_that_learns_ends_its_learning(document: Document, rest: list[bytes]) -> None:
+    """A file that comes later is judged by at once."""
+    watch = Watch.begin(SPEC)
+    fed(watch, SPEC, rest[:40])
+    assert watch.learning
+    watch.fit(judging_by(document))
+    assert not watch.learning
+    assert watch.document == document.version
+
+
+async def test_a_worker_begins_with_the_file_and_keeps_it_in_redis(
+    document: Document, rest: list[bytes], redis_settings: RedisSettings, signing_key: Secret
+) -> None:
+    """The first window is judged, single events can be scored at once, and the document can be read when the file is gone."""
+    spec, store = judging_by(document), Store(redis_settings, signing_key)
+    references = References(store)
+    judging = Judging(
+        kafka=KafkaSettings(prefix="t"),
+        store=store,
+        references=references,
+        metrics=Metrics(),
+        models={"fraud": spec},
+        partition=0,
+        log=LogState(0, 1000, None),
+        stored=None,
+        watches={},
+    )
+    await judging.feed(batch_of([Fetched(value, at, topic="t.windows") for at, value in enumerate(rest[:4])]), 0)
+    await make_durable(judging.cut(4, final=True))
+    assert references.versions("fraud") == [document.version]
+    kept = references.document("fraud", document.version)
+    assert kept is not None
+    assert as_bytes(kept) == as_bytes(document)
+    current = references.current("fraud", "eu", None)
+    assert current is not None
+    assert set(current[1].features) == {*FEATURES, "prediction.label"}
+    watch = snapshot.load("judge/0", (store.load_snapshot("judge/0") or (0, b""))[1])["fraud"]
+    assert (watch.document, watch.learning) == (document.version, False)
