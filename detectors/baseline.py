@@ -71,7 +71,7 @@ def learn(
         starts: first second of each window, epoch seconds, shape (w,).
         local: the same in seconds of the local week.
         values: the statistics, shape (w, m).
-        within: their variances within a window, times the number of events, shape (w, m).
+        within: their mean variance within a window, times the number of events, shape (m,).
         counts: events in each, shape (w, m).
         floor: least standard deviation, times the number of events.
         least: least standard deviation between windows, whatever the reference shows.
@@ -79,16 +79,15 @@ def learn(
     seasons, expected, parameters = fit(name, window_seconds, local, values)
     residual = values - expected
     windows = len(values)
-    freedom = max(1, windows - parameters)
-    inside = within.mean(axis=0)
+    freedom = np.maximum(1, windows - parameters)
     variance = np.square(residual).sum(axis=0) / freedom
-    between = np.maximum(least * least, variance - inside * (1 / counts).mean(axis=0))
-    scaled = residual / np.maximum(np.sqrt(between + inside / counts), floor / counts)
+    between = np.maximum(least * least, variance - within * (1 / counts).mean(axis=0))
+    scaled = residual / np.maximum(np.sqrt(between + within / counts), floor / counts)
     gaps = np.maximum(1.0, np.diff(starts) / window_seconds)[:, None]
     correlation = _correlation(scaled, gaps[:, 0] < 1.5, windows)
     carried = correlation**gaps
     whitened = (scaled[1:] - carried * scaled[:-1]) * steady(correlation, carried)
-    spread = _long_run(whitened) * math.sqrt(windows / freedom)
+    spread = _long_run(whitened) * np.sqrt(windows / freedom)
     fast = _gaussian_tails(whitened)
     # A reference that never moved has no spread of its own; the floor above stands for it.
     spread = np.maximum(spread, 0.5 * np.sqrt(1 - correlation**2)) * (1 + 2 / math.sqrt(2 * windows))
@@ -98,7 +97,7 @@ def learn(
             seasons,
             zip(
                 between.tolist(),
-                inside.tolist(),
+                within.tolist(),
                 [floor] * len(seasons),
                 correlation.tolist(),
                 spread.tolist(),

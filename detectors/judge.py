@@ -15,6 +15,7 @@ import numpy as np
 
 from detectors.columns import Feature
 from detectors.detector import DETECTORS, Direction
+from detectors.gather import Gather, Wide
 from detectors.learned import Learned
 from detectors.learner import Learner
 from detectors.monitors import Monitors, Raised
@@ -26,7 +27,7 @@ from detectors.spec import ModelSpec
 from detectors.stack import Stack
 from detectors.statistic import STATISTICS, UPWARDS, Measures, StatisticName, mean_of, measure
 from detectors.suspects import suspects
-from detectors.tally import NAMED, Tally, empty, tally
+from detectors.tally import NAMED, Tally, tally
 from detectors.verdict import Seen, Verdict, describe, size_of
 from detectors.window import Kind, Window
 
@@ -55,7 +56,7 @@ class Judge(msgspec.Struct):
         learner: collects the first reference; None once it is there.
         monitors: of the references, whose order is that of its columns.
         references: feature -> reference.
-        strides: how many buckets of each feature are judged together, shape (F,).
+        gather: merges the buckets that a feature is judged over.
         relearning: feature -> learner, for features whose reference will be or is being replaced.
         renewing: features in `relearning` that are not judged meanwhile, in order (a set has none in a snapshot).
     """
@@ -66,14 +67,11 @@ class Judge(msgspec.Struct):
     learner: Learner | None
     monitors: Monitors
     references: dict[str, FeatureReference] = {}
-    strides: np.ndarray = np.ones(0)
+    gather: Gather = msgspec.field(default_factory=Gather)
     relearning: dict[str, Learner] = {}
     renewing: dict[str, None] = {}
     #: Set when monitors were made: the budget has to be shared again.
     renewed: bool = False
-    #: Sums of the buckets that wait to be judged with those to come, and the number of that wider window of each column.
-    waiting: Tally | None = None
-    groups: np.ndarray = np.ones(0)
     #: Of the references, and made from them again when it is asked for; no part of a snapshot.
     stack: Stack | None = None
 
@@ -110,9 +108,9 @@ class Judge(msgspec.Struct):
         if learner.since is not None and start - learner.until > spec.reference.seconds:
             # A gap longer than the whole stretch: what came before (one clock of 1970, say) is no part of it.
             learner = self.learner = Learner(self.seconds)
-        learner.add(start, parts)
-        if learner.ready(seconds=spec.reference.seconds, min_windows=spec.reference.min_windows):
-            self.adopt(_learned(spec, learner))
+        learner.add(spec, start, parts)
+        if learner.ready(spec):
+            self.adopt(learner.learn(spec))
 
     def _learn_on(self, spec: ModelSpec, start: float, parts: Sequence[Window]) -> None:
         for part in parts:
@@ -124,10 +122,9 @@ class Judge(msgspec.Struct):
                     self.renew(feature, afresh=False)
         for feature in sorted(self.relearning):
             learner = self.relearning[feature]
-            learner.add(start, parts)
-            reference = spec.reference
-            if feature in self.renewing and learner.ready(seconds=reference.seconds, min_windows=reference.min_windows):
-                self.adopt(_learned(spec, learner))
+            learner.add(spec, start, parts)
+            if feature in self.renewing and learner.ready(spec):
+                self.adopt(learner.learn(spec))
 
     def adopt(self, learned: Mapping[str, Learned]) -> None:
         """Judge features against these references from now on; others stay as they are."""
@@ -139,80 +136,47 @@ class Judge(msgspec.Struct):
         new = [feature for feature in learned if feature not in self.references]
         self.references |= {feature: result.reference for feature, result in learned.items()}
         self.monitors.widen(len(new))
-        self.strides = np.concatenate([self.strides, np.ones(len(new))])
-        self.groups = np.concatenate([self.groups, np.full(len(new), -1.0)])
-        self.waiting = None
-        self.groups[:] = -1.0
+        strides = np.concatenate([self.gather.strides, np.ones(len(new))])
         columns = {feature: column for column, feature in enumerate(self.references)}
         for feature, result in learned.items():
             column = columns[feature]
-            self.strides[column] = result.stride
+            strides[column] = result.stride
             for row, statistic in enumerate(STATISTICS):
                 watched = self.kind != "outcomes" or statistic == "location"
                 baseline = result.baselines.get(statistic) if watched else None
                 self.monitors.set((row, column), baseline, up=statistic in UPWARDS)
             self.renewing.pop(feature, None)
             self.relearning.pop(feature, None)
+        self.gather.set(strides)
 
     def _weigh(self, spec: ModelSpec, start: float, parts: Sequence[Mapping[str, Feature]], rows: int) -> list[Verdict]:
         stack = self.side_by_side()
         now = tally(parts, rows, stack, outlier_beyond=spec.outliers.beyond)
         judged = np.array([name not in self.renewing for name in stack.names])
-        narrow = self.strides == 1
-        found = self._judge(spec, start, now, judged & narrow, parts)
-        if narrow.all():
-            return found
-        place = round(start / self.seconds)
-        if self.waiting is None:
-            self.waiting = empty(stack)
-        left = ~narrow & (self.groups >= 0) & (self.groups != place // self.strides)
-        for stride in np.unique(self.strides[left]).tolist():  # a gap came before its buckets were full
-            mine = left & (self.strides == stride)
-            for group in np.unique(self.groups[mine]).tolist():
-                begin = group * stride * self.seconds
-                found += self._judge(spec, begin, self.waiting, judged & mine & (self.groups == group), parts)
-        self._gather(now, narrow, place, stack)
-        for stride in np.unique(self.strides[~narrow]).tolist():
-            if place % stride == stride - 1:
-                begin = (place // stride) * stride * self.seconds
-                found += self._judge(spec, begin, self.waiting, judged & (self.strides == stride), parts)
-                self.groups[self.strides == stride] = -1.0
+        found: list[Verdict] = []
+        for window in self.gather.take(round(start / self.seconds), now, stack):
+            columns = judged & window.columns
+            if columns.any():
+                found += self._judge(spec, window, columns, parts)
         return found
 
-    def _gather(self, now: Tally, narrow: Flags, place: int, stack: Stack) -> None:
-        """Add the sums of a bucket to those that wait; a column without a group begins one."""
-        waiting = self.waiting or empty(stack)
-        groups = place // self.strides
-        anew = self.groups != groups
-        waiting.sums[:, anew] = 0.0
-        waiting.bins[:, anew] = 0.0
-        waiting.cells[anew[stack.owner]] = 0.0
-        waiting.add(now)
-        self.groups = np.where(narrow, -1.0, groups)
-
-    def _judge(
-        self, spec: ModelSpec, start: float, sums: Tally, columns: Flags, parts: Sequence[Mapping[str, Feature]]
-    ) -> list[Verdict]:
-        """Judge a window of some columns, which have the same stride."""
-        if not columns.any():
-            return []
+    def _judge(self, spec: ModelSpec, window: Wide, columns: Flags, parts: Sequence[Mapping[str, Feature]]) -> list[Verdict]:
+        """Judge those columns of a window; `parts` are those of its last bucket."""
+        start, seconds = window.place * self.seconds, window.stride * self.seconds
         monitors, stack = self.monitors, self.side_by_side()
-        measured = measure(sums, stack)
+        measured = measure(window.sums, stack)
         local = local_seconds(start, spec.timezone, spec.holidays)
         expected = monitors.scores.expected(local)
-        width = self.strides * self.seconds
-        due = np.broadcast_to(columns, measured.value.shape)
-        scores = monitors.scores.score(start, width, measured, expected, due)
+        scores = monitors.scores.score(start, seconds, measured, expected, np.broadcast_to(columns, expected.shape))
         errors = None
         if DETECTORS[monitors.detector].feed == "outcomes":
             errors = [_errors(parts, name) for name in stack.names]
         raised = monitors.weigh(start, scores, errors)
         calm = (np.abs(scores) < _USUAL) & (monitors.fired == 0)  # a window that raised an alarm moves nothing
         if raised:
-            raised += suspects(monitors, raised, scores, start, float(width[columns][0]))
-        end = start + float(width[columns][0])
-        window = _Judged(sums, measured, expected, end, parts)
-        verdicts = [self._verdict(one, window) for one in raised]
+            raised += suspects(monitors, raised, scores, seconds)
+        judged = _Judged(window.sums, measured, expected, start + seconds, parts)
+        verdicts = [self._verdict(one, judged) for one in raised]
         monitors.scores.follow(local, measured, expected, calm)
         return verdicts
 
@@ -275,10 +239,6 @@ def _only(part: Window, features: Sequence[str]) -> Window:
     """Return a window with no other features than those, and what the model puts out."""
     wanted = {*features, *PREDICTION}
     return msgspec.structs.replace(part, features={name: one for name, one in part.features.items() if name in wanted})
-
-
-def _learned(spec: ModelSpec, learner: Learner) -> dict[str, Learned]:
-    return learner.learn(timezone=spec.timezone, holidays=spec.holidays, outlier_beyond=spec.outliers.beyond)
 
 
 def _seen(window: _Judged, stack: Stack, column: int) -> Seen:

@@ -1,12 +1,14 @@
-"""Collects windows until a reference and its baselines can be learned from them.
+"""Collects windows until references and their baselines can be learned from them.
 
 Rules:
-1. Memory is bounded: beyond `_MOST_WINDOWS` windows, or `_MOST_BYTES` of samples, every second block of 16 consecutive ones is
+1. Memory is bounded: beyond `_MOST_WINDOWS` windows or some bytes of samples, every second block of 16 consecutive windows is
    dropped, so neighbours (autocorrelation) and times of day (season) both survive the thinning.
-2. A window without a feature says that it was missing in all rows: that is how it is judged later.
-3. A category seen in one window alone counts as unseen there (Good and Turing), because out of the
+2. Where many features make that happen, the references are learned from the samples of the first third, a day at least of
+   three; of later windows only what they measure is kept (detectors/recording.py), which is a tenth of the bytes.
+3. A window without a feature says that it was missing in all rows: that is how it is judged later.
+4. A category seen in one window alone counts as unseen there (Good and Turing), because out of the
    reference so many new ones are to be expected.
-4. Rows are counted bucket by bucket, silent ones included, apart from the windows: `volume` is learned from these.
+5. Rows are counted bucket by bucket, silent ones included, apart from the windows: `volume` is learned from these.
 """
 
 from __future__ import annotations
@@ -17,16 +19,21 @@ from collections.abc import Sequence
 import msgspec
 
 from detectors.columns import Feature
-from detectors.learned import Learned, learn_features, learn_volume
+from detectors.learned import Calendar, Learned, learn_volume
+from detectors.recording import BLOCK, Recording
+from detectors.reference import learn_reference
 from detectors.row import VOLUME
+from detectors.spec import ModelSpec
+from detectors.strides import strides_of
 from detectors.window import Window
 
-_MOST_WINDOWS = 512
-_BLOCK = 16
-#: Bytes of samples held, from which windows are thinned too, down to a few blocks.
-_MOST_BYTES = 64 << 20
+_MOST_WINDOWS = 4096
+#: Bytes of samples held, of all features and of one that is learned apart; windows are thinned down to a few blocks for them.
+_MOST_BYTES, _MOST_BYTES_APART = 64 << 20, 2 << 20
 #: Buckets whose rows are counted; beyond, every second block is dropped.
 _MOST_BUCKETS = 4096
+#: Of the reference's time the share after which its samples will do.
+_SAMPLED = 1 / 3
 
 
 class Collected(msgspec.Struct, frozen=True):
@@ -51,8 +58,10 @@ class Learner(msgspec.Struct):
     #: First second of a bucket -> its rows, of those that had any; every `row_stride`th block.
     rows: dict[float, int] = {}
     row_stride: int = 1
+    #: What windows measured since there were too many samples; None before.
+    recording: Recording | None = None
 
-    def add(self, start: float, parts: Sequence[Window]) -> None:
+    def add(self, spec: ModelSpec, start: float, parts: Sequence[Window]) -> None:
         """Take the parts of one bucket; buckets come in order of time."""
         self.seen += 1
         if self.since is None:
@@ -60,15 +69,40 @@ class Learner(msgspec.Struct):
         self.until = start + self.window_seconds
         rows = sum(part.n for part in parts)
         self._count(start, rows)
+        if self.recording is not None:
+            self.recording.add(start, [part.features for part in parts], rows, outlier_beyond=spec.outliers.beyond)
+            return
         if self._block(start) % self.stride or self.features == [VOLUME]:
             return
         kept = [self._kept(part.features) for part in parts]
         self.windows.append(Collected(start, rows, kept))
         self.held_bytes += _bytes(kept)
-        if len(self.windows) > _MOST_WINDOWS or (self.held_bytes > _MOST_BYTES and len(self.windows) > 4 * _BLOCK):
+        most = _MOST_BYTES if self.features is None else _MOST_BYTES_APART
+        if len(self.windows) > _MOST_WINDOWS or (self.held_bytes > most and len(self.windows) > 4 * BLOCK):
             self.stride *= 2
             self.windows = [window for window in self.windows if self._block(window.start) % self.stride == 0]
             self.held_bytes = sum(_bytes(window.parts) for window in self.windows)
+        if self.stride > 1 and self.features is None and self.until - self.since >= _SAMPLED * spec.reference.seconds:
+            self.recording = self._record(spec)
+            self.windows, self.held_bytes = [], 0
+
+    def _record(self, spec: ModelSpec) -> Recording:
+        """Return the references of the samples so far, and what their windows measure."""
+        names = {name for window in self.windows for part in window.parts for name in part}.union(self.features or ())
+        references = {
+            name: learn_reference([[part[name] for part in window.parts if name in part] for window in self.windows])
+            for name in sorted(names - {VOLUME})
+        }
+        samples = [(window.start, window.rows, window.parts) for window in self.windows]
+        beyond, calendar = spec.outliers.beyond, self._calendar(spec)
+        strides = strides_of(samples, references, self.window_seconds, calendar, outlier_beyond=beyond)
+        recording = Recording.begin(self.window_seconds, references, strides)
+        for start, rows, parts in samples:
+            recording.add(start, parts, rows, outlier_beyond=beyond)
+        return recording
+
+    def _calendar(self, spec: ModelSpec) -> Calendar:
+        return Calendar(self.until - (self.since or 0.0), spec.timezone, spec.holidays)
 
     def _kept(self, features: dict[str, Feature]) -> dict[str, Feature]:
         return features if self.features is None else {name: features[name] for name in self.features if name in features}
@@ -81,29 +115,19 @@ class Learner(msgspec.Struct):
             self.rows = {at: count for at, count in self.rows.items() if self._block(at) % self.row_stride == 0}
 
     def _block(self, start: float) -> int:
-        return round(start / self.window_seconds) // _BLOCK
+        return round(start / self.window_seconds) // BLOCK
 
-    def ready(self, *, seconds: float, min_windows: int) -> bool:
+    def ready(self, spec: ModelSpec) -> bool:
         """Tell whether enough event time and enough windows have been seen."""
-        return self.since is not None and self.until - self.since >= seconds and self.seen >= min_windows
+        wanted = spec.reference
+        return self.since is not None and self.until - self.since >= wanted.seconds and self.seen >= wanted.min_windows
 
-    def learn(self, *, timezone: str, outlier_beyond: float, holidays: str = "") -> dict[str, Learned]:
+    def learn(self, spec: ModelSpec) -> dict[str, Learned]:
         """Return feature -> reference and baselines; features asked for by name are there even if never seen."""
-        names = {name for window in self.windows for part in window.parts for name in part}.union(self.features or ())
-        seconds = self.until - (self.since or 0.0)
-        found = learn_features(
-            [(window.start, window.rows, window.parts) for window in self.windows],
-            sorted(names - {VOLUME}),
-            window_seconds=self.window_seconds,
-            reference_seconds=seconds,
-            timezone=timezone,
-            holidays=holidays,
-            outlier_beyond=outlier_beyond,
-        )
+        calendar = self._calendar(spec)
+        found = (self.recording or self._record(spec)).learn(calendar)
         if self.features is None or VOLUME in self.features:
-            volume = learn_volume(
-                self._buckets(), self.window_seconds, reference_seconds=seconds, timezone=timezone, holidays=holidays
-            )
+            volume = learn_volume(self._buckets(), self.window_seconds, calendar)
             found |= {} if volume is None else {VOLUME: volume}
         return found
 
@@ -114,9 +138,9 @@ class Learner(msgspec.Struct):
         first, end = round(self.since / self.window_seconds), math.ceil(self.until / self.window_seconds - 0.5)
         starts = (
             place * self.window_seconds
-            for block in range(first // _BLOCK, end // _BLOCK + 1)
+            for block in range(first // BLOCK, end // BLOCK + 1)
             if block % self.row_stride == 0
-            for place in range(max(first, block * _BLOCK), min(end, (block + 1) * _BLOCK))
+            for place in range(max(first, block * BLOCK), min(end, (block + 1) * BLOCK))
         )
         return [(start, self.rows.get(start, 0)) for start in starts]
 

@@ -73,12 +73,12 @@ class Scores(msgspec.Struct):
         """Return what each statistic is expected to be at `local` seconds of the local week."""
         return np.asarray(self.seasons.expect(local) + self.level)
 
-    def score(self, start: float, window_seconds: Floats, measured: Measures, expected: Floats, due: Flags) -> Floats:
+    def score(self, start: float, window_seconds: float, measured: Measures, expected: Floats, due: Flags) -> Floats:
         """Return the standard score of each statistic, NaN where there is none.
 
         Args:
             start: first second of the window, epoch seconds; windows must come in order.
-            window_seconds: width of the window of each column, shape (F,).
+            window_seconds: width of the window.
             measured: the statistics.
             expected: what they were expected to be.
             due: which cells are to be scored; of the others nothing changes.

@@ -39,6 +39,8 @@ _HARMONICS = 4
 #: From this width on a window is a slot of the day or of the week.
 COARSE_SECONDS = 1800.0
 _LARGEST_GAP_SECONDS = DAY_SECONDS / _HARMONICS / 2
+#: A harmonic explains more than this many times the noise, or it is left out: chi-square with two degrees, one in 2,000.
+_BY_CHANCE = 15.0
 #: How far a slot of the week follows what is seen there, each week.
 _GAIN = 0.15
 #: 31 December 9999 at 00:00 UTC: behind it some clocks are in a year that there is no date for.
@@ -197,7 +199,7 @@ def _harmonics_at(local: float) -> tuple[float, ...]:
     return tuple(_harmonics(np.array([local]))[0].tolist())
 
 
-def fit(name: SeasonName, window_seconds: float, local: Floats, values: Floats) -> tuple[list[Season], Floats, int]:
+def fit(name: SeasonName, window_seconds: float, local: Floats, values: Floats) -> tuple[list[Season], Floats, Floats]:
     """Return the seasons fitted to m statistics, what they expect, and how many parameters each has.
 
     Args:
@@ -210,16 +212,38 @@ def fit(name: SeasonName, window_seconds: float, local: Floats, values: Floats) 
     if name in _PERIODS:
         means, expected, used = _slots(_PERIODS[name], window_seconds, local, values)
     elif name == "daily":
-        waves = _harmonics(local)
-        means = np.asarray(np.linalg.lstsq(waves, values, rcond=None)[0], dtype=np.float64)
-        expected, used = waves @ means, len(means)
+        means, expected, used = _daily(local, values)
     else:
-        means, used = np.asarray(values.mean(axis=0, keepdims=True), dtype=np.float64), 1
-        expected = np.broadcast_to(means, values.shape)
+        means = np.asarray(values.mean(axis=0, keepdims=True), dtype=np.float64)
+        expected, used = np.broadcast_to(means, values.shape), np.ones(values.shape[1])
     return [Season(name, window_seconds, parameters) for parameters in means.T.tolist()], expected, used
 
 
-def _slots(period: float, window_seconds: float, local: Floats, values: Floats) -> tuple[Floats, Floats, int]:
+def _daily(local: Floats, values: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return coefficients, shape (9, m), what they let expect, shape (w, m), and how many each uses, shape (m,).
+
+    A harmonic that chance explains is left out: what it would add to the expectation is the same for hours, and tests that add
+    up scores would take it for a change.
+    """
+    waves = _harmonics(local)
+    means = _least_squares(waves, values)
+    noise = np.square(values - waves @ means).mean(axis=0)
+    pairs = means[1:].reshape(_HARMONICS, 2, -1)
+    power = np.square(waves[:, 1:]).mean(axis=0).reshape(_HARMONICS, 2)
+    told = (np.square(pairs) * power[:, :, None]).sum(axis=1) * len(values) > _BY_CHANCE * noise
+    found = np.zeros_like(means)
+    for pattern in np.unique(told, axis=1).T:
+        mine = (told == pattern[:, None]).all(axis=0)
+        chosen = np.concatenate(([True], np.repeat(pattern, 2)))
+        found[np.ix_(chosen, mine)] = _least_squares(waves[:, chosen], values[:, mine])
+    return found, np.asarray(waves @ found), 1.0 + 2.0 * told.sum(axis=0)
+
+
+def _least_squares(waves: Floats, values: Floats) -> Floats:
+    return np.asarray(np.linalg.lstsq(waves, values, rcond=None)[0], dtype=np.float64)
+
+
+def _slots(period: float, window_seconds: float, local: Floats, values: Floats) -> tuple[Floats, Floats, Floats]:
     """Return the mean of each slot, shape (slots, m), what is expected, shape (w, m), and the parameters that it counts as."""
     slots = max(1, int(period // window_seconds))
     index = ((local % period) // window_seconds).astype(np.intp) % slots
@@ -230,4 +254,5 @@ def _slots(period: float, window_seconds: float, local: Floats, values: Floats) 
         total = total + np.roll(total, 1, axis=0) + np.roll(total, -1, axis=0)
         count = count + np.roll(count, 1, axis=0) + np.roll(count, -1, axis=0)
     means = np.where(count > 0, total / np.maximum(count, 1), values.mean(axis=0))
-    return means, means[index], max(1, round(slots / 3)) if slots > 7 else slots
+    used = max(1, round(slots / 3)) if slots > 7 else slots
+    return means, means[index], np.full(values.shape[1], float(used))

@@ -20,7 +20,7 @@ _FALSE_DISCOVERIES = 0.01
 _WINDOWS_BEFORE = 3
 
 
-def suspects(monitors: Monitors, raised: list[Raised], scores: Floats, start: float, window_seconds: float) -> list[Raised]:
+def suspects(monitors: Monitors, raised: list[Raised], scores: Floats, window_seconds: float) -> list[Raised]:
     """Let the strongest monitor of each further feature that changed together with the alarms raise one too, and return these."""
     evidence = monitors.evidence
     upwards = (monitors.rise >= monitors.fall) | (monitors.up > 0)
@@ -36,7 +36,7 @@ def suspects(monitors: Monitors, raised: list[Raised], scores: Floats, start: fl
     columns = np.flatnonzero(passed(chance) & ~told)
     cells = np.zeros(evidence.shape, dtype=np.bool_)
     cells[evidence[:, columns].argmax(axis=0), columns] = True
-    return monitors.fire(cells, upwards, scores, start) if len(columns) else []
+    return monitors.fire(cells, upwards, scores, earliest) if len(columns) else []
 
 
 def passed(chances: Floats) -> np.ndarray:

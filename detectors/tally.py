@@ -6,7 +6,7 @@ window. So nothing but sums has to be kept while a window is merged upwards (det
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 import numpy as np
@@ -38,6 +38,10 @@ class Tally(msgspec.Struct):
     sums: np.ndarray
     bins: np.ndarray
     cells: np.ndarray
+
+    def copy(self) -> Tally:
+        """Return the same sums, to be kept."""
+        return Tally(self.sums.copy(), self.bins.copy(), self.cells.copy())
 
     def add(self, other: Tally) -> None:
         """Add the sums of another window."""
@@ -170,15 +174,4 @@ def _far(values: Floats, weights: Floats, each: Integers, stack: Stack, beyond: 
         mine: Integers = outside[each[outside] == column]
         far = stack.references[column].distances(values[mine]) > beyond
         found[column] = float(weights[mine][far].sum())
-    return found
-
-
-def merged(tallies: Sequence[Tally], groups: Integers) -> list[Tally]:
-    """Return the sums of each group of tallies; `groups` are the numbers of their groups, from 0 on and ascending."""
-    found: list[Tally] = []
-    for one, group in zip(tallies, groups.tolist(), strict=True):
-        if group == len(found):
-            found.append(Tally(one.sums.copy(), one.bins.copy(), one.cells.copy()))
-        else:
-            found[group].add(one)
     return found

@@ -123,7 +123,7 @@ def _learned(place: str, spec: ModelSpec, watch: Watch, replaying: Replaying) ->
 def _reference(spec: ModelSpec, judge: Judge) -> SegmentReference:
     learner = judge.learner
     assert learner is not None
-    learned = learner.learn(timezone=spec.timezone, outlier_beyond=spec.outliers.beyond)
+    learned = learner.learn(spec)
     return SegmentReference(learner.seen, learner.since or 0.0, learner.until, learned)
 
 

@@ -1,0 +1,187 @@
+"""What windows measured while a reference is learned -> baselines.
+
+Rules:
+1. A recording begins with windows of which the samples are there: from these come the references, and how many windows of
+   each feature are merged before they are judged. From then on only what a window measures is kept.
+2. Windows are merged and measured as they will be judged (detectors/gather.py).
+3. Memory is bounded: beyond `_MOST_BYTES` every second block of 16 consecutive windows is dropped, as in detectors/learner.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from detectors.baseline import Baseline, learn
+from detectors.columns import Feature
+from detectors.gather import Gather
+from detectors.learned import Calendar, Learned
+from detectors.reference import FeatureReference
+from detectors.season import Flags, choose, local_times
+from detectors.stack import Integers, Stack
+from detectors.statistic import FLOOR, STATISTICS, Measures, StatisticName, measure, names_for, place_of
+from detectors.tally import tally
+
+#: Windows that are kept or dropped together.
+BLOCK = 16
+_MOST_BYTES = 64 << 20
+#: A statistic that fewer reference windows spoke of is not watched.
+_MIN_MEASURES = 8
+#: Statistics whose baselines are learned at a time.
+_AT_ONCE = 512
+
+
+class History(msgspec.Struct):
+    """What windows of one stride measured.
+
+    Args:
+        rows: of each statistic that is watched, its row in `Measures`, shape (m,).
+        columns: its column, shape (m,).
+        starts: first second of each window, epoch seconds.
+        values: of each window float32 of shape (m,), NaN where it says nothing.
+        counts: of each window float32 of shape (m,): events it was taken over.
+        within: sum of the variances within a window, times the events, shape (m,).
+        spoken: windows that said something, shape (m,).
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    starts: list[float]
+    values: list[bytes]
+    counts: list[bytes]
+    within: np.ndarray
+    spoken: np.ndarray
+
+    @classmethod
+    def begin(cls, cells: Sequence[tuple[int, int]]) -> History:
+        """Return a history of those (row, column) without a window."""
+        rows, columns = np.array(cells, dtype=np.float64).reshape(-1, 2).T
+        return cls(rows, columns, [], [], [], np.zeros(len(cells)), np.zeros(len(cells)))
+
+    @property
+    def cells(self) -> tuple[Integers, Integers]:
+        """Rows and columns, to take statistics out of an array."""
+        return self.rows.astype(np.intp), self.columns.astype(np.intp)
+
+    def add(self, start: float, measured: Measures) -> None:
+        """Take what a window measured."""
+        value, count = measured.value[self.cells], measured.count[self.cells]
+        there = ~np.isnan(value)
+        self.within += np.where(there, measured.within[self.cells], 0.0)
+        self.spoken += there
+        self.starts.append(start)
+        self.values.append(value.astype("<f4").tobytes())
+        self.counts.append(count.astype("<f4").tobytes())
+
+    def thin(self, keep: Sequence[bool]) -> None:
+        """Drop the other windows; the variance within a window stays the mean of all."""
+        self.starts = [start for start, kept in zip(self.starts, keep, strict=True) if kept]
+        self.values = [value for value, kept in zip(self.values, keep, strict=True) if kept]
+        self.counts = [count for count, kept in zip(self.counts, keep, strict=True) if kept]
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of what windows measured."""
+        return 8 * len(self.rows) * len(self.starts)
+
+    def learn(self, width: float, calendar: Calendar) -> Iterator[tuple[int, int, Baseline]]:
+        """Yield (row, column, baseline) of each statistic that enough windows of that width, in seconds, spoke of."""
+        if not self.starts:
+            return
+        starts = np.array(self.starts)
+        local = local_times(starts, calendar.timezone, calendar.holidays)
+        shape = (len(starts), len(self.rows))
+        values = np.frombuffer(b"".join(self.values), dtype="<f4").reshape(shape)
+        counts = np.frombuffer(b"".join(self.counts), dtype="<f4").reshape(shape)
+        for there, cells in _alike(~np.isnan(values)):
+            if there.sum() < _MIN_MEASURES:
+                continue
+            learned = learn(
+                choose(width, calendar.reference_seconds, local[there]),
+                width,
+                starts=starts[there],
+                local=local[there],
+                values=values[there][:, cells].astype(np.float64),
+                within=self.within[cells] / self.spoken[cells],
+                counts=counts[there][:, cells].astype(np.float64),
+                floor=FLOOR,
+            )
+            for cell, baseline in zip(cells.tolist(), learned, strict=True):
+                yield int(self.rows[cell]), int(self.columns[cell]), baseline
+
+
+def _alike(there: Flags) -> Iterator[tuple[Flags, Integers]]:
+    """Yield the statistics that the same windows spoke of, some at a time: (windows, statistics)."""
+    groups: dict[bytes, list[int]] = {}
+    for cell, packed in enumerate(np.packbits(there, axis=0).T):
+        groups.setdefault(packed.tobytes(), []).append(cell)
+    for cells in groups.values():
+        for low in range(0, len(cells), _AT_ONCE):
+            yield there[:, cells[0]], np.array(cells[low : low + _AT_ONCE], dtype=np.intp)
+
+
+class Recording(msgspec.Struct):
+    """References, and what windows measured against them; `histories` is by stride."""
+
+    window_seconds: float
+    references: dict[str, FeatureReference]
+    gather: Gather
+    histories: dict[int, History]
+    every: int = 1
+    #: Of the references with categories that one window alone had taken out; made again when it is asked for.
+    stack: Stack | None = None
+
+    @classmethod
+    def begin(cls, window_seconds: float, references: dict[str, FeatureReference], strides: Mapping[str, int]) -> Recording:
+        """Return a recording without a window."""
+        cells: dict[int, list[tuple[int, int]]] = {}
+        for column, (name, reference) in enumerate(references.items()):
+            cells.setdefault(strides[name], []).extend((place_of(one), column) for one in names_for(name, reference))
+        gather = Gather()
+        gather.set(np.array([strides[name] for name in references], dtype=np.float64))
+        return cls(window_seconds, references, gather, {stride: History.begin(mine) for stride, mine in cells.items()})
+
+    def add(self, start: float, parts: Sequence[Mapping[str, Feature]], rows: int, *, outlier_beyond: float) -> None:
+        """Take a window, of which `parts` are the features of each source, with so many rows; they come in order of time."""
+        if self._block(start) % self.every or not self.references:
+            return
+        if self.stack is None:
+            self.stack = stack_of(self.references)
+        now = tally(parts, rows, self.stack, outlier_beyond=outlier_beyond)
+        for wide in self.gather.take(round(start / self.window_seconds), now, self.stack):
+            if wide.stride in self.histories and wide.columns.any():
+                self.histories[wide.stride].add(wide.place * self.window_seconds, measure(wide.sums, self.stack))
+        while sum(history.held_bytes for history in self.histories.values()) > _MOST_BYTES and self.every < 1 << 20:
+            self.every *= 2
+            for history in self.histories.values():
+                history.thin([self._block(one) % self.every == 0 for one in history.starts])
+
+    def _block(self, start: float) -> int:
+        return round(start / self.window_seconds) // BLOCK
+
+    def learn(self, calendar: Calendar) -> dict[str, Learned]:
+        """Return feature -> reference and baselines."""
+        names = list(self.references)
+        found: dict[str, dict[StatisticName, Baseline]] = {name: {} for name in names}
+        for stride, history in self.histories.items():
+            for row, column, baseline in history.learn(stride * self.window_seconds, calendar):
+                found[names[column]][STATISTICS[row]] = baseline
+        strides = self.gather.strides.astype(int).tolist()
+        return {
+            name: Learned(self.references[name], {one: mine[one] for one in STATISTICS if one in mine}, stride)
+            for (name, mine), stride in zip(found.items(), strides, strict=True)
+        }
+
+
+def stack_of(references: Mapping[str, FeatureReference]) -> Stack:
+    """Return the references as columns, with categories that one window alone had as unknown as such a one will be."""
+    return Stack(
+        {
+            name: msgspec.structs.replace(
+                reference, known={category: count for category, count in reference.known.items() if count > 1}
+            )
+            for name, reference in references.items()
+        }
+    )

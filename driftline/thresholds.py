@@ -1,0 +1,277 @@
+"""How every threshold of a model follows from its budget of false alarms, told from the judge's state.
+
+What is told of monitors comes from the state; where the configuration says something else by now, that is said.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from detectors import budget
+from detectors.detector import DETECTORS, stock_rate
+from detectors.judge import Judge
+from detectors.sample import Floats
+from detectors.season import SEASON_NAMES
+from detectors.side import Side, sides_of, width
+from detectors.spec import ModelSpec
+from detectors.statistic import STATISTICS, StatisticName, place_of
+from detectors.watch import Watch
+from detectors.window import Kind
+from driftline.durations import format_duration, format_rate
+from streams.cloudevents import rfc3339
+
+#: Thresholds that differ by less than this are the same.
+_SAME = 1e-6
+#: At most so many names in one sentence.
+_MOST_NAMES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Monitors of one statistic of one segment.
+
+    Args:
+        windows: kind of windows.
+        segment: its name; empty for what has none.
+        statistic: which.
+        detector: by name.
+        monitors: how many.
+        sides: 2, or 1 where falls wake nobody.
+        windows_per_week: of each monitor, if the segment has one in every bucket.
+        share_of_budget: from 0 to 1; None for a detector that keeps none.
+        false_alarms_per_week: expected of all of them.
+        threshold: in standard deviations; None for a detector that takes none.
+        fast_monitors: how many have a fast path as well.
+        fast_limit: that two windows in a row must exceed there, in standard deviations; None without one.
+        merged: windows that are judged together, least and most.
+        seasons: name -> how many monitors have it.
+        correlation: of a window with the one before it, least and largest.
+        reference_windows: that the baselines were learned from, least and most.
+    """
+
+    windows: Kind
+    segment: str
+    statistic: str
+    detector: str
+    monitors: int
+    sides: int
+    windows_per_week: float
+    share_of_budget: float | None
+    false_alarms_per_week: float
+    threshold: float | None
+    fast_monitors: int
+    fast_limit: float | None
+    merged: tuple[int, int]
+    seasons: dict[str, int]
+    correlation: tuple[float, float]
+    reference_windows: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What is known of a model's thresholds.
+
+    Args:
+        model: its name.
+        budget_per_week: false alarms a week that the configuration allows.
+        judged_until: event time that all sources of a kind of windows have reached, as text; None before that.
+        rows: the table.
+        monitors: in all of it.
+        false_alarms_per_week: expected of all of it.
+        arithmetic: how the thresholds follow, a sentence each.
+        learning: what has no threshold yet, a sentence each.
+        notes: what else must be known.
+    """
+
+    model: str
+    budget_per_week: float
+    judged_until: dict[Kind, str | None]
+    rows: list[Row]
+    monitors: int
+    false_alarms_per_week: float
+    arithmetic: list[str]
+    learning: list[str]
+    notes: list[str]
+
+
+def explain(spec: ModelSpec, watch: Watch) -> Account:
+    """Return how the thresholds of a model came to be what they are in its state."""
+    rows = [row for side in watch.sides.values() for row in _rows(side)]
+    return Account(
+        model=spec.name,
+        budget_per_week=spec.false_alarms_per_week,
+        judged_until={kind: _reached(side) for kind, side in watch.sides.items()},
+        rows=rows,
+        monitors=sum(row.monitors for row in rows),
+        false_alarms_per_week=sum(row.false_alarms_per_week for row in rows),
+        arithmetic=[*(line for side in watch.sides.values() for line in _arithmetic(spec, side, rows)), *_total(spec, rows)],
+        learning=[line for side in watch.sides.values() for line in _learning(spec, side)],
+        notes=[line for side in watch.sides.values() for line in _changes(spec, side)],
+    )
+
+
+def _reached(side: Side) -> str | None:
+    complete = side.stream.complete()
+    return rfc3339(complete) if complete > 0 else None
+
+
+def _rows(side: Side) -> Iterator[Row]:
+    every, fast = sides_of(side.judges.values())
+    for _, judge in sorted(side.judges.items()):
+        for place, statistic in enumerate(STATISTICS):
+            if judge.monitors.watched[place].any():
+                yield _row(judge, statistic, every=every, fast=fast)
+
+
+def _row(judge: Judge, statistic: StatisticName, *, every: float, fast: float) -> Row:
+    """Return the row of the monitors of one statistic; `every` side shares the budget, and `fast` ones its other half."""
+    monitors, place = judge.monitors, place_of(statistic)
+    here = monitors.watched[place]
+    up = bool(monitors.up[place][here].all())
+    sides = ((2.0 - monitors.up[place]) / judge.gather.strides)[here]
+    armed = here & (monitors.fast[place] > 0)
+    fast_sides = float(((2.0 - monitors.up[place]) / judge.gather.strides)[armed].sum())
+    per_week = budget.windows_per_week(judge.seconds)
+    limit = fast_limit = share = None
+    if DETECTORS[monitors.detector].budgeted:
+        limit = monitors.threshold
+        share = budget.SHARE * budget.SHARES[judge.kind] * float(sides.sum()) / every
+        alarms = budget.false_alarms_per_week(threshold=limit, window_seconds=judge.seconds, sides=float(sides.sum()))
+        if fast_sides:
+            fast_limit = monitors.limit
+            share += (1 - budget.SHARE) * budget.SHARES[judge.kind] * fast_sides / fast
+            alarms += budget.fast_alarms_per_week(limit=fast_limit, window_seconds=judge.seconds, sides=fast_sides)
+    else:
+        rate = stock_rate(monitors.detector, "up" if up else "both")
+        alarms = rate.per_1000_windows * int(here.sum()) * per_week / 1000
+    return Row(
+        windows=judge.kind,
+        segment=judge.segment,
+        statistic=statistic,
+        detector=monitors.detector,
+        monitors=int(here.sum()),
+        sides=1 if up else 2,
+        windows_per_week=per_week,
+        share_of_budget=share,
+        false_alarms_per_week=alarms,
+        threshold=limit,
+        fast_monitors=int(armed.sum()) if fast_limit is not None else 0,
+        fast_limit=fast_limit,
+        merged=_span(judge.gather.strides[here]),
+        seasons=dict(Counter(SEASON_NAMES[int(name)] for name in monitors.scores.seasons.names[place][here].tolist())),
+        correlation=(
+            float(monitors.scores.correlation[place][here].min()),
+            float(monitors.scores.correlation[place][here].max()),
+        ),
+        reference_windows=_span(monitors.scores.windows[place][here]),
+    )
+
+
+def _span(values: Floats) -> tuple[int, int]:
+    return int(values.min()), int(values.max())
+
+
+def _arithmetic(spec: ModelSpec, side: Side, rows: Sequence[Row]) -> Iterator[str]:
+    """Say how the threshold of one kind of windows follows from the budget that the configuration has."""
+    mine = [row for row in rows if row.windows == side.kind and row.threshold is not None]
+    if not mine:
+        return
+    every, fast = sides_of(side.judges.values())
+    share = budget.SHARES[side.kind]
+    allowed = budget.SHARE * share * spec.false_alarms_per_week
+    per_week = budget.windows_per_week(next(iter(side.judges.values())).seconds)
+    h, limit = _limits(spec, side)
+    yield (
+        f"{side.kind}: {spec.false_alarms_per_week:g} a week x {budget.SHARE:g} (the other half is the fast path's) x {share:g} "
+        f"(windows of {side.kind}) = {allowed:g} false alarms a week, for {sum(row.monitors for row in mine):,} monitors with "
+        f"{every:,.10g} sides and {per_week:,.10g} windows a week: one in {every:,.10g} x {per_week:,.10g} / {allowed:g} = "
+        f"{every * per_week / allowed:,.0f} windows for each side, for which Siegmund's approximation gives h = {h:.2f}."
+    )
+    if fast:
+        yield (
+            f"{side.kind}, fast path: as many again, for {fast:,.10g} sides whose scores have the tails for it: two windows in a "
+            f"row beyond {limit:.2f} standard deviations on one side."
+        )
+    if any(row.merged[1] > 1 for row in mine):
+        yield (
+            f"{side.kind}: features whose windows are much alike, or hold few values, are judged over several windows together; "
+            "a side of theirs counts as the share of a window that it has."
+        )
+
+
+def _total(spec: ModelSpec, rows: Sequence[Row]) -> Iterator[str]:
+    if rows:
+        monitors, alarms = sum(row.monitors for row in rows), sum(row.false_alarms_per_week for row in rows)
+        yield (
+            f"total: {monitors:,} monitors, {alarms:.3g} false alarms a week expected of a budget of "
+            f"{format_rate(spec.false_alarms_per_week)}, if every segment has a window in every stretch of time."
+        )
+
+
+def _limits(spec: ModelSpec, side: Side) -> tuple[float, float]:
+    """Return the threshold and the limit of the fast path that the configuration gives the monitors of a side."""
+    every, fast = sides_of(side.judges.values())
+    allowed = budget.SHARES[side.kind] * spec.false_alarms_per_week
+    seconds = next(iter(side.judges.values())).seconds
+    return (
+        budget.threshold(false_alarms_per_week=allowed, window_seconds=seconds, sides=every),
+        budget.fast_limit(false_alarms_per_week=allowed, window_seconds=seconds, sides=fast),
+    )
+
+
+def _learning(spec: ModelSpec, side: Side) -> Iterator[str]:
+    """Say what has no threshold yet, or is not judged at the moment."""
+    if not side.judges:
+        yield f"{side.kind}: no window has been judged yet; a share of {budget.SHARES[side.kind]:g} of the budget waits for them."
+    wanted = f"{format_duration(spec.reference.seconds)} and {spec.reference.min_windows} windows"
+    for segment, judge in sorted(side.judges.items()):
+        where = f"{side.kind}{_of(segment)}"
+        if judge.learner is not None:
+            seen = judge.learner.until - (judge.learner.since or 0.0) if judge.learner.since is not None else 0.0
+            yield (
+                f"{where}: still learning, {judge.learner.seen:,} windows over {format_duration(seen)} of {wanted}; "
+                f"its monitors will raise the thresholds of all {side.kind} a little."
+            )
+        if judge.renewing:
+            yield (
+                f"{where}: not judged while a reference is learned: {_names(list(judge.renewing))}; "
+                "monitors that they had keep their share."
+            )
+
+
+def _changes(spec: ModelSpec, side: Side) -> Iterator[str]:
+    """Say where the configuration is not what the state was made with, and what keeps no budget."""
+    seconds = width(spec, side.kind)
+    for segment, judge in sorted(side.judges.items()):
+        if judge.seconds != seconds:
+            yield (
+                f"note: windows of {side.kind}{_of(segment)} were {format_duration(judge.seconds)} wide, the configuration says "
+                f"{format_duration(seconds)}: a worker that starts with it learns a new reference."
+            )
+    judges = [judge for judge in side.judges.values() if judge.monitors.watched.any()]
+    kept = [judge.monitors.threshold for judge in judges if DETECTORS[judge.monitors.detector].budgeted]
+    if kept and abs(kept[0] - (h := _limits(spec, side)[0])) > _SAME:
+        yield (
+            f"note: {side.kind} are judged with h = {kept[0]:.2f}, the configuration gives {h:.2f}: it has changed since the "
+            "workers were started; start them again."
+        )
+    name = spec.detector if side.kind == "features" else spec.errors.detector
+    here = sorted({judge.monitors.detector for judge in judges})
+    for other in here:
+        if other != name:
+            yield f"note: {side.kind} are judged by {other}, the configuration says {name}: start the workers again."
+    for stock in here:
+        if not DETECTORS[stock].budgeted:
+            rate = stock_rate(stock, "up" if side.kind == "outcomes" else "both")
+            yield f"note: {stock} keeps no budget and takes no threshold; false alarms of a monitor: {rate}."
+
+
+def _of(segment: str) -> str:
+    return f" of segment {segment}" if segment else ""
+
+
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
