@@ -1,8 +1,8 @@
 """Incidents: verdicts that begin together are one, and on-call hears of it once.
 
 Rules:
-1. A verdict joins the open incident whose change it shares: it began before that incident was raised
-   and not earlier than `_JOIN_WINDOWS` windows before the incident's own begin. Otherwise it opens one.
+1. A verdict joins the open incident whose change it shares: it began no more than `JOIN_WINDOWS` windows before the
+   incident did, and no more than as many after it was raised. Otherwise it opens one.
 2. Its monitors stay silent while it is open: no second alarm for what is known (monitor.py).
 3. It ends once: when all of its features are back at their baseline for a while, or when its features
    got a new reference (a swap). A closed incident never opens again; a relapse is a new one.
@@ -20,7 +20,8 @@ from detectors.identity import identity
 from detectors.row import ERROR
 from detectors.verdict import Verdict
 
-_JOIN_WINDOWS = 3
+#: Two statistics date the same change so many windows apart.
+JOIN_WINDOWS = 10
 _MOST_OPEN = 16
 #: Share of the model's features from which drift is critical, and that of features with a large change.
 _CRITICAL_SHARE, _CRITICAL_LARGE_SHARE = 0.3, 0.1
@@ -87,8 +88,8 @@ class Incidents(msgspec.Struct):
             if verdict.feature in incident.drifted:
                 return incident
         for incident in reversed(mine):
-            earliest = incident.began_at - _JOIN_WINDOWS * window_seconds
-            if earliest <= verdict.began_at < incident.raised_at:
+            apart = JOIN_WINDOWS * window_seconds
+            if incident.began_at - apart <= verdict.began_at < incident.raised_at + apart:
                 return incident
         return mine[-1] if len(mine) >= _MOST_OPEN else None
 

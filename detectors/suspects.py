@@ -11,13 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from detectors.budget import ALLOWANCE, EXCESS
+from detectors.incident import JOIN_WINDOWS
 from detectors.monitors import Monitors, Raised
 from detectors.sample import Floats
 
 #: Share of wrong ones among the features that are named.
 _FALSE_DISCOVERIES = 0.01
-#: They began no more than so many windows before the first alarm's change did.
-_WINDOWS_BEFORE = 3
 
 
 def suspects(monitors: Monitors, raised: list[Raised], scores: Floats, window_seconds: float) -> list[Raised]:
@@ -25,7 +24,7 @@ def suspects(monitors: Monitors, raised: list[Raised], scores: Floats, window_se
     evidence = monitors.evidence
     upwards = (monitors.rise >= monitors.fall) | (monitors.up > 0)
     began = np.where(upwards, monitors.rise_began, monitors.fall_began)
-    earliest = min(one.began_at for one in raised) - _WINDOWS_BEFORE * window_seconds
+    earliest = min(one.began_at for one in raised) - JOIN_WINDOWS * window_seconds
     evidence = np.where(~np.isnan(scores) & (began >= earliest), evidence, 0.0)
     told = np.zeros(evidence.shape[1], dtype=np.bool_)
     told[[one.cell[1] for one in raised]] = True
