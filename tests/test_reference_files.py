@@ -21,6 +21,7 @@ from detectors.document import Document
 from detectors.errors import ConfigError, StateError
 from detectors.spec import ModelSpec
 from detectors.watch import Finding, ReferenceLearned, Watch
+from detectors.window import Window
 from driftline.cli import run
 from driftline.config import load_settings, parse_settings
 from driftline.reference_files import misfits
@@ -407,8 +408,26 @@ def test_another_version_is_taken_over_at_a_restart(document: Document, rest: li
     assert all(one.summary.endswith(f"the configuration names, version {newer.version}") for one in ended)
     assert {one.segment for one in followed if isinstance(one, ReferenceLearned)} == {"", "eu"}
     assert watch.open_incidents == []
+    assert not any(judge.relearning or judge.renewing for judge in watch.sides["features"].judges.values())
     assert watch.fit(judging_by(newer)) == []
     assert told(fed(watch, judging_by(newer), rest[half:])) == []
+
+
+def test_a_segment_without_room_is_left_out(document: Document, rest: list[bytes]) -> None:
+    """Where other segments have taken all the places meanwhile, one of the file's is judged with the rest, as any other."""
+    crowded = replace(SPEC, max_segments=1)
+    watch = Watch.begin(crowded)
+    for value in rest[:20]:
+        record = history.parse(value)
+        if isinstance(record, Window) and record.segment == "eu":
+            record = msgspec.structs.replace(record, segment="us")
+        watch.add(crowded, record)
+    assert "us" in watch.sides["features"].judges
+    watch.fit(judging_by(document, crowded))
+    judges = watch.sides["features"].judges
+    assert "eu" not in judges
+    assert judges["us"].learner is not None
+    assert judges[""].learner is None
 
 
 def test_the_same_version_undoes_nothing(document: Document, rest: list[bytes]) -> None:
