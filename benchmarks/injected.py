@@ -1,6 +1,6 @@
 """Drifts put into real streams, abrupt and gradual: how many are found, how soon, and what is false.
 
-    python -m benchmarks.injected [--quick] [--data DIR]
+    python -m benchmarks.injected [--quick] [--settled] [--data DIR]
 
 Rules:
 1. Streams are those of benchmarks/drifting.py, so what drifts and where is known. A drift has an interval to be found in.
@@ -10,7 +10,7 @@ Rules:
 3. River's detectors see the same outcomes, one by one, with River's defaults.
 4. The loop is closed for everybody alike: an alarm is answered at once by a swap to the model of the regime. A drift that was not
    found by the end of its interval is known by then, so the swap comes without an alarm, and a miss counts once. At a swap
-   Driftline takes a new reference, and River's detectors begin anew.
+   Driftline takes a new reference, and River's detectors begin anew. With --settled a swap waits for the end of the transition.
 5. An alarm's place is how many rows had been read. Figures are over all drifts and rows of the streams together.
 6. River's data sets are always there. Others are left out where their files are absent; a directory that --data names must
    have them.
@@ -35,7 +35,7 @@ from typing import Any, Protocol
 import numpy as np
 from river import drift
 
-from benchmarks.drifting import BUNDLED, FILES, KINDS, TRANSITION, Stream, Table, bundled, from_file, stream_of
+from benchmarks.drifting import BUNDLED, FILES, KINDS, MAX_DELAY, TRANSITION, Stream, Table, bundled, from_file, stream_of
 from benchmarks.machine import run, show_table, whole_number
 from benchmarks.scoring import Episodes, at_random, episodes, every
 from benchmarks.seasonal import DATA
@@ -69,7 +69,7 @@ class Watcher(Protocol):
         """Take a row, of which the served model was wrong or right, and return the places of the alarms that follow."""
 
     def swap(self, row: int) -> None:
-        """Be told of a swap after that row, which answers the alarms of this row, if it raised any."""
+        """Be told of a swap after that row, which answers the alarms since the last one, if there are any."""
 
 
 class Product:
@@ -85,7 +85,7 @@ class Product:
         """Take a row and return the places of its alarms."""
         values = {ERROR: float(wrong)} if self._rows is None else next(self._rows)
         found = list(self._watched.take(row, values))
-        self._open = [alert for _, alert in found]
+        self._open.extend(alert for _, alert in found)
         return [alarm.raised for alarm, _ in found]
 
     def swap(self, row: int) -> None:
@@ -94,6 +94,7 @@ class Product:
             self._watched.swap(alert)
         if not self._open:
             self._watched.renew(row)
+        self._open = []
 
 
 class Stock:
@@ -131,20 +132,26 @@ ERRORS, COLUMNS = "Driftline, errors", "Driftline, columns"
 QUICK = ("bananas", "phishing")
 
 
-def alarms_of(stream: Stream, watcher: Watcher) -> list[int]:
-    """Return the places of the alarms that a watcher raises while the loop is closed (rule 4)."""
+def alarms_of(stream: Stream, watcher: Watcher, *, settled: bool = False) -> list[int]:
+    """Return the places of the alarms that a watcher raises while the loop is closed (rule 4).
+
+    With `settled` a swap waits for the end of the transition, as it does where a new model needs rows of the new regime alone.
+    """
     alarms: list[int] = []
     begins, ends = zip(*stream.drifts, strict=True)
-    newest = served = 0
+    newest = served = answer = 0
+    due: int | None = None
     for row, (fresh, stale) in enumerate(zip(stream.fresh.tolist(), stream.stale.tolist(), strict=True)):
         newest += newest < len(begins) and row == begins[newest]
         raised = watcher.take(row, wrong=stale if served < newest else fresh)
         if raised:
             alarms.extend(raised)
-            served = bisect_left(begins, raised[-1])  # a window that ended before the drift has seen nothing of it
-            watcher.swap(row)
-        elif served < newest and row + 1 == ends[newest - 1]:
-            served = newest
+            answer = bisect_left(begins, raised[-1])  # a window that ended before the drift has seen nothing of it
+            due = max(row, ends[answer - 1] - MAX_DELAY - 1) if settled and answer else row
+        elif due is None and served < newest and row + 1 == ends[newest - 1]:
+            answer, due = newest, row
+        if due is not None and row >= due:
+            served, due = answer, None
             watcher.swap(row)
     return alarms
 
@@ -178,13 +185,13 @@ class Tally:
         return Tally({name: one + other.told[name] for name, one in self.told.items()}, self.rows + other.rows)
 
 
-def judge(stream: Stream, budget: float, seed: int) -> Tally:
+def judge(stream: Stream, budget: float, seed: int, *, settled: bool = False) -> Tally:
     """Let everybody watch a stream."""
     length = len(stream.fresh)
     alarms: dict[str, list[int]] = {
-        ERRORS: alarms_of(stream, Product(stream, budget, columns=False)),
-        COLUMNS: alarms_of(stream, Product(stream, budget, columns=True)),
-        **{name: alarms_of(stream, Stock(make)) for name, make in STOCK.items()},
+        ERRORS: alarms_of(stream, Product(stream, budget, columns=False), settled=settled),
+        COLUMNS: alarms_of(stream, Product(stream, budget, columns=True), settled=settled),
+        **{name: alarms_of(stream, Stock(make), settled=settled) for name, make in STOCK.items()},
         "never": [],
         f"every {_EVERY:,}": every(_EVERY, begin=0, end=length),
     }
@@ -222,6 +229,7 @@ def summary(tallies: Mapping[tuple[str, str, str], Tally]) -> dict[str, Any]:
         total = reduce(operator.add, mine.values())
         product, rises = total.told[ERRORS].met, total.told[ERRORS].rises
         quiet = product.false_per_100k <= MOST_FALSE
+        best = _best_of_river(total)
         result[speed] = {
             "drifts": len(rises),
             "rows": total.rows,
@@ -230,6 +238,8 @@ def summary(tallies: Mapping[tuple[str, str, str], Tally]) -> dict[str, Any]:
             "data": {name: _part(tally for (data, _), tally in mine.items() if data == name) for name, _ in mine},
             "kinds": {name: _part(tally for (_, kind), tally in mine.items() if kind == name) for _, name in mine},
             "marks": {"f1": least, "aim": aim, "false_per_100k": MOST_FALSE},
+            "best_of_river": best,
+            "ahead_of_river": product.f1 > total.told[best].met.f1,
             "reached": quiet and product.f1 >= least,
             "aim_reached": quiet and product.f1 >= aim,
         }
@@ -239,9 +249,14 @@ def summary(tallies: Mapping[tuple[str, str, str], Tally]) -> dict[str, Any]:
 def _part(tallies: Iterable[Tally]) -> dict[str, Any]:
     """Return figures of both sides of the product, and of the detector of River that does best there."""
     total = reduce(operator.add, tallies)
-    best = max(STOCK, key=lambda name: total.told[name].met.f1)
+    best = _best_of_river(total)
     shown = {ERRORS: ERRORS, COLUMNS: COLUMNS, f"best of River: {best}": best}
     return {words: figures(total.told[name]) for words, name in shown.items()}
+
+
+def _best_of_river(tally: Tally) -> str:
+    """Return the detector with the greatest F1, chosen when all is known: nobody could have chosen better."""
+    return max(STOCK, key=lambda name: tally.told[name].met.f1)
 
 
 def show(result: Mapping[str, Any]) -> None:
@@ -255,12 +270,15 @@ def show(result: Mapping[str, Any]) -> None:
         show_table(headings, [[name, *_cells(one)] for name, one in found["watchers"].items()])
         print()
         parts = [*found["data"].items(), *found["kinds"].items()]
-        rows = [[part, name, *_cells(one)] for part, figures in parts for name, one in figures.items()]
+        rows = [[part, name, *_cells(one)] for part, mine in parts for name, one in mine.items()]
         show_table(["part", *headings], rows)
         marks, one = found["marks"], found["watchers"][ERRORS]
         verdict = "reached" if found["reached"] else "not reached"
         print(f"\n{verdict}: F1 of at least {marks['f1']} (it is {one['f1']:.2f}; {marks['aim']} is the aim)")
-        print(f"with at most {marks['false_per_100k']:g} false alarms in 100,000 rows (it is {one['false_per_100k']:.2f})\n")
+        print(f"with at most {marks['false_per_100k']:g} false alarms in 100,000 rows (it is {one['false_per_100k']:.2f})")
+        river = found["watchers"][found["best_of_river"]]
+        place = "ahead of" if found["ahead_of_river"] else "not ahead of"
+        print(f"{place} the best of River: {found['best_of_river']} has F1 {river['f1']:.2f}\n")
 
 
 def _cells(one: Mapping[str, float | None]) -> list[str]:
@@ -288,7 +306,14 @@ def tables(home: Path | None, *, quick: bool) -> list[Table]:
 
 
 def tallied(
-    data: Iterable[Table], *, streams: int, drifts: int, budget: float, seed: int, kinds: Iterable[str] = tuple(KINDS)
+    data: Iterable[Table],
+    *,
+    streams: int,
+    drifts: int,
+    budget: float,
+    seed: int,
+    settled: bool = False,
+    kinds: Iterable[str] = tuple(KINDS),
 ) -> dict[tuple[str, str, str], Tally]:
     """Return what became of streams of each data set, by (speed, data set, kind of drift).
 
@@ -298,13 +323,14 @@ def tallied(
         drifts: in each.
         budget: false alarms a week.
         seed: another one gives other streams.
+        settled: whether swaps wait for the end of a transition.
         kinds: of drift.
     """
     found: dict[tuple[str, str, str], Tally] = {}
     for table, kind, (speed, transition) in itertools.product(data, kinds, SPEEDS.items()):
         numbers = range(streams * seed, streams * (seed + 1))
         made = (stream_of(table, kind, transition=transition, drifts=drifts, number=number) for number in numbers)
-        found[speed, table.name, kind] = reduce(operator.add, (judge(stream, budget, seed) for stream in made))
+        found[speed, table.name, kind] = reduce(operator.add, (judge(stream, budget, seed, settled=settled) for stream in made))
     return found
 
 
@@ -313,6 +339,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.injected")
     parser.add_argument("--quick", action="store_true", help="two data sets that River brings along, two drifts in each stream")
     parser.add_argument("--data", type=Path, help="directory of the data sets (default: ../shared/data, if they are there)")
+    parser.add_argument("--settled", action="store_true", help="swaps wait for the end of the transition of a gradual drift")
     parser.add_argument("--streams", type=whole_number(1), help="of each data set, kind and speed (default: 3, with --quick 1)")
     parser.add_argument("--false-alarms", type=float, default=ModelSpec("m").false_alarms_per_week, help="budget of a week")
     parser.add_argument("--seed", type=int, default=21)
@@ -322,7 +349,8 @@ def main() -> None:
         data = tables(arguments.data, quick=arguments.quick)
         streams, drifts = arguments.streams or (1 if arguments.quick else 3), 2 if arguments.quick else 8
         budget, seed = arguments.false_alarms, arguments.seed
-        result = summary(tallied(data, streams=streams, drifts=drifts, budget=budget, seed=seed))
+        tallies = tallied(data, streams=streams, drifts=drifts, budget=budget, seed=seed, settled=arguments.settled)
+        result = summary(tallies)
         show(result)
         return result, 0
 

@@ -21,7 +21,7 @@ class ReferenceSpec:
     #: Fewer windows than this and learning goes on, however much time has passed.
     min_windows: int = 24
     #: References learned beforehand; None without any.
-    document: Document | None = None
+    document: Document | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Rules:
    is refused; so is one that was cut off.
 2. The format number rises when what is inside changes its meaning. Another one is refused; rows are at hand to learn
    from again, so nothing is converted.
-3. Nothing is pickled: a file from anybody can do no worse than be wrong.
+3. Nothing is pickled: reading a file runs no code that is in it.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from detectors.alert import Alert
 from detectors.decision import Acceptance, Change
 from detectors.errors import DriftlineError
 from detectors.spec import ModelSpec, OutlierSpec, ReferenceSpec
-from detectors.watch import Finding, Watch
+from detectors.watch import Finding, ReferenceLearned, Watch
 from detectors.window import Mark, Window
 from driftline.accepting import accept
 from driftline.cli import run
@@ -82,6 +82,8 @@ def test_an_accepted_change_is_the_new_normal(watch: Watch) -> None:
     assert ended.summary == "m: accepted as the new normal: x, z"
     assert [[verdict.feature for verdict in alert.features] for alert in alerts(found)] == [["y"], ["x"]]
     assert [alert.began_at / 60 for alert in alerts(found)] == pytest.approx([160, 400], abs=3)
+    learned = [finding.at / 60 for finding in found if isinstance(finding, ReferenceLearned)]
+    assert learned[0] == pytest.approx(100 + 60, abs=4)  # an hour from the alarm, not from the acceptance at 120
     references = watch.sides["features"].judges[""].references
     assert {name: round(reference.mean) for name, reference in references.items()} == {"x": 5, "y": 0, "z": -5}
 

@@ -173,9 +173,8 @@ def test_check_prints_what_was_understood(call: Driftline, tmp_path: Path):
     done = call("check", DRIFTLINE_SIGNING_KEY=KEY)
     assert done.status == 0
     assert done.stderr == ""
-    assert re.search(
-        r"^fraud +30s +1 per week +all, 500 at most +page_hinkley +ddm, windows of 30s +shop:make$", done.stdout, re.MULTILINE
-    )
+    row = r"^fraud +30s +1 per week +UTC +all, 500 at most +page_hinkley +ddm, windows of 30s +shop:make$"
+    assert re.search(row, done.stdout, re.MULTILINE)
     assert "note: models.fraud.errors.detector ddm keeps no false-alarm budget" in done.stdout
     assert "redis://127.0.0.1:6379/0" in done.stdout
     assert "hunter2" not in done.stdout

@@ -159,12 +159,12 @@ class Told:
         self.swaps.append(row)
 
 
-def stale_in(*intervals: tuple[int, int]) -> Stream:
+def stale_in(*intervals: tuple[int, int], length: int = LENGTH) -> Stream:
     """Return a stream in which the old model is always wrong and the new one never."""
-    stale = np.zeros(LENGTH, dtype=bool)
+    stale = np.zeros(length, dtype=bool)
     for begin, end in intervals:
         stale[begin:end] = True
-    return Stream("made", "labels", [], np.zeros((LENGTH, 0)), list(intervals), np.zeros(LENGTH, dtype=bool), stale, [1.0] * 2)
+    return Stream("made", "labels", [], np.zeros((length, 0)), list(intervals), np.zeros(length, dtype=bool), stale, [1.0] * 2)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +182,16 @@ def test_an_alarm_swaps_the_model_and_a_miss_ends_with_its_interval(alarms: dict
     watcher = Told(alarms)
     assert alarms_of(stale_in((100, 150), (200, 250)), watcher) == list(alarms.values())
     assert (watcher.wrong, watcher.swaps) == (wrong, swaps)
+
+
+def test_a_settled_swap_waits_for_the_end_of_the_transition():
+    """What an alarm in the transition answers is done when no old rows come any more; later alarms are answered at once."""
+    watcher = Told({109: 110, 2149: 2150})
+    drifts = [(100, 120 + MAX_DELAY), (2000, 2100 + MAX_DELAY)]
+    stream = stale_in(*drifts, length=4000)
+    assert alarms_of(stream, watcher, settled=True) == [110, 2150]
+    assert watcher.swaps == [119, 2149]
+    assert watcher.wrong == [*range(100, 120), *range(2000, 2150)]
 
 
 def test_a_tiny_run_tells_of_every_watcher_and_its_floors(capsys: pytest.CaptureFixture[str]):

@@ -21,6 +21,7 @@ from detectors.document import Document
 from detectors.errors import ConfigError, StateError
 from detectors.spec import ModelSpec
 from detectors.watch import Finding, ReferenceLearned, Watch
+from detectors.window import Window
 from driftline.cli import run
 from driftline.config import load_settings, parse_settings
 from driftline.reference_files import misfits
@@ -30,6 +31,7 @@ from driftline.replay.progress import Progress
 from driftline.replay.reading import read
 from driftline.replay.replaying import Replaying
 from streams import documents, history, snapshot
+from streams.binding import Binding, Topic, bind
 from streams.documents import document_of
 from streams.findings import event_of
 from streams.judging import Judging
@@ -94,6 +96,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
     yield run_it
     root.handlers[:], root.level = handlers, level
+    sys.modules.pop("shop", None)
 
 
 # -- the same as learned from traffic ----------------------------------------------------------------
@@ -159,6 +162,9 @@ def test_replay_judges_by_a_file_from_the_first_window(call: Callable[..., Done]
     whole = call("replay", write_csv(tmp_path, TABLE), *MAPPED, "--all")
     (tmp_path / "driftline.toml").write_text(WITH_FILE)  # names what is not there yet
     assert call("reference", "build", write_csv(tmp_path, first), *MAPPED, "-o", "reference.json").status == 0
+    (tmp_path / "shop.py").write_text("def make():\n    return None\n")
+    version = orjson.loads((tmp_path / "reference.json").read_bytes())["version"]
+    assert f"fraud is judged from the first window on by references {version}, learned from 2026-11-20" in call("check").stdout
     done = call("replay", write_csv(tmp_path, rest), *MAPPED, "--all")
     assert done.stdout == whole.stdout
     assert done.stdout
@@ -402,8 +408,26 @@ def test_another_version_is_taken_over_at_a_restart(document: Document, rest: li
     assert all(one.summary.endswith(f"the configuration names, version {newer.version}") for one in ended)
     assert {one.segment for one in followed if isinstance(one, ReferenceLearned)} == {"", "eu"}
     assert watch.open_incidents == []
+    assert not any(judge.relearning or judge.renewing for judge in watch.sides["features"].judges.values())
     assert watch.fit(judging_by(newer)) == []
     assert told(fed(watch, judging_by(newer), rest[half:])) == []
+
+
+def test_a_segment_without_room_is_left_out(document: Document, rest: list[bytes]) -> None:
+    """Where other segments have taken all the places meanwhile, one of the file's is judged with the rest, as any other."""
+    crowded = replace(SPEC, max_segments=1)
+    watch = Watch.begin(crowded)
+    for value in rest[:20]:
+        record = history.parse(value)
+        if isinstance(record, Window) and record.segment == "eu":
+            record = msgspec.structs.replace(record, segment="us")
+        watch.add(crowded, record)
+    assert "us" in watch.sides["features"].judges
+    watch.fit(judging_by(document, crowded))
+    judges = watch.sides["features"].judges
+    assert "eu" not in judges
+    assert judges["us"].learner is not None
+    assert judges[""].learner is None
 
 
 def test_the_same_version_undoes_nothing(document: Document, rest: list[bytes]) -> None:
@@ -456,3 +480,32 @@ async def test_a_worker_begins_with_the_file_and_keeps_it_in_redis(
     assert set(current[1].features) == {*FEATURES, "prediction.label"}
     watch = snapshot.load("judge/0", (store.load_snapshot("judge/0") or (0, b""))[1])["fraud"]
     assert (watch.document, watch.learning) == (document.version, False)
+
+
+def test_list_tells_what_is_in_force(
+    call: Callable[..., Done], document: Document, redis_settings: RedisSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Documents that were taken over, with what they were learned from; and each segment's, with what is learned anew."""
+    key = "a key that only these tests know"
+    store = Store(redis_settings, Secret(key.encode()))
+    spec, references = judging_by(document), References(store)
+    watch = Watch.begin(spec)
+    part = msgspec.structs.replace(document.segments["features"][""], since=0.0, until=1440.0)
+    older = document_of(SPEC, {"features": {"": part}})
+    for one in (older, document):
+        references.keep(one)
+    for found in watch.learned():
+        references.publish(found)
+    watch.sides["features"].judges["eu"].renew("amount", afresh=True)
+    bind(store, Binding("cluster", "driftline", {"windows": Topic(None, 1)}))
+    store.save_snapshot("judge/0", None, 10, snapshot.dump({"fraud": watch}))
+    Path("driftline.toml").write_text(f'[redis]\nurl = "{redis_settings.url}"\nprefix = "{redis_settings.prefix}"\n{CONFIG}')
+    monkeypatch.setenv("DRIFTLINE_SIGNING_KEY", key)
+    done = call("reference", "list", "--model", "fraud")
+    assert done.status == 0, done.stderr
+    lines = {tuple(line.split()[:2]): line for line in done.stdout.splitlines()}
+    assert lines[document.version, "a"].endswith("2026-11-20T00:00:00.000Z to 2026-11-20T00:30:00.000Z  taken over last")
+    assert lines[older.version, "a"].endswith("1970-01-01T00:00:00.000Z to 1970-01-01T00:24:00.000Z")
+    (north, eu) = (line for line in done.stdout.splitlines() if "the judge" in line)
+    assert north.endswith("in force")
+    assert eu.endswith("in force; learned anew: amount")

@@ -61,7 +61,7 @@ def all_quiet(kinds: Sequence[str], size: Size, seed: int, *, say: Say, tell: Ca
                 for one in (future.result() for future in done):
                     found[one.kind] = one
                     tell(one)
-                say(f"false alarms: {board.words}")
+                say(f"false alarms: {board.words or 'starting'}")
         except BrokenProcessPool:
             raise UnavailableError("a process of the benchmark was killed; if it was for memory, take fewer --features") from None
         except BaseException:

@@ -29,8 +29,8 @@ from detectors.window import Mark, Window
 
 #: A window and a day begin here.
 BEGIN = 19_676 * DAY_SECONDS
-#: Events drawn at a time, of all features together.
-_CHUNK_EVENTS = 2_000_000
+#: Drawn at a time: events of all features together, and windows, so that small trials tell their progress too.
+_CHUNK_EVENTS, _CHUNK_WINDOWS = 2_000_000, 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Trial:
         """Take the stream up to an event time; `tick` is told now and then what share of it is done."""
         width = round(self._spec.window_seconds)
         left = total = round((until - BEGIN) / width) - self._windows
-        most = max(1, _CHUNK_EVENTS // (width * len(self._names)))
+        most = max(1, min(_CHUNK_WINDOWS, _CHUNK_EVENTS // (width * len(self._names))))
         while left > 0:
             windows = min(left, most)
             values = stream.take(windows * width, alter)

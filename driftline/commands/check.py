@@ -17,6 +17,7 @@ from driftline.durations import format_duration, format_rate
 from driftline.invocation import Invocation, configured
 from driftline.tables import show_table
 from retrainer.candidate import load_factory
+from streams.cloudevents import rfc3339
 from streams.settings import Settings
 
 #: Monitors of a feature of numbers, and of one of categories.
@@ -80,7 +81,9 @@ def _model_row(model: ModelSpec) -> list[str]:
 
 
 def _notes(settings: Settings) -> list[str]:
-    notes = [note for model in settings.models for note in (*_stock_notes(model), *_season_notes(model))]
+    notes = [
+        note for model in settings.models for note in (*_stock_notes(model), *_season_notes(model), *_reference_notes(model))
+    ]
     if settings.grafana.url and not settings.grafana.token:
         notes.append("[grafana] url without a token: no annotations are sent")
     return notes
@@ -95,6 +98,17 @@ def _season_notes(model: ModelSpec) -> Iterator[str]:
         yield (
             f'models.{model.name}.holidays "{model.holidays}" changes nothing: only slots of the week tell a Sunday from other '
             'days, and they take windows of "30m" to "1d" and a reference.duration of "4w"'
+        )
+
+
+def _reference_notes(model: ModelSpec) -> Iterator[str]:
+    """Say what the file of references holds that the configuration names."""
+    document = model.reference.document
+    if document is not None:
+        segments = ", ".join(f"{len(found):,} of {kind}" for kind, found in document.segments.items())
+        yield (
+            f"models.{model.name} is judged from the first window on by references {document.version}, learned from "
+            f"{rfc3339(document.since)} to {rfc3339(document.until)}; segments: {segments}"
         )
 
 

@@ -134,7 +134,7 @@ def _of_files(references: References, watch: Watch) -> Iterator[list[str]]:
 
 def _of_segments(references: References, watch: Watch) -> Iterator[list[str]]:
     for segment, judge in sorted(watch.sides["features"].judges.items()):
-        anew = f", {len(judge.renewing):,} features learned anew" if judge.renewing else ""
+        anew = f"; learned anew: {', '.join(sorted(judge.renewing))}" if judge.renewing else ""
         for version, found, now in references.published(watch.model, segment):
             since = f"held from {rfc3339(found.at)}" if found.at > 0 else "held when the judge began"
             yield [version, "the judge", segment or "-", f"{len(found.features):,}", since, f"in force{anew}" if now else ""]
