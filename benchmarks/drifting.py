@@ -94,7 +94,7 @@ class NaiveBayes:
         least = 1e-9 * max(1e-9, float(values.var(axis=0).max()))  # of a column that is constant in a class
         with np.errstate(divide="ignore"):
             self._priors = np.log([len(part) / len(values) for part in parts])
-        empty = np.zeros((2, values.shape[1]))
+        empty = np.zeros((2, values.shape[1]))  # for a label with fewer than two rows, which is then next to never the likeliest
         self._means = np.array([(part if len(part) > 1 else empty).mean(axis=0) for part in parts])
         self._variances = np.array([np.maximum((part if len(part) > 1 else empty).var(axis=0, ddof=1), least) for part in parts])
 
