@@ -19,9 +19,9 @@ from detectors.season import Season, SeasonName, fit
 #: Lags in the long-run variance.
 _LAGS = 6
 _LARGEST_CORRELATION = 0.995
-#: The fast path is for statistics whose scores have about Gaussian tails: largest kurtosis beyond 3 and correlation of
-#: squares of neighbours, and least windows to tell it from.
-_TAILS, _CLUSTERS, _FAST_WINDOWS = 0.8, 0.2, 48
+#: The fast path is for statistics whose scores have about Gaussian tails: largest skewness, kurtosis beyond 3 and correlation
+#: of squares of neighbours, and least windows to tell it from. A skewness of 0.2 doubles the chance of a score beyond 3.5.
+_SKEW, _TAILS, _CLUSTERS, _FAST_WINDOWS = 0.2, 0.5, 0.15, 100
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -146,11 +146,13 @@ def _gaussian_tails(whitened: Floats) -> NDArray[np.bool_]:
     n = len(whitened)
     if n < _FAST_WINDOWS:
         return np.zeros(whitened.shape[1], dtype=np.bool_)
-    squares = np.square(whitened - whitened.mean(axis=0))
+    centred = whitened - whitened.mean(axis=0)
+    squares = np.square(centred)
     power = squares.mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
+        skew = (squares * centred).mean(axis=0) / power**1.5
         kurtosis = np.square(squares).mean(axis=0) / power**2
-        centred = squares - power
-        clusters = (centred[1:] * centred[:-1]).mean(axis=0) / np.square(centred).mean(axis=0)
+        squares -= power
+        clusters = (squares[1:] * squares[:-1]).mean(axis=0) / np.square(squares).mean(axis=0)
     # Comparisons with NaN are false: what never moved has no tails to tell.
-    return np.asarray((kurtosis - 3 < _TAILS) & (clusters < _CLUSTERS) & (power > 0))
+    return np.asarray((np.abs(skew) < _SKEW) & (kurtosis - 3 < _TAILS) & (clusters < _CLUSTERS) & (power > 0))
