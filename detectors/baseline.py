@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.sample import Floats
-from detectors.season import Season, SeasonName, fit
+from detectors.season import Season, SeasonName, fit, fit_swing
 
 #: Lags in the long-run variance.
 _LAGS = 6
@@ -22,6 +22,8 @@ _LARGEST_CORRELATION = 0.995
 #: The fast path is for statistics whose scores have about Gaussian tails: largest skewness, kurtosis beyond 3 and correlation
 #: of squares of neighbours, and least windows to tell it from. A skewness of 0.2 doubles the chance of a score beyond 3.5.
 _SKEW, _TAILS, _CLUSTERS, _FAST_WINDOWS = 0.2, 0.5, 0.15, 100
+#: Cumulants tell no more of tails heavier than this.
+_MOST_KURTOSIS, _MOST_WIDENED = 100.0, 3.0
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -36,6 +38,7 @@ class Baseline(msgspec.Struct, frozen=True):
         spread: long-run standard deviation of the whitened reference.
         windows: how many reference windows it was learned from.
         last: residual of the last reference window, in standard deviations; it began at `last_start`.
+        swing: daily harmonics of the log of the deviation, shape (12,); empty where it is the same all day.
         fast: whether two windows alone may raise an alarm: their scores have the tails for it.
     """
 
@@ -48,6 +51,7 @@ class Baseline(msgspec.Struct, frozen=True):
     windows: int
     last: float
     last_start: float
+    swing: list[float] = []
     fast: bool = False
 
 
@@ -83,17 +87,23 @@ def learn(
     variance = np.square(residual).sum(axis=0) / freedom
     between = np.maximum(least * least, variance - within * (1 / counts).mean(axis=0))
     scaled = residual / np.maximum(np.sqrt(between + within / counts), floor / counts)
+    swings = np.zeros((0, values.shape[1]))
+    if name == "daily":
+        swings, swung = fit_swing(local, scaled)
+        scaled = scaled / swung
     gaps = np.maximum(1.0, np.diff(starts) / window_seconds)[:, None]
     correlation = _correlation(scaled, gaps[:, 0] < 1.5, windows)
     carried = correlation**gaps
     whitened = (scaled[1:] - carried * scaled[:-1]) * steady(correlation, carried)
     spread = _long_run(whitened) * np.sqrt(windows / freedom)
-    fast = _gaussian_tails(whitened)
+    skew, kurtosis, clusters = _tails(whitened)
+    fast = (np.abs(skew) < _SKEW) & (kurtosis < _TAILS) & (clusters < _CLUSTERS) & (windows >= _FAST_WINDOWS)
+    spread *= _widened(skew, kurtosis)
     # A reference that never moved has no spread of its own; the floor above stands for it.
     spread = np.maximum(spread, 0.5 * np.sqrt(1 - correlation**2)) * (1 + 2 / math.sqrt(2 * windows))
     return [
-        Baseline(season, *figures, windows=windows, last=last, last_start=float(starts[-1]), fast=armed)
-        for season, figures, last, armed in zip(
+        Baseline(season, *figures, windows=windows, last=last, last_start=float(starts[-1]), swing=swing, fast=armed)
+        for season, figures, last, swing, armed in zip(
             seasons,
             zip(
                 between.tolist(),
@@ -104,6 +114,7 @@ def learn(
                 strict=True,
             ),
             scaled[-1].tolist(),
+            [swing if any(swing) else [] for swing in swings.T.tolist()],
             fast.tolist(),
             strict=True,
         )
@@ -141,18 +152,32 @@ def _long_run(whitened: Floats) -> Floats:
     return np.asarray(np.sqrt(np.maximum(total, variance)) * (1 + 2 / math.sqrt(2 * n)))
 
 
-def _gaussian_tails(whitened: Floats) -> NDArray[np.bool_]:
-    """Tell of which statistics two extreme windows in a row are as rare as independent Gaussian ones would be."""
-    n = len(whitened)
-    if n < _FAST_WINDOWS:
-        return np.zeros(whitened.shape[1], dtype=np.bool_)
+def _tails(whitened: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return skewness, kurtosis beyond 3, and the correlation of squares of neighbours; NaN for what never moved."""
+    if len(whitened) < 2:
+        return (np.full(whitened.shape[1], np.nan),) * 3
     centred = whitened - whitened.mean(axis=0)
     squares = np.square(centred)
     power = squares.mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         skew = (squares * centred).mean(axis=0) / power**1.5
-        kurtosis = np.square(squares).mean(axis=0) / power**2
+        kurtosis = np.square(squares).mean(axis=0) / power**2 - 3
         squares -= power
         clusters = (squares[1:] * squares[:-1]).mean(axis=0) / np.square(squares).mean(axis=0)
-    # Comparisons with NaN are false: what never moved has no tails to tell.
-    return np.asarray((np.abs(skew) < _SKEW) & (kurtosis - 3 < _TAILS) & (clusters < _CLUSTERS) & (power > 0))
+    return skew, kurtosis, clusters
+
+
+def _widened(skew: Floats, kurtosis: Floats) -> Floats:
+    """Return by how much to widen the spread for tails that are not Gaussian ones.
+
+    A CUSUM with allowance 1/2 crosses h with a chance of about exp(-th), where t is the root of the increments' cumulant
+    generating function (Lundberg's exponent; Siegmund 1985, ch. II): 1 for standard Gaussian scores, less where a tail is
+    heavier. Divided by c, scores have the exponent 1 again if 1/(2c^2) + skew/(6c^3) + kurtosis/(24c^4) = 1/2.
+    """
+    third, fourth = np.abs(np.nan_to_num(skew)) / 6, np.clip(np.nan_to_num(kurtosis), 0.0, _MOST_KURTOSIS) / 24
+    low, high = np.ones_like(third), np.full_like(third, _MOST_WIDENED)
+    for _ in range(24):
+        middle = (low + high) / 2
+        above = 0.5 / middle**2 + third / middle**3 + fourth / middle**4 > 0.5
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return np.asarray(high)

@@ -22,6 +22,7 @@ from detectors.monitors import Monitors, Raised
 from detectors.reference import FeatureReference
 from detectors.row import ERROR, PREDICTION, VOLUME
 from detectors.sample import Floats
+from detectors.scores import Moment
 from detectors.season import Flags, local_seconds
 from detectors.spec import ModelSpec
 from detectors.stack import Stack
@@ -167,7 +168,9 @@ class Judge(msgspec.Struct):
         measured = measure(window.sums, stack)
         local = local_seconds(start, spec.timezone, spec.holidays)
         expected = monitors.scores.expected(local)
-        scores = monitors.scores.score(start, seconds, measured, expected, np.broadcast_to(columns, expected.shape))
+        scores = monitors.scores.score(
+            Moment(start, local, seconds), measured, expected, np.broadcast_to(columns, expected.shape)
+        )
         errors = None
         if DETECTORS[monitors.detector].feed == "outcomes":
             errors = [_errors(parts, name) for name in stack.names]

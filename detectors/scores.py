@@ -7,17 +7,27 @@ What a cell expects comes from its baseline; beside it stands what it was last, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
 from detectors.baseline import Baseline, steady
 from detectors.sample import Floats
-from detectors.season import DAY_SECONDS, Flags, Seasons, widened
+from detectors.season import DAY_SECONDS, SWINGS, Flags, Seasons, swing_at, widened
 from detectors.statistic import STATISTICS, Measures
 
 #: Time constant of the slow level that coarse seasons follow, in seconds.
 _SLOW_SECONDS = 21 * DAY_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a window is: its first second, epoch seconds and in seconds of the local week, and its width."""
+
+    start: float
+    local: float
+    seconds: float
 
 
 class Scores(msgspec.Struct):
@@ -33,6 +43,7 @@ class Scores(msgspec.Struct):
         windows: how many reference windows each was learned from; 0 for a cell without a baseline.
         last: residual of the last window, in standard deviations; it began at `last_start`.
         level: slow level of a statistic around its season.
+        swings: daily harmonics of the log of the deviation, shape (12, S, F).
     """
 
     seasons: Seasons
@@ -45,18 +56,21 @@ class Scores(msgspec.Struct):
     last: np.ndarray
     last_start: np.ndarray
     level: np.ndarray
+    swings: np.ndarray
 
     @classmethod
     def none(cls, window_seconds: float) -> Scores:
         """Return scores without a column."""
         shape = (len(STATISTICS), 0)
-        return cls(Seasons.none(window_seconds, shape), *(np.zeros(shape) for _ in range(9)))
+        arrays = {name: np.zeros(shape) for name in _FIGURES}
+        return cls(Seasons.none(window_seconds, shape), **arrays, swings=np.zeros((SWINGS, *shape)))
 
     def widen(self, columns: int) -> None:
         """Add so many columns without a baseline."""
         self.seasons.widen(columns)
         for name in _FIGURES:
             setattr(self, name, widened(getattr(self, name), columns))
+        self.swings = widened(self.swings, columns)
 
     def set(self, cell: tuple[int, int], baseline: Baseline | None) -> None:
         """Let a cell have a baseline, or none."""
@@ -68,17 +82,17 @@ class Scores(msgspec.Struct):
         for name in _LEARNED:
             getattr(self, name)[cell] = getattr(baseline, name)
         self.level[cell] = 0.0
+        self.swings[(slice(None), *cell)] = baseline.swing or 0.0
 
     def expected(self, local: float) -> Floats:
         """Return what each statistic is expected to be at `local` seconds of the local week."""
         return np.asarray(self.seasons.expect(local) + self.level)
 
-    def score(self, start: float, window_seconds: float, measured: Measures, expected: Floats, due: Flags) -> Floats:
+    def score(self, moment: Moment, measured: Measures, expected: Floats, due: Flags) -> Floats:
         """Return the standard score of each statistic, NaN where there is none.
 
         Args:
-            start: first second of the window, epoch seconds; windows must come in order.
-            window_seconds: width of the window.
+            moment: when the window was; windows must come in order.
             measured: the statistics.
             expected: what they were expected to be.
             due: which cells are to be scored; of the others nothing changes.
@@ -86,9 +100,11 @@ class Scores(msgspec.Struct):
         due = due & (self.windows > 0) & ~np.isnan(measured.value)
         count = measured.count
         deviation = np.maximum(np.sqrt(self.between + self.within / count), self.floor / count)
+        if self.swings.any():
+            deviation *= swing_at(moment.local, self.swings)
         with np.errstate(divide="ignore", invalid="ignore"):
             residual = (measured.value - expected) / deviation
-            gap = (start - self.last_start) / window_seconds
+            gap = (moment.start - self.last_start) / moment.seconds
             carried = self.correlation
             whitened = residual - carried * self.last
             late = due & (gap > 1.0)
@@ -97,7 +113,7 @@ class Scores(msgspec.Struct):
                 whitened[late] = (residual[late] - carried * self.last[late]) * steady(self.correlation[late], carried)
             scores = whitened / self.spread
         self.last[due] = residual[due]
-        self.last_start[due] = start
+        self.last_start[due] = moment.start
         scores[~due] = np.nan
         return np.asarray(scores)
 
@@ -111,5 +127,5 @@ class Scores(msgspec.Struct):
 
 
 #: Arrays of `Scores`, and those of them that a baseline has.
-_FIGURES: Sequence[str] = Scores.__struct_fields__[1:]
+_FIGURES: Sequence[str] = Scores.__struct_fields__[1:-1]
 _LEARNED = tuple(name for name in _FIGURES if name != "level")

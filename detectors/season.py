@@ -6,8 +6,8 @@ Chosen by the width of a window and the length of the reference, and stated by n
 name           what it is                                 needs
 =============  =========================================  ==========================
 constant       the mean                                   nothing
-daily          a constant and 4 daily harmonics           windows < 30 min, 3 days,
-                                                          no gap of 3 hours in the day
+daily          a constant and 6 daily harmonics           windows < 30 min, 3 days,
+                                                          no gap of 2 hours in the day
 slot-of-day    a mean for each slot of the day, smoothed  windows < 1 day, 3 days
 slot-of-week   a mean for each slot of the week, smoothed windows <= 1 day, 4 weeks
 =============  =========================================  ==========================
@@ -35,12 +35,16 @@ from detectors.sample import Floats
 
 DAY_SECONDS = 86_400.0
 _WEEK_SECONDS = 7 * DAY_SECONDS
-_HARMONICS = 4
+_HARMONICS = 6
+#: Coefficients of a swing: a sine and a cosine for each harmonic.
+SWINGS = 2 * _HARMONICS
 #: From this width on a window is a slot of the day or of the week.
 COARSE_SECONDS = 1800.0
 _LARGEST_GAP_SECONDS = DAY_SECONDS / _HARMONICS / 2
 #: A harmonic explains more than this many times the noise, or it is left out: chi-square with two degrees, one in 2,000.
 _BY_CHANCE = 15.0
+#: Nothing is learned from how much smaller than this, in standard deviations, something is.
+_LEAST_SCALED = 0.1
 #: How far a slot of the week follows what is seen there, each week.
 _GAIN = 0.15
 #: 31 December 9999 at 00:00 UTC: behind it some clocks are in a year that there is no date for.
@@ -120,7 +124,7 @@ class Seasons(msgspec.Struct):
     Args:
         window_seconds: width of a slot.
         names: of each cell, places in `SEASON_NAMES`, shape (S, F).
-        waves: constants and harmonics, shape (9, S, F); zeros where a season has slots.
+        waves: constants and harmonics, shape (13, S, F); zeros where a season has slots.
         slots: by the name of a season with slots, of those that occur: means, shape (slots, S, F); zeros of other seasons.
     """
 
@@ -220,7 +224,7 @@ def fit(name: SeasonName, window_seconds: float, local: Floats, values: Floats) 
 
 
 def _daily(local: Floats, values: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return coefficients, shape (9, m), what they let expect, shape (w, m), and how many each uses, shape (m,).
+    """Return coefficients, shape (13, m), what they let expect, shape (w, m), and how many each uses, shape (m,).
 
     A harmonic that chance explains is left out: what it would add to the expectation is the same for hours, and tests that add
     up scores would take it for a change.
@@ -237,6 +241,25 @@ def _daily(local: Floats, values: Floats) -> tuple[Floats, Floats, Floats]:
         chosen = np.concatenate(([True], np.repeat(pattern, 2)))
         found[np.ix_(chosen, mine)] = _least_squares(waves[:, chosen], values[:, mine])
     return found, np.asarray(waves @ found), 1.0 + 2.0 * told.sum(axis=0)
+
+
+def swing_at(local: float, coefficients: Floats) -> Floats:
+    """Return by how much the time of day widens each cell, shape (S, F); coefficients as `fit_swing` found them, (12, S, F)."""
+    logs = np.zeros(coefficients.shape[1:])
+    for wave, mine in zip(_harmonics_at(local)[1:], coefficients, strict=True):
+        logs += wave * mine
+    return np.exp(logs)
+
+
+def fit_swing(local: Floats, scaled: Floats) -> tuple[Floats, Floats]:
+    """Return by how much the time of day widens what is left after the season: log harmonics, shape (12, m), and factors, (w, m).
+
+    Args:
+        local: local times of the windows, shape (w,).
+        scaled: what is left of m statistics, in standard deviations, shape (w, m).
+    """
+    means, expected, _ = _daily(local, np.log(np.maximum(np.abs(scaled), _LEAST_SCALED)))
+    return means[1:], np.exp(expected - means[0])
 
 
 def _least_squares(waves: Floats, values: Floats) -> Floats:
