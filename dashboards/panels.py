@@ -21,6 +21,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "driftline_incidents_open",
         "driftline_drifted_feature",
         "driftline_reference_learning",
+        "driftline_budget_spent",
         "driftline_alerts_total",
         "driftline_verdicts_total",
         "driftline_outliers_total",
@@ -89,6 +90,8 @@ STATES: dict[str, dict[str, tuple[str, str]]] = {
 
 #: Gauges that hold a point in time; Grafana reads milliseconds.
 TIMES = frozenset({"driftline_watermark_seconds"})
+#: Gauges that hold a share of something.
+SHARES = frozenset({"driftline_budget_spent"})
 
 
 def rows() -> dict[str, tuple[MetricSpec, ...]]:
@@ -133,6 +136,8 @@ def unit(spec: MetricSpec) -> str:
     """Return Grafana's name of the unit that the metric's name and kind tell."""
     if spec.name in TIMES:
         return "dateTimeAsIso"
+    if spec.name in SHARES:
+        return "percentunit"
     if spec.name.endswith("_seconds"):
         return "s"
     if spec.name.endswith("_bytes"):

@@ -189,6 +189,6 @@ def _of_categories(tally: Tally, stack: Stack, found: Measures) -> None:
 
 
 def mean_of(tally: Tally, column: int) -> float:
-    """Return the mean of a feature's numbers in a window, NaN without any."""
+    """Return the mean of a feature's numbers in a window, NaN without any; a sum beyond a double stays at its end."""
     n = float(tally.sums[NUMBERS, column])
-    return float(tally.sums[TOTAL, column]) / n if n else float("nan")
+    return float(np.nan_to_num(tally.sums[TOTAL, column])) / n if n else float("nan")

@@ -45,7 +45,8 @@ class Tally(msgspec.Struct):
 
     def add(self, other: Tally) -> None:
         """Add the sums of another window."""
-        self.sums += other.sums
+        with np.errstate(over="ignore", invalid="ignore"):  # sums of values beyond a double
+            self.sums += other.sums
         self.bins += other.bins
         self.cells += other.cells
 

@@ -32,7 +32,7 @@ import numpy as np
 from detectors.block import Block, Integers, blocks_of
 from detectors.columns import Column, Feature
 from detectors.part import Part, columns_of
-from detectors.row import PREDICTION, Row
+from detectors.row import PREDICTION, VOLUME, Row
 from detectors.sample import Floats
 
 Kind = Literal["features", "outcomes"]
@@ -120,6 +120,7 @@ class _Open:
         if not self.parts:
             return
         found = columns_of(self.parts)
+        found.pop(VOLUME, None)  # that name stands for the number of rows
         new = [name for name in found if name not in self.folded and name not in PREDICTION]
         known_names = sum(1 for name in self.folded if name not in PREDICTION)
         if known_names + len(new) > limit:

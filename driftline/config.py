@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from detectors.errors import ConfigError
+from detectors.row import VOLUME
 from detectors.spec import WEEK_SECONDS, ModelSpec
 from driftline.checks import NAME, nearest, show
 from driftline.durations import format_duration, format_rate
@@ -222,6 +223,12 @@ def _agree(faults: Faults, place: Place, spec: ModelSpec, raw: Any) -> None:
         )
     if spec.features and len(spec.features) > spec.max_features:
         faults.add((*place, "features"), f"expected at most max_features ({spec.max_features}) names, got {len(spec.features)}")
+    if VOLUME in spec.features:
+        faults.add(
+            (*place, "features"),
+            f'expected names of your own features, got "{VOLUME}"',
+            "that one stands for the number of events, which is always watched: leave it out",
+        )
     stray = [name for name in spec.categorical if spec.features and name not in spec.features]
     if stray:
         faults.add(

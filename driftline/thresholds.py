@@ -46,7 +46,7 @@ class Row:
         fast_monitors: how many have a fast path as well.
         fast_limit: that two windows in a row must exceed there, in standard deviations; None without one.
         merged: windows that are judged together, least and most.
-        seasons: name -> how many monitors have it.
+        seasons: name, with the calendar of public holidays where there is one -> how many monitors have it.
         correlation: of a window with the one before it, least and largest.
         reference_windows: that the baselines were learned from, least and most.
     """
@@ -76,6 +76,7 @@ class Account:
     Args:
         model: its name.
         budget_per_week: false alarms a week that the configuration allows.
+        document: version of the reference document that was taken over last; None if none ever was.
         judged_until: event time that all sources of a kind of windows have reached, as text; None before that.
         rows: the table.
         monitors: in all of it.
@@ -87,6 +88,7 @@ class Account:
 
     model: str
     budget_per_week: float
+    document: str | None
     judged_until: dict[Kind, str | None]
     rows: list[Row]
     monitors: int
@@ -98,17 +100,18 @@ class Account:
 
 def explain(spec: ModelSpec, watch: Watch) -> Account:
     """Return how the thresholds of a model came to be what they are in its state."""
-    rows = [row for side in watch.sides.values() for row in _rows(side)]
+    rows = [row for side in watch.sides.values() for row in _rows(spec, side)]
     return Account(
         model=spec.name,
         budget_per_week=spec.false_alarms_per_week,
+        document=watch.document,
         judged_until={kind: _reached(side) for kind, side in watch.sides.items()},
         rows=rows,
         monitors=sum(row.monitors for row in rows),
         false_alarms_per_week=sum(row.false_alarms_per_week for row in rows),
         arithmetic=[*(line for side in watch.sides.values() for line in _arithmetic(spec, side, rows)), *_total(spec, rows)],
         learning=[line for side in watch.sides.values() for line in _learning(spec, side)],
-        notes=[line for side in watch.sides.values() for line in _changes(spec, side)],
+        notes=[*_documents(spec, watch), *(line for side in watch.sides.values() for line in _changes(spec, side))],
     )
 
 
@@ -117,15 +120,15 @@ def _reached(side: Side) -> str | None:
     return rfc3339(complete) if complete > 0 else None
 
 
-def _rows(side: Side) -> Iterator[Row]:
+def _rows(spec: ModelSpec, side: Side) -> Iterator[Row]:
     every, fast = sides_of(side.judges.values())
     for _, judge in sorted(side.judges.items()):
         for place, statistic in enumerate(STATISTICS):
             if judge.monitors.watched[place].any():
-                yield _row(judge, statistic, every=every, fast=fast)
+                yield _row(spec, judge, statistic, every=every, fast=fast)
 
 
-def _row(judge: Judge, statistic: StatisticName, *, every: float, fast: float) -> Row:
+def _row(spec: ModelSpec, judge: Judge, statistic: StatisticName, *, every: float, fast: float) -> Row:
     """Return the row of the monitors of one statistic; `every` side shares the budget, and `fast` ones its other half."""
     monitors, place = judge.monitors, place_of(statistic)
     here = monitors.watched[place]
@@ -160,13 +163,19 @@ def _row(judge: Judge, statistic: StatisticName, *, every: float, fast: float) -
         fast_monitors=int(armed.sum()) if fast_limit is not None else 0,
         fast_limit=fast_limit,
         merged=_span(judge.gather.strides[here]),
-        seasons=dict(Counter(SEASON_NAMES[int(name)] for name in monitors.scores.seasons.names[place][here].tolist())),
+        seasons=dict(Counter(_season(spec, int(name)) for name in monitors.scores.seasons.names[place][here].tolist())),
         correlation=(
             float(monitors.scores.correlation[place][here].min()),
             float(monitors.scores.correlation[place][here].max()),
         ),
         reference_windows=_span(monitors.scores.windows[place][here]),
     )
+
+
+def _season(spec: ModelSpec, place: int) -> str:
+    """Return the name of a season, with the calendar of holidays where it looks at one."""
+    name = SEASON_NAMES[place]
+    return f"{name} with public holidays of {spec.holidays}" if name == "slot-of-week" and spec.holidays else name
 
 
 def _span(values: Floats) -> tuple[int, int]:
@@ -239,6 +248,14 @@ def _learning(spec: ModelSpec, side: Side) -> Iterator[str]:
                 f"{where}: not judged while a reference is learned: {_names(list(judge.renewing))}; "
                 "monitors that they had keep their share."
             )
+
+
+def _documents(spec: ModelSpec, watch: Watch) -> Iterator[str]:
+    """Say where the configuration names another reference document than the one that was taken over last."""
+    document = spec.reference.document
+    if document is not None and document.version != watch.document:
+        taken = "none was taken over yet" if watch.document is None else f"version {watch.document} was taken over last"
+        yield f"note: the configuration names references of version {document.version}, {taken}: start the workers again."
 
 
 def _changes(spec: ModelSpec, side: Side) -> Iterator[str]:

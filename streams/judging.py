@@ -215,6 +215,8 @@ class Judging:
                 count = sum(1 for incident in incidents if incident.level == level)
                 self._metrics.gauge("driftline_incidents_open", count, model=model, level=level)
             self._metrics.gauge("driftline_reference_learning", float(watch.learning), model=model)
+            if model in self._models:
+                self._metrics.gauge("driftline_budget_spent", watch.spent(self._models[model]), model=model)
             drifted = {feature for incident in incidents for feature in incident.drifted}
             self._metrics.only("driftline_drifted_feature", "feature", drifted, model=model)
         for (model, kind), watermark in self.watermarks().items():

@@ -52,6 +52,7 @@ _OF_PARTITIONS = (
     "driftline_incidents_open",
     "driftline_drifted_feature",
     "driftline_reference_learning",
+    "driftline_budget_spent",
     "driftline_watermark_seconds",
     "driftline_watermark_age_seconds",
     "driftline_watermark_skew_seconds",

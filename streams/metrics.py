@@ -66,6 +66,12 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec("driftline_incidents_open", "gauge", "Incidents open now, by level (drift, performance).", ("model", "level")),
     MetricSpec("driftline_drifted_feature", "gauge", "1 while the feature is part of an open incident.", ("model", "feature")),
     MetricSpec(
+        "driftline_budget_spent",
+        "gauge",
+        "Share of a week's false-alarm budget that the incidents of the last week of event time would have spent; 1 is all.",
+        ("model",),
+    ),
+    MetricSpec(
         "driftline_reference_learning",
         "gauge",
         "1 while the model's reference is still being learned: nothing is judged yet.",

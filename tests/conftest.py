@@ -8,11 +8,12 @@ the end; with CI=true it fails it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import NoReturn
 
 import pytest
@@ -35,7 +36,6 @@ _MARKS = {"kafka": {"kafka_server", "own_kafka"}, "redis": {"redis_server", "own
 #: Half a minute or more, the longest first, as `make test ARGS="--durations=0"` tells.
 _LONG = (
     "test_chaos",
-    "test_demo",
     "test_benchmarks",
     "test_loop",
     "test_fault_points",
@@ -59,15 +59,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark tests by the neighbours they use, and where several processes share the files let them begin with the long ones.
 
     `-m "not kafka"` leaves out what needs Java. A file goes whole to the first process that is free, in the order of
-    `items`, so that none is left with a long one at the end.
+    `items`, so that none is left with a long one at the end; what runs alone is the end.
     """
     if hasattr(config, "workerinput"):
         places = {name: place for place, name in enumerate(_LONG)}
-        items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+        items.sort(key=lambda item: (_alone(item), places.get(item.path.stem, len(places))))
     for item in items:
         for mark, fixtures in _MARKS.items():
             if fixtures & set(getattr(item, "fixturenames", ())):
                 item.add_marker(mark)
+
+
+def _alone(item: pytest.Item | None) -> bool:
+    return item is not None and item.get_closest_marker("alone") is not None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """Run a test marked `alone` while no other process of the run has one: all hold a lock, that test keeps it for itself."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    with (item.config._tmp_path_factory.getbasetemp().parent / "alone").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if _alone(item) else fcntl.LOCK_SH)
+        return (yield)
 
 
 def absent(reason: str) -> NoReturn:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from benchmarks.seasonal import DATA, SOURCES, read
 from detectors import calendar
 from detectors.calendar import countries, subdivisions, weekday
-from detectors.season import DAY_SECONDS, fit, local_seconds, local_times
+from detectors.season import DAY_SECONDS, Seasons, fit, local_seconds, local_times
 from driftline.checks import is_calendar
 from driftline.cli import run
 
@@ -161,11 +161,13 @@ def test_a_holiday_is_expected_to_be_a_sunday() -> None:
     zone = "Europe/Berlin"
     starts = datetime(2026, 1, 12, tzinfo=ZoneInfo(zone)).timestamp() + HOUR * np.arange(28 * 24)
     local = local_times(starts, zone, "DE")
-    season, _ = fit("slot-of-week", HOUR, local, np.where(local < 6 * DAY_SECONDS, 1.0, 0.0))
+    (season,), _, _ = fit("slot-of-week", HOUR, local, np.where(local < 6 * DAY_SECONDS, 1.0, 0.0)[:, None])
+    seasons = Seasons.none(HOUR, (1, 1))
+    seasons.set((0, 0), season)
     noon = datetime(2026, 5, 1, 12, tzinfo=ZoneInfo(zone)).timestamp()
-    assert season.expect(local_seconds(noon, zone, "DE")) == 0.0
-    assert season.expect(local_seconds(noon, zone)) == 1.0
-    assert season.expect(local_seconds(noon + DAY_SECONDS, zone, "DE")) == 1.0
+    assert seasons.expect(local_seconds(noon, zone, "DE")) == 0.0
+    assert seasons.expect(local_seconds(noon, zone)) == 1.0
+    assert seasons.expect(local_seconds(noon + DAY_SECONDS, zone, "DE")) == 1.0
 
 
 @effort(max_examples=50)

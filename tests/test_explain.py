@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,16 +18,29 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.stock import STREAMS, alarms, cases
-from detectors.budget import SHARE, SHARES, false_alarms_per_week, run_length, threshold, windows_per_week
-from detectors.detector import DETECTORS, STOCK, STOCK_CHANCE, STOCK_OUTCOMES
+from detectors.budget import (
+    SHARE,
+    SHARES,
+    false_alarms_per_week,
+    fast_alarms_per_week,
+    fast_limit,
+    run_length,
+    threshold,
+    windows_per_week,
+)
+from detectors.detector import STOCK
+from detectors.document import SegmentReference
+from detectors.learner import Learner
 from detectors.row import ERROR
+from detectors.side import sides_of
+from detectors.statistic import UPWARDS, place_of
 from detectors.watch import Watch
-from detectors.window import Kind
+from detectors.window import Kind, Window
 from driftline.cli import run
 from driftline.config import load_settings
-from streams import snapshot
+from streams import documents, snapshot
 from streams.binding import Binding, Topic, replace
+from streams.documents import document_of
 from streams.settings import RedisSettings, Secret
 from streams.store import Store
 from tests.command_line import Done
@@ -70,6 +81,18 @@ class Deployment:
         replace(self.store, Binding("cluster", "driftline", {"windows": Topic(None, 4)}))
         self.store.save_snapshot(f"judge/{partition - 1}", None, 7, snapshot.dump({}))
         self.store.save_snapshot(f"judge/{partition}", None, 9, snapshot.dump({watch.model: watch}))
+
+    def write_references(self, *, seed: int) -> str:
+        """Write references that were learned from plain features into a file named after its version, and return that."""
+        spec = load_settings(self.home / "driftline.toml", {}).models[0]
+        learner = Learner(spec.window_seconds)
+        for record in history(spec, plain(seed=seed)):
+            if isinstance(record, Window):
+                learner.add(spec, record.start, [record])
+        found = SegmentReference(learner.seen, 0.0, learner.until, learner.learn(spec))
+        document = document_of(spec, {"features": {"": found}})
+        (self.home / f"{document.version}.json").write_bytes(documents.dump(document))
+        return document.version
 
     def explain(self, *arguments: str, model: str = "fraud") -> Done:
         """Run the command."""
@@ -120,27 +143,45 @@ def errors(windows: int = WINDOWS) -> dict[str, Column]:
 
 def test_every_threshold_follows_from_the_budget(here: Deployment):
     """The table has all monitors, the season that the length of the reference gives, and thresholds that spend the budget."""
-    here.keep(here.watch(("features", "", plain()), ("outcomes", "", errors())))
+    watch = here.watch(("features", "", plain()), ("outcomes", "", errors()))
+    here.keep(watch)
     account = here.account()
     rows = {(row["windows"], row["statistic"]): row for row in account["rows"]}
     counts = {statistic: row["monitors"] for (kind, statistic), row in rows.items() if kind == "features"}
-    assert counts == {"location": 2, "scale": 2, "outliers": 2, "shares": 1, "unseen": 1, "missing": 3}
+    of_numbers = {"location": 2, "scale": 2, "shape": 2, "outliers": 2}
+    assert counts == {**of_numbers, "shares": 1, "unseen": 1, "missing": 3, "volume": 1}
     assert rows["outcomes", "location"]["monitors"] == 1
-    assert account["monitors"] == 12
+    assert account["monitors"] == 15
+    assert account["document"] is None
     per_week = 7 * 48
-    for (kind, _), row in rows.items():
-        total = 11 if kind == "features" else 1
-        limit = threshold(false_alarms_per_week=SHARES[kind], window_seconds=1800.0, monitors=total)
+    sides = {kind: sum(row["sides"] * row["monitors"] for row in account["rows"] if row["windows"] == kind) for kind in SHARES}
+    fast = {
+        kind: sum(row["sides"] * row["fast_monitors"] for row in account["rows"] if row["windows"] == kind) for kind in SHARES
+    }
+    assert sides == {"features": 2 * (2 + 2 + 3 + 1) + 2 + 2 + 1 + 1, "outcomes": 1}
+    assert 0 < fast["features"] < sides["features"]
+    for (kind, statistic), row in rows.items():
+        limit = threshold(false_alarms_per_week=SHARES[kind], window_seconds=1800.0, sides=sides[kind])
         assert row["threshold"] == pytest.approx(limit)
-        assert row["share_of_budget"] == pytest.approx(SHARE * SHARES[kind] * row["monitors"] / total)
+        assert row["sides"] == (1 if kind == "outcomes" or statistic in UPWARDS else 2)
         assert row["windows_per_week"] == per_week
-        assert row["sides"] == (2 if kind == "features" else 1)
-        expected = row["sides"] * row["monitors"] * per_week / run_length(row["threshold"])
+        mine, quick = row["sides"] * row["monitors"], row["sides"] * row["fast_monitors"]
+        share, expected = SHARE * SHARES[kind] * mine / sides[kind], mine * per_week / run_length(row["threshold"])
+        if quick:
+            reach = fast_limit(false_alarms_per_week=SHARES[kind], window_seconds=1800.0, sides=fast[kind])
+            assert row["fast_limit"] == pytest.approx(reach)
+            share += (1 - SHARE) * SHARES[kind] * quick / fast[kind]
+            expected += fast_alarms_per_week(limit=reach, window_seconds=1800.0, sides=quick)
+        else:
+            assert row["fast_limit"] is None
+        assert row["share_of_budget"] == pytest.approx(share)
         assert row["false_alarms_per_week"] == pytest.approx(expected)
         assert set(row["seasons"]) == {"slot-of-day"}
+        assert row["merged"] == [1, 1]
         assert row["reference_windows"] == [144, 144]
         assert 0 <= row["correlation"][0] <= row["correlation"][1] < 1
-    assert account["false_alarms_per_week"] == pytest.approx(0.45 + 0.05 / 2)
+    spent = SHARE * (1 if fast["outcomes"] == 0 else 2)
+    assert account["false_alarms_per_week"] == pytest.approx(SHARES["features"] + spent * SHARES["outcomes"])
     assert account["judged_until"] == {"features": "1970-01-05T00:00:00.000Z", "outcomes": "1970-01-05T00:00:00.000Z"}
     assert account["learning"] == account["notes"] == []
 
@@ -151,16 +192,88 @@ def test_people_read_a_table_and_a_sentence_for_each_step(here: Deployment):
     here.keep(watch)
     done = here.explain()
     assert (done.status, done.stderr) == (0, "")
-    h = watch.sides["features"].judges[""].monitors["amount/location"].threshold
-    wanted = rf"^features  - +location +2 +336 +8\.18 % +0\.0818 +{h:.2f} +slot-of-day +\d\.\d\d( to \d\.\d\d)? +144$"
-    assert re.search(wanted, done.stdout, re.MULTILINE), done.stdout
-    assert "features: 1 a week x 0.5 (the rest is kept for a fast path) x 0.9 (windows of features) = 0.45" in done.stdout
-    assert f"one in 22 x 336 / 0.45 = 16,427 windows for each side, for which Siegmund's approximation gives h = {h:.2f}." in (
+    monitors = watch.sides["features"].judges[""].monitors
+    h, limit = monitors.threshold, monitors.limit
+    quick = int(monitors.fast[place_of("location")].sum())
+    path = rf"{limit:.2f} \({quick}\)" if quick else "-"
+    cells = rf"location +2 +336 +\d[\d.]* % +0\.\d+ +{h:.2f} +{path} +1 +slot-of-day +\d\.\d\d( to \d\.\d\d)? +144"
+    assert re.search(rf"^features  +- +{cells}$", done.stdout, re.MULTILINE), done.stdout
+    heading = "fast path +windows judged together +season +correlation +reference windows"
+    assert re.search(heading, done.stdout)
+    assert "features: 1 a week x 0.5 (the other half is the fast path's) x 0.9 (windows of features) = 0.45" in done.stdout
+    assert "for 14 monitors with 22 sides and 336 windows a week: one in 22 x 336 / 0.45 = 16,427 windows for each side, " in (
         done.stdout
     )
+    assert f"for which Siegmund's approximation gives h = {h:.2f}." in done.stdout
+    fast = int(sides_of(watch.sides["features"].judges.values())[1])
+    assert (
+        f"features, fast path: as many again, for {fast} sides whose scores have the tails for it: two windows in a row beyond "
+        f"{limit:.2f} standard deviations on one side."
+    ) in done.stdout
+    assert "judged over several windows together" not in done.stdout
     assert "features: judged up to 1970-01-05T00:00:00.000Z." in done.stdout
-    assert "only rises are told, so half of it is expected" in done.stdout
-    assert "total: 12 monitors, 0.475 false alarms a week expected of a budget of 1 per week" in done.stdout
+    assert re.search(
+        r"^total: 15 monitors, (1|0\.9\d+) false alarms a week expected of a budget of 1 per week", done.stdout, re.MULTILINE
+    )
+
+
+def test_windows_that_are_judged_together_are_said(here: Deployment):
+    """A feature with two values in a window of a minute is judged over four of them, and counts as a fourth of a side."""
+    here.configure('[models.fraud]\nwindow = "1m"\nreference.duration = "6h"\n')
+    draw = np.random.default_rng(3)
+    columns = {"often": numbers(draw.normal(size=(400, 30))), "rare": numbers(draw.normal(size=(400, 2)))}
+    watch = here.watch(("features", "", columns))
+    here.keep(watch)
+    account = here.account()
+    (location,) = [row for row in account["rows"] if row["statistic"] == "location"]
+    (volume,) = [row for row in account["rows"] if row["statistic"] == "volume"]
+    assert (location["merged"], volume["merged"]) == ([1, 4], [1, 1])
+    every, _ = sides_of(watch.sides["features"].judges.values())
+    alarms = false_alarms_per_week(threshold=location["threshold"], window_seconds=60.0, sides=2 + 2 / 4)
+    assert location["false_alarms_per_week"] >= alarms
+    assert every % 1 in {0.0, 0.25, 0.5, 0.75}
+    printed = here.explain().stdout
+    assert "a side of theirs counts as the share of a window that it has." in printed
+    assert re.search(r"^features +- +location .* 1 to 4 ", printed, re.MULTILINE)
+
+
+def test_public_holidays_are_said_where_a_season_looks_at_them(here: Deployment):
+    """Slots of the week have the calendar beside their name; a season of the day looks at none, and has none."""
+    daily = {"amount": numbers(np.random.default_rng(4).normal(size=(5 * 28, 30)))}
+    calendar = 'holidays = "DE"\nreference.duration = "28d"\n'
+    here.configure(f'[models.fraud]\nwindow = "6h"\n{calendar}')
+    here.keep(here.watch(("features", "", daily)))
+    for row in here.account()["rows"]:
+        assert list(row["seasons"]) == ["slot-of-week with public holidays of DE"]
+    assert " slot-of-week with public holidays of DE " in here.explain().stdout
+    here.configure('[models.fraud]\nwindow = "6h"\nreference.duration = "28d"\n')
+    assert list(here.account()["rows"][0]["seasons"]) == ["slot-of-week"]
+    here.store.drop("snapshot")
+    here.configure(f'{FRAUD}holidays = "DE"\n')
+    here.keep(here.watch(("features", "", plain())))
+    assert list(here.account()["rows"][0]["seasons"]) == ["slot-of-day"]
+
+
+def test_references_from_a_file_are_said_with_their_version(here: Deployment):
+    """What was taken over last stands below the table; a file that the configuration names by now, in a note."""
+    here.keep(here.watch(("features", "", plain())))
+    assert "references: version" not in here.explain().stdout
+    first, second = here.write_references(seed=1), here.write_references(seed=2)
+    here.configure(f'{FRAUD}reference.file = "{first}.json"\n')
+    (note,) = here.account()["notes"]
+    assert (
+        note == f"note: the configuration names references of version {first}, none was taken over yet: start the workers again."
+    )
+    here.store.drop("snapshot")
+    here.keep(here.watch(("features", "", plain(3))))
+    account = here.account()
+    assert (account["document"], account["notes"]) == (first, [])
+    assert account["monitors"] == 14
+    assert f"references: version {first} was taken over from a file." in here.explain().stdout
+    here.configure(f'{FRAUD}reference.file = "{second}.json"\n')
+    account = here.account()
+    assert account["document"] == first
+    assert f"names references of version {second}, version {first} was taken over last: " in account["notes"][0]
 
 
 def test_segments_share_one_budget(here: Deployment):
@@ -168,8 +281,8 @@ def test_segments_share_one_budget(here: Deployment):
     here.keep(here.watch(("features", "north", plain()), ("features", "south", plain(seed=5))))
     account = here.account()
     assert {row["segment"] for row in account["rows"]} == {"north", "south"}
-    assert account["monitors"] == 22
-    assert account["false_alarms_per_week"] == pytest.approx(0.45)
+    assert account["monitors"] == 28
+    assert account["false_alarms_per_week"] == pytest.approx(SHARES["features"])
     assert account["learning"] == ["outcomes: no window has been judged yet; a share of 0.1 of the budget waits for them."]
 
 
@@ -192,10 +305,10 @@ def test_a_configuration_that_changed_is_said(here: Deployment):
     """What the state was made with stands in the table; what the configuration gives, in a note."""
     watch = here.watch(("features", "", plain()))
     here.keep(watch)
-    before = watch.sides["features"].judges[""].monitors["amount/location"].threshold
+    before = watch.sides["features"].judges[""].monitors.threshold
     here.configure(f'{FRAUD}false_alarms = "20 per week"\ndetector = "kswin"\n')
     account = here.account()
-    after = threshold(false_alarms_per_week=18.0, window_seconds=1800.0, monitors=11)
+    after = threshold(false_alarms_per_week=18.0, window_seconds=1800.0, sides=22)
     assert account["rows"][0]["threshold"] == before
     assert (
         f"features are judged with h = {before:.2f}, the configuration gives {after:.2f}: it has changed" in account["notes"][0]
@@ -211,7 +324,8 @@ def test_a_stock_detector_has_a_rate_and_no_threshold(here: Deployment):
     here.keep(here.watch(("features", "", plain()), ("outcomes", "", errors())))
     account = here.account()
     for row in account["rows"]:
-        rate = STOCK[row["detector"], "both" if row["windows"] == "features" else "up"].per_1000_windows
+        up = row["windows"] == "outcomes" or row["statistic"] in UPWARDS
+        rate = STOCK[row["detector"], "up" if up else "both"].per_1000_windows
         assert (row["threshold"], row["share_of_budget"]) == (None, None)
         assert row["false_alarms_per_week"] == pytest.approx(rate * row["monitors"] * 336 / 1000)
     assert [note.split(" keeps ")[0] for note in account["notes"]] == ["note: kswin", "note: ddm"]
@@ -284,22 +398,26 @@ def test_nothing_is_written(here: Deployment):
 @given(
     budget=st.floats(0.01, 100.0),
     seconds=st.sampled_from([10.0, 60.0, 1800.0, 86_400.0]),
-    monitors=st.integers(1, 5000),
+    sides=st.floats(1, 10_000),
 )
-def test_a_threshold_spends_its_budget(budget: float, seconds: float, monitors: int):
-    """What is expected at the threshold of a budget is the share of it that is spent, unless no threshold is as low."""
-    limit = threshold(false_alarms_per_week=budget, window_seconds=seconds, monitors=monitors)
-    expected = false_alarms_per_week(threshold=limit, window_seconds=seconds, monitors=monitors)
+def test_threshold_and_fast_path_spend_a_half_of_the_budget_each(budget: float, seconds: float, sides: float):
+    """What is expected at the limits of a budget is the share of it that is spent, unless no limit is as low."""
+    limit = threshold(false_alarms_per_week=budget, window_seconds=seconds, sides=sides)
+    expected = false_alarms_per_week(threshold=limit, window_seconds=seconds, sides=sides)
     assert expected <= SHARE * budget * (1 + 1e-6)
     assert limit < 0.011 or expected == pytest.approx(SHARE * budget)
+    beyond = fast_limit(false_alarms_per_week=budget, window_seconds=seconds, sides=sides)
+    quick = fast_alarms_per_week(limit=beyond, window_seconds=seconds, sides=sides)
+    assert quick <= (1 - SHARE) * budget * (1 + 1e-6)
+    assert beyond < 1e-6 or quick == pytest.approx((1 - SHARE) * budget)
 
 
 def test_check_tells_what_a_stock_detector_is_expected_to_add(here: Deployment):
     """The number is the rate of the table x monitors x windows a week, for features that are named and for those that are not."""
     named = 'features = ["amount", "age", "country"]\ncategorical = ["country"]\n'
     for features, monitors, whose in (
-        ("", 4, "each feature of numbers and segment"),
-        (named, 11, "3 features of each segment, predictions apart"),
+        ("", 5, "each feature of numbers and segment"),
+        (named, 13, "3 features of each segment, predictions apart"),
     ):
         here.configure(f'{FRAUD}{features}detector = "kswin"\nerrors.detector = "eddm"\n')
         done = here.call("check")
@@ -311,36 +429,3 @@ def test_check_tells_what_a_stock_detector_is_expected_to_add(here: Deployment):
         assert "models.fraud.errors.detector eddm keeps no false-alarm budget" in done.stdout
         assert "1 monitor x 336 windows a week x about" in done.stdout
         assert "the rate depends on both" in done.stdout
-
-
-def test_every_stock_detector_has_a_rate():
-    """For each direction in which it can be used, and with what it depends on."""
-    assert set(STOCK) == {(name, direction) for name, direction, _, _ in cases()}
-    assert {name for name, _ in STOCK} == {name for name, kind in DETECTORS.items() if not kind.budgeted}
-    for (name, _), rate in STOCK.items():
-        assert (rate.most is not None) == (DETECTORS[name].feed == "outcomes")
-        if rate.least is not None and rate.most is not None:
-            assert 0 <= rate.least <= rate.per_1000_windows <= rate.most
-    assert STREAMS[0] == (STOCK_CHANCE, STOCK_OUTCOMES)
-
-
-@pytest.mark.parametrize(("name", "direction"), STOCK)
-def test_the_table_is_what_the_benchmark_finds(name: str, direction: Any):
-    """A short run on the stated stream raises as many as the table says, but for chance."""
-    thousands = 4
-    raised = alarms(name, direction, monitors=2, windows=500 * thousands, chance=STOCK_CHANCE, outcomes=STOCK_OUTCOMES, seed=11)
-    expected = STOCK[name, direction].per_1000_windows * thousands
-    assert abs(raised - expected) <= 4 * np.sqrt(expected + 1)
-
-
-def test_the_benchmark_prints_every_case():
-    """A rate with its standard error for each detector, direction and stream, and one JSON object as the last line."""
-    command = [sys.executable, "-m", "benchmarks.stock", "--quick"]
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=240, check=True)
-    *table, last = done.stdout.splitlines()
-    result = json.loads(last)
-    assert len(table) == 1 + len(cases())
-    assert {(name, case["direction"]) for name, found in result["detectors"].items() for case in found} == set(STOCK)
-    for case in (case for found in result["detectors"].values() for case in found):
-        raised = case["rate"] * result["windows"] / 1000
-        assert case["standard_error"] == pytest.approx(raised**0.5 * 1000 / result["windows"])

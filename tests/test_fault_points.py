@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -94,7 +95,10 @@ def plan(seen: Seen, borders: set[str], passings: int) -> Iterator[Fault]:
 async def inexact(
     brokers: list[Broker], faults: list[Fault], reference: Told, kind: type[lanes.Lanes] = Mortal
 ) -> tuple[dict[str, str], int]:
-    """Run with each fault; return fault -> what was not as in the reference, and how many faults happened."""
+    """Run with each fault; return fault -> what was not as in the reference, and how many faults happened.
+
+    On a machine that is shared a run may pass a site less often than the reference did: then the fault comes earlier.
+    """
     waiting = list(reversed(faults))
     wrong: dict[str, str] = {}
     happened = 0
@@ -110,6 +114,8 @@ async def inexact(
                 happened += 1
                 continue
             happened += injector.fired
+            if not injector.fired and (early := fault.point.occurrence // 2) < fault.point.occurrence:
+                waiting.append(replace(fault, point=replace(fault.point, occurrence=early)))
             if differences := told.differences(reference):
                 wrong[str(fault)] = "; ".join(differences)[:300]
 

@@ -5,26 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import msgspec
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.alert import Alert
-from detectors.incident import Incidents
+from detectors.columns import Feature
+from detectors.incident import JOIN_WINDOWS, Incidents
 from detectors.row import ERROR
+from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.statistic import StatisticName
 from detectors.verdict import Verdict
+from tests.simulated import alerts as alerts_of
+from tests.simulated import history, mixed, numbers, watched
 
 WIDTH = 60.0
 
 
-def verdict(feature: str, *, began: float, at: float, score: float = 5.0, statistic: StatisticName = "location") -> Verdict:
+def verdict(
+    feature: str, *, began: float, at: float, score: float = 5.0, statistic: StatisticName = "location", size: float = 0.0
+) -> Verdict:
     """Return a verdict; times in windows."""
-    return Verdict(feature, statistic, began * WIDTH, at * WIDTH, score, f"{feature} moved")
+    return Verdict(feature, statistic, began * WIDTH, at * WIDTH, score, f"{feature} moved", size)
 
 
 def raise_(incidents: Incidents, *verdicts: Verdict, segment: str = "", watched: int = 20) -> list[Alert]:
     """Return what on-call hears of the verdicts of one window."""
-    return incidents.open_or_update(segment, list(verdicts), window_seconds=WIDTH, watched=watched)
+    at = max(one.at for one in verdicts)
+    return incidents.open_or_update(segment, list(verdicts), window_seconds=WIDTH, watched=watched, at=at)
 
 
 def told(alerts: list[Alert]) -> list[tuple[str, int, list[str]]]:
@@ -51,15 +60,17 @@ def test_what_is_found_later_and_began_together_joins() -> None:
     assert second.raised_at == 20 * WIDTH
 
 
-def test_a_later_change_is_an_incident_of_its_own() -> None:
-    """What began after the first was raised, or long before it began, has another cause."""
+@pytest.mark.parametrize(
+    ("began", "joins"),
+    [(50 - JOIN_WINDOWS - 1, False), (50 - JOIN_WINDOWS, True), (52 + JOIN_WINDOWS - 1, True), (52 + JOIN_WINDOWS, False)],
+)
+def test_what_began_much_later_or_earlier_is_an_incident_of_its_own(began: int, joins: bool) -> None:
+    """Ten windows before the first change and ten after it was raised are one incident; beyond, the cause is another."""
     incidents = Incidents("m")
-    raise_(incidents, verdict("x", began=10, at=12))
-    assert told(raise_(incidents, verdict("y", began=12, at=14))) == [("opened", 0, ["y"])]
-    assert told(raise_(incidents, verdict("z", began=6, at=15))) == [("opened", 0, ["z"])]
-    slower = Incidents("m")
-    raise_(slower, verdict("x", began=10, at=12))
-    assert told(raise_(slower, verdict("w", began=7, at=16))) == [("updated", 1, ["w", "x"])]
+    raise_(incidents, verdict("x", began=50, at=52))
+    expected = ("updated", 1, ["x", "y"]) if joins else ("opened", 0, ["y"])
+    assert told(raise_(incidents, verdict("y", began=began, at=70))) == [expected]
+    assert len(incidents.open) == (1 if joins else 2)
 
 
 def test_segments_are_apart() -> None:
@@ -102,11 +113,31 @@ def test_a_relapse_is_a_new_incident() -> None:
     assert told([second]) == [("opened", 0, ["x"])]
 
 
-def test_errors_are_critical_and_so_is_much_drift() -> None:
-    """An incident with errors is one of performance; one with a third of the features is critical, and stays so."""
-    incidents = Incidents("m")
-    (errors,) = raise_(incidents, verdict(ERROR, began=10, at=12))
+def test_errors_are_critical() -> None:
+    """An incident with errors is one of performance."""
+    (errors,) = raise_(Incidents("m"), verdict(ERROR, began=10, at=12))
     assert (errors.level, errors.severity) == ("performance", "critical")
+
+
+def test_severity_follows_from_how_many_features_changed_and_by_how_much() -> None:
+    """Critical are three tenths of the features, or one tenth with a large change; one feature alone never is."""
+
+    def severity(*sizes: float, watched: int) -> str:
+        changes = [verdict(f"f{number}", began=10, at=12, size=size) for number, size in enumerate(sizes)]
+        return raise_(Incidents("m"), *changes, watched=watched)[0].severity
+
+    assert severity(0.2, 0.2, 0.2, watched=10) == "critical"
+    assert severity(0.2, 0.2, 0.2, watched=11) == "warning"
+    assert severity(1.0, 1.0, watched=20) == "critical"
+    assert severity(1.0, 1.0, watched=21) == "warning"
+    assert severity(1.0, 0.99, watched=20) == "warning"
+    assert severity(1.0, 0.2, 0.2, watched=10) == "critical"
+    assert severity(9.0, watched=1) == "warning"
+
+
+def test_what_is_critical_stays_so() -> None:
+    """A second feature makes an incident critical; when they are back one by one, its end still says so."""
+    incidents = Incidents("m")
     (one,) = raise_(incidents, verdict("a", began=50, at=52), segment="eu", watched=3)
     assert (one.level, one.severity) == ("drift", "warning")
     (two,) = raise_(incidents, verdict("b", began=50, at=53), segment="eu", watched=3)
@@ -137,9 +168,39 @@ def test_no_more_than_sixteen_are_open_in_a_segment() -> None:
     """The seventeenth change joins the newest incident instead of opening one."""
     incidents = Incidents("m")
     for index in range(40):
-        raise_(incidents, verdict(f"f{index}", began=10 * index + 10, at=10 * index + 12))
+        raise_(incidents, verdict(f"f{index}", began=20 * index + 10, at=20 * index + 12))
     assert len(incidents.open) == 16
     assert len(incidents.open[-1].drifted) == 25
+
+
+def test_thirty_of_two_hundred_features_with_mixed_changes_are_one_page() -> None:
+    """Means, spreads and nulls that change at once: on-call is called once, and every feature is in that incident."""
+    draw = np.random.default_rng(12)
+    model = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=100 * 60.0, min_windows=24))
+    broken = {f"f{index:03d}" for index in range(0, 180, 6)}
+    columns: dict[str, list[Feature]] = {}
+    for index in range(200):
+        values = draw.normal(size=(150, 20))
+        name = f"f{index:03d}"
+        now = values[130:]
+        if name in broken and index % 18 == 0:
+            now += 1.5
+        elif name in broken and index % 18 == 6:
+            now *= 3.0
+        elif name in broken:
+            null = (draw.random((150, 20)) < 0.5) & (np.arange(150) >= 130)[:, None]
+            columns[name] = mixed(np.where(null, None, values).tolist())
+            continue
+        columns[name] = numbers(values)
+    watch, findings = watched(model, history(model, columns))
+    (opened,) = alerts_of(findings)
+    (incident,) = watch.open_incidents
+    assert abs(opened.features[0].began_at - 130 * WIDTH) <= 3 * WIDTH
+    assert (130 - JOIN_WINDOWS) * WIDTH <= opened.began_at <= 131 * WIDTH  # the earliest of thirty estimates
+    assert opened.raised_at <= 135 * WIDTH
+    assert set(incident.drifted) == broken
+    assert {one.statistic for one in incident.drifted.values()} >= {"location", "scale", "missing"}
+    assert incident.severity == "critical"
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.judge import Judge, share_budget
+from detectors.judge import Judge
+from detectors.learned import Learned
 from detectors.learner import Learner
-from detectors.merge import Pooled, pool
-from detectors.row import ERROR, PREDICTION_SCORE, Value
+from detectors.row import ERROR, PREDICTION_SCORE, VOLUME, Value
+from detectors.side import share_budget
 from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec
+from detectors.statistic import place_of
 from detectors.verdict import Verdict
 from detectors.window import Kind
 from streams import snapshot
@@ -24,7 +26,7 @@ SPEC = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=50 * 
 def judge_of(spec: ModelSpec, kind: Kind = "features") -> Judge:
     """Return a judge that knows nothing yet."""
     seconds = spec.window_seconds if kind == "features" else spec.outcome_window_seconds
-    return Judge(kind, "", seconds, Learner(seconds))
+    return Judge.begin(spec, kind, "", seconds)
 
 
 def weigh(judge: Judge, spec: ModelSpec, columns: dict[str, Column], *, begin: int = 0) -> list[Verdict]:
@@ -33,8 +35,7 @@ def weigh(judge: Judge, spec: ModelSpec, columns: dict[str, Column], *, begin: i
     for index, features in enumerate(zip(*columns.values(), strict=True), begin):
         present = {name: feature for name, feature in zip(columns, features, strict=True) if feature is not None}
         rows = max((events_in(feature) for feature in present.values()), default=1)
-        merged = pool([window(spec, index * 60.0, present, rows=rows)])
-        found.extend(judge.weigh(spec, index * 60.0, merged, rows=rows))
+        found.extend(judge.weigh(spec, index * 60.0, [window(spec, index * 60.0, present, rows=rows)]))
         if judge.renewed:
             judge.renewed = False
             share_budget(spec, [judge], share=1.0)
@@ -50,48 +51,31 @@ def test_nothing_is_judged_while_the_reference_is_learned() -> None:
     """However wild the first stretch is, it is what is normal; then monitors stand with a threshold each."""
     judge = judge_of(SPEC)
     assert weigh(judge, SPEC, {"x": normal(49, shift=50.0)}) == []
-    assert (judge.learning, judge.monitors) == (True, {})
+    assert (judge.learning, judge.watched()) == (True, [])
     weigh(judge, SPEC, {"x": normal(1)}, begin=49)
     assert not judge.learning
-    assert sorted(judge.monitors) == ["x/location", "x/missing", "x/outliers", "x/scale"]
-    assert all(monitor.armed is not None and monitor.threshold > 5 for monitor in judge.monitors.values())
-
-
-def test_time_alone_is_not_enough() -> None:
-    """A reference needs its time and its number of windows, counted before they are thinned out."""
-    learner = Learner(60.0)
-    for index in range(3000):
-        learner.add(index * 60.0, {}, rows=1)
-        assert learner.ready(seconds=600.0, min_windows=2000) == (index >= 1999)
-    assert not learner.ready(seconds=3001 * 60.0, min_windows=2000)
-    assert len(learner.windows) <= 512
-
-
-@settings(max_examples=30)
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 120))
-def test_a_learner_is_bounded(gaps: list[int], repeat: int) -> None:
-    """However windows are spaced, no more than 512 are kept, neighbours among them, and the newest time is known."""
-    learner, index = Learner(60.0), 0
-    for gap in gaps * repeat:
-        index += gap
-        learner.add(index * 60.0, {}, rows=1)
-    assert len(learner.windows) <= 512
-    assert learner.seen == len(gaps) * repeat
-    assert learner.until == index * 60.0 + 60.0
-    if learner.seen > 2048:
-        assert learner.windows
+    of_x = [("x", statistic) for statistic in ("location", "scale", "shape", "outliers", "missing")]
+    assert judge.watched() == [*of_x, (VOLUME, "volume")]
+    assert judge.monitors.threshold > 5
+    assert 2 < judge.monitors.limit < 5
 
 
 def test_memory_stays_bounded_while_an_incident_lasts() -> None:
-    """A drift that never ends and a feature that vanished make the state no larger after 2,000 windows than after 1,200."""
+    """A drift that never ends and a feature that vanished make the state no larger after 1,800 windows than after 900."""
     judge = judge_of(SPEC)
     weigh(judge, SPEC, {"x": normal(60), "y": normal(60, seed=2)})
-    weigh(judge, SPEC, {"x": normal(1200, shift=4.0), "y": [None] * 1200}, begin=60)
-    assert sorted(judge.relearning) == ["x", "y"]
-    before = len(msgspec.msgpack.encode(judge, enc_hook=snapshot._out))
-    weigh(judge, SPEC, {"x": normal(800, shift=4.0), "y": [None] * 800}, begin=1260)
-    assert len(msgspec.msgpack.encode(judge, enc_hook=snapshot._out)) <= before * 1.8
-    assert max(len(learner.windows) for learner in judge.relearning.values()) <= 512
+    sample = normal(1, shift=4.0, events=64)[0]
+
+    def go_on(begin: int, end: int) -> int:
+        for index in range(begin, end):
+            judge.weigh(SPEC, index * 60.0, [window(SPEC, index * 60.0, {"x": sample}, rows=64)] * 6)
+        return len(msgspec.msgpack.encode(judge, enc_hook=snapshot._out))
+
+    before = go_on(60, 900)
+    assert sorted(judge.relearning) == [VOLUME, "x", "y"]
+    assert max(learner.held_bytes for learner in judge.relearning.values()) <= 2 << 20
+    assert before < 6 << 20
+    assert go_on(900, 1800) <= before * 1.3
 
 
 def test_features_are_bounded() -> None:
@@ -101,7 +85,7 @@ def test_features_are_bounded() -> None:
     weigh(judge, spec, {"a": normal(60), "b": normal(60)})
     for index in range(60, 90):
         weigh(judge, spec, {f"n{index}": normal(1), "a": normal(1)}, begin=index)
-    assert len(judge.references.keys() | judge.relearning.keys()) == 5
+    assert len((judge.references.keys() | judge.relearning.keys()) - {VOLUME}) == 5
 
 
 def test_features_in_drift_do_not_keep_new_ones_out() -> None:
@@ -120,23 +104,24 @@ def test_only_features_asked_for_are_watched() -> None:
     spec = ModelSpec("m", window_seconds=60.0, features=("x",), reference=SPEC.reference)
     judge = judge_of(spec)
     weigh(judge, spec, {"x": normal(60), "y": normal(60), PREDICTION_SCORE: normal(60)})
-    assert sorted(judge.references) == [PREDICTION_SCORE, "x"]
+    assert sorted(judge.references) == [PREDICTION_SCORE, VOLUME, "x"]
 
 
 def test_the_budget_is_shared_by_all_segments() -> None:
-    """Every monitor has the threshold of its share; one more segment raises them all, and arms nothing anew."""
-    spec = ModelSpec("m", window_seconds=60.0, reference=SPEC.reference)
+    """Every monitor has the threshold and the limit of its share; one more segment raises both, and arms nothing anew."""
+    spec = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=400 * 60.0))
     first, second = judge_of(spec), judge_of(spec)
-    weigh(first, spec, {"x": normal(60)})
-    alone = {monitor.threshold for monitor in first.monitors.values()}
-    armed = [monitor.armed for monitor in first.monitors.values()]
-    weigh(second, spec, {"x": normal(60)})
+    weigh(first, spec, {"x": normal(420)})
+    alone = first.monitors.threshold, first.monitors.limit
+    counted = first.monitors.count.copy(), first.monitors.increase.copy()
+    weigh(second, spec, {"x": normal(410)})
     share_budget(spec, [first, second], share=1.0)
-    together = {monitor.threshold for judge in (first, second) for monitor in judge.monitors.values()}
-    assert len(alone) == len(together) == 1
-    assert max(together) > max(alone)
-    assert [monitor.armed for monitor in first.monitors.values()] == armed
-    assert {monitor.armed.river.threshold for monitor in first.monitors.values() if monitor.armed} == together  # type: ignore[attr-defined]
+    together = first.monitors.threshold, first.monitors.limit
+    assert (second.monitors.threshold, second.monitors.limit) == together
+    assert together[0] > alone[0]
+    assert together[1] > alone[1]
+    assert np.array_equal(first.monitors.count, counted[0])
+    assert np.array_equal(first.monitors.increase, counted[1])
 
 
 def test_of_outcomes_the_error_rate_is_watched_upwards() -> None:
@@ -145,7 +130,8 @@ def test_of_outcomes_the_error_rate_is_watched_upwards() -> None:
     rng = np.random.default_rng(4)
     errors = (rng.random((60, 50)) < 0.2) * 1.0
     weigh(judge, SPEC, {ERROR: numbers(errors)})
-    assert {name: monitor.direction for name, monitor in judge.monitors.items()} == {f"{ERROR}/location": "up"}
+    assert judge.watched() == [(ERROR, "location")]
+    assert judge.monitors.up[place_of("location"), 0] == 1.0
     assert weigh(judge, SPEC, {ERROR: numbers(np.zeros((60, 50)))}, begin=60) == []
     (verdict,) = weigh(judge, SPEC, {ERROR: numbers((rng.random((20, 50)) < 0.6) * 1.0)}, begin=120)
     assert verdict.words.startswith("error up, from 0.195 to 0.")
@@ -203,18 +189,13 @@ def test_no_window_stops_the_judge(rows: list[list[Value]]) -> None:
 
 
 def test_inputs_are_unchanged() -> None:
-    """The pooled windows handed to a judge are the same afterwards."""
+    """The windows handed to a judge are the same afterwards."""
     judge = judge_of(SPEC)
     weigh(judge, SPEC, {"x": normal(60)})
-    merged = pool([window(SPEC, 3600.0, {"x": normal(1)[0]}, rows=30)])
-    before = {name: msgspec.structs.asdict(part) for name, part in merged.items()}
-    copies = {name: (part.points.copy(), part.weights.copy()) for name, part in merged.items()}
-    judge.weigh(SPEC, 3600.0, merged, rows=30)
-    assert list(merged) == list(before)
-    for name, part in merged.items():
-        assert isinstance(part, Pooled)
-        assert np.array_equal(part.points, copies[name][0])
-        assert np.array_equal(part.weights, copies[name][1])
+    parts = [window(SPEC, 3600.0, {"x": one}, rows=30) for one in normal(2)]
+    before = msgspec.msgpack.encode(parts)
+    judge.weigh(SPEC, 3600.0, parts)
+    assert msgspec.msgpack.encode(parts) == before
 
 
 def test_one_clock_of_1970_does_not_make_the_reference_short() -> None:
@@ -228,15 +209,63 @@ def test_one_clock_of_1970_does_not_make_the_reference_short() -> None:
     assert not judge.learning
 
 
-def test_a_learner_of_many_features_holds_bounded_samples() -> None:
-    """However many features there are, what is held while learning stays within tens of megabytes."""
-    learner = Learner(60.0)
-    sample = numbers(np.random.default_rng(1).normal(size=(1, 64)))[0]
-    features = {f"f{number}": sample for number in range(500)}
-    parts = [window(SPEC, 0.0, features, rows=64)] * 4
-    merged = pool(parts)
-    for index in range(400):
-        learner.add(index * 60.0, merged, rows=256)
-    assert len(learner.windows) >= 16
-    assert learner.held_bytes < 200 << 20
-    assert learner.ready(seconds=400 * 60.0, min_windows=400)
+def test_two_sources_are_one_window() -> None:
+    """Rows that came through two partitions are judged as if they had come through one."""
+    one, other = judge_of(SPEC), judge_of(SPEC)
+    for judge, sources in ((one, 1), (other, 2)):
+        values = np.random.default_rng(8).normal(size=(80, 2, 15)) + (np.arange(80) >= 70)[:, None, None] * 2.0
+        told: list[Verdict] = []
+        for index, window_values in enumerate(values):
+            features = numbers(window_values.reshape(sources, -1))
+            parts = [window(SPEC, index * 60.0, {"x": feature}, rows=30 // sources) for feature in features]
+            told += judge.weigh(SPEC, index * 60.0, parts)
+            if judge.renewed:
+                judge.renewed = False
+                share_budget(SPEC, [judge], share=1.0)
+        assert "x" in {verdict.feature for verdict in told}
+    assert one.monitors.rise == pytest.approx(other.monitors.rise, abs=1e-6)
+
+
+def test_the_volume_is_watched_both_ways() -> None:
+    """Rows that double, and rows that stop: a window without any is judged for that, and for nothing else."""
+    rng = np.random.default_rng(9)
+    usual = numbers(rng.normal(size=(60, 200)))
+    for verdicts in (_after(usual, [400] * 8), _after(usual, [0] * 8)):
+        assert {(verdict.feature, verdict.statistic) for verdict in verdicts} == {(VOLUME, "volume")}
+        assert all(verdict.size >= 0.9 for verdict in verdicts)
+        assert "rows in a window, was 200" in verdicts[0].words
+
+
+def _after(usual: Column, rows: list[int]) -> list[Verdict]:
+    """Return the verdicts of buckets with so many rows, after a reference of a week."""
+    spec = ModelSpec("m", window_seconds=3 * 3600.0, reference=ReferenceSpec(seconds=7 * 86_400.0, min_windows=24))
+    judge = judge_of(spec)
+    found: list[Verdict] = []
+    for index, feature in enumerate([*usual, *usual[: len(rows)]]):
+        count = 200 if index < 60 else rows[index - 60]
+        start = index * spec.window_seconds
+        found += judge.weigh(spec, start, [window(spec, start, {"x": feature}, rows=count)] if feature and count else [])
+        if judge.renewed:
+            judge.renewed = False
+            share_budget(spec, [judge], share=1.0)
+        if count != 200 and count:
+            found = [verdict for verdict in found if verdict.feature == VOLUME]  # x has half as many values as rows
+    return found
+
+
+def test_a_feature_of_wider_windows_is_judged_once_in_so_many() -> None:
+    """Its verdicts are told at the end of a merged window, and its change begins at the first of one."""
+    judge = judge_of(SPEC)
+    weigh(judge, SPEC, {"x": normal(60), "y": normal(60, seed=2)})
+    learner = Learner(240.0, ["x"])
+    for index, features in enumerate(numbers(np.random.default_rng(3).normal(size=(240, 120)))):
+        learner.add(SPEC, index * 240.0, [window(SPEC, index * 240.0, {"x": features}, rows=120)])
+    judge.adopt({"x": Learned(judge.references["x"], learner.learn(SPEC)["x"].baselines, stride=4)})
+    share_budget(SPEC, [judge], share=1.0)
+    found = weigh(judge, SPEC, {"x": normal(40, seed=4, shift=1.5), "y": normal(40, seed=5)}, begin=60)
+    told = [verdict for verdict in found if verdict.feature == "x"]
+    assert told
+    for verdict in told:
+        assert verdict.at % 240.0 == 0.0
+        assert verdict.began_at % 240.0 == 0.0
+        assert verdict.began_at >= 60 * 60.0

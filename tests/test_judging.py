@@ -80,8 +80,8 @@ def history_log() -> list[Fetched]:
     }
     for second in range(0, 7200, 2):
         late = second >= 4200
-        # Colours change a window later, so that the incident is told of twice.
-        colours = "bc" if second >= 4260 else "ab"
+        # Colours change when the incident is open already, so that it is told of twice.
+        colours = "bc" if second >= 4380 else "ab"
         values: dict[str, Any] = {"x": draw.gauss(6.0 if late else 0.0, 1.0), "colour": draw.choice(colours)}
         row = Row(second, "m", float(second), "", values)
         wrong = Row(second, "m", float(second), "", {ERROR: float(draw.random() < (0.6 if late else 0.1))})
@@ -216,6 +216,18 @@ async def test_references_are_published_with_the_snapshot_and_after_the_acknowle
     await again.feed(batch_of([Fetched(b"garbage", len(LOG), topic="t.windows")]), len(LOG))
     await make_durable(again.cut(len(LOG) + 1, final=True))
     assert References(store).current("m", "", version_before) is None
+
+
+async def test_incidents_spend_the_budget_of_a_week(store: Store) -> None:
+    """The gauge counts the incidents opened in a week of event time, as a share of the false alarms that are allowed in one."""
+    metrics = Metrics()
+    stage = await judge(store, LogState(None, 0, len(LOG)), metrics=metrics)
+    await stage.feed(batch_of(LOG), 0)
+    cut = stage.cut(len(LOG), final=True)
+    assert cut is not None
+    statuses = [orjson.loads(value)["data"].get("status") for value in told(cut.outgoing).values()]
+    spent = metrics.registry.get_sample_value("driftline_budget_spent", {"model": "m"})
+    assert spent == statuses.count("opened") / SPEC.false_alarms_per_week > 1
 
 
 async def test_the_snapshot_is_where_reading_begins(store: Store) -> None:

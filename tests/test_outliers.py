@@ -10,18 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.merge import pool
 from detectors.outlier import Outlier, Outliers
 from detectors.reference import FeatureReference, learn_reference
 from detectors.row import Row, Value
-from detectors.window import Window
 from tests.simulated import numbers
 
 
 def reference(values: np.ndarray) -> FeatureReference:
     """Return the reference of one feature, shape (windows, events)."""
-    windows = [Window("m", "", "features", 0, 0.0, 60.0, 0, 0, values.shape[1], {"x": found}) for found in numbers(values)]
-    return learn_reference([pool([window])["x"] for window in windows])
+    return learn_reference([[found] for found in numbers(values)])
 
 
 RNG = np.random.default_rng(1)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 
 from detectors.alert import Alert
-from detectors.budget import SHARES, threshold
+from detectors.budget import SHARES, fast_limit, threshold
+from detectors.monitors import Monitors
 from detectors.row import Row
+from detectors.side import sides_of
 from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec, RetrainSpec
 from detectors.watch import Finding, Watch
 from detectors.window import Windows, WindowShape
+from tests.simulated import history, numbers
 
 SPEC = ModelSpec(
     "shop",
     factory="shop:make",
     window_seconds=60.0,
-    reference=ReferenceSpec(seconds=1800.0, min_windows=30),
+    reference=ReferenceSpec(seconds=3600.0, min_windows=60),
     errors=ErrorSpec(),
 )
 
 
-def watched(spec: ModelSpec, *, windows: int = 60, drift_at: int = 45) -> tuple[Watch, list[Finding]]:
+def watched(spec: ModelSpec, *, windows: int = 90, drift_at: int = 75) -> tuple[Watch, list[Finding]]:
     """Return a watch that has learned, and has an incident open about x."""
     watch = Watch.begin(spec)
     random = np.random.default_rng(5)
@@ -36,23 +40,32 @@ def watched(spec: ModelSpec, *, windows: int = 60, drift_at: int = 45) -> tuple[
     return watch, findings
 
 
+def monitors_of(watch: Watch) -> Monitors:
+    """Return the monitors of features."""
+    return watch.sides["features"].judges[""].monitors
+
+
 def test_the_same_configuration_changes_nothing() -> None:
     """A restart with the configuration as it was finds nothing and moves no threshold."""
     watch, _ = watched(SPEC)
-    before = {name: monitor.threshold for name, monitor in watch.sides["features"].judges[""].monitors.items()}
+    before = monitors_of(watch).threshold, monitors_of(watch).limit
+    assert 0 < before[1] < before[0] < math.inf
     assert watch.fit(SPEC) == []
-    assert {name: monitor.threshold for name, monitor in watch.sides["features"].judges[""].monitors.items()} == before
+    assert (monitors_of(watch).threshold, monitors_of(watch).limit) == before
     assert len(watch.open_incidents) == 1
 
 
 def test_budget_and_retraining_change_at_once() -> None:
-    """A new budget moves every threshold, a new cool-down holds from now on, retraining can be turned off."""
+    """A new budget moves threshold and fast path, a new cool-down holds from now on, retraining can be turned off."""
     watch, _ = watched(SPEC)
     changed = replace(SPEC, false_alarms_per_week=7.0, retrain=RetrainSpec(enabled=False, cooldown_seconds=60.0))
     watch.fit(changed)
-    monitors = watch.sides["features"].judges[""].monitors
-    wanted = threshold(false_alarms_per_week=7.0 * SHARES["features"], window_seconds=60.0, monitors=len(monitors))
-    assert {monitor.threshold for monitor in monitors.values()} == {wanted}
+    every, fast = sides_of(watch.sides["features"].judges.values())
+    assert 0 < fast < every
+    allowed = 7.0 * SHARES["features"]
+    monitors = monitors_of(watch)
+    assert monitors.threshold == threshold(false_alarms_per_week=allowed, window_seconds=60.0, sides=every)
+    assert monitors.limit == fast_limit(false_alarms_per_week=allowed, window_seconds=60.0, sides=fast)
     assert watch.sides["features"].retrains.cooldown_seconds == 60.0
     assert not watch.sides["features"].retrains.enabled
 
@@ -60,12 +73,18 @@ def test_budget_and_retraining_change_at_once() -> None:
 def test_another_detector_takes_over_on_the_same_baselines_and_open_incidents_stay_open() -> None:
     """The new detector is armed; what has fired stays fired until it recovers, so its incident can still end."""
     watch, _ = watched(SPEC)
-    fired = {name for name, monitor in watch.sides["features"].judges[""].monitors.items() if monitor.fired}
-    assert fired
-    watch.fit(replace(SPEC, detector="adwin"))
-    monitors = watch.sides["features"].judges[""].monitors
-    assert {type(monitor.armed.river).__name__ for monitor in monitors.values() if monitor.armed} == {"ADWIN"}
-    assert {name for name, monitor in monitors.items() if monitor.fired} == fired
+    monitors = monitors_of(watch)
+    fired, windows = monitors.fired.copy(), monitors.scores.windows.copy()
+    assert fired.any()
+    adwin = replace(SPEC, detector="adwin")
+    watch.fit(adwin)
+    for record in history(adwin, {"x": numbers(np.full((1, 30), 4.0)), "y": numbers(np.zeros((1, 30)))}, start=90 * 60.0):
+        watch.add(adwin, record)
+    assert {type(armed.river).__name__ for armed in monitors.river.values()} == {"ADWIN"}
+    assert len(monitors.river) == int((monitors.watched & (monitors.fired == 0)).sum())
+    assert monitors.limit == math.inf
+    assert (monitors.fired == fired).all()
+    assert (monitors.scores.windows == windows).all()
     assert len(watch.open_incidents) == 1
 
 

@@ -48,6 +48,8 @@ SETTINGS = parse_settings(CONFIG, "driftline.toml", {}, home=Path())
 SPEC: ModelSpec = SETTINGS.models[0]
 WITH_FILE = CONFIG.replace('duration = "30m"', 'duration = "30m"\nfile = "reference.json"')
 TABLE = rows()
+#: All that is watched of them.
+KNOWN = {*FEATURES, "prediction.label", "prediction.volume"}
 OPTIONS = Options(file="", form="csv", model="fraud", time="at", label="truth", prediction="answer", segment="shop")
 
 
@@ -136,7 +138,7 @@ def test_every_format_builds_the_same_file(call: Callable[..., Done], tmp_path: 
         written.add((tmp_path / "fraud.reference.json").read_bytes())
     assert len(written) == 1
     assert orjson.loads(written.pop())["version"] in done.stdout
-    assert "features    eu       30       2026-11-20T00:00:00.000Z  2026-11-20T00:30:00.000Z  6" in done.stdout
+    assert "features    eu       30       2026-11-20T00:00:00.000Z  2026-11-20T00:30:00.000Z  7" in done.stdout
 
 
 def test_a_stretch_of_windows_can_be_chosen(call: Callable[..., Done], tmp_path: Path) -> None:
@@ -171,6 +173,15 @@ def test_replay_judges_by_a_file_from_the_first_window(call: Callable[..., Done]
     assert done.stderr.split()[-1] == "2026-11-20T00:30:00.000Z"
 
 
+def test_what_lies_before_a_long_gap_is_left_out(call: Callable[..., Done], tmp_path: Path) -> None:
+    """One row of a clock of 1970 makes no other reference, and is told."""
+    first, _ = parted(TABLE)
+    call("reference", "build", write_csv(tmp_path, first), *MAPPED, "-o", "first.json")
+    done = call("reference", "build", write_csv(tmp_path, [{**first[0], "at": 0.0}, *first]), *MAPPED, "-o", "again.json")
+    assert (tmp_path / "again.json").read_bytes() == (tmp_path / "first.json").read_bytes()
+    assert "what came from 1970-01-01T00:00:00.000Z on is left out: behind it lies a gap longer than" in done.stderr
+
+
 # -- files -------------------------------------------------------------------------------------------
 
 
@@ -188,7 +199,7 @@ def test_a_file_holds_all_of_a_document(document: Document) -> None:
         "UTC",
         "2026-11-20T00:00:00.000Z",
     )
-    assert set(head["segments"][0]["features"]) == {*FEATURES, "prediction.label"}
+    assert set(head["segments"][0]["features"]) == KNOWN
 
 
 def as_bytes(document: Document) -> bytes:
@@ -218,7 +229,7 @@ def test_a_file_that_was_changed_is_refused(document: Document, data: st.DataObj
 def test_another_format_is_refused_with_the_way_out(document: Document) -> None:
     """A file of an older or newer Driftline names it, and the command that makes a new one."""
     content = orjson.loads(documents.dump(document))
-    with pytest.raises(StateError, match=r"x: format 9, written by Driftline 0\.1\.0; .* reads format 1: .*reference build"):
+    with pytest.raises(StateError, match=r"x: format 9, written by Driftline 0\.1\.0; .* reads format 2: .*reference build"):
         documents.load("x", orjson.dumps({**content, "format": 9}))
 
 
@@ -477,7 +488,7 @@ async def test_a_worker_begins_with_the_file_and_keeps_it_in_redis(
     assert as_bytes(kept) == as_bytes(document)
     current = references.current("fraud", "eu", None)
     assert current is not None
-    assert set(current[1].features) == {*FEATURES, "prediction.label"}
+    assert set(current[1].features) == KNOWN
     watch = snapshot.load("judge/0", (store.load_snapshot("judge/0") or (0, b""))[1])["fraud"]
     assert (watch.document, watch.learning) == (document.version, False)
 

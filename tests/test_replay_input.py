@@ -86,6 +86,11 @@ WRONG: dict[str, tuple[bytes | None, tuple[str, ...], str]] = {
         ("rows.csv", "--time", "t"),
         "expected a name of at most 128 characters, got 200",
     ),
+    "a name of ours": (
+        b"t,prediction.volume\n1,2\n",
+        ("rows.csv", "--time", "t"),
+        'column "prediction.volume": that name stands for the number of rows: rename it, or leave it out with --ignore',
+    ),
     "too many columns": (
         ",".join(["t", *map(str, range(501))]).encode() + b"\n",
         ("rows.csv", "--time", "t"),

@@ -9,17 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.columns import Feature
-from detectors.merge import absent, pool
+from detectors.reference import learn_reference
 from detectors.sample import LARGEST, POINTS, Numeric, merged, summarise, summarise_rows
-from detectors.window import Window
+from detectors.stack import Stack
+from detectors.statistic import mean_of
+from detectors.tally import NUMBERS, PRESENT, ROWS, Tally, tally
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
-def part(values: list[float], source: int = 0) -> Window:
-    """Return the window of a source whose one feature has those values."""
-    feature = Feature(0, summarise(np.array(values)))
-    return Window("m", "", "features", source, 0.0, 60.0, 0, 0, len(values), {"x": feature})
+STACK = Stack({"x": learn_reference([[Feature(0, summarise(np.arange(-100.0, 100.0)))]])})
+
+
+def together(parts: list[list[float]], *, rows: int | None = None) -> Tally:
+    """Return the sums of a bucket whose sources have those values of one feature."""
+    features = [{"x": Feature(0, summarise(np.array(values)))} if values else {} for values in parts]
+    return tally(features, rows or sum(map(len, parts)), STACK, outlier_beyond=6.0)
 
 
 @given(st.lists(finite, min_size=1, max_size=POINTS))
@@ -77,34 +82,32 @@ def test_the_largest_doubles_do_not_overflow() -> None:
     values = [1e308, -1e308] * 40 + [1e306 * step for step in range(-100, 101)]
     found = summarise(np.array(values))
     assert np.all(np.isfinite(found.values()))
-    pooled = pool([part(values), part([1e308] * 90, source=1)])["x"]
-    assert abs(pooled.mean()) <= 1e308
+    assert abs(mean_of(together([values, [1e308] * 90]), 0)) <= 1e308
+    assert 0 < mean_of(together([[1e308] * 90, [1e308] * 90]), 0) <= 1e308
 
 
 @given(st.lists(st.lists(finite, min_size=1, max_size=POINTS), min_size=1, max_size=5))
 def test_parts_are_united_by_weight(parts: list[list[float]]) -> None:
-    """Pooled parts hold all values of all parts, with extremes and counts of the whole."""
-    pooled = pool([part(values, source) for source, values in enumerate(parts)])["x"]
-    together = [value for values in parts for value in values]
-    assert sorted(pooled.points.tolist()) == sorted(together)
-    assert pooled.numbers == len(together) == pooled.rows
-    assert (pooled.low, pooled.high) == (min(together), max(together))
-    assert pooled.missing == 0
+    """Sources together hold all values of each, bin by bin, and none is missing."""
+    found = together(parts)
+    every = [value for values in parts for value in values]
+    assert found.sums[[NUMBERS, PRESENT, ROWS], 0].tolist() == [len(every)] * 3
+    one_by_one = [together([[value]]).bins for value in every]
+    assert found.bins.tolist() == np.sum(one_by_one, axis=0).tolist()
 
 
 def test_a_long_part_outweighs_a_short_one() -> None:
-    """6,400 values at 1 and 64 at 2: one value in a hundred and one is 2."""
-    pooled = pool([part(list(np.linspace(0.9, 1.1, 6400))), part([2.0] * 64, source=1)])["x"]
-    assert float(pooled.weights[pooled.points > 1.5].sum() / pooled.numbers) == pytest.approx(1 / 101)
-    assert pooled.mean() == pytest.approx((6400 + 128) / 6464)
+    """6,400 values at 1 and 64 at 2: the mean is that of all values, not of the points."""
+    found = together([list(np.linspace(0.9, 1.1, 6400)), [2.0] * 64])
+    assert mean_of(found, 0) == pytest.approx((6400 + 128) / 6464)
+    assert found.sums[NUMBERS, 0] == 6464
 
 
 def test_a_part_without_the_feature_counts_as_missing() -> None:
     """Three rows elsewhere without it: three missing."""
-    other = Window("m", "", "features", 1, 0.0, 60.0, 0, 0, 3, {})
-    pooled = pool([part([1.0, 2.0]), other])["x"]
-    assert (pooled.rows, pooled.missing, pooled.numbers) == (5, 3, 2.0)
-    assert (absent(4).rows, absent(4).missing, absent(4).numbers) == (4, 4, 0.0)
+    found = together([[1.0, 2.0], []], rows=5)
+    assert found.sums[[ROWS, PRESENT, NUMBERS], 0].tolist() == [5, 2, 2]
+    assert together([[]], rows=4).sums[[ROWS, PRESENT, NUMBERS], 0].tolist() == [4, 0, 0]
 
 
 def test_counts_that_do_not_fit_the_points_are_refused() -> None:

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from river import linear_model
 
 from detectors.alert import Alert
-from detectors.merge import pool
 from detectors.outlier import Outliers
 from detectors.reference import learn_reference
 from detectors.retrain import Request
@@ -225,7 +224,7 @@ def test_outliers_fit_their_schema() -> None:
     windows = Windows("features", source=0, sources=1, shapes={"m": _shape(ModelSpec("m"))})
     rows = [Row(number, "m", number / 10, "", {"x": float(number % 97)}) for number in range(1200)]
     written = [record for record in windows.add_rows(rows) if isinstance(record, Window)]
-    reference = learn_reference([pool([window])["x"] for window in written])
+    reference = learn_reference([[window.features["x"]] for window in written])
     outliers = Outliers(partition=1, window_seconds=60.0, beyond=6.0, per_window=10)
     for value in (1e9, -(10**15), np.finfo(np.float64).max):
         _, outlier = outliers.find(Row(7, "m", NOW, "", {"x": float(value)}), "0123456789abcdef", {"x": reference})

@@ -38,7 +38,10 @@ Record = Window | Mark | Decision
 
 
 def _story() -> list[list[Record]]:
-    """Return the records of each source: a mean moves at 400 s and comes back at 800 s, nulls and a category come at 600 s."""
+    """Return the records of each source: a mean moves at 400 s and comes back at 800 s.
+
+    A new category comes at 460 s, nulls at 600 s.
+    """
     rng = np.random.default_rng(5)
     written: list[list[Record]] = []
     for source in range(SOURCES):
@@ -52,7 +55,7 @@ def _story() -> list[list[Record]]:
             ts = 2.0 * index + float(rng.uniform(-4, 0)) + 4
             moved = 3.0 if 400 <= ts < 800 else 0.0
             null = ts >= 600 and rng.random() < 0.5
-            city = "XK" if ts >= 600 and rng.random() < 0.3 else str(rng.choice(["NO", "SE", "DK"]))
+            city = "XK" if ts >= 460 and rng.random() < 0.3 else str(rng.choice(["NO", "SE", "DK"]))
             values = {"x": float(rng.normal()) + moved, "y": None if null else float(rng.normal()), "city": city}
             mine.extend(windows["features"].add_rows([Row(index, "m", ts, "eu" if index % 2 else "", values)]))
             wrong = float(rng.random() < (0.6 if ts >= 650 else 0.1))
@@ -299,7 +302,7 @@ def test_a_new_feature_is_watched_after_a_reference_of_its_own() -> None:
     late[250:] += 4
     columns = {"x": numbers(rng.normal(size=(300, 20))), "late": [None] * 100 + numbers(late[100:])}
     watch, found = watched(QUIET, history(QUIET, columns))
-    assert "late/location" in watch.sides["features"].judges[""].monitors
+    assert ("late", "location") in watch.sides["features"].judges[""].watched()
     assert [(alert.began_at, [verdict.feature for verdict in alert.features]) for alert in alerts(found)] == [
         (250 * 60.0, ["late"])
     ]
@@ -395,5 +398,5 @@ def test_a_category_beside_numbers_is_watched_too() -> None:
     rng = np.random.default_rng(10)
     rows = [[float(rng.normal()) if rng.random() < 0.7 else "n/a" for _ in range(30)] for _ in range(120)]
     watch, found = watched(QUIET, history(QUIET, {"x": mixed(rows)}))
-    assert {"x/location", "x/unseen", "x/missing"} <= set(watch.sides["features"].judges[""].monitors)
+    assert {("x", "location"), ("x", "unseen"), ("x", "missing")} <= set(watch.sides["features"].judges[""].watched())
     assert alerts(found) == []

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.columns import CATEGORIES, Feature
-from detectors.row import Row, Value
+from detectors.row import VOLUME, Row, Value
 from detectors.sample import LARGEST, POINTS
 from detectors.watch import Stream
 from detectors.window import OTHER_SEGMENT, Mark, Window, Windows, WindowShape
@@ -103,6 +103,14 @@ def test_a_bucket_comes_out_once_and_before_its_mark(rows: list[Row]) -> None:
             assert (item.model, item.segment, item.start) not in seen
             assert item.end > marked.get(item.model, float("-inf"))
             seen.add((item.model, item.segment, item.start))
+
+
+def test_the_name_of_the_number_of_rows_is_no_features() -> None:
+    """A feature of an event that is called as the volume is dropped, and takes no other's place."""
+    values: dict[str, Value] = {VOLUME: 5.0, "w": 1.0, "x": 2.0, "y": 3.0}
+    written, _ = windows_of([Row(1, "a", 3.0, "", values), Row(2, "a", 20.0, "", None)])
+    (window,) = (record for record in written if isinstance(record, Window))
+    assert sorted(window.features) == ["w", "x", "y"]  # as many as the model may have
 
 
 @given(row_lists(), st.lists(st.integers(0, 12), max_size=12))

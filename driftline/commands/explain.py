@@ -58,6 +58,8 @@ def thresholds(invocation: Invocation, *, model: str, as_json: bool) -> None:
     for kind, until in account.judged_until.items():
         if until is not None:
             click.echo(f"{kind}: judged up to {until}.")
+    if account.document is not None:
+        click.echo(f"references: version {account.document} was taken over from a file.")
     for sentence in (*account.arithmetic, *account.learning, *account.notes):
         click.echo(sentence)
 

@@ -1,8 +1,8 @@
 """Building: rows or windows of a time when all was well -> references, by the judge's own windows and learner.
 
 Rules:
-1. The judge learns as it does from live traffic, but never stops: so what comes of a stretch here is what would have
-   come of it there.
+1. The judge learns as it does from live traffic, but never has enough: so what comes of a stretch here is what would
+   have come of it there. As there, a gap longer than `reference.duration` begins anew; that is told.
 2. What would make a bad reference is refused, with what to do. A segment, or the outcomes, that have too little are
    left out and told: the judge learns those from live traffic.
 """
@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,7 @@ from detectors.document import Document, SegmentReference
 from detectors.errors import ConfigError
 from detectors.judge import Judge
 from detectors.learned import Learned
-from detectors.row import PREDICTION
+from detectors.row import ERROR, PREDICTION, VOLUME
 from detectors.spec import ModelSpec
 from detectors.watch import Watch
 from detectors.window import Kind
@@ -28,6 +29,7 @@ from driftline.replay.progress import Progress
 from driftline.replay.reading import read
 from driftline.replay.replaying import KINDS, Replaying
 from driftline.replay.report import fault_notes
+from streams.cloudevents import rfc3339
 from streams.documents import document_of
 from streams.settings import Settings
 
@@ -53,7 +55,7 @@ def build(settings: Settings, options: Options, spec: ModelSpec, *, since: float
         UnavailableError: Kafka is needed and away.
     """
     place = options.file or f"topic {settings.kafka.prefix}.windows"
-    never = replace(spec, reference=replace(spec.reference, seconds=math.inf, document=None))
+    never = replace(spec, reference=replace(spec.reference, min_windows=sys.maxsize, document=None))
     models = {model.name: model for model in settings.models} | {spec.name: never}
     replaying = Replaying(settings.kafka, models, since=since, until=until)
     progress = Progress()
@@ -69,6 +71,12 @@ def build(settings: Settings, options: Options, spec: ModelSpec, *, since: float
     segments, notes = _learned(place, spec, watch, replaying)
     notes += _constant(place, segments)
     document = document_of(spec, segments)
+    first = replaying.tallies()[spec.name].first
+    if document.since > first:
+        notes.append(
+            f"what came from {rfc3339(first)} on is left out: behind it lies a gap longer than "
+            f"models.{spec.name}.reference.duration"
+        )
     length = document.until - document.since
     if length < spec.reference.seconds:
         notes.append(
@@ -124,6 +132,8 @@ def _reference(spec: ModelSpec, judge: Judge) -> SegmentReference:
     learner = judge.learner
     assert learner is not None
     learned = learner.learn(spec)
+    if judge.kind == "outcomes":
+        learned = {feature: found for feature, found in learned.items() if feature == ERROR}
     return SegmentReference(learner.seen, learner.since or 0.0, learner.until, learned)
 
 
@@ -151,7 +161,7 @@ def _constant(place: str, segments: _Segments) -> list[str]:
     for found in segments["features"].values():
         for feature, learned in found.learned.items():
             varies[feature] = varies.get(feature, False) or _varies(learned)
-    own = {feature: found for feature, found in varies.items() if feature not in PREDICTION}
+    own = {feature: found for feature, found in varies.items() if feature not in (*PREDICTION, VOLUME)}
     if not own:
         raise ConfigError(f"{place}: there are no features in it")
     constant = sorted(feature for feature, found in own.items() if not found)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from detectors.errors import ConfigError
-from detectors.row import PREDICTION
+from detectors.row import PREDICTION, VOLUME
 from detectors.spec import ModelSpec
 from driftline.checks import nearest
 from streams.events import MAX_NAME_LENGTH
@@ -59,13 +59,17 @@ class Roles:
         """Return if features of those names can be watched.
 
         Raises:
-            ConfigError: there are too many, or a name is too long.
+            ConfigError: there are too many, or a name is too long or stands for something else.
         """
         limit = self.model.max_features
         if len(features) > limit:
             raise ConfigError(
                 f"{file}: {len(features)} columns are features, and max_features of models.{self.model.name} is {limit}: "
                 "leave some out with --ignore, or raise it"
+            )
+        if VOLUME in features:
+            raise ConfigError(
+                f'{file}: column "{VOLUME}": that name stands for the number of rows: rename it, or leave it out with --ignore'
             )
         long = next((name for name in features if len(name) > MAX_NAME_LENGTH), None)
         if long is not None:

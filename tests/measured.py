@@ -1,0 +1,55 @@
+"""Features held against their references as a judge does it, for the tests of what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from detectors.columns import Feature
+from detectors.reference import FeatureReference
+from detectors.stack import Stack
+from detectors.statistic import STATISTICS, StatisticName, measure
+from detectors.tally import NAMED, Tally, tally
+from detectors.verdict import Seen
+from tests.simulated import events_in
+
+
+class Measure(NamedTuple):
+    """One statistic of one feature: its value, its variance within the window times the events, and the events."""
+
+    value: float
+    within: float
+    count: float
+
+
+def tallied(feature: Feature, reference: FeatureReference, *, beyond: float = 6.0) -> tuple[Tally, Stack]:
+    """Return the sums of a window of one part with a feature `x`, and the stack of its reference."""
+    stack = Stack({"x": reference})
+    return tally([{"x": feature}], events_in(feature), stack, outlier_beyond=beyond), stack
+
+
+def taken(sums: Tally, stack: Stack, column: int = 0) -> dict[StatisticName, Measure]:
+    """Return the statistics of a feature that a window has something to say about."""
+    found = measure(sums, stack)
+    values = zip(found.value[:, column], found.within[:, column], found.count[:, column], strict=True)
+    measures = {name: Measure(*map(float, figures)) for name, figures in zip(STATISTICS, values, strict=True)}
+    return {name: one for name, one in measures.items() if not np.isnan(one.value)}
+
+
+def of(feature: Feature, reference: FeatureReference) -> dict[StatisticName, Measure]:
+    """Return the statistics of a window of one part."""
+    return taken(*tallied(feature, reference))
+
+
+def seen_in(feature: Feature, reference: FeatureReference) -> Seen:
+    """Return what a verdict tells of a window of one part."""
+    sums, _ = tallied(feature, reference)
+    mean = feature.numeric.total / feature.numeric.n if feature.numeric else float("nan")
+    return Seen(mean, dict(feature.categories), float(sums.sums[NAMED, 0]))
+
+
+def every_column(sums: Tally, stack: Stack) -> Mapping[str, dict[StatisticName, Measure]]:
+    """Return feature -> its statistics."""
+    return {name: taken(sums, stack, column) for column, name in enumerate(stack.names)}

@@ -1,0 +1,47 @@
+"""False alarms of detectors without a budget: the table is what the benchmark finds, and the benchmark covers the table."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.stock import STREAMS, alarms, cases
+from detectors.detector import DETECTORS, STOCK, STOCK_CHANCE, STOCK_OUTCOMES, Direction
+
+
+def test_every_stock_detector_has_a_rate() -> None:
+    """For each direction in which it can be used, and with what it depends on."""
+    assert set(STOCK) == {(name, direction) for name, direction, _, _ in cases()}
+    assert {name for name, _ in STOCK} == {name for name, kind in DETECTORS.items() if not kind.budgeted}
+    for (name, _), rate in STOCK.items():
+        assert (rate.most is not None) == (DETECTORS[name].feed == "outcomes")
+        if rate.least is not None and rate.most is not None:
+            assert 0 <= rate.least <= rate.per_1000_windows <= rate.most
+    assert STREAMS[0] == (STOCK_CHANCE, STOCK_OUTCOMES)
+
+
+@pytest.mark.parametrize(("name", "direction"), STOCK)
+def test_the_table_is_what_the_benchmark_finds(name: str, direction: Direction) -> None:
+    """A short run on the stated stream raises as many as the table says, but for chance."""
+    thousands = 4
+    raised = alarms(name, direction, monitors=2, windows=500 * thousands, chance=STOCK_CHANCE, outcomes=STOCK_OUTCOMES, seed=11)
+    expected = STOCK[name, direction].per_1000_windows * thousands
+    assert abs(raised - expected) <= 4 * np.sqrt(expected + 1)
+
+
+def test_the_benchmark_prints_every_case() -> None:
+    """A rate with its standard error for each detector, direction and stream, and one JSON object as the last line."""
+    command = [sys.executable, "-m", "benchmarks.stock", "--quick"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=240, check=True)
+    *table, last = done.stdout.splitlines()
+    result = json.loads(last)
+    assert len(table) == 1 + len(cases())
+    assert {(name, case["direction"]) for name, found in result["detectors"].items() for case in found} == set(STOCK)
+    for case in (case for found in result["detectors"].values() for case in found):
+        raised = case["rate"] * result["windows"] / 1000
+        assert case["standard_error"] == pytest.approx(raised**0.5 * 1000 / result["windows"])
