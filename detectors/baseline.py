@@ -100,7 +100,10 @@ def learn(
     fast = (np.abs(skew) < _SKEW) & (kurtosis < _TAILS) & (clusters < _CLUSTERS) & (windows >= _FAST_WINDOWS)
     spread *= _widened(skew, kurtosis)
     # A reference that never moved has no spread of its own; the floor above stands for it.
-    spread = np.maximum(spread, 0.5 * np.sqrt(1 - correlation**2)) * (1 + 2 / math.sqrt(2 * windows))
+    spread = np.maximum(spread, 0.5 * np.sqrt(1 - correlation**2))
+    # What is expected is off by about sqrt(parameters / windows) standard deviations, for hours on end where it is a season.
+    # Scores that lie off by b, divided by 1 + b, reach a CUSUM's threshold no sooner than those that do not.
+    spread *= 1 + 2 * np.sqrt(parameters / windows)
     return [
         Baseline(season, *figures, windows=windows, last=last, last_start=float(starts[-1]), swing=swing, fast=armed)
         for season, figures, last, swing, armed in zip(

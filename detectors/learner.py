@@ -83,20 +83,19 @@ class Learner(msgspec.Struct):
             self.windows = [window for window in self.windows if self._block(window.start) % self.stride == 0]
             self.held_bytes = sum(_bytes(window.parts) for window in self.windows)
         if self.stride > 1 and self.features is None and self.until - self.since >= _SAMPLED * spec.reference.seconds:
-            # The season will be that of the whole stretch, and must not be taken for correlation now.
-            self.recording = self._record(spec, max(self.until - self.since, spec.reference.seconds))
+            self.recording = self._record(spec)
             self.windows, self.held_bytes = [], 0
 
-    def _record(self, spec: ModelSpec, seconds: float) -> Recording:
-        """Return the references of the samples so far, of a stretch of so many seconds, and what their windows measure."""
+    def _record(self, spec: ModelSpec) -> Recording:
+        """Return the references of the samples so far, and what their windows measure."""
         names = {name for window in self.windows for part in window.parts for name in part}.union(self.features or ())
         references = {
             name: learn_reference([[part[name] for part in window.parts if name in part] for window in self.windows])
             for name in sorted(names - {VOLUME})
         }
         samples = [(window.start, window.rows, window.parts) for window in self.windows]
-        beyond, calendar = spec.outliers.beyond, Calendar(seconds, spec.timezone, spec.holidays)
-        strides = strides_of(samples, references, self.window_seconds, calendar, outlier_beyond=beyond)
+        beyond = spec.outliers.beyond
+        strides = strides_of(samples, references, self.window_seconds, outlier_beyond=beyond)
         recording = Recording.begin(self.window_seconds, references, strides)
         for start, rows, parts in samples:
             recording.add(start, parts, rows, outlier_beyond=beyond)
@@ -124,7 +123,7 @@ class Learner(msgspec.Struct):
         """Return feature -> reference and baselines; features asked for by name are there even if never seen."""
         seconds = self.until - (self.since or 0.0)
         calendar = Calendar(seconds, spec.timezone, spec.holidays)
-        found = (self.recording or self._record(spec, seconds)).learn(calendar)
+        found = (self.recording or self._record(spec)).learn(calendar)
         if self.features is None or VOLUME in self.features:
             volume = learn_volume(self._buckets(), self.window_seconds, calendar)
             found |= {} if volume is None else {VOLUME: volume}

@@ -268,6 +268,8 @@ def share_budget(spec: ModelSpec, judges: list[Judge], *, share: float) -> None:
     every, fast = sides_of(judges)
     for judge in judges:
         monitors = judge.monitors
+        if not monitors.watched.any():  # so that a restart, which shares the budget as well, changes nothing
+            continue
         monitors.threshold = threshold(false_alarms_per_week=allowed, window_seconds=judge.seconds, sides=every)
         monitors.limit = math.inf
         if DETECTORS[monitors.detector].budgeted:

@@ -2,93 +2,119 @@
 
 Where neighbouring windows are much alike, a baseline cannot tell a wander from a change in time; where they hold few values, a
 spread or a shape says nothing. Wider windows are better on both counts, and slower: the least that will do is taken.
+
+How much wider windows would be alike follows from how much these are at one and at two windows' distance, told within short
+stretches from which the line through them was taken: so the time of day is no correlation, whatever the season.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from detectors.columns import Feature
-from detectors.gather import Gather
-from detectors.learned import Calendar
-from detectors.recording import stack_of
+from detectors.recording import BLOCK, stack_of
 from detectors.reference import FeatureReference
 from detectors.sample import Floats
-from detectors.season import COARSE_SECONDS, Flags, choose, fit, local_times
-from detectors.stack import Stack
+from detectors.season import COARSE_SECONDS
+from detectors.stack import Integers
 from detectors.statistic import measure, place_of
-from detectors.tally import NAMED, NUMBERS, Tally, tally
+from detectors.tally import NAMED, NUMBERS, tally
 
-#: Merged windows hold so many values at least and are correlated by no more, if so many of them are left to tell.
-_LEAST_VALUES, _MOST_CORRELATED, _LEAST_WINDOWS = 8, 0.55, 32
+#: Merged windows hold so many values at least and are correlated by no more.
+_LEAST_VALUES, _MOST_CORRELATED = 8, 0.55
 _STRIDES = (1, 2, 4, 8, 16)
-#: Features whose sums are held at a time.
+#: Features that are measured at a time.
 _AT_ONCE = 64
 #: What the correlation is told by.
 _TOLD_BY = tuple(place_of(name) for name in ("location", "scale", "shape", "shares"))
+#: Windows of a stretch, at most and at least; and windows in all of them that a correlation is told from.
+_STRETCH, _LEAST_STRETCH, _LEAST_WINDOWS = 4 * BLOCK, 8, 48
+#: Neighbours are alike by so much less where a line was taken from a stretch of n of them: 2 / n.
+_LOST = 2.0
 
 
 def strides_of(
     windows: Sequence[tuple[float, int, Sequence[Mapping[str, Feature]]]],
     references: Mapping[str, FeatureReference],
     window_seconds: float,
-    calendar: Calendar,
     *,
     outlier_beyond: float,
 ) -> dict[str, int]:
     """Return feature -> windows to merge, from reference windows in order of time: (first second, rows, parts)."""
     found: dict[str, int] = {}
     names = list(references)
+    starts = np.array([start for start, _, _ in windows])
+    most = max((stride for stride in _STRIDES if stride * window_seconds < COARSE_SECONDS), default=1)
     for low in range(0, len(names), _AT_ONCE):
         stack = stack_of({name: references[name] for name in names[low : low + _AT_ONCE]})
-        sums = [(start, tally(parts, rows, stack, outlier_beyond=outlier_beyond)) for start, rows, parts in windows]
-        left = np.ones(len(stack.names), dtype=np.bool_)
-        strides = np.ones(len(stack.names), dtype=np.intp)
-        for stride in _STRIDES:
-            width = stride * window_seconds
-            strides[left] = stride
-            starts, wide = _merged(sums, stride, window_seconds, stack)
-            if 2 * width >= COARSE_SECONDS or len(wide) < 2 * _LEAST_WINDOWS:
-                break
-            left &= ~_good(starts, wide, width, stack, calendar)
-            if not left.any():
-                break
-        found |= dict(zip(stack.names, strides.tolist(), strict=True))
+        sums = [tally(parts, rows, stack, outlier_beyond=outlier_beyond) for _, rows, parts in windows]
+        held = np.array([np.maximum(one.sums[NUMBERS], one.sums[NAMED] * stack.categorical) for one in sums]).mean(axis=0)
+        values = np.array([measure(one, stack).value[_TOLD_BY, :] for one in sums])
+        near, far = _correlations(np.round(starts / window_seconds).astype(np.intp), values.reshape(len(sums), -1))
+        for column, name in enumerate(stack.names):
+            mine = slice(column, None, len(stack.names))
+            found[name] = min(most, max(_for_values(held[column]), _for_correlation(near[mine], far[mine])))
     return found
 
 
-def _merged(sums: Sequence[tuple[float, Tally]], stride: int, window_seconds: float, stack: Stack) -> tuple[Floats, list[Tally]]:
-    """Return the first seconds and the sums of merged windows."""
-    if stride == 1:
-        return np.array([start for start, _ in sums]), [one for _, one in sums]
-    gather = Gather()
-    gather.set(np.full(len(stack.names), float(stride)))
-    found = [
-        (wide.place * window_seconds, wide.sums.copy())
-        for start, one in sums
-        for wide in gather.take(round(start / window_seconds), one, stack)
-        if wide.stride == stride
-    ]
-    return np.array([start for start, _ in found]), [one for _, one in found]
+def _for_values(held: float) -> int:
+    """Return how many windows hold values enough together; what never had a value gets none from wider ones."""
+    return next((stride for stride in _STRIDES if stride * held >= _LEAST_VALUES), _STRIDES[-1]) if held else 1
 
 
-def _good(starts: Floats, sums: Sequence[Tally], width: float, stack: Stack, calendar: Calendar) -> Flags:
-    """Tell of which features windows so wide hold values enough and are correlated little, shape (F,)."""
-    held = np.array([np.maximum(one.sums[NUMBERS], one.sums[NAMED] * stack.categorical) for one in sums]).mean(axis=0)
-    values = np.array([measure(one, stack).value[_TOLD_BY, :] for one in sums])
-    values = values.reshape(len(sums), -1)
-    there = ~np.isnan(values)
-    means = np.where(there, values, 0.0).sum(axis=0) / np.maximum(1, there.sum(axis=0))
-    values = np.where(there, values, means)
-    local = local_times(starts, calendar.timezone, calendar.holidays)
-    _, expected, _ = fit(choose(width, calendar.reference_seconds, local), width, local, values)
-    residual = values - expected
-    power = np.square(residual).mean(axis=0)
-    adjacent = np.diff(starts) < 1.5 * width
-    products = (residual[1:] * residual[:-1])[adjacent].mean(axis=0) if adjacent.any() else np.zeros_like(power)
-    lag1 = np.divide(products, power, out=np.zeros_like(power), where=power > 1e-12)
-    correlation = lag1.reshape(len(_TOLD_BY), -1).max(axis=0)
-    # What never had a value gets none from wider windows.
-    return np.asarray(((held >= _LEAST_VALUES) | (held == 0)) & (correlation <= _MOST_CORRELATED))
+def _for_correlation(near: Floats, far: Floats) -> int:
+    """Return how many windows must be merged for each of some statistics to be correlated little enough."""
+    return next((stride for stride in _STRIDES if max(map(_wider(stride), near, far)) <= _MOST_CORRELATED), _STRIDES[-1])
+
+
+def _wider(stride: int) -> Callable[[float, float], float]:
+    """Return what tells the correlation of merged windows from that at one and at two windows' distance, which goes on so."""
+    lags = np.arange(1, 2 * stride)
+    pairs = np.minimum(lags, 2 * stride - lags)  # of one window each, so many are so far apart
+    within = np.maximum(0, stride - lags)
+
+    def correlation(near: float, far: float) -> float:
+        if near <= 0:
+            return 0.0
+        decay = min(0.99, max(0.0, far / near))
+        told = near * decay ** (lags - 1.0)
+        return float((pairs * told).sum() / (stride + 2 * (within * told).sum()))
+
+    return correlation
+
+
+def _correlations(places: Integers, values: Floats) -> tuple[Floats, Floats]:
+    """Return the correlation at one and at two windows' distance, shape (m,), of m statistics of windows, shape (w, m)."""
+    power, near, far = np.zeros(values.shape[1]), np.zeros(values.shape[1]), np.zeros(values.shape[1])
+    windows = stretches = 0
+    lost = 0.0
+    values = np.where(np.isnan(values), np.nanmean(np.where(np.isnan(values).all(axis=0), 0.0, values), axis=0), values)
+    for stretch in _stretches(places):
+        n = len(stretch)
+        line = np.column_stack([np.ones(n), np.arange(n) - (n - 1) / 2])
+        mine = values[stretch]
+        mine = mine - line @ ((line.T @ mine) / np.square(line).sum(axis=0)[:, None])
+        power += np.square(mine).sum(axis=0) / n
+        near += (mine[1:] * mine[:-1]).sum(axis=0) / (n - 1)
+        far += (mine[2:] * mine[:-2]).sum(axis=0) / (n - 2)
+        lost += _LOST / n
+        windows += n
+        stretches += 1
+    if windows < _LEAST_WINDOWS:
+        return np.zeros_like(near), np.zeros_like(far)
+    moved = power > 1e-12
+    back = lost / stretches
+    return (
+        np.divide(near, power, out=np.zeros_like(near), where=moved) + back * moved,
+        np.divide(far, power, out=np.zeros_like(far), where=moved) + back * moved,
+    )
+
+
+def _stretches(places: Integers) -> Iterator[Integers]:
+    """Yield the windows that follow each other without a gap, some at a time."""
+    breaks = np.flatnonzero((np.diff(places) != 1) | (places[1:] % _STRETCH == 0)) + 1
+    for stretch in np.split(np.arange(len(places)), breaks):
+        if len(stretch) >= _LEAST_STRETCH:
+            yield stretch
