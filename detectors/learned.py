@@ -14,8 +14,9 @@ from detectors.season import DAY_SECONDS, choose, local_times
 from detectors.statistic import FLOOR, StatisticName
 
 #: A volume that lies off by less than a half or double for good is no news while the reference knows less than a week: the
-#: weekend may do it. Page and Hinkley's test lets half a standard deviation pass.
-_UNKNOWN_WEEK = 2 * math.log(2)
+#: weekend may do it. Page and Hinkley's test lets half a standard deviation pass, and a baseline's spread is half of one at least
+#: (detectors/baseline.py).
+_UNKNOWN_WEEK = 4 * math.log(2)
 _LEAST_BUCKETS = 8
 
 

@@ -14,12 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import lfilter
+from scipy.stats import norm
 
 from detectors.alert import Alert
-from detectors.budget import ALLOWANCE, SHARE, run_length, threshold
+from detectors.budget import ALLOWANCE, SHARE, fast_limit, run_length, threshold
 from detectors.columns import Feature
 from detectors.detector import Arming, arm
 from detectors.spec import WEEK_SECONDS, ModelSpec, OutlierSpec, ReferenceSpec
+from detectors.watch import Finding
 from tests.simulated import alerts, history, mixed, numbers, watched
 
 Floats = np.ndarray
@@ -47,19 +49,22 @@ def test_siegmund_agrees_with_simulation(height: float) -> None:
     assert np.mean(runs) == pytest.approx(run_length(height) / 2, rel=0.2)
 
 
-@given(st.floats(0.01, 1000), st.floats(0.001, 604_800), st.integers(1, 10**6), st.integers(1, 100))
-def test_more_monitors_need_a_higher_threshold(budget: float, seconds: float, monitors: int, more: int) -> None:
-    """The threshold grows with monitors and falls with the budget; it is finite for any of them."""
-    one = threshold(false_alarms_per_week=budget, window_seconds=seconds, monitors=monitors)
-    assert 0 < one < 200
-    assert threshold(false_alarms_per_week=budget, window_seconds=seconds, monitors=monitors + more) >= one
-    assert threshold(false_alarms_per_week=2 * budget, window_seconds=seconds, monitors=monitors) <= one
+@given(st.floats(0.01, 1000), st.floats(0.001, 604_800), st.floats(0.0, 1e7), st.floats(0.0, 100.0))
+def test_more_monitors_need_higher_limits(budget: float, seconds: float, sides: float, more: float) -> None:
+    """Threshold and limit of the fast path grow with the sides that share a budget and fall with it; they are finite for any."""
+    for limit in (threshold, fast_limit):
+        one = limit(false_alarms_per_week=budget, window_seconds=seconds, sides=sides)
+        assert 0 <= one < 200
+        assert limit(false_alarms_per_week=budget, window_seconds=seconds, sides=sides + more) >= one
+        assert limit(false_alarms_per_week=2 * budget, window_seconds=seconds, sides=sides) <= one
 
 
 def test_the_shares_add_up_to_the_budget() -> None:
-    """Monitors x sides x windows a week / run length is the share of the budget, no more."""
-    height = threshold(false_alarms_per_week=2.0, window_seconds=60.0, monitors=300)
-    assert 300 * 2 * (WEEK_SECONDS / 60) / run_length(height) == pytest.approx(2.0 * SHARE)
+    """Sides x windows a week / run length is the one half of the budget; sides x the chance of two far windows is the other."""
+    height = threshold(false_alarms_per_week=2.0, window_seconds=60.0, sides=600)
+    assert 600 * (WEEK_SECONDS / 60) / run_length(height) == pytest.approx(2.0 * SHARE)
+    beyond = fast_limit(false_alarms_per_week=2.0, window_seconds=60.0, sides=600)
+    assert 600 * (WEEK_SECONDS / 60) * norm.sf(beyond) ** 2 == pytest.approx(2.0 * (1 - SHARE))
 
 
 def gaussian(rng: np.random.Generator, windows: int, events: int) -> Floats:
@@ -103,9 +108,10 @@ STATIONARY: dict[str, Callable[[np.random.Generator, int, int], Floats]] = {
 }
 
 
-def verdicts(found: list[Alert]) -> int:
-    """Return how many features were told of: incidents would hide some."""
-    return sum(len(alert.features) for alert in found)
+def verdicts(findings: list[Finding]) -> int:
+    """Return how many features were told of, also of those that joined an incident: incidents would hide some."""
+    told = [found for found in findings if isinstance(found, Alert) and found.status != "resolved"]
+    return len({(alert.incident, verdict.feature) for alert in told for verdict in alert.features})
 
 
 @pytest.mark.parametrize("name", STATIONARY)
@@ -116,7 +122,7 @@ def test_a_stationary_stream_keeps_the_budget(name: str, reference_windows: int)
     model = spec(budget=1000.0, reference_windows=reference_windows)
     columns = {f"f{index}": numbers(STATIONARY[name](rng, reference_windows + 500, 30)) for index in range(12)}
     allowed = 1000.0 * 500 * 60 / WEEK_SECONDS
-    assert verdicts(alerts(watched(model, history(model, columns))[1])) <= allowed
+    assert verdicts(watched(model, history(model, columns))[1]) <= allowed
 
 
 @pytest.mark.parametrize("rate", [0.0005, 0.002, 0.01, 0.2])
@@ -125,7 +131,7 @@ def test_nulls_of_any_rate_keep_the_budget(rate: float) -> None:
     rng = np.random.default_rng(3)
     model = spec(budget=1000.0, reference_windows=200)
     columns = {f"f{index}": mixed(np.where(rng.random((700, 30)) < rate, None, "a").tolist()) for index in range(15)}
-    assert verdicts(alerts(watched(model, history(model, columns))[1])) <= 1000.0 * 500 * 60 / WEEK_SECONDS
+    assert verdicts(watched(model, history(model, columns))[1]) <= 1000.0 * 500 * 60 / WEEK_SECONDS
 
 
 @pytest.mark.parametrize("exponent", [1.5, 2.0, 3.0])
@@ -137,7 +143,7 @@ def test_a_long_tail_of_categories_keeps_the_budget(exponent: float) -> None:
         f"f{index}": mixed([[f"c{value}" for value in row] for row in rng.zipf(exponent, size=(600, 30)).tolist()])
         for index in range(8)
     }
-    assert verdicts(alerts(watched(model, history(model, columns))[1])) <= 1000.0 * 400 * 60 / WEEK_SECONDS
+    assert verdicts(watched(model, history(model, columns))[1]) <= 1000.0 * 400 * 60 / WEEK_SECONDS
 
 
 @pytest.mark.parametrize("amplitude", [1.0, 3.0])
@@ -149,7 +155,7 @@ def test_a_daily_cycle_keeps_the_budget(amplitude: float) -> None:
     windows = 72 * 7
     cycle = amplitude * np.sin(2 * np.pi * seconds * np.arange(windows) / 86_400.0)[:, None]
     columns = {f"f{index}": numbers(rng.normal(size=(windows, 30)) + cycle) for index in range(10)}
-    assert verdicts(alerts(watched(model, history(model, columns))[1])) <= 100.0 * 4 / 7
+    assert verdicts(watched(model, history(model, columns))[1]) <= 100.0 * 4 / 7
 
 
 def test_traffic_that_changes_keeps_the_budget() -> None:
@@ -161,7 +167,7 @@ def test_traffic_that_changes_keeps_the_budget() -> None:
         events = 5 if index % 100 < 50 else 500
         for column in columns.values():
             column.extend(numbers(rng.normal(size=(1, events))))
-    assert verdicts(alerts(watched(model, history(model, columns))[1])) <= 1000.0 * 300 * 60 / WEEK_SECONDS
+    assert verdicts(watched(model, history(model, columns))[1]) <= 1000.0 * 300 * 60 / WEEK_SECONDS
 
 
 ONE_A_WEEK = ModelSpec(
@@ -213,8 +219,8 @@ def test_a_change_is_found_dated_and_named(name: str) -> None:
     assert verdict.feature == "it"
     assert abs(alert.began_at - 230 * 60.0) <= 3 * 60.0
     assert alert.raised_at <= (230 + within) * 60.0
-    if verdict.statistic == statistic:
-        assert words in verdict.words
+    assert verdict.statistic == statistic
+    assert words in verdict.words
 
 
 @pytest.mark.parametrize(("shift", "within"), [(0.25, 25), (0.5, 10), (2.0, 3)])

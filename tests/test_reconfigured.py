@@ -21,12 +21,12 @@ SPEC = ModelSpec(
     "shop",
     factory="shop:make",
     window_seconds=60.0,
-    reference=ReferenceSpec(seconds=3600.0, min_windows=60),
+    reference=ReferenceSpec(seconds=7200.0, min_windows=120),
     errors=ErrorSpec(),
 )
 
 
-def watched(spec: ModelSpec, *, windows: int = 90, drift_at: int = 75) -> tuple[Watch, list[Finding]]:
+def watched(spec: ModelSpec, *, windows: int = 150, drift_at: int = 135) -> tuple[Watch, list[Finding]]:
     """Return a watch that has learned, and has an incident open about x."""
     watch = Watch.begin(spec)
     random = np.random.default_rng(5)
@@ -78,7 +78,7 @@ def test_another_detector_takes_over_on_the_same_baselines_and_open_incidents_st
     assert fired.any()
     adwin = replace(SPEC, detector="adwin")
     watch.fit(adwin)
-    for record in history(adwin, {"x": numbers(np.full((1, 30), 4.0)), "y": numbers(np.zeros((1, 30)))}, start=90 * 60.0):
+    for record in history(adwin, {"x": numbers(np.full((1, 30), 4.0)), "y": numbers(np.zeros((1, 30)))}, start=150 * 60.0):
         watch.add(adwin, record)
     assert {type(armed.river).__name__ for armed in monitors.river.values()} == {"ADWIN"}
     assert len(monitors.river) == int((monitors.watched & (monitors.fired == 0)).sum())
@@ -105,6 +105,6 @@ def test_windows_of_the_old_width_that_were_not_judged_yet_are_left() -> None:
     wider = replace(SPEC, window_seconds=600.0)
     watch.fit(wider)
     source = Windows("features", source=0, sources=1, shapes={"shop": WindowShape(60.0, 0.0)})
-    rows = [Row(number, "shop", 10_000.0 + number, "", {"x": 9.0}) for number in range(600)]
+    rows = [Row(number, "shop", 20_000.0 + number, "", {"x": 9.0}) for number in range(600)]
     assert [finding for item in source.add_rows(rows) for finding in watch.add(wider, item)] == []
     assert all(not stream.parts for stream in watch.streams.values())

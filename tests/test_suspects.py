@@ -1,0 +1,136 @@
+"""What changed together is named together, once somebody is called, and nothing else is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import false_discovery_control
+
+from detectors.baseline import Baseline
+from detectors.monitors import Monitors, Raised
+from detectors.season import Season
+from detectors.spec import ModelSpec, ReferenceSpec
+from detectors.statistic import STATISTICS
+from detectors.suspects import passed, suspects
+from detectors.watch import Finding
+from tests.simulated import alerts, history, numbers, watched
+
+SPEC = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=80 * 60.0, min_windows=24))
+#: How many there are, and the window in which some of them change.
+FEATURES, CHANGE = 200, 90
+
+
+def found(shift: float, features: int, *, windows: int = 120, lead: float = 0.0) -> list[Finding]:
+    """Return what is found when the first of two hundred features move up by so many deviations of a value, and the last one."""
+    values = np.random.default_rng(1).normal(size=(FEATURES, windows, 20))
+    values[:features, CHANGE:] += shift
+    values[-1, CHANGE:] += lead
+    columns = {f"f{feature}": numbers(one) for feature, one in enumerate(values)}
+    return watched(SPEC, history(SPEC, columns))[1]
+
+
+def test_features_that_change_together_are_named_in_one_alert() -> None:
+    """Thirty of two hundred: whoever is called for the first reads all of them, and none that did not change."""
+    told = found(0.7, 30)
+    (opened,) = alerts(told)
+    named = {verdict.feature for verdict in opened.features}
+    assert len(named) >= 27
+    assert named <= {f"f{feature}" for feature in range(30)}
+    assert all(abs(verdict.began_at - CHANGE * 60.0) <= 10 * 60.0 for verdict in opened.features)
+    updated = {verdict.feature for alert in alerts(told, "updated") for verdict in alert.features}
+    assert updated <= {f"f{feature}" for feature in range(30)}
+    assert opened.severity == "warning"
+
+
+def test_nothing_is_named_without_an_alarm() -> None:
+    """What would be named beside an alarm stays untold without one, however many features show it at once."""
+    assert alerts(found(0.7, 30, windows=CHANGE + 5)) == []
+    (opened,) = alerts(found(0.7, 30, windows=CHANGE + 5, lead=1.3))
+    named = {verdict.feature for verdict in opened.features}
+    assert f"f{FEATURES - 1}" in named
+    assert len(named) > 15
+    assert named <= {f"f{feature}" for feature in (*range(30), FEATURES - 1)}
+
+
+def test_one_change_names_nobody_else() -> None:
+    """A feature alone is told alone: what the others show by chance is not enough among so many."""
+    (opened,) = alerts(found(1.5, 1))
+    assert [verdict.feature for verdict in opened.features] == ["f0"]
+
+
+def monitored(rises: list[float], *, began: float = 540.0, up: bool = False) -> tuple[Monitors, np.ndarray]:
+    """Return monitors of one statistic whose CUSUMs of rises stand so high, and the scores of a window."""
+    monitors = Monitors.none("page_hinkley", "up" if up else "both", 60.0)
+    monitors.widen(len(rises))
+    monitors.threshold = 10.0
+    season = Season("constant", 60.0, [0.0])
+    for column, rise in enumerate(rises):
+        monitors.set((0, column), Baseline(season, 1.0, 0.0, 0.0, 0.0, 1.0, 100, 0.0, 0.0))
+        monitors.rise[0, column], monitors.rise_began[0, column], monitors.rise_windows[0, column] = rise, began, 5.0
+    scores = np.full((len(STATISTICS), len(rises)), np.nan)
+    scores[0] = 2.0
+    return monitors, scores
+
+
+def alarm(monitors: Monitors, scores: np.ndarray, column: int = 0) -> list[Raised]:
+    """Let a feature have raised an alarm for a change that began at 600 s, and return the others that are named."""
+    monitors.fired[0, column] = 1.0
+    return suspects(monitors, [Raised((0, column), 5.0, 600.0)], scores, 60.0)
+
+
+def test_suspects_have_fired_and_are_dated() -> None:
+    """They are as silent as those that raised their own alarm, their strongest statistic is told, and where each began."""
+    monitors, scores = monitored([20.0, 9.5, 9.0, 1.0])
+    monitors.set((2, 1), Baseline(Season("constant", 60.0, [0.0]), 1.0, 0.0, 0.0, 0.0, 1.0, 100, 0.0, 0.0))
+    monitors.rise[2, 1], scores[2, 1] = 5.0, 1.0
+    others = alarm(monitors, scores)
+    assert others == [Raised((0, 1), 2.0, 540.0), Raised((0, 2), 2.0, 540.0)]
+    assert np.argwhere(monitors.fired > 0).tolist() == [[0, 0], [0, 1], [0, 2]]
+    assert np.all(monitors.shift[0, 1:3] > 0)
+    assert alarm(monitors, scores) == [], "they are named once"
+
+
+@pytest.mark.parametrize(("began", "named"), [(-1.0, False), (0.0, True), (540.0, True), (900.0, True)])
+def test_a_change_of_long_before_is_another_one(began: float, *, named: bool) -> None:
+    """Ten windows before the alarm's own change and no earlier, which is what an incident takes in."""
+    monitors, scores = monitored([20.0, 9.5], began=began)
+    assert bool(alarm(monitors, scores)) == named
+
+
+def test_falls_are_named_where_they_alarm() -> None:
+    """Of a statistic that alarms upwards a fall is no evidence; of one that alarms both ways it is, with its sign."""
+    for up in (False, True):
+        monitors, scores = monitored([20.0, 0.0], up=up)
+        monitors.fall[0, 1], monitors.fall_began[0, 1], monitors.fall_windows[0, 1] = 9.5, 540.0, 5.0
+        others = alarm(monitors, scores)
+        assert [one.cell for one in others] == ([] if up else [(0, 1)])
+        assert up or monitors.shift[0, 1] < 0
+
+
+def test_only_what_this_window_speaks_of_is_named() -> None:
+    """A feature without a score waits for its own window."""
+    monitors, scores = monitored([20.0, 9.5, 9.5])
+    scores[0, 2] = np.nan
+    assert [one.cell for one in alarm(monitors, scores)] == [(0, 1)]
+
+
+@given(st.lists(st.floats(1e-9, 1.0), min_size=1, max_size=60))
+def test_passed_is_benjamini_and_hochbergs_procedure(chances: list[float]) -> None:
+    """As SciPy adjusts them: those pass whose adjusted chance is at most one in a hundred."""
+    adjusted = false_discovery_control(chances, method="bh")
+    near = np.isclose(adjusted, 0.01, rtol=1e-9)
+    assert np.all((passed(np.array(chances)) == (adjusted <= 0.01)) | near)
+
+
+def test_of_what_passes_about_one_in_a_hundred_is_wrong() -> None:
+    """Thirty true changes among two hundred features, a thousand times: the share of wrong names keeps to what is promised."""
+    rng = np.random.default_rng(2)
+    wrong = []
+    for _ in range(1000):
+        chances = rng.random(200)
+        chances[:30] **= 12
+        told = passed(chances)
+        wrong.append(told[30:].sum() / max(1, told.sum()))
+    assert np.mean(wrong) < 0.0125
