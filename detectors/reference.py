@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import cast
@@ -104,9 +103,8 @@ def learn_reference(windows: Sequence[Sequence[Feature]]) -> FeatureReference:
         # The extremes are those of all values, not of the points: what lies between them is not outside.
         quantiles[0], quantiles[-1] = min(part.low for part in numeric), max(part.high for part in numeric)
         # Each value is divided before they are added: 1e308 twice is more than a double holds.
-        mean = float(points.mean() if weights is None else points @ (weights / weights.sum()))
-        if not math.isfinite(mean):
-            mean = float((points / len(points)).sum())
+        shares_of = np.full(len(points), 1 / len(points)) if weights is None else weights / weights.sum()
+        mean = float(points @ shares_of)
     return FeatureReference(
         quantiles=quantiles,
         shares=shares,

@@ -9,7 +9,7 @@ stretches from which the line through them was taken: so the time of day is no c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -31,6 +31,8 @@ _AT_ONCE = 64
 _TOLD_BY = tuple(place_of(name) for name in ("location", "scale", "shape", "shares"))
 #: Windows of a stretch, at most and at least; and windows in all of them that a correlation is told from.
 _STRETCH, _LEAST_STRETCH, _LEAST_WINDOWS = 4 * BLOCK, 8, 48
+#: A stretch is no longer, if it has windows enough: a line is what the time of day does in so many seconds.
+_STRETCH_SECONDS = 5400.0
 #: Neighbours are alike by so much less where a line was taken from a stretch of n of them: 2 / n.
 _LOST = 2.0
 
@@ -46,13 +48,15 @@ def strides_of(
     found: dict[str, int] = {}
     names = list(references)
     starts = np.array([start for start, _, _ in windows])
+    places = np.round(starts / window_seconds).astype(np.intp)
+    length = max(_LEAST_STRETCH, min(_STRETCH, int(_STRETCH_SECONDS // window_seconds)))
     most = max((stride for stride in _STRIDES if stride * window_seconds < COARSE_SECONDS), default=1)
     for low in range(0, len(names), _AT_ONCE):
         stack = stack_of({name: references[name] for name in names[low : low + _AT_ONCE]})
         sums = [tally(parts, rows, stack, outlier_beyond=outlier_beyond) for _, rows, parts in windows]
         held = np.array([np.maximum(one.sums[NUMBERS], one.sums[NAMED] * stack.categorical) for one in sums]).mean(axis=0)
         values = np.array([measure(one, stack).value[_TOLD_BY, :] for one in sums])
-        near, far = _correlations(np.round(starts / window_seconds).astype(np.intp), values.reshape(len(sums), -1))
+        near, far = _correlations(_stretches(places, length), values.reshape(len(sums), -1))
         for column, name in enumerate(stack.names):
             mine = slice(column, None, len(stack.names))
             found[name] = min(most, max(_for_values(held[column]), _for_correlation(near[mine], far[mine])))
@@ -85,13 +89,13 @@ def _wider(stride: int) -> Callable[[float, float], float]:
     return correlation
 
 
-def _correlations(places: Integers, values: Floats) -> tuple[Floats, Floats]:
+def _correlations(stretches: Iterable[Integers], values: Floats) -> tuple[Floats, Floats]:
     """Return the correlation at one and at two windows' distance, shape (m,), of m statistics of windows, shape (w, m)."""
     power, near, far = np.zeros(values.shape[1]), np.zeros(values.shape[1]), np.zeros(values.shape[1])
-    windows = stretches = 0
+    windows = count = 0
     lost = 0.0
     values = np.where(np.isnan(values), np.nanmean(np.where(np.isnan(values).all(axis=0), 0.0, values), axis=0), values)
-    for stretch in _stretches(places):
+    for stretch in stretches:
         n = len(stretch)
         line = np.column_stack([np.ones(n), np.arange(n) - (n - 1) / 2])
         mine = values[stretch]
@@ -101,20 +105,20 @@ def _correlations(places: Integers, values: Floats) -> tuple[Floats, Floats]:
         far += (mine[2:] * mine[:-2]).sum(axis=0) / (n - 2)
         lost += _LOST / n
         windows += n
-        stretches += 1
+        count += 1
     if windows < _LEAST_WINDOWS:
         return np.zeros_like(near), np.zeros_like(far)
     moved = power > 1e-12
-    back = lost / stretches
+    back = lost / count
     return (
         np.divide(near, power, out=np.zeros_like(near), where=moved) + back * moved,
         np.divide(far, power, out=np.zeros_like(far), where=moved) + back * moved,
     )
 
 
-def _stretches(places: Integers) -> Iterator[Integers]:
-    """Yield the windows that follow each other without a gap, some at a time."""
-    breaks = np.flatnonzero((np.diff(places) != 1) | (places[1:] % _STRETCH == 0)) + 1
+def _stretches(places: Integers, length: int) -> Iterator[Integers]:
+    """Yield the windows that follow each other without a gap, so many at a time at most."""
+    breaks = np.flatnonzero((np.diff(places) != 1) | (places[1:] % length == 0)) + 1
     for stretch in np.split(np.arange(len(places)), breaks):
         if len(stretch) >= _LEAST_STRETCH:
             yield stretch
