@@ -15,6 +15,8 @@ from streams.topics import EVENTS, topic_name
 SOURCES = 2
 _WINDOW_SECONDS = 60.0
 _WINDOWS, _DRIFT_AT = 34, 24
+#: Colours change when the incident is open already, so that it is told of twice.
+_COLOUR_AT = 28
 _PER_WINDOW = 4  # of each source
 MODELS = (
     ModelSpec(
@@ -48,7 +50,8 @@ def events(prefix: str, ahead: int = 0) -> list[Outgoing]:
     for number in range(_WINDOWS * _PER_WINDOW * SOURCES):
         source, ts = number % SOURCES, 60_000.0 + number * _WINDOW_SECONDS / (_PER_WINDOW * SOURCES)
         drifted = number >= _DRIFT_AT * _PER_WINDOW * SOURCES
-        features = {"x": draw.gauss(6.0 if drifted else 0.0, 1.0), "colour": draw.choice("bc" if drifted else "ab")}
+        colours = "bc" if number >= _COLOUR_AT * _PER_WINDOW * SOURCES else "ab"
+        features = {"x": draw.gauss(6.0 if drifted else 0.0, 1.0), "colour": draw.choice(colours)}
         body = {"id": f"o-{number}", "model": "shop", "ts": ts, "features": features, "prediction": {"label": True, "score": 0.5}}
         send(source, body)
         label = {
