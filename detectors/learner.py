@@ -8,7 +8,8 @@ Rules:
 3. A window without a feature says that it was missing in all rows: that is how it is judged later.
 4. A category seen in one window alone counts as unseen there (Good and Turing), because out of the
    reference so many new ones are to be expected.
-5. Rows are counted bucket by bucket, silent ones included, apart from the windows: `volume` is learned from these.
+5. Rows are counted bucket by bucket, silent ones included, apart from the windows: `volume` is learned from these, if the
+   reference covers a week. One that does not would take the first weekend for a change.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from detectors.learned import Calendar, Learned, learn_volume
 from detectors.recording import BLOCK, Recording
 from detectors.reference import learn_reference
 from detectors.row import VOLUME
-from detectors.spec import ModelSpec
+from detectors.spec import WEEK_SECONDS, ModelSpec
 from detectors.strides import strides_of
 from detectors.window import Window
 
@@ -124,7 +125,8 @@ class Learner(msgspec.Struct):
         seconds = self.until - (self.since or 0.0)
         calendar = Calendar(seconds, spec.timezone, spec.holidays)
         found = (self.recording or self._record(spec)).learn(calendar)
-        if self.features is None or VOLUME in self.features:
+        watched = seconds >= WEEK_SECONDS if spec.volume is None else spec.volume
+        if watched and (self.features is None or VOLUME in self.features):
             volume = learn_volume(self._buckets(), self.window_seconds, calendar)
             found |= {} if volume is None else {VOLUME: volume}
         return found

@@ -89,6 +89,8 @@ class ModelSpec:
     features: tuple[str, ...] = ()
     #: Numeric-looking features that are categories.
     categorical: tuple[str, ...] = ()
+    #: Whether the number of rows is watched; None: where the reference covers a week, and so knows weekends.
+    volume: bool | None = None
     max_features: int = 500
     max_segments: int = 100
     #: Values held as rows in one bucket of one source partition; beyond, the largest window is folded to its summary.

@@ -190,6 +190,7 @@ class ModelSection(Section):
     detector: Annotated[str, PlainValidator(checks.is_one_of("a detector of scores", _OF_SCORES, _NOT_OF_SCORES))] = key()
     features: Names = key()
     categorical: Names = key()
+    volume: Flag = key()
     max_features: Annotated[int, PlainValidator(checks.is_whole(1, 2_000))] = key()
     max_segments: Annotated[int, PlainValidator(checks.is_whole(1, 10_000))] = key()
     max_values: Annotated[int, PlainValidator(checks.is_whole(10_000, 1_000_000_000))] = key()

@@ -11,6 +11,7 @@ from detectors.baseline import Baseline
 from detectors.detector import DETECTORS, Direction
 from detectors.judge import Judge
 from detectors.monitors import Monitors, Raised
+from detectors.scores import Moment
 from detectors.season import Season
 from detectors.spec import ModelSpec
 from detectors.statistic import STATISTICS, Measures, StatisticName, place_of
@@ -85,7 +86,7 @@ def weigh(
         row = [value] if isinstance(value, int | float) else list(value)
         start = SECONDS * number
         window, expected = measured(row, statistic), found.scores.expected(start)
-        scores = found.scores.score(start, SECONDS, window, expected, np.ones(expected.shape, dtype=np.bool_))
+        scores = found.scores.score(Moment(start, start, SECONDS), window, expected, np.ones(expected.shape, dtype=np.bool_))
         errors = None
         if DETECTORS[found.detector].feed == "outcomes":
             errors = [(round(max(0.0, min(1.0, share)) * OUTCOMES), OUTCOMES) for share in row]

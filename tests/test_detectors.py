@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from detectors.detector import DETECTORS, REFUSED, Armed, Arming, Direction, arm
+from detectors.scores import Moment
 from detectors.statistic import STATISTICS, UPWARDS, StatisticName, place_of
 from tests.monitored import PLACE, SECONDS, loaded, measured, monitors, stored, weigh
 
@@ -135,7 +136,7 @@ def test_a_monitor_leaves_its_input_alone(name: str) -> None:
     found, window = monitors(name, columns=3), measured([0.5, math.nan, -7.0])
     expected = found.scores.expected(0.0)
     before = copy.deepcopy(window), expected.copy()
-    scores = found.scores.score(0.0, SECONDS, window, expected, np.ones(expected.shape, dtype=np.bool_))
+    scores = found.scores.score(Moment(0.0, 0.0, SECONDS), window, expected, np.ones(expected.shape, dtype=np.bool_))
     kept = scores.copy()
     found.weigh(0.0, scores, [(5, 50)] * 3)
     np.testing.assert_equal(scores, kept)

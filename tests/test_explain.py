@@ -49,7 +49,7 @@ from tests.simulated import Column, history, mixed, numbers
 KEY = "a key that only these tests know"
 #: Four days of half hours: enough for three days of reference, and for a season.
 WINDOWS = 4 * 48
-FRAUD = '[models.fraud]\nwindow = "30m"\n'
+FRAUD = '[models.fraud]\nwindow = "30m"\nvolume = true\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ def test_people_read_a_table_and_a_sentence_for_each_step(here: Deployment):
 
 def test_windows_that_are_judged_together_are_said(here: Deployment):
     """A feature with two values in a window of a minute is judged over four of them, and counts as a fourth of a side."""
-    here.configure('[models.fraud]\nwindow = "1m"\nreference.duration = "6h"\n')
+    here.configure('[models.fraud]\nwindow = "1m"\nvolume = true\nreference.duration = "6h"\n')
     draw = np.random.default_rng(3)
     columns = {"often": numbers(draw.normal(size=(400, 30))), "rare": numbers(draw.normal(size=(400, 2)))}
     watch = here.watch(("features", "", columns))

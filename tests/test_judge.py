@@ -20,7 +20,7 @@ from detectors.window import Kind
 from streams import snapshot
 from tests.simulated import Column, alerts, events_in, history, mixed, numbers, watched, window
 
-SPEC = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=50 * 60.0, min_windows=24))
+SPEC = ModelSpec("m", volume=True, window_seconds=60.0, reference=ReferenceSpec(seconds=50 * 60.0, min_windows=24))
 
 
 def judge_of(spec: ModelSpec, kind: Kind = "features") -> Judge:
@@ -80,7 +80,7 @@ def test_memory_stays_bounded_while_an_incident_lasts() -> None:
 
 def test_features_are_bounded() -> None:
     """New names keep coming: no more than `max_features` are ever learned or watched."""
-    spec = ModelSpec("m", window_seconds=60.0, max_features=5, reference=SPEC.reference)
+    spec = ModelSpec("m", volume=True, window_seconds=60.0, max_features=5, reference=SPEC.reference)
     judge = judge_of(spec)
     weigh(judge, spec, {"a": normal(60), "b": normal(60)})
     for index in range(60, 90):
@@ -90,7 +90,7 @@ def test_features_are_bounded() -> None:
 
 def test_features_in_drift_do_not_keep_new_ones_out() -> None:
     """A drifted feature is counted once, not once as known and once as learned anew."""
-    spec = ModelSpec("m", window_seconds=60.0, max_features=3, reference=SPEC.reference)
+    spec = ModelSpec("m", volume=True, window_seconds=60.0, max_features=3, reference=SPEC.reference)
     judge = judge_of(spec)
     weigh(judge, spec, {"a": normal(60), "b": normal(60, seed=2)})
     weigh(judge, spec, {"a": normal(20, shift=5.0), "b": normal(20, shift=5.0)}, begin=60)
@@ -101,7 +101,7 @@ def test_features_in_drift_do_not_keep_new_ones_out() -> None:
 
 def test_only_features_asked_for_are_watched() -> None:
     """With a list of features the others are left out; predictions are always watched."""
-    spec = ModelSpec("m", window_seconds=60.0, features=("x",), reference=SPEC.reference)
+    spec = ModelSpec("m", volume=True, window_seconds=60.0, features=("x",), reference=SPEC.reference)
     judge = judge_of(spec)
     weigh(judge, spec, {"x": normal(60), "y": normal(60), PREDICTION_SCORE: normal(60)})
     assert sorted(judge.references) == [PREDICTION_SCORE, VOLUME, "x"]
@@ -109,7 +109,7 @@ def test_only_features_asked_for_are_watched() -> None:
 
 def test_the_budget_is_shared_by_all_segments() -> None:
     """Every monitor has the threshold and the limit of its share; one more segment raises both, and arms nothing anew."""
-    spec = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=400 * 60.0))
+    spec = ModelSpec("m", volume=True, window_seconds=60.0, reference=ReferenceSpec(seconds=400 * 60.0))
     first, second = judge_of(spec), judge_of(spec)
     weigh(first, spec, {"x": normal(420)})
     alone = first.monitors.threshold, first.monitors.limit
@@ -140,7 +140,7 @@ def test_of_outcomes_the_error_rate_is_watched_upwards() -> None:
 @pytest.mark.parametrize("detector", ["ddm", "hddm_a", "fhddm"])
 def test_a_detector_of_outcomes_gets_every_outcome(detector: str) -> None:
     """700 outcomes in a window are summarised, and each error of them is still counted."""
-    spec = ModelSpec("m", window_seconds=60.0, errors=ErrorSpec(detector=detector), reference=SPEC.reference)
+    spec = ModelSpec("m", volume=True, window_seconds=60.0, errors=ErrorSpec(detector=detector), reference=SPEC.reference)
     judge = judge_of(spec, "outcomes")
     rng = np.random.default_rng(5)
     assert weigh(judge, spec, {ERROR: numbers((rng.random((60, 700)) < 0.05) * 1.0)}) == []
@@ -151,7 +151,7 @@ def test_a_detector_of_outcomes_gets_every_outcome(detector: str) -> None:
 
 def test_a_small_error_rate_is_exact_in_a_long_window() -> None:
     """2 errors in 1,000 outcomes, then 10: far below one point in 64, and found."""
-    spec = ModelSpec("m", window_seconds=60.0, reference=SPEC.reference)
+    spec = ModelSpec("m", volume=True, window_seconds=60.0, reference=SPEC.reference)
     rng = np.random.default_rng(6)
     columns = {ERROR: numbers((rng.random((90, 1000)) < np.where(np.arange(90) < 70, 0.002, 0.01)[:, None]) * 1.0)}
     (alert,) = alerts(watched(spec, history(spec, columns, kind="outcomes"))[1])
@@ -180,7 +180,7 @@ values = st.one_of(
 @given(st.lists(st.lists(values, min_size=1, max_size=6), min_size=45, max_size=70))
 def test_no_window_stops_the_judge(rows: list[list[Value]]) -> None:
     """Whatever a feature holds, in the reference and after it, it is judged, and the judge can be stored."""
-    spec = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=30 * 60.0, min_windows=24))
+    spec = ModelSpec("m", volume=True, window_seconds=60.0, reference=ReferenceSpec(seconds=30 * 60.0, min_windows=24))
     judge = judge_of(spec)
     for verdict in weigh(judge, spec, {"x": mixed(rows)}):
         assert verdict.words

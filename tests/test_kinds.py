@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -180,17 +180,25 @@ def test_half_or_double_the_rows_are_told_once_a_week_is_known(share: float, tol
 
 
 def test_before_a_week_is_known_half_or_double_the_rows_are_no_news() -> None:
-    """The reference has not seen a weekend: half or double may be one; a tenth of the rows is an alarm."""
-    model = spec()
+    """The reference has not seen a weekend: half or double may be one; a tenth of the rows is an alarm, if it is asked for."""
+    model = replace(spec(), volume=True)
     rows = np.random.default_rng(26).poisson(60, size=(REFERENCE + 200, 1))
     for part, expected in ((30, 0), (120, 0), (6, 1)):
         rows[REFERENCE + 30 :] = part
         assert len(alerts(watched(model, traffic(model, rows, ("",)))[1])) == expected
 
 
+def test_an_unknown_week_is_not_watched_unasked() -> None:
+    """Where the reference is shorter than a week, and the configuration says nothing, no rows at all are no news of the volume."""
+    model = spec()
+    rows = np.random.default_rng(28).poisson(60, size=(REFERENCE + 60, 2))
+    rows[REFERENCE + 30 :, 1] = 0
+    assert alerts(watched(model, traffic(model, rows, ("east", "west")))[1]) == []
+
+
 def test_a_segment_that_falls_silent_is_told() -> None:
     """No window of it comes any more, the others go on: its volume alarms, with the segment's name and no rows."""
-    model = spec()
+    model = replace(spec(), volume=True)
     rows = np.random.default_rng(27).poisson(60, size=(REFERENCE + 60, 3))
     rows[REFERENCE + 30 :, 1] = 0
     watch, findings = watched(model, traffic(model, rows, ("east", "north", "west")))

@@ -21,7 +21,7 @@ from detectors.spec import ModelSpec, ReferenceSpec
 from tests.simulated import events_in, mixed, numbers, window
 
 SHORT = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=600.0))
-LONG = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=90 * 86_400.0))
+LONG = ModelSpec("m", volume=True, window_seconds=60.0, reference=ReferenceSpec(seconds=90 * 86_400.0))
 DEFAULT = ModelSpec("m", window_seconds=60.0)
 
 

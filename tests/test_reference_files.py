@@ -49,7 +49,7 @@ SPEC: ModelSpec = SETTINGS.models[0]
 WITH_FILE = CONFIG.replace('duration = "30m"', 'duration = "30m"\nfile = "reference.json"')
 TABLE = rows()
 #: All that is watched of them.
-KNOWN = {*FEATURES, "prediction.label", "prediction.volume"}
+KNOWN = {*FEATURES, "prediction.label"}
 OPTIONS = Options(file="", form="csv", model="fraud", time="at", label="truth", prediction="answer", segment="shop")
 
 
@@ -138,7 +138,7 @@ def test_every_format_builds_the_same_file(call: Callable[..., Done], tmp_path: 
         written.add((tmp_path / "fraud.reference.json").read_bytes())
     assert len(written) == 1
     assert orjson.loads(written.pop())["version"] in done.stdout
-    assert "features    eu       30       2026-11-20T00:00:00.000Z  2026-11-20T00:30:00.000Z  7" in done.stdout
+    assert "features    eu       30       2026-11-20T00:00:00.000Z  2026-11-20T00:30:00.000Z  6" in done.stdout
 
 
 def test_a_stretch_of_windows_can_be_chosen(call: Callable[..., Done], tmp_path: Path) -> None:
