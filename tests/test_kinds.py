@@ -189,7 +189,7 @@ def test_before_a_week_is_known_half_or_double_the_rows_are_no_news() -> None:
 
 
 def test_an_unknown_week_is_not_watched_unasked() -> None:
-    """Where the reference is shorter than a week, and the configuration says nothing, no rows at all are no news of the volume."""
+    """Where the reference is shorter than a week and the configuration says nothing, a silence is no news of the volume."""
     model = spec()
     rows = np.random.default_rng(28).poisson(60, size=(REFERENCE + 60, 2))
     rows[REFERENCE + 30 :, 1] = 0
