@@ -25,6 +25,7 @@ from streams.beginning import Beginnings
 from streams.decoding import Decoding
 from streams.join import Join
 from streams.judging import Judging, load_state
+from streams.kafka import Log
 from streams.lanes import Lanes, StageMaker
 from streams.metrics import Metrics
 from streams.notify import Notify, Sink
@@ -103,7 +104,7 @@ def stage_makers(
         )
 
     async def judge(tp: TP, log: LogState) -> Stage:
-        stored, watches = await load_state(store, snapshot.name_of(tp.partition), log)
+        stored, watches = await load_state(store, snapshot.name_of(tp.partition), log, lambda: _end_of(kafka, tp))
         return Judging(
             kafka=kafka,
             store=store,
@@ -131,6 +132,15 @@ def stage_makers(
         table[SWAPS.name] = {"notify": notify}
     prefix = settings.kafka.prefix
     return {f"{prefix}.{name}": makers for name, makers in table.items()}
+
+
+def _end_of(kafka: KafkaSettings, tp: TP) -> int:
+    """Return the offset after the last record of a partition, as the broker has it now."""
+    reader = Log(kafka, "judge-end")
+    try:
+        return reader.ends(tp.topic)[tp.partition][1]
+    finally:
+        reader.close()
 
 
 def declare(app: faust.App, lanes: Lanes, makers: Mapping[str, Mapping[str, StageMaker]]) -> None:

@@ -43,8 +43,17 @@ _SNAPSHOT_SECONDS = 1.0
 _SNAPSHOT_PAUSE = 5.0
 
 
-async def load_state(store: Store, name: str, log: LogState) -> tuple[int | None, dict[str, Watch]]:
+async def load_state(
+    store: Store, name: str, log: LogState, end_now: Callable[[], int] | None = None
+) -> tuple[int | None, dict[str, Watch]]:
     """Return (offset, state) of a stored snapshot that fits the log, or (None, {}) when there is none.
+
+    Args:
+        store: where it is.
+        name: of the snapshot.
+        log: what the broker said of the partition.
+        end_now: asks the broker again. A worker that was frozen since it asked may find the snapshot of another one, which
+            has had the partition meanwhile, beyond what the log was then.
 
     Raises:
         StateError: it stands beyond the end of the log or before its beginning, was altered, or is of another make.
@@ -57,9 +66,12 @@ async def load_state(store: Store, name: str, log: LogState) -> tuple[int | None
     if stored is None:
         return None, {}
     offset, payload = stored
-    if offset > log.end:
+    end = log.end
+    if offset > end and end_now is not None:
+        end = await asyncio.to_thread(end_now)
+    if offset > end:
         raise StateError(
-            f"snapshot {name} stands at offset {offset}, but the windows topic ends at {log.end}: it was created again, or the "
+            f"snapshot {name} stands at offset {offset}, but the windows topic ends at {end}: it was created again, or the "
             f"broker lost its end; {snapshot.REBUILD}"
         )
     if offset < log.first:

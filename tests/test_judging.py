@@ -252,6 +252,14 @@ async def test_a_snapshot_beyond_the_log_is_refused(store: Store) -> None:
         await load_state(store, NAME, LogState(None, 0, 100))
 
 
+async def test_a_snapshot_beyond_what_the_log_was_is_taken(store: Store) -> None:
+    """Another worker judged on while this one was frozen: the broker is asked again before anything is refused."""
+    store.save_snapshot(NAME, None, 500, snapshot.dump({}))
+    assert await load_state(store, NAME, LogState(None, 0, 100), lambda: 600) == (500, {})
+    with pytest.raises(StateError, match=r"stands at offset 500.*ends at 200"):
+        await load_state(store, NAME, LogState(None, 0, 100), lambda: 200)
+
+
 async def test_a_snapshot_before_the_log_is_refused(store: Store) -> None:
     """Windows that retention removed before they were judged are not passed over in silence."""
     store.save_snapshot(NAME, None, 10, snapshot.dump({}))
