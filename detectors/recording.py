@@ -27,6 +27,8 @@ from detectors.tally import tally
 #: Windows that are kept or dropped together.
 BLOCK = 16
 _MOST_BYTES = 64 << 20
+#: More events than this leave no variance within a window that could be told.
+_MOST_EVENTS = 60_000.0
 #: A statistic that fewer reference windows spoke of is not watched.
 _MIN_MEASURES = 8
 #: Statistics whose baselines are learned at a time.
@@ -40,8 +42,8 @@ class History(msgspec.Struct):
         rows: of each statistic that is watched, its row in `Measures`, shape (m,).
         columns: its column, shape (m,).
         starts: first second of each window, epoch seconds.
-        values: of each window float32 of shape (m,), NaN where it says nothing.
-        counts: of each window float32 of shape (m,): events it was taken over.
+        values: of each window float16 of shape (m,), NaN where it says nothing: a step is a thousandth of a value.
+        counts: of each window float16 of shape (m,): events it was taken over, `_MOST_EVENTS` at most.
         within: sum of the variances within a window, times the events, shape (m,).
         spoken: windows that said something, shape (m,).
     """
@@ -72,8 +74,8 @@ class History(msgspec.Struct):
         self.within += np.where(there, measured.within[self.cells], 0.0)
         self.spoken += there
         self.starts.append(start)
-        self.values.append(value.astype("<f4").tobytes())
-        self.counts.append(count.astype("<f4").tobytes())
+        self.values.append(value.astype("<f2").tobytes())
+        self.counts.append(np.minimum(count, _MOST_EVENTS).astype("<f2").tobytes())
 
     def thin(self, keep: Sequence[bool]) -> None:
         """Drop the other windows; the variance within a window stays the mean of all."""
@@ -84,7 +86,7 @@ class History(msgspec.Struct):
     @property
     def held_bytes(self) -> int:
         """Bytes of what windows measured."""
-        return 8 * len(self.rows) * len(self.starts)
+        return 4 * len(self.rows) * len(self.starts)
 
     def learn(self, width: float, calendar: Calendar) -> Iterator[tuple[int, int, Baseline]]:
         """Yield (row, column, baseline) of each statistic that enough windows of that width, in seconds, spoke of."""
@@ -93,8 +95,8 @@ class History(msgspec.Struct):
         starts = np.array(self.starts)
         local = local_times(starts, calendar.timezone, calendar.holidays)
         shape = (len(starts), len(self.rows))
-        values = np.frombuffer(b"".join(self.values), dtype="<f4").reshape(shape)
-        counts = np.frombuffer(b"".join(self.counts), dtype="<f4").reshape(shape)
+        values = np.frombuffer(b"".join(self.values), dtype="<f2").reshape(shape)
+        counts = np.frombuffer(b"".join(self.counts), dtype="<f2").reshape(shape)
         for there, cells in _alike(~np.isnan(values)):
             if there.sum() < _MIN_MEASURES:
                 continue

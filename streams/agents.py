@@ -31,7 +31,7 @@ from streams.metrics import Metrics
 from streams.notify import Notify, Sink
 from streams.references import References
 from streams.scoring import Scoring
-from streams.settings import Settings
+from streams.settings import KafkaSettings, Settings
 from streams.stage import Stage
 from streams.store import Store
 from streams.summarise import SummariseEvents, SummariseOutcomes
