@@ -132,6 +132,9 @@ class Recording(msgspec.Struct):
     gather: Gather
     histories: dict[int, History]
     every: int = 1
+    #: Least and greatest number of each feature in all windows, also in those that are not kept, shape (F,).
+    low: np.ndarray = np.ones(0)
+    high: np.ndarray = np.ones(0)
     #: Of the references with categories that one window alone had taken out; made again when it is asked for.
     stack: Stack | None = None
 
@@ -143,14 +146,17 @@ class Recording(msgspec.Struct):
             cells.setdefault(strides[name], []).extend((place_of(one), column) for one in names_for(name, reference))
         gather = Gather()
         gather.set(np.array([strides[name] for name in references], dtype=np.float64))
-        return cls(window_seconds, references, gather, {stride: History.begin(mine) for stride, mine in cells.items()})
+        histories = {stride: History.begin(mine) for stride, mine in cells.items()}
+        low, high = np.full(len(references), np.inf), np.full(len(references), -np.inf)
+        return cls(window_seconds, references, gather, histories, low=low, high=high)
 
     def add(self, start: float, parts: Sequence[Mapping[str, Feature]], rows: int, *, outlier_beyond: float) -> None:
         """Take a window, of which `parts` are the features of each source, with so many rows; they come in order of time."""
-        if self._block(start) % self.every or not self.references:
-            return
         if self.stack is None:
             self.stack = stack_of(self.references)
+        self._reach(parts, self.stack)
+        if self._block(start) % self.every or not self.references:
+            return
         now = tally(parts, rows, self.stack, outlier_beyond=outlier_beyond)
         for wide in self.gather.take(round(start / self.window_seconds), now, self.stack):
             if wide.stride in self.histories and wide.columns.any():
@@ -163,6 +169,26 @@ class Recording(msgspec.Struct):
     def _block(self, start: float) -> int:
         return round(start / self.window_seconds) // BLOCK
 
+    def _reach(self, parts: Sequence[Mapping[str, Feature]], stack: Stack) -> None:
+        for part in parts:
+            told = [
+                (column, feature.numeric)
+                for name, feature in part.items()
+                if feature.numeric is not None and (column := stack.column.get(name)) is not None
+            ]
+            if told:
+                columns = np.array([column for column, _ in told], dtype=np.intp)
+                self.low[columns] = np.minimum(self.low[columns], [numeric.low for _, numeric in told])
+                self.high[columns] = np.maximum(self.high[columns], [numeric.high for _, numeric in told])
+
+    def _reached(self, column: int, reference: FeatureReference) -> FeatureReference:
+        """Return a reference whose extremes are those of all windows: what lies between them is not outside."""
+        quantiles = reference.quantiles.copy()
+        if len(quantiles):
+            quantiles[0] = min(quantiles[0], self.low[column])
+            quantiles[-1] = max(quantiles[-1], self.high[column])
+        return msgspec.structs.replace(reference, quantiles=quantiles)
+
     def learn(self, calendar: Calendar) -> dict[str, Learned]:
         """Return feature -> reference and baselines."""
         names = list(self.references)
@@ -172,8 +198,10 @@ class Recording(msgspec.Struct):
                 found[names[column]][STATISTICS[row]] = baseline
         strides = self.gather.strides.astype(int).tolist()
         return {
-            name: Learned(self.references[name], {one: mine[one] for one in STATISTICS if one in mine}, stride)
-            for (name, mine), stride in zip(found.items(), strides, strict=True)
+            name: Learned(
+                self._reached(column, self.references[name]), {one: mine[one] for one in STATISTICS if one in mine}, stride
+            )
+            for column, ((name, mine), stride) in enumerate(zip(found.items(), strides, strict=True))
         }
 
 
