@@ -139,19 +139,24 @@ def _rate(found: Measures, name: StatisticName, share: Floats, count: Floats) ->
     _put(found, name, share, share * (1.0 - share), np.maximum(count, 1.0))
 
 
+def _known(values: Floats, otherwise: float) -> Floats:
+    """Return the values with another in place of NaN."""
+    return np.where(np.isnan(values), otherwise, values)
+
+
 def _of_numbers(tally: Tally, stack: Stack, found: Measures) -> None:
     sums = tally.sums
     n = np.where(stack.numeric & (sums[NUMBERS] > 0), sums[NUMBERS], np.nan)
-    events = np.nan_to_num(n, nan=1.0)
+    events = _known(n, 1.0)
     mean = sums[FIRST] / n
     power = np.maximum(0.0, sums[SECOND] / n - mean * mean)
-    _put(found, "location", mean, np.nan_to_num(power), events)
+    _put(found, "location", mean, _known(power, 0.0), events)
     # About the window's own mean: a level that moves is location's to tell, not a wider spread.
     # d(m^(1/3)) = m^(-2/3) / 3 dm
     fourth = sums[FOURTH] / n - 4 * mean * sums[THIRD] / n + 6 * mean**2 * sums[SECOND] / n - 3 * mean**4
     slope = np.where(power > 1e-9, 1 / (9 * np.maximum(power, 1e-9) ** (4 / 3)), 0.0)
     scale = np.cbrt(power * n / np.where(n > 1, n - 1, np.nan))
-    _put(found, "scale", scale, np.nan_to_num(np.maximum(0.0, fourth - power * power) * slope), events)
+    _put(found, "scale", scale, _known(np.maximum(0.0, fourth - power * power) * slope, 0.0), events)
     _put(found, "shape", *_shape(tally, stack, n, events))
     _rate(found, "outliers", sums[FAR] / n, events)
 
@@ -167,12 +172,12 @@ def _shape(tally: Tally, stack: Stack, n: Floats, events: Floats) -> tuple[Float
     freedom = np.where(stack.occupied >= _MIN_BINS, stack.occupied - 1.0, np.nan)
     expected = 1 + (stack.occupied + 1) / (6 * n) + BINS * tally.sums[COARSE] / n
     g = np.maximum(0.0, 2 * terms.sum(axis=0)) / expected
-    return np.cbrt(g / freedom), 2 / (9 * np.nan_to_num(freedom, nan=1.0)) * events, events
+    return np.cbrt(g / freedom), 2 / (9 * _known(freedom, 1.0)) * events, events
 
 
 def _of_categories(tally: Tally, stack: Stack, found: Measures) -> None:
     named = np.where(stack.categorical & (tally.sums[NAMED] > 0), tally.sums[NAMED], np.nan)
-    events = np.nan_to_num(named, nan=1.0)
+    events = _known(named, 1.0)
     _rate(found, "unseen", tally.sums[UNSEEN] / named, events)
     width, owner = len(stack.names), stack.owner
     shares = stack.shares.copy()
@@ -184,7 +189,7 @@ def _of_categories(tally: Tally, stack: Stack, found: Measures) -> None:
     g = np.maximum(0.0, 2 * np.bincount(owner, weights=terms, minlength=width))
     freedom = np.where(stack.several > 2, stack.several - 1.0, np.nan)
     # Variance of a cube root of chi-square over its df is 2 / (9 df), whatever the number of events.
-    within = 2 / (9 * np.nan_to_num(freedom, nan=1.0)) * events
+    within = 2 / (9 * _known(freedom, 1.0)) * events
     _put(found, "shares", np.where(np.isnan(named), np.nan, np.cbrt(g / freedom)), within, events)
 
 
