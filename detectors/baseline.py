@@ -25,8 +25,8 @@ _SKEW, _TAILS, _CLUSTERS, _FAST_WINDOWS = 0.2, 0.5, 0.15, 100
 #: Cumulants tell no more of tails heavier than this.
 _MOST_KURTOSIS, _MOST_WIDENED = 100.0, 3.0
 
-#: What is expected is taken to be off by so many of its standard errors.
-_OFF = 2.5
+#: What is expected is taken to be off by so many of its standard errors; by fewer where it follows what is seen.
+_OFF, _OFF_FOLLOWED = 2.5, 2.0
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -106,7 +106,7 @@ def learn(
     spread = np.maximum(spread, 0.5 * np.sqrt(1 - correlation**2))
     # What is expected is off by about sqrt(parameters / windows) standard deviations, for hours on end where it is a season.
     # Scores that lie off by b, divided by 1 + b, reach a CUSUM's threshold no sooner than those that do not.
-    spread *= 1 + _OFF * np.sqrt(parameters / windows)
+    spread *= 1 + (_OFF_FOLLOWED if name == "slot-of-week" else _OFF) * np.sqrt(parameters / windows)
     return [
         Baseline(season, *figures, windows=windows, last=last, last_start=float(starts[-1]), swing=swing, fast=armed)
         for season, figures, last, swing, armed in zip(
