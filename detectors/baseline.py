@@ -25,8 +25,9 @@ _SKEW, _TAILS, _CLUSTERS, _FAST_WINDOWS = 0.2, 0.5, 0.15, 100
 #: Cumulants tell no more of tails heavier than this.
 _MOST_KURTOSIS, _MOST_WIDENED = 100.0, 3.0
 
-#: What is expected is taken to be off by so many of its standard errors; by fewer where it follows what is seen.
-_OFF, _OFF_FOLLOWED = 2.5, 2.0
+#: What is expected is taken to be off by so many of its standard errors: a season, one that follows what is seen, and a mean,
+#: which Page and Hinkley's test follows itself.
+_OFF, _OFF_FOLLOWED, _OFF_MEAN = 2.5, 2.0, math.sqrt(2)
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -104,9 +105,10 @@ def learn(
     spread *= _widened(skew, kurtosis)
     # A reference that never moved has no spread of its own; the floor above stands for it.
     spread = np.maximum(spread, 0.5 * np.sqrt(1 - correlation**2))
-    # What is expected is off by about sqrt(parameters / windows) standard deviations, for hours on end where it is a season.
+    # What is expected is off by about sqrt(parameters / windows) standard deviations, where it is a season for hours on end.
     # Scores that lie off by b, divided by 1 + b, reach a CUSUM's threshold no sooner than those that do not.
-    spread *= 1 + (_OFF_FOLLOWED if name == "slot-of-week" else _OFF) * np.sqrt(parameters / windows)
+    off = _OFF_FOLLOWED if name == "slot-of-week" else _OFF
+    spread *= 1 + (_OFF_MEAN + off * np.sqrt(np.maximum(0.0, parameters - 1))) / math.sqrt(windows)
     return [
         Baseline(season, *figures, windows=windows, last=last, last_start=float(starts[-1]), swing=swing, fast=armed)
         for season, figures, last, swing, armed in zip(
