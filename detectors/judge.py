@@ -26,7 +26,7 @@ from detectors.scores import Moment
 from detectors.season import Flags, local_seconds
 from detectors.spec import ModelSpec
 from detectors.stack import Stack
-from detectors.statistic import STATISTICS, UPWARDS, Measures, StatisticName, mean_of, measure
+from detectors.statistic import STATISTICS, UPWARDS, Measures, StatisticName, mean_of, measure, place_of
 from detectors.suspects import suspects
 from detectors.tally import NAMED, Tally, tally
 from detectors.verdict import Seen, Verdict, describe, size_of
@@ -126,6 +126,8 @@ class Judge(msgspec.Struct):
             learner.add(spec, start, parts)
             if feature in self.renewing and learner.ready(spec):
                 self.adopt(learner.learn(spec))
+                self.renewing.pop(feature, None)  # also where nothing was learned, as of a volume that is not wanted any more
+                self.relearning.pop(feature, None)
 
     def adopt(self, learned: Mapping[str, Learned]) -> None:
         """Judge features against these references from now on; others stay as they are."""
@@ -226,6 +228,9 @@ class Judge(msgspec.Struct):
         detector = spec.errors.detector if self.kind == "outcomes" else spec.detector
         if self.monitors.detector != detector:
             self.monitors.exchange(detector)
+        if spec.volume is False and VOLUME in self.references:
+            column = list(self.references).index(VOLUME)
+            self.monitors.set((place_of("volume"), column), None)
 
     @property
     def learning(self) -> bool:

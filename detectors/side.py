@@ -169,6 +169,9 @@ class Side(msgspec.Struct):
         for segment, judge in list(self.judges.items()):
             if judge.seconds == seconds:
                 judge.fit(spec)
+                if spec.volume is False and VOLUME in judge.references:
+                    at, why = max(self.stream.until.values(), default=0.0), "the volume is not watched any more"
+                    findings.extend(self.incidents.feature_back(segment, VOLUME, at=at, why=why))
                 continue
             self.judges[segment] = Judge.begin(spec, self.kind, segment, seconds)
             self.stream.parts = {}

@@ -10,7 +10,7 @@ import numpy as np
 from detectors.alert import Alert
 from detectors.budget import SHARES, fast_limit, threshold
 from detectors.monitors import Monitors
-from detectors.row import Row
+from detectors.row import VOLUME, Row
 from detectors.side import sides_of
 from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec, RetrainSpec
 from detectors.watch import Finding, Watch
@@ -86,6 +86,17 @@ def test_another_detector_takes_over_on_the_same_baselines_and_open_incidents_st
     assert (monitors.fired == fired).all()
     assert (monitors.scores.windows == windows).all()
     assert len(watch.open_incidents) == 1
+
+
+def test_a_volume_that_is_not_wanted_any_more_is_not_watched() -> None:
+    """`volume = false` takes its monitor away at the next start, and the share of the budget that it had goes to the others."""
+    watch, _ = watched(replace(SPEC, volume=True))
+    judge = watch.sides["features"].judges[""]
+    assert (VOLUME, "volume") in judge.watched()
+    before = judge.monitors.threshold
+    watch.fit(replace(SPEC, volume=False))
+    assert (VOLUME, "volume") not in judge.watched()
+    assert judge.monitors.threshold < before
 
 
 def test_another_width_of_window_begins_anew_and_ends_what_was_open() -> None:
