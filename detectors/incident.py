@@ -2,7 +2,8 @@
 
 Rules:
 1. A verdict joins the open incident whose change it shares: it began no more than `JOIN_WINDOWS` windows before the
-   incident did, and no more than as many after it was raised. Otherwise it opens one.
+   incident did, and no more than as many after it was raised; or it was raised itself no more than as many after it, whatever
+   its date, which chance may put too early. Otherwise it opens one.
 2. Its monitors stay silent while it is open: no second alarm for what is known (monitor.py).
 3. It ends once: when all of its features are back at their baseline for a while, or when its features
    got a new reference (a swap). A closed incident never opens again; a relapse is a new one.
@@ -78,7 +79,8 @@ class Incidents(msgspec.Struct):
                 touched[incident.id] = (incident, "opened")
             elif verdict.feature not in incident.drifted:
                 incident.drifted[verdict.feature] = verdict
-                incident.began_at = min(incident.began_at, verdict.began_at)
+                if verdict.began_at >= incident.began_at - JOIN_WINDOWS * window_seconds:
+                    incident.began_at = min(incident.began_at, verdict.began_at)
                 touched.setdefault(incident.id, (incident, "updated"))
         return [self._tell(incident, status, at, watched) for incident, status in touched.values()]
 
@@ -89,7 +91,8 @@ class Incidents(msgspec.Struct):
                 return incident
         for incident in reversed(mine):
             apart = JOIN_WINDOWS * window_seconds
-            if incident.began_at - apart <= verdict.began_at < incident.raised_at + apart:
+            near = incident.began_at - apart <= verdict.began_at < incident.raised_at + apart
+            if near or verdict.at <= incident.raised_at + apart:
                 return incident
         return mine[-1] if len(mine) >= _MOST_OPEN else None
 

@@ -60,6 +60,16 @@ def test_what_is_found_later_and_began_together_joins() -> None:
     assert second.raised_at == 20 * WIDTH
 
 
+def test_what_is_raised_soon_after_joins_whatever_its_date() -> None:
+    """Chance dates one statistic twenty windows too early: it is part of the incident, whose own begin it does not move."""
+    incidents = Incidents("m")
+    raise_(incidents, verdict("x", began=50, at=52))
+    (alert,) = raise_(incidents, verdict("y", began=30, at=53), verdict("z", began=49, at=53))
+    assert (alert.status, alert.began_at, len(alert.features)) == ("updated", 49 * WIDTH, 3)
+    (other,) = raise_(incidents, verdict("late", began=30, at=52 + JOIN_WINDOWS + 1))
+    assert other.status == "opened"
+
+
 @pytest.mark.parametrize(
     ("began", "joins"),
     [(50 - JOIN_WINDOWS - 1, False), (50 - JOIN_WINDOWS, True), (52 + JOIN_WINDOWS - 1, True), (52 + JOIN_WINDOWS, False)],
