@@ -68,7 +68,7 @@ def learn(
     values: Floats,
     within: Floats,
     counts: Floats,
-    floor: float,
+    floor: Floats,
     least: float = 0.0,
 ) -> list[Baseline]:
     """Learn the baselines of m statistics from the same w >= 2 reference windows, in order of time.
@@ -81,7 +81,7 @@ def learn(
         values: the statistics, shape (w, m).
         within: their mean variance within a window, times the number of events, shape (m,).
         counts: events in each, shape (w, m).
-        floor: least standard deviation, times the number of events.
+        floor: least standard deviations, times the number of events, shape (m,).
         least: least standard deviation between windows, whatever the reference shows.
     """
     seasons, expected, parameters = fit(name, window_seconds, local, values)
@@ -116,7 +116,7 @@ def learn(
             zip(
                 between.tolist(),
                 within.tolist(),
-                [floor] * len(seasons),
+                floor.tolist(),
                 correlation.tolist(),
                 spread.tolist(),
                 strict=True,

@@ -4,7 +4,7 @@ Rules:
 1. A verdict joins the open incident whose change it shares: it began no more than `JOIN_WINDOWS` windows before the
    incident did, and no more than as many after it was raised; or it was raised itself no more than as many after it, whatever
    its date, which chance may put too early. Otherwise it opens one.
-2. Its monitors stay silent while it is open: no second alarm for what is known (monitor.py).
+2. Its monitors stay silent while it is open: no second alarm for what is known (monitors.py).
 3. It ends once: when all of its features are back at their baseline for a while, or when its features
    got a new reference (a swap). A closed incident never opens again; a relapse is a new one.
 4. Stuck open is impossible for what recovers, because recovery is looked at in every window; flapping

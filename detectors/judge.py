@@ -32,6 +32,8 @@ from detectors.tally import NAMED, Tally, tally
 from detectors.verdict import Seen, Verdict, describe, size_of
 from detectors.window import Kind, Window
 
+#: Features that are learned anew in one bucket, at most; the others wait for the next, or the worker would stand still.
+_MOST_AT_ONCE = 16
 #: A window with a score beyond this is followed by no season.
 _USUAL = 3.0
 
@@ -121,13 +123,14 @@ class Judge(msgspec.Struct):
                 known = self.references.keys() | self.relearning.keys()
                 if feature not in known and len(known - {VOLUME}) < spec.max_features:
                     self.renew(feature, afresh=False)
-        for feature in sorted(self.relearning):
-            learner = self.relearning[feature]
+        for learner in self.relearning.values():
             learner.add(spec, start, parts)
-            if feature in self.renewing and learner.ready(spec):
-                self.adopt(learner.learn(spec))
-                self.renewing.pop(feature, None)  # also where nothing was learned, as of a volume that is not wanted any more
-                self.relearning.pop(feature, None)
+        ready = [feature for feature in sorted(self.renewing) if self.relearning[feature].ready(spec)][:_MOST_AT_ONCE]
+        if ready:
+            self.adopt({name: one for feature in ready for name, one in self.relearning[feature].learn(spec).items()})
+        for feature in ready:  # also where nothing was learned, as of a volume that is not wanted any more
+            self.renewing.pop(feature, None)
+            self.relearning.pop(feature, None)
 
     def adopt(self, learned: Mapping[str, Learned]) -> None:
         """Judge features against these references from now on; others stay as they are."""
@@ -143,7 +146,8 @@ class Judge(msgspec.Struct):
         columns = {feature: column for column, feature in enumerate(self.references)}
         for feature, result in learned.items():
             column = columns[feature]
-            strides[column] = result.stride
+            # Detectors of outcomes are fed each of them, and so every bucket.
+            strides[column] = result.stride if DETECTORS[self.monitors.detector].feed == "scores" else 1
             for row, statistic in enumerate(STATISTICS):
                 watched = self.kind != "outcomes" or statistic == "location"
                 baseline = result.baselines.get(statistic) if watched else None
@@ -155,7 +159,8 @@ class Judge(msgspec.Struct):
     def _weigh(self, spec: ModelSpec, start: float, parts: Sequence[Mapping[str, Feature]], rows: int) -> list[Verdict]:
         stack = self.side_by_side()
         now = tally(parts, rows, stack, outlier_beyond=spec.outliers.beyond)
-        judged = np.array([name not in self.renewing for name in stack.names])
+        wanted = {*spec.features, *PREDICTION, VOLUME, ERROR} if spec.features else stack.column
+        judged = np.array([name not in self.renewing and name in wanted for name in stack.names], dtype=np.bool_)
         found: list[Verdict] = []
         for window in self.gather.take(round(start / self.seconds), now, stack):
             columns = judged & window.columns
@@ -232,6 +237,11 @@ class Judge(msgspec.Struct):
             column = list(self.references).index(VOLUME)
             self.monitors.set((place_of("volume"), column), None)
 
+    def unwatched(self, spec: ModelSpec) -> list[str]:
+        """Return the features that have a reference and are not judged, because the configuration leaves them out."""
+        wanted = {*spec.features, *PREDICTION, ERROR} if spec.features else self.references.keys() - {VOLUME}
+        return [name for name in self.references if name not in wanted and (name != VOLUME or spec.volume is False)]
+
     @property
     def learning(self) -> bool:
         """Whether the first reference is still being learned."""
@@ -259,7 +269,15 @@ def _seen(window: _Judged, stack: Stack, column: int) -> Seen:
                 if name not in cells:
                     categories[name] = categories.get(name, 0.0) + count
     counted = {name: count for name, count in categories.items() if count}
-    return Seen(mean_of(window.sums, column), counted, float(window.sums.sums[NAMED, column]))
+    strange = any(_strange(part[feature], stack, column) for part in window.parts if feature in part)
+    return Seen(mean_of(window.sums, column), counted, float(window.sums.sums[NAMED, column]), strange)
+
+
+def _strange(feature: Feature, stack: Stack, column: int) -> bool:
+    """Tell whether there are values of a type that the reference has none of, though it has values."""
+    if stack.numeric[column] == stack.categorical[column]:
+        return False
+    return bool(feature.categories or feature.other) if stack.numeric[column] else feature.numeric is not None
 
 
 def _errors(parts: Sequence[Mapping[str, Feature]], name: str) -> tuple[int, int]:

@@ -50,7 +50,7 @@ def learn_volume(buckets: Sequence[tuple[float, int]], window_seconds: float, ca
         values=np.log1p(rows)[:, None],
         within=np.ones(1),
         counts=np.maximum(1.0, rows)[:, None],
-        floor=FLOOR,
+        floor=np.array([FLOOR]),
         least=_UNKNOWN_WEEK if calendar.reference_seconds < 7 * DAY_SECONDS else 0.0,
     )
     nothing = FeatureReference(quantiles=np.empty(0), shares={}, other=0.0, known={}, mean=float(rows.mean()))

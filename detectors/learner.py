@@ -28,7 +28,9 @@ from detectors.spec import WEEK_SECONDS, ModelSpec
 from detectors.strides import strides_of
 from detectors.window import Window
 
-_MOST_WINDOWS = 4096
+_MOST_WINDOWS, _MOST_WINDOWS_APART = 4096, 1024
+#: What a category costs beside its name.
+_CATEGORY_BYTES = 16
 #: Bytes of samples held, of all features and of one that is learned apart; windows are thinned down to a few blocks for them.
 _MOST_BYTES, _MOST_BYTES_APART = 64 << 20, 2 << 20
 #: Buckets whose rows are counted; beyond, every second block is dropped.
@@ -79,7 +81,8 @@ class Learner(msgspec.Struct):
         self.windows.append(Collected(start, rows, kept))
         self.held_bytes += _bytes(kept)
         most = _MOST_BYTES if self.features is None else _MOST_BYTES_APART
-        if len(self.windows) > _MOST_WINDOWS or (self.held_bytes > most and len(self.windows) > 4 * BLOCK):
+        most_windows = _MOST_WINDOWS if self.features is None else _MOST_WINDOWS_APART
+        if len(self.windows) > most_windows or (self.held_bytes > most and len(self.windows) > 4 * BLOCK):
             self.stride *= 2
             self.windows = [window for window in self.windows if self._block(window.start) % self.stride == 0]
             self.held_bytes = sum(_bytes(window.parts) for window in self.windows)
@@ -108,7 +111,7 @@ class Learner(msgspec.Struct):
     def _count(self, start: float, rows: int) -> None:
         if self._block(start) % self.row_stride == 0:
             self.rows[start] = rows
-        if (self.until - (self.since or 0.0)) / self.window_seconds / self.row_stride > _MOST_BUCKETS:
+        while (self.until - (self.since or 0.0)) / self.window_seconds / self.row_stride > _MOST_BUCKETS:
             self.row_stride *= 2
             self.rows = {at: count for at, count in self.rows.items() if self._block(at) % self.row_stride == 0}
 
@@ -146,9 +149,12 @@ class Learner(msgspec.Struct):
 
 
 def _bytes(parts: Sequence[dict[str, Feature]]) -> int:
-    return sum(
+    numbers = sum(
         len(feature.numeric.points) + len(feature.numeric.counts)
         for part in parts
         for feature in part.values()
         if feature.numeric is not None
+    )
+    return numbers + sum(
+        len(name) + _CATEGORY_BYTES for part in parts for feature in part.values() for name in feature.categories
     )

@@ -55,7 +55,7 @@ class Monitors(msgspec.Struct):
         detector: name in the table of detectors.
         direction: `up` alarms on rises only, whatever the statistic.
         scores: the baselines; a cell without one is not watched.
-        threshold: of Page and Hinkley's test, from the budget, in standard deviations; 0 until its share is known.
+        threshold: of Page and Hinkley's test, from the budget, in standard deviations; infinite until its share is known.
         limit: of the fast path, in standard deviations; infinite until then.
     """
 
@@ -97,7 +97,7 @@ class Monitors(msgspec.Struct):
         """Return monitors without a column."""
         shape = (len(STATISTICS), 0)
         arrays: dict[str, Any] = {name: np.zeros(shape) for name in _ARRAYS}
-        return cls(detector, direction, Scores.none(window_seconds), 0.0, math.inf, **arrays)
+        return cls(detector, direction, Scores.none(window_seconds), math.inf, math.inf, **arrays)
 
     @property
     def watched(self) -> Flags:

@@ -21,7 +21,7 @@ from detectors.learned import Calendar, Learned
 from detectors.reference import FeatureReference
 from detectors.season import Flags, choose, local_times
 from detectors.stack import Integers, Stack
-from detectors.statistic import FLOOR, STATISTICS, Measures, StatisticName, measure, names_for, place_of
+from detectors.statistic import FLOOR, OF_G, STATISTICS, Measures, StatisticName, measure, names_for, place_of
 from detectors.tally import tally
 
 #: Windows that are kept or dropped together.
@@ -31,6 +31,7 @@ _MOST_BYTES = 64 << 20
 _MOST_EVENTS = 60_000.0
 #: A statistic that fewer reference windows spoke of is not watched.
 _MIN_MEASURES = 8
+_WITHOUT_FLOOR = [place_of(name) for name in sorted(OF_G)]
 #: Statistics whose baselines are learned at a time.
 _AT_ONCE = 512
 
@@ -108,7 +109,7 @@ class History(msgspec.Struct):
                 values=values[there][:, cells].astype(np.float64),
                 within=self.within[cells] / self.spoken[cells],
                 counts=counts[there][:, cells].astype(np.float64),
-                floor=FLOOR,
+                floor=np.where(np.isin(self.rows[cells], _WITHOUT_FLOOR), 0.0, FLOOR),
             )
             for cell, baseline in zip(cells.tolist(), learned, strict=True):
                 yield int(self.rows[cell]), int(self.columns[cell]), baseline

@@ -70,11 +70,6 @@ class FeatureReference(msgspec.Struct):
         return cast("Floats", np.nan_to_num(above + below, nan=np.inf, posinf=np.inf))
 
     @property
-    def has_values(self) -> bool:
-        """Whether there were numbers or categories."""
-        return bool(len(self.quantiles) or self.shares)
-
-    @property
     def distinct(self) -> int:
         """How many different quantiles there are."""
         return len(np.unique(self.quantiles))

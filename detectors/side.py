@@ -35,7 +35,7 @@ from detectors.spec import WEEK_SECONDS, ModelSpec
 from detectors.window import OTHER_SEGMENT, Kind, Mark, Window
 
 #: Buckets of a silence that are judged.
-_MOST_SILENT = 1440
+_MOST_SILENT = 120
 #: Alarms of the last week that are remembered.
 _MOST_OPENED = 1000
 
@@ -92,6 +92,12 @@ class Stream(msgspec.Struct):
             ready.append((start, {name: [part for _, part in sorted(segments[name].items())] for name in sorted(segments)}))
             del self.parts[start]
         return ready
+
+    def keep(self, seconds: float) -> None:
+        """Let only parts of that width wait on: others were written before the configuration changed."""
+        for start in list(self.parts):
+            if any(part.seconds != seconds for parts in self.parts[start].values() for part in parts.values()):
+                del self.parts[start]
 
     def complete(self) -> float:
         """Return the event time up to which all sources have come, -inf before the first mark of each.
@@ -169,17 +175,18 @@ class Side(msgspec.Struct):
         for segment, judge in list(self.judges.items()):
             if judge.seconds == seconds:
                 judge.fit(spec)
-                if spec.volume is False and VOLUME in judge.references:
-                    at, why = max(self.stream.until.values(), default=0.0), "the volume is not watched any more"
-                    findings.extend(self.incidents.feature_back(segment, VOLUME, at=at, why=why))
+                at = max(self.stream.until.values(), default=0.0)
+                for feature in judge.unwatched(spec):
+                    why = f"{feature} is not watched any more"
+                    findings.extend(self.incidents.feature_back(segment, feature, at=at, why=why))
                 continue
             self.judges[segment] = Judge.begin(spec, self.kind, segment, seconds)
-            self.stream.parts = {}
             self.last = None
             at = max(self.stream.until.values(), default=0.0)
             why = f"windows are {seconds:g} s wide now, and a new reference is being learned"
             for feature in sorted(judge.references):
                 findings.extend(self.incidents.feature_back(segment, feature, at=at, why=why))
+        self.stream.keep(seconds)
         self._share_budget(spec)
         return findings
 
@@ -190,7 +197,7 @@ class Side(msgspec.Struct):
         """Judge one complete bucket: segment -> parts in order of source."""
         self.stream.judged += len(segments)
         yield from self._judge_silence(spec, start)
-        self.last = start
+        self.last = start if self.last is None else max(start, self.last)
         together: dict[str, list[Window]] = {}
         for segment, parts in segments.items():
             together.setdefault(self._home(spec, segment, parts[0].seconds), []).extend(parts)

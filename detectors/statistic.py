@@ -63,6 +63,8 @@ _MIN_BINS = 3
 #: Least standard deviation of any statistic, times the number of events: one odd event among n moves a
 #: mean score by at most 2.9 / n, so a feature that never varied needs more than one to raise anything.
 FLOOR = 2.0
+#: Statistics of the kind of a chi-square: they vary whatever the feature does, and need no floor.
+OF_G: frozenset[StatisticName] = frozenset({"shape", "shares"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Measures:
     Args:
         value: the statistic, NaN where the window has nothing to say about it.
         within: its variance within the window times `count`.
-        count: events it was taken over.
+        count: events it was taken over; one for `shape` and `shares`, whose variance does not depend on them.
     """
 
     value: Floats
@@ -157,12 +159,12 @@ def _of_numbers(tally: Tally, stack: Stack, found: Measures) -> None:
     slope = np.where(power > 1e-9, 1 / (9 * np.maximum(power, 1e-9) ** (4 / 3)), 0.0)
     scale = np.cbrt(power * n / np.where(n > 1, n - 1, np.nan))
     _put(found, "scale", scale, _known(np.maximum(0.0, fourth - power * power) * slope, 0.0), events)
-    _put(found, "shape", *_shape(tally, stack, n, events))
+    _put(found, "shape", *_shape(tally, stack, n))
     _rate(found, "outliers", sums[FAR] / n, events)
 
 
-def _shape(tally: Tally, stack: Stack, n: Floats, events: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return (G/df)^(1/3) over the bins of the reference, its variance times the events, and the events.
+def _shape(tally: Tally, stack: Stack, n: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return (G/df)^(1/3) over the bins of the reference, its variance, and one: more events make it no steadier.
 
     G is divided by what it is expected to be by its degrees of freedom: few events raise it (Williams 1976), and so do points
     that are too coarse for the bins (detectors/tally.py).
@@ -172,7 +174,7 @@ def _shape(tally: Tally, stack: Stack, n: Floats, events: Floats) -> tuple[Float
     freedom = np.where(stack.occupied >= _MIN_BINS, stack.occupied - 1.0, np.nan)
     expected = 1 + (stack.occupied + 1) / (6 * n) + BINS * tally.sums[COARSE] / n
     g = np.maximum(0.0, 2 * terms.sum(axis=0)) / expected
-    return np.cbrt(g / freedom), 2 / (9 * _known(freedom, 1.0)) * events, events
+    return np.cbrt(g / freedom), 2 / (9 * _known(freedom, 1.0)), np.ones_like(n)
 
 
 def _of_categories(tally: Tally, stack: Stack, found: Measures) -> None:
@@ -189,8 +191,8 @@ def _of_categories(tally: Tally, stack: Stack, found: Measures) -> None:
     g = np.maximum(0.0, 2 * np.bincount(owner, weights=terms, minlength=width))
     freedom = np.where(stack.several > 2, stack.several - 1.0, np.nan)
     # Variance of a cube root of chi-square over its df is 2 / (9 df), whatever the number of events.
-    within = 2 / (9 * _known(freedom, 1.0)) * events
-    _put(found, "shares", np.where(np.isnan(named), np.nan, np.cbrt(g / freedom)), within, events)
+    within = 2 / (9 * _known(freedom, 1.0))
+    _put(found, "shares", np.where(np.isnan(named), np.nan, np.cbrt(g / freedom)), within, 1.0)
 
 
 def mean_of(tally: Tally, column: int) -> float:

@@ -26,8 +26,8 @@ class Tally(msgspec.Struct):
 
     Args:
         sums: shape (12, F), by the names above: values; their normal scores to the powers 1 to 4; what the points of long samples
-            are too coarse by (below); values far outside; sum of the values; rows; rows with a value; categories counted, and
-            those of them that the reference does not know.
+            are too coarse by (below); values far outside; sum of the values; rows; rows with a value of a type that the
+            reference has; categories counted, and those of them that the reference does not know.
         bins: values in each bin of the reference, shape (BINS, F).
         cells: values in each cell of the categories, shape (C,).
 
@@ -76,13 +76,17 @@ def tally(parts: Iterable[Mapping[str, Feature]], rows: int, stack: Stack, *, ou
             if number is None:
                 continue
             numeric = feature.numeric
+            # A value of a type that the reference has none of is as good as none: text where numbers were, say.
+            untyped = not (stack.numeric[number] or stack.categorical[number])
             if numeric is not None:
-                present[number] += numeric.n
                 if stack.numeric[number]:
                     samples.take(number, numeric.n, numeric.total, numeric.points, numeric.counts)
+                    present[number] += numeric.n
+                elif untyped:
+                    present[number] += numeric.n
             if feature.categories or feature.other:
                 count, new = _count(feature, number, stack, found.cells)
-                present[number] += count
+                present[number] += count if untyped or stack.categorical[number] else 0
                 named[number] += count
                 unseen[number] += new
     found.sums[ROWS] = rows

@@ -41,11 +41,13 @@ class Seen(msgspec.Struct, frozen=True):
         mean: of the numbers, NaN without any.
         categories: category -> count.
         named: values with a category.
+        strange: whether there are values of a type that the reference has none of.
     """
 
     mean: float
     categories: Mapping[str, float]
     named: float
+    strange: bool = False
 
 
 _RATES: dict[StatisticName, str] = {
@@ -99,6 +101,8 @@ def describe(
         case _:  # the others are rates
             new = ", ".join([name for name in seen.categories if name not in reference.known][:3])
             what = _RATES[statistic].format(new=new or "(unnamed)")
+            if statistic == "missing" and seen.strange:
+                what = "null or of another type"
             words = f"{_percent(value)} {what}, was {_percent(min(1.0, max(0.0, expected)))}"
     return words
 

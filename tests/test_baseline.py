@@ -38,7 +38,7 @@ def learned(
         values=values,
         within=np.full(values.shape[1], within),
         counts=counts,
-        floor=FLOOR,
+        floor=np.full(values.shape[1], FLOOR),
         least=least,
     )
 

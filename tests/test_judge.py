@@ -16,7 +16,8 @@ from detectors.side import share_budget
 from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec
 from detectors.statistic import place_of
 from detectors.verdict import Verdict
-from detectors.window import Kind
+from detectors.watch import Watch
+from detectors.window import Kind, Mark
 from streams import snapshot
 from tests.simulated import Column, alerts, events_in, history, mixed, numbers, watched, window
 
@@ -269,3 +270,20 @@ def test_a_feature_of_wider_windows_is_judged_once_in_so_many() -> None:
         assert verdict.at % 240.0 == 0.0
         assert verdict.began_at % 240.0 == 0.0
         assert verdict.began_at >= 60 * 60.0
+
+
+def test_a_reference_without_a_feature_is_one() -> None:
+    """Rows that carry nothing are learned from and judged; a feature that comes later is learned, and judged from then on."""
+    spec = ModelSpec("m", volume=False, window_seconds=60.0, reference=ReferenceSpec(seconds=30 * 60.0, min_windows=24))
+    nothing = [window(spec, index * 60.0, {}, rows=30) for index in range(40)]
+    later = normal(80, seed=9)
+    some = [window(spec, (40 + index) * 60.0, {"x": feature}, rows=30) for index, feature in enumerate(later) if feature]
+    watch = Watch.begin(spec)
+    found = [
+        finding
+        for one in (*nothing, *some)
+        for record in (one, Mark("m", "features", 0, 1, one.end))
+        for finding in watch.add(spec, record)
+    ]
+    assert alerts(found) == []
+    assert "x" in watch.sides["features"].judges[""].references

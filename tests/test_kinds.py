@@ -209,3 +209,30 @@ def test_a_segment_that_falls_silent_is_told() -> None:
     assert abs(alert.began_at - (REFERENCE + 30) * 60.0) <= 2 * 60.0
     assert alert.raised_at <= (REFERENCE + 45) * 60.0
     assert [incident.segment for incident in watch.open_incidents] == ["north"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(80, 800), (800, 80)])
+def test_traffic_moves_neither_shape_nor_shares(before: int, after: int) -> None:
+    """Ten times the rows, or a tenth of them, of the same distribution are no news of a distribution."""
+    draw = np.random.default_rng(29)
+    model = spec()
+    sizes = [before] * (REFERENCE + 20) + [after] * 80
+    words = np.array(["NO", "SE", "DK", "FI"])
+    columns = {
+        "number": [numbers(draw.normal(size=(1, size)))[0] for size in sizes],
+        "word": [mixed([words[draw.integers(4, size=size)].tolist()])[0] for size in sizes],
+    }
+    assert verdicts(watched(model, history(model, columns))[1]) == set()
+
+
+@pytest.mark.parametrize("kind", ["text for numbers", "numbers for text"])
+def test_another_type_is_as_good_as_none(kind: str) -> None:
+    """A pipeline that begins to write "12.5" for 12.5, or a number for a name, is told, with what it is."""
+    draw = np.random.default_rng(30)
+    values = draw.normal(size=(REFERENCE + 60, EVENTS))
+    names = np.where(values > 0, "NO", "SE")
+    usual, other = (values, values.astype(str)) if kind == "text for numbers" else (names, values)
+    rows = [*usual[: REFERENCE + 30].tolist(), *other[REFERENCE + 30 :].tolist()]
+    model = spec()
+    (alert,) = alerts(watched(model, history(model, {"x": mixed(rows)}))[1])
+    assert "100 % null or of another type, was 0 %" in alert.features[0].words
