@@ -23,7 +23,7 @@ from detectors.statistic import measure, place_of
 from detectors.tally import NAMED, NUMBERS, tally
 
 #: Merged windows hold so many values at least and are correlated by no more.
-_LEAST_VALUES, _MOST_CORRELATED = 8, 0.4
+_LEAST_VALUES, _MOST_CORRELATED = 8, 0.25
 _STRIDES = (1, 2, 4, 8, 16)
 #: Features that are measured at a time.
 _AT_ONCE = 64
