@@ -19,6 +19,8 @@ from detectors.season import Season, SeasonName, fit, fit_swing
 #: Lags in the long-run variance.
 _LAGS = 6
 _LARGEST_CORRELATION = 0.995
+#: Scores that vary less than this are the rounding of a statistic that never moved; rounding is the same window after window.
+_ROUNDING = 1e-12
 #: The fast path is for statistics whose scores have about Gaussian tails: largest skewness, kurtosis beyond 3 and correlation
 #: of squares of neighbours, and least windows to tell it from. A skewness of 0.2 doubles the chance of a score beyond 3.5.
 _SKEW, _TAILS, _CLUSTERS, _FAST_WINDOWS = 0.2, 0.5, 0.15, 100
@@ -142,7 +144,7 @@ def _correlation(scaled: Floats, adjacent: NDArray[np.bool_], windows: int) -> F
     if not adjacent.any():
         return np.zeros_like(power)
     products = (scaled[1:] * scaled[:-1])[adjacent].mean(axis=0)
-    lag1 = np.divide(products, power, out=np.zeros_like(power), where=power > 0)
+    lag1 = np.divide(products, power, out=np.zeros_like(power), where=power > _ROUNDING)
     raised = lag1 + 2 * np.sqrt(np.maximum(0.0, 1 - lag1**2) / windows)
     return np.where(lag1 < 2 / math.sqrt(windows), 0.0, np.minimum(_LARGEST_CORRELATION, raised))
 
@@ -167,6 +169,7 @@ def _tails(whitened: Floats) -> tuple[Floats, Floats, Floats]:
     centred = whitened - whitened.mean(axis=0)
     squares = np.square(centred)
     power = squares.mean(axis=0)
+    power[power <= _ROUNDING] = np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
         skew = (squares * centred).mean(axis=0) / power**1.5
         kurtosis = np.square(squares).mean(axis=0) / power**2 - 3

@@ -26,7 +26,7 @@ from detectors.scores import Moment
 from detectors.season import Flags, local_seconds
 from detectors.spec import ModelSpec
 from detectors.stack import Stack
-from detectors.statistic import STATISTICS, UPWARDS, Measures, StatisticName, mean_of, measure, place_of
+from detectors.statistic import STATISTICS, UPWARDS, Measures, StatisticName, mean_of, measure
 from detectors.suspects import suspects
 from detectors.tally import NAMED, Tally, tally
 from detectors.verdict import Seen, Verdict, describe, size_of
@@ -159,8 +159,8 @@ class Judge(msgspec.Struct):
     def _weigh(self, spec: ModelSpec, start: float, parts: Sequence[Mapping[str, Feature]], rows: int) -> list[Verdict]:
         stack = self.side_by_side()
         now = tally(parts, rows, stack, outlier_beyond=spec.outliers.beyond)
-        wanted = {*spec.features, *PREDICTION, VOLUME, ERROR} if spec.features else stack.column
-        judged = np.array([name not in self.renewing and name in wanted for name in stack.names], dtype=np.bool_)
+        silent = {*self.renewing, *self.unwatched(spec)}
+        judged = np.array([name not in silent for name in stack.names], dtype=np.bool_)
         found: list[Verdict] = []
         for window in self.gather.take(round(start / self.seconds), now, stack):
             columns = judged & window.columns
@@ -233,14 +233,15 @@ class Judge(msgspec.Struct):
         detector = spec.errors.detector if self.kind == "outcomes" else spec.detector
         if self.monitors.detector != detector:
             self.monitors.exchange(detector)
-        if spec.volume is False and VOLUME in self.references:
-            column = list(self.references).index(VOLUME)
-            self.monitors.set((place_of("volume"), column), None)
 
     def unwatched(self, spec: ModelSpec) -> list[str]:
         """Return the features that have a reference and are not judged, because the configuration leaves them out."""
-        wanted = {*spec.features, *PREDICTION, ERROR} if spec.features else self.references.keys() - {VOLUME}
-        return [name for name in self.references if name not in wanted and (name != VOLUME or spec.volume is False)]
+        if self.kind == "outcomes":
+            return []
+        wanted = {*spec.features, *PREDICTION, VOLUME} if spec.features else set(self.references)
+        if spec.volume is False:
+            wanted.discard(VOLUME)
+        return [name for name in self.references if name not in wanted]
 
     @property
     def learning(self) -> bool:

@@ -48,19 +48,22 @@ class Collected(msgspec.Struct, frozen=True):
 
 
 class Learner(msgspec.Struct):
-    """The windows collected so far, `seen` before thinning; `features` None takes every feature."""
+    """The windows collected so far, `seen` before thinning; `features` None takes every feature.
+
+    Of the windows every `every`th block of neighbours is kept.
+    """
 
     window_seconds: float
     features: list[str] | None = None
     windows: list[Collected] = []
-    stride: int = 1
+    every: int = 1
     seen: int = 0
     held_bytes: int = 0
     since: float | None = None
     until: float = 0.0
-    #: First second of a bucket -> its rows, of those that had any; every `row_stride`th block.
+    #: First second of a bucket -> its rows, of those that had any, in every `row_every`th block.
     rows: dict[float, int] = {}
-    row_stride: int = 1
+    row_every: int = 1
     #: What windows measured since there were too many samples; None before.
     recording: Recording | None = None
 
@@ -75,7 +78,7 @@ class Learner(msgspec.Struct):
         if self.recording is not None:
             self.recording.add(start, [part.features for part in parts], rows, outlier_beyond=spec.outliers.beyond)
             return
-        if self._block(start) % self.stride or self.features == [VOLUME]:
+        if self._block(start) % self.every or self.features == [VOLUME]:
             return
         kept = [self._kept(part.features) for part in parts]
         self.windows.append(Collected(start, rows, kept))
@@ -83,10 +86,10 @@ class Learner(msgspec.Struct):
         most = _MOST_BYTES if self.features is None else _MOST_BYTES_APART
         most_windows = _MOST_WINDOWS if self.features is None else _MOST_WINDOWS_APART
         if len(self.windows) > most_windows or (self.held_bytes > most and len(self.windows) > 4 * BLOCK):
-            self.stride *= 2
-            self.windows = [window for window in self.windows if self._block(window.start) % self.stride == 0]
+            self.every *= 2
+            self.windows = [window for window in self.windows if self._block(window.start) % self.every == 0]
             self.held_bytes = sum(_bytes(window.parts) for window in self.windows)
-        if self.stride > 1 and self.features is None and self.until - self.since >= _SAMPLED * spec.reference.seconds:
+        if self.every > 1 and self.features is None and self.until - self.since >= _SAMPLED * spec.reference.seconds:
             self.recording = self._record(spec)
             self.windows, self.held_bytes = [], 0
 
@@ -109,11 +112,11 @@ class Learner(msgspec.Struct):
         return features if self.features is None else {name: features[name] for name in self.features if name in features}
 
     def _count(self, start: float, rows: int) -> None:
-        if self._block(start) % self.row_stride == 0:
+        if self._block(start) % self.row_every == 0:
             self.rows[start] = rows
-        while (self.until - (self.since or 0.0)) / self.window_seconds / self.row_stride > _MOST_BUCKETS:
-            self.row_stride *= 2
-            self.rows = {at: count for at, count in self.rows.items() if self._block(at) % self.row_stride == 0}
+        while (self.until - (self.since or 0.0)) / self.window_seconds / self.row_every > _MOST_BUCKETS:
+            self.row_every *= 2
+            self.rows = {at: count for at, count in self.rows.items() if self._block(at) % self.row_every == 0}
 
     def _block(self, start: float) -> int:
         return round(start / self.window_seconds) // BLOCK
@@ -142,7 +145,7 @@ class Learner(msgspec.Struct):
         starts = (
             place * self.window_seconds
             for block in range(first // BLOCK, end // BLOCK + 1)
-            if block % self.row_stride == 0
+            if block % self.row_every == 0
             for place in range(max(first, block * BLOCK), min(end, (block + 1) * BLOCK))
         )
         return [(start, self.rows.get(start, 0)) for start in starts]

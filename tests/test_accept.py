@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +28,7 @@ from streams.settings import Settings
 from streams.store import Store
 from streams.topics import WINDOWS, topic_name
 from tests import simulated
-from tests.command_line import Done
+from tests.command_line import Done, beside
 from tests.simulated import alerts, numbers
 from tests.test_watch import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, interleaved
 
@@ -259,21 +256,15 @@ def here(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Here]:
     """The command line, beside a configuration of one model."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in [name for name in os.environ if name.startswith("DRIFTLINE_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("DRIFTLINE_SIGNING_KEY", settings.signing_key.reveal().decode())
-    (tmp_path / "driftline.toml").write_text(
+    config = (
         f'[kafka]\nbootstrap = "{settings.kafka.bootstrap}"\nprefix = "{settings.kafka.prefix}"\n'
         f'[redis]\nurl = "{settings.redis.url}"\nprefix = "{settings.redis.prefix}"\n'
         '[models.m]\nwindow = "1m"\nreference.duration = "1h"\noutliers.enabled = false\n'
     )
-    assert load_settings(tmp_path / "driftline.toml", {}).models == (QUIET,)
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield Here(settings, lambda *line: Done(run(["reference", "accept", *line]), *capsys.readouterr()))
-    root.handlers[:], root.level = handlers, level
+    with beside(tmp_path, config, monkeypatch):
+        monkeypatch.setenv("DRIFTLINE_SIGNING_KEY", settings.signing_key.reveal().decode())
+        assert load_settings(tmp_path / "driftline.toml", {}).models == (QUIET,)
+        yield Here(settings, lambda *line: Done(run(["reference", "accept", *line]), *capsys.readouterr()))
 
 
 def test_the_command_writes_one_record_that_the_judge_takes(here: Here, watch: Watch) -> None:

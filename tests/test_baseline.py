@@ -141,6 +141,13 @@ def test_a_least_spread_holds_whatever_the_reference_shows() -> None:
     assert abs(scores([exact], np.array([[0.5]]), start=12_000.0, count=1000.0)[0, 0]) > 10
 
 
+def test_the_rounding_of_a_constant_is_no_correlation() -> None:
+    """What never moved but for its last bits, alike in every window, is as a constant: a move of ten floors is seen."""
+    (baseline,) = learned(np.full((200, 1), 0.1) + 1e-17 * np.arange(200)[:, None], least=0.1)
+    assert baseline.correlation == 0.0
+    assert scores([baseline], np.array([[1.1], [1.1], [1.1]]), start=12_000.0, count=1000.0).min() > 5
+
+
 @pytest.mark.parametrize("rate", [0.0005, 0.005, 0.02, 0.05, 0.3])
 def test_rare_rates_do_not_outrun_the_gaussian(rate: float) -> None:
     """For rates of any size the scores grow a CUSUM no faster than Gaussian ones do: E exp(score - 1/2) is at most one."""

@@ -28,7 +28,7 @@ from streams.kafka import Log
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.store import Store
 from streams.topics import RETRAINS, TOPICS, topic_name
-from tests.command_line import Done
+from tests.command_line import Done, beside
 
 ROOT = Path(__file__).parent.parent
 KEY = "a key that only these tests know"
@@ -40,12 +40,6 @@ Driftline = Callable[..., Done]
 @pytest.fixture
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Driftline]:
     """A function that runs one command line here, in an empty directory, and tells how it ended."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in [name for name in os.environ if name.startswith("DRIFTLINE_")]:
-        monkeypatch.delenv(name)
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
 
     def run_it(*arguments: str, **environ: str) -> Done:
         with monkeypatch.context() as patch:
@@ -54,8 +48,8 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
             status = run(arguments)
         return Done(status, *capsys.readouterr())
 
-    yield run_it
-    root.handlers[:], root.level = handlers, level
+    with beside(tmp_path, None, monkeypatch):
+        yield run_it
     sys.modules.pop("shop", None)
 
 

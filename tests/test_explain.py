@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import re
 import socket
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +40,7 @@ from streams.binding import Binding, Topic, replace
 from streams.documents import document_of
 from streams.settings import RedisSettings, Secret
 from streams.store import Store
-from tests.command_line import Done
+from tests.command_line import Done, beside
 from tests.simulated import Column, history, mixed, numbers
 
 KEY = "a key that only these tests know"
@@ -110,19 +107,16 @@ def here(
     tmp_path: Path, redis_settings: RedisSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Deployment]:
     """A deployment with one model and no state."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in [name for name in os.environ if name.startswith("DRIFTLINE_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("DRIFTLINE_SIGNING_KEY", KEY)
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    found = Deployment(
-        tmp_path, redis_settings, Store(redis_settings, Secret(KEY.encode())), lambda *line: Done(run(line), *capsys.readouterr())
-    )
-    found.configure()
-    yield found
-    root.handlers[:], root.level = handlers, level
+    with beside(tmp_path, "", monkeypatch):
+        monkeypatch.setenv("DRIFTLINE_SIGNING_KEY", KEY)
+        found = Deployment(
+            tmp_path,
+            redis_settings,
+            Store(redis_settings, Secret(KEY.encode())),
+            lambda *line: Done(run(line), *capsys.readouterr()),
+        )
+        found.configure()
+        yield found
 
 
 def plain(windows: int = WINDOWS, *, seed: int = 1) -> dict[str, Column]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pytest
 
 from detectors.alert import Alert
 from detectors.budget import SHARES, fast_limit, threshold
+from detectors.columns import column_of
 from detectors.monitors import Monitors
-from detectors.row import VOLUME, Row
+from detectors.row import Row
 from detectors.side import sides_of
 from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec, RetrainSpec
 from detectors.watch import Finding, Watch
-from detectors.window import Windows, WindowShape
+from detectors.window import Mark, Window, Windows, WindowShape
 from tests.simulated import history, numbers
 
 SPEC = ModelSpec(
@@ -88,15 +91,34 @@ def test_another_detector_takes_over_on_the_same_baselines_and_open_incidents_st
     assert len(watch.open_incidents) == 1
 
 
-def test_a_volume_that_is_not_wanted_any_more_is_not_watched() -> None:
-    """`volume = false` takes its monitor away at the next start, and the share of the budget that it had goes to the others."""
-    watch, _ = watched(replace(SPEC, volume=True))
-    judge = watch.sides["features"].judges[""]
-    assert (VOLUME, "volume") in judge.watched()
-    before = judge.monitors.threshold
-    watch.fit(replace(SPEC, volume=False))
-    assert (VOLUME, "volume") not in judge.watched()
-    assert judge.monitors.threshold < before
+@pytest.mark.parametrize("change", [{"volume": False}, {"features": ("y",)}])
+def test_what_the_configuration_leaves_out_is_not_judged(change: dict[str, Any]) -> None:
+    """From the next start on nothing is raised about a feature or the volume that is left out, and what was open ends."""
+    spec = replace(SPEC, volume=True, features=("x", "y"), false_alarms_per_week=1000.0)
+    quiet = {"x": [0.0, 1.0] * 15, "y": [0.0, 1.0] * 15}
+    watch = Watch.begin(spec)
+    windows = SPEC.reference.min_windows + 10
+    for index in range(windows):
+        told(watch, spec, index, quiet)
+    left = replace(spec, **change)
+    gone = {"volume": "prediction.volume", "features": "x"}[next(iter(change))]
+    strange = {"x": [9.0] * 30, "y": quiet["y"]} if gone == "x" else {"x": [0.0, 1.0], "y": [0.0, 1.0]}
+    found = [alert for index in range(windows, windows + 60) for alert in told(watch, spec, index, strange)]
+    assert gone in {verdict.feature for alert in found for verdict in alert.features}
+    ended = [finding for finding in watch.fit(left) if isinstance(finding, Alert)]
+    assert gone not in {feature for incident in watch.open_incidents for feature in incident.drifted}
+    assert [alert.summary for alert in ended] == [f"shop: {gone} is not watched any more"]
+    assert [alert for index in range(windows + 60, windows + 120) for alert in told(watch, left, index, strange)] == []
+
+
+def told(watch: Watch, spec: ModelSpec, index: int, values: dict[str, list[float]]) -> list[Alert]:
+    """Return the alerts of one window with those values."""
+    features = {name: column_of(column).feature(len(column)) for name, column in values.items()}
+    rows = max(len(column) for column in values.values())
+    begin = index * spec.window_seconds
+    window = Window("shop", "", "features", 0, begin, spec.window_seconds, index, index, rows, features)
+    findings = [*watch.add(spec, window), *watch.add(spec, Mark("shop", "features", 0, 1, window.end))]
+    return [finding for finding in findings if isinstance(finding, Alert)]
 
 
 def test_another_width_of_window_begins_anew_and_ends_what_was_open() -> None:

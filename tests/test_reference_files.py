@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -40,7 +38,7 @@ from streams.references import References
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.store import Store
 from streams.transport import LogState
-from tests.command_line import Done
+from tests.command_line import Done, beside
 from tests.records import Fetched, batch_of, make_durable
 from tests.replayed import BEGIN, CONFIG, FEATURES, MAPPED, Row, events, rows, write_csv, write_lines, write_parquet
 
@@ -85,19 +83,12 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Document:
 @pytest.fixture
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Done]]:
     """A function that runs `driftline` beside a configuration without any server."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in [name for name in os.environ if name.startswith("DRIFTLINE_")]:
-        monkeypatch.delenv(name)
-    (tmp_path / "driftline.toml").write_text(CONFIG)
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
 
     def run_it(*arguments: str | Path) -> Done:
         return Done(run(list(map(str, arguments))), *capsys.readouterr())
 
-    yield run_it
-    root.handlers[:], root.level = handlers, level
+    with beside(tmp_path, CONFIG, monkeypatch):
+        yield run_it
     sys.modules.pop("shop", None)
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import random
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +42,7 @@ from streams.store import Store
 from streams.summarise import SummariseEvents, SummariseOutcomes
 from streams.topics import WINDOWS, topic_name
 from streams.transport import LogState
-from tests.command_line import Done
+from tests.command_line import Done, beside
 from tests.records import Fetched, batch_of, make_durable
 from tests.replayed import CONFIG, FEATURES, MAPPED, events, rows, write_csv, write_lines, write_parquet
 
@@ -58,20 +55,13 @@ TABLE = rows()
 @pytest.fixture
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Done]]:
     """A function that runs `driftline replay` beside a configuration without any server."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in [name for name in os.environ if name.startswith("DRIFTLINE_")]:
-        monkeypatch.delenv(name)
-    (tmp_path / "driftline.toml").write_text(CONFIG)
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
 
     def run_it(*arguments: str | Path) -> Done:
         status = run(["replay", *map(str, arguments)])
         return Done(status, *capsys.readouterr())
 
-    yield run_it
-    root.handlers[:], root.level = handlers, level
+    with beside(tmp_path, CONFIG, monkeypatch):
+        yield run_it
 
 
 # -- the same as in Kafka --------------------------------------------------------------------------
