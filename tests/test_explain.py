@@ -1,4 +1,4 @@
-"""`driftline explain thresholds` on stored states of the judge, and what `driftline check` says of stock detectors."""
+"""`driftline explain thresholds` on stored states of the judge."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from detectors.budget import (
     fast_limit,
     run_length,
     threshold,
-    windows_per_week,
 )
 from detectors.detector import STOCK
 from detectors.document import SegmentReference
@@ -404,22 +403,3 @@ def test_threshold_and_fast_path_spend_a_half_of_the_budget_each(budget: float, 
     quick = fast_alarms_per_week(limit=beyond, window_seconds=seconds, sides=sides)
     assert quick <= (1 - SHARE) * budget * (1 + 1e-6)
     assert beyond < 1e-6 or quick == pytest.approx((1 - SHARE) * budget)
-
-
-def test_check_tells_what_a_stock_detector_is_expected_to_add(here: Deployment):
-    """The number is the rate of the table x monitors x windows a week, for features that are named and for those that are not."""
-    named = 'features = ["amount", "age", "country"]\ncategorical = ["country"]\n'
-    for features, monitors, whose in (
-        ("", 5, "each feature of numbers and segment"),
-        (named, 13, "3 features of each segment, predictions apart"),
-    ):
-        here.configure(f'{FRAUD}{features}detector = "kswin"\nerrors.detector = "eddm"\n')
-        done = here.call("check")
-        assert done.status == 0
-        added = STOCK["kswin", "both"].per_1000_windows * monitors * windows_per_week(1800.0) / 1000
-        cost = f"{added:.2g} false alarms a week for {whose}: {monitors} monitors x 336 windows a week x about"
-        words = "keeps no false-alarm budget; page_hinkley does. It is expected to add about"
-        assert f"note: models.fraud.detector kswin {words} {cost} " in done.stdout
-        assert "models.fraud.errors.detector eddm keeps no false-alarm budget" in done.stdout
-        assert "1 monitor x 336 windows a week x about" in done.stdout
-        assert "the rate depends on both" in done.stdout

@@ -7,21 +7,16 @@ from collections.abc import Iterator
 import click
 import numpy as np
 
-from detectors.budget import windows_per_week
-from detectors.detector import DETECTORS, Direction, stock_rate
 from detectors.errors import ConfigError
 from detectors.season import choose
 from detectors.spec import ModelSpec
-from detectors.statistic import OF_ALL, OF_CATEGORIES, OF_NUMBERS
 from driftline.durations import format_duration, format_rate
 from driftline.invocation import Invocation, configured
+from driftline.stock import stock_notes
 from driftline.tables import show_table
 from retrainer.candidate import load_factory
 from streams.cloudevents import rfc3339
 from streams.settings import Settings
-
-#: Monitors of a feature of numbers, and of one of categories.
-_OF_NUMBERS, _OF_CATEGORIES = len(OF_NUMBERS + OF_ALL), len(OF_CATEGORIES + OF_ALL)
 
 
 @click.command("check")
@@ -81,9 +76,7 @@ def _model_row(model: ModelSpec) -> list[str]:
 
 
 def _notes(settings: Settings) -> list[str]:
-    notes = [
-        note for model in settings.models for note in (*_stock_notes(model), *_season_notes(model), *_reference_notes(model))
-    ]
+    notes = [note for model in settings.models for note in (*stock_notes(model), *_season_notes(model), *_reference_notes(model))]
     if settings.grafana.url and not settings.grafana.token:
         notes.append("[grafana] url without a token: no annotations are sent")
     return notes
@@ -110,37 +103,6 @@ def _reference_notes(model: ModelSpec) -> Iterator[str]:
             f"models.{model.name} is judged from the first window on by references {document.version}, learned from "
             f"{rfc3339(document.since)} to {rfc3339(document.until)}; segments: {segments}"
         )
-
-
-def _stock_notes(model: ModelSpec) -> Iterator[str]:
-    """Say what detectors without a budget are expected to cost."""
-    if not DETECTORS[model.detector].budgeted:
-        monitors = sum(_OF_CATEGORIES if name in model.categorical else _OF_NUMBERS for name in model.features)
-        whose = (
-            f"{len(model.features)} features of each segment, predictions apart"
-            if model.features
-            else "each feature of numbers and segment"
-        )
-        place = f"models.{model.name}.detector {model.detector}"
-        yield _stock_note(
-            place, model.detector, "both", monitors=monitors or _OF_NUMBERS, whose=whose, window_seconds=model.window_seconds
-        )
-    if not DETECTORS[model.errors.detector].budgeted:
-        place = f"models.{model.name}.errors.detector {model.errors.detector}"
-        whose = "the errors of each segment"
-        yield _stock_note(
-            place, model.errors.detector, "up", monitors=1, whose=whose, window_seconds=model.outcome_window_seconds
-        )
-
-
-def _stock_note(place: str, name: str, direction: Direction, *, monitors: int, whose: str, window_seconds: float) -> str:
-    rate = stock_rate(name, direction)
-    windows = windows_per_week(window_seconds)
-    expected = rate.per_1000_windows * monitors * windows / 1000
-    return (
-        f"{place} keeps no false-alarm budget; page_hinkley does. It is expected to add {rate.about} {expected:.2g} false alarms "
-        f"a week for {whose}: {monitors} monitor{'s' if monitors > 1 else ''} x {windows:,.10g} windows a week x {rate}"
-    )
 
 
 def _without_password(url: str) -> str:

@@ -1,0 +1,147 @@
+"""What detectors without a budget are expected to cost, told from the configuration before anything is judged.
+
+Rules:
+1. Monitors are counted by the judge's own rules: those of a file of references by judges that take it over, others by the
+   statistics that a judge watches on a feature of its type.
+2. What the configuration does not say is assumed, and said.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from detectors.budget import windows_per_week
+from detectors.detector import DETECTORS, Direction, StockRate, stock_rate
+from detectors.judge import Judge
+from detectors.reference import QUANTILES, FeatureReference
+from detectors.row import PREDICTION, PREDICTION_LABEL, PREDICTION_SCORE, VOLUME
+from detectors.side import Side, width
+from detectors.spec import WEEK_SECONDS, ModelSpec
+from detectors.statistic import UPWARDS, StatisticName, names_for
+from detectors.window import Kind
+
+#: (direction, windows judged together) -> monitors.
+Count = Counter[tuple[Direction, int]]
+
+#: References of the two types: numbers of many values, and categories of two.
+_NUMBERS = FeatureReference(quantiles=np.arange(float(QUANTILES)), shares={}, other=0.0, known={}, mean=0.0)
+_CATEGORIES = FeatureReference(quantiles=np.empty(0), shares={"a": 0.5, "b": 0.5}, other=0.0, known={}, mean=float("nan"))
+_SIDES: dict[Direction, str] = {"both": "rises and falls", "up": "rises alone"}
+#: At most so many names in one sentence.
+_MOST_NAMES = 10
+
+
+def stock_notes(spec: ModelSpec) -> Iterator[str]:
+    """Yield what each stock detector of a model is expected to add, with the arithmetic and what is assumed."""
+    places: tuple[tuple[Kind, str, str], ...] = (
+        ("features", "detector", spec.detector),
+        ("outcomes", "errors.detector", spec.errors.detector),
+    )
+    for kind, place, name in places:
+        if not DETECTORS[name].budgeted:
+            yield f"models.{spec.name}.{place} {name} keeps no false-alarm budget; page_hinkley does. {_cost(spec, kind, name)}"
+
+
+def _cost(spec: ModelSpec, kind: Kind, name: str) -> str:
+    judges = _of_file(spec, kind)
+    if judges:
+        counted = sum((count(spec, judge) for judge in judges), Count())
+        groups = [(f"the {_numbered(len(judges), 'segment')} of the file of references", counted)]
+        beside = "; what the file lacks learns its own references, and adds to it"
+    else:
+        groups = list(_assumed_groups(spec, kind))
+        beside = f". Assumed: {assumptions(spec)}" if kind == "features" else ""
+    told = [_told(name, counted, whose, windows_per_week(width(spec, kind))) for whose, counted in groups]
+    rates = [stock_rate(name, direction) for _, counted in groups for direction, _ in counted]
+    stream = str(rates[0]).removeprefix(_rate(rates[0])) if rates else ""
+    return f"It is expected to add {'; '.join(told)}{stream}{beside}"
+
+
+def _of_file(spec: ModelSpec, kind: Kind) -> list[Judge]:
+    """Return the judges that the file of references gives, none without one."""
+    return [judge for judge in Side.begin(spec, kind).judges.values() if judge.references]
+
+
+def count(spec: ModelSpec, judge: Judge) -> Count:
+    """Return the monitors of a judge that may raise an alarm."""
+    unwatched = judge.unwatched(spec)
+    judged = judge.monitors.watched & np.array([name not in unwatched for name in judge.references], dtype=np.bool_)
+    strides = np.broadcast_to(judge.gather.strides, judged.shape)
+    return Count(
+        ("up" if up else "both", int(stride))
+        for up, stride in zip(judge.monitors.up[judged].tolist(), strides[judged].tolist(), strict=True)
+    )
+
+
+def _assumed_groups(spec: ModelSpec, kind: Kind) -> Iterator[tuple[str, Count]]:
+    """Yield (whose, monitors) of one segment that has learned from features of the types that are assumed."""
+    if kind == "outcomes":
+        yield "the errors of each segment", Count({("up", 1): 1})
+        return
+    own = own_monitors(spec)
+    if spec.features:
+        named = named_monitors(spec)
+        whose = [_numbered(len(named), "feature"), *own] if named else list(own)
+        yield f"{', '.join(whose)} of each segment", _count_of([*named.values(), *own.values()])
+        return
+    yield "each feature of numbers and segment", _count_of([names_for("", _NUMBERS)])
+    yield "each feature of categories and segment", _count_of([names_for("", _CATEGORIES)])
+    yield f"{', '.join(own)} of each segment", _count_of(own.values())
+
+
+def named_monitors(spec: ModelSpec) -> dict[str, tuple[StatisticName, ...]]:
+    """Return the statistics that will be watched on each feature that the configuration names."""
+    names = [name for name in spec.features if name not in PREDICTION]
+    return {name: names_for(name, _CATEGORIES if name in spec.categorical else _NUMBERS) for name in names}
+
+
+def own_monitors(spec: ModelSpec) -> dict[str, tuple[StatisticName, ...]]:
+    """Return those of what the model puts out, and of the number of rows where it will be watched."""
+    least = spec.reference
+    covers_week = max(least.seconds, least.min_windows * spec.window_seconds) >= WEEK_SECONDS
+    types = {PREDICTION_LABEL: _CATEGORIES, PREDICTION_SCORE: _NUMBERS}
+    if covers_week if spec.volume is None else spec.volume:
+        types[VOLUME] = _NUMBERS
+    return {name: names_for(name, reference) for name, reference in types.items()}
+
+
+def assumptions(spec: ModelSpec) -> str:
+    """Return what the configuration does not say and the count rests on."""
+    numbers = [name for name in spec.features if name not in (*spec.categorical, *PREDICTION)]
+    told = (
+        [f"numbers of many values in {_listed(numbers)} (text and booleans have the monitors of categories)"] if numbers else []
+    )
+    label = "predictions with a label that is a class and with a score"
+    return "; ".join([*told, label, "every window judged by itself"])
+
+
+def _count_of(statistics: Iterable[Sequence[StatisticName]]) -> Count:
+    return Count(("up" if name in UPWARDS else "both", 1) for names in statistics for name in names)
+
+
+def _told(name: str, counted: Count, whose: str, windows: float) -> str:
+    expected = 0.0
+    terms: list[str] = []
+    for direction, stride in sorted(counted):
+        rate, monitors, mine = stock_rate(name, direction), counted[direction, stride], windows / stride
+        expected += rate.per_1000_windows * monitors * mine / 1000
+        many = f"{monitors:,}" if terms else _numbered(monitors, "monitor")
+        terms.append(f"{many} of {_SIDES[direction]} x {mine:,.10g} windows a week x {_rate(rate)}")
+    about = stock_rate(name, next(iter(counted))[0]).about if counted else "about"
+    return f"{about} {expected:.2g} false alarms a week for {whose}: {' + '.join(terms) or 'no monitors'}"
+
+
+def _rate(rate: StockRate) -> str:
+    return f"{rate.about} {rate.per_1000_windows:g} in 1,000 windows"
+
+
+def _numbered(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
