@@ -104,8 +104,7 @@ class Learner(msgspec.Struct):
         beyond = spec.outliers.beyond
         strides = strides_of(samples, references, self.window_seconds, outlier_beyond=beyond)
         recording = Recording.begin(self.window_seconds, references, strides)
-        for start, rows, parts in samples:
-            recording.add(start, parts, rows, outlier_beyond=beyond)
+        recording.extend(samples, outlier_beyond=beyond)
         return recording
 
     def _kept(self, features: dict[str, Feature]) -> dict[str, Feature]:

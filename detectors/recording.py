@@ -9,7 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -21,8 +21,9 @@ from detectors.learned import Calendar, Learned
 from detectors.reference import FeatureReference
 from detectors.season import Flags, choose, local_times
 from detectors.stack import Integers, Stack
-from detectors.statistic import FLOOR, OF_G, STATISTICS, Measures, StatisticName, measure, names_for, place_of
-from detectors.tally import tally
+from detectors.statistic import FLOOR, OF_G, STATISTICS, Measures, StatisticName, names_for, place_of
+from detectors.tally import Tally
+from detectors.tiled import Tiles
 
 #: Windows that are kept or dropped together.
 BLOCK = 16
@@ -70,9 +71,10 @@ class History(msgspec.Struct):
 
     def add(self, start: float, measured: Measures) -> None:
         """Take what a window measured."""
-        value, count = measured.value[self.cells], measured.count[self.cells]
+        cells = self.cells
+        value, count = measured.value[cells], measured.count[cells]
         there = ~np.isnan(value)
-        self.within += np.where(there, measured.within[self.cells], 0.0)
+        self.within += np.where(there, measured.within[cells], 0.0)
         self.spoken += there
         self.starts.append(start)
         self.values.append(value.astype("<f2").tobytes())
@@ -87,7 +89,12 @@ class History(msgspec.Struct):
     @property
     def held_bytes(self) -> int:
         """Bytes of what windows measured."""
-        return 4 * len(self.rows) * len(self.starts)
+        return self.window_bytes * len(self.starts)
+
+    @property
+    def window_bytes(self) -> int:
+        """Bytes of what one window measured."""
+        return 4 * len(self.rows)
 
     def learn(self, width: float, calendar: Calendar) -> Iterator[tuple[int, int, Baseline]]:
         """Yield (row, column, baseline) of each statistic that enough windows of that width, in seconds, spoke of."""
@@ -153,19 +160,53 @@ class Recording(msgspec.Struct):
 
     def add(self, start: float, parts: Sequence[Mapping[str, Feature]], rows: int, *, outlier_beyond: float) -> None:
         """Take a window, of which `parts` are the features of each source, with so many rows; they come in order of time."""
-        if self.stack is None:
-            self.stack = stack_of(self.references)
-        self._reach(parts, self.stack)
-        if self._block(start) % self.every or not self.references:
+        self._reach(parts, self._side_by_side())
+        self.extend([(start, rows, parts)], outlier_beyond=outlier_beyond)
+
+    def extend(self, windows: Iterable[tuple[float, int, Sequence[Mapping[str, Feature]]]], *, outlier_beyond: float) -> None:
+        """Take windows that the references were learned from, in order of time: (first second, rows, parts)."""
+        if not self.references:
             return
-        now = tally(parts, rows, self.stack, outlier_beyond=outlier_beyond)
-        for wide in self.gather.take(round(start / self.window_seconds), now, self.stack):
-            if wide.stride in self.histories and wide.columns.any():
-                self.histories[wide.stride].add(wide.place * self.window_seconds, measure(wide.sums, self.stack))
-        while sum(history.held_bytes for history in self.histories.values()) > _MOST_BYTES and self.every < 1 << 20:
+        stack = self._side_by_side()
+        tiles = Tiles(stack, outlier_beyond=outlier_beyond)
+        kept = [window for window in windows if self._block(window[0]) % self.every == 0]
+        waiting: list[tuple[int, float, Tally]] = []
+        held = self._held_bytes
+        for (start, _, _), now in zip(kept, tiles.tally((rows, parts) for _, rows, parts in kept), strict=True):
+            if self._block(start) % self.every:  # dropped for what came before it
+                continue
+            for wide in self.gather.take(round(start / self.window_seconds), now, stack):
+                if wide.stride in self.histories and wide.columns.any():
+                    sums = wide.sums if wide.stride == 1 else wide.sums.copy()
+                    waiting.append((wide.stride, wide.place * self.window_seconds, sums))
+                    held += self.histories[wide.stride].window_bytes
+            if len(waiting) >= tiles.most or held > _MOST_BYTES:
+                self._write(waiting, tiles)
+                waiting = []
+                self._thin()
+                held = self._held_bytes
+        self._write(waiting, tiles)
+
+    def _write(self, waiting: Sequence[tuple[int, float, Tally]], tiles: Tiles) -> None:
+        """Let the histories have what windows measured: (stride, first second, sums) of each."""
+        measured = tiles.measure([sums for _, _, sums in waiting])
+        for (stride, start, _), one in zip(waiting, measured, strict=True):
+            self.histories[stride].add(start, one)
+
+    def _thin(self) -> None:
+        while self._held_bytes > _MOST_BYTES and self.every < 1 << 20:
             self.every *= 2
             for history in self.histories.values():
                 history.thin([self._block(one) % self.every == 0 for one in history.starts])
+
+    @property
+    def _held_bytes(self) -> int:
+        return sum(history.held_bytes for history in self.histories.values())
+
+    def _side_by_side(self) -> Stack:
+        if self.stack is None:
+            self.stack = stack_of(self.references)
+        return self.stack
 
     def _block(self, start: float) -> int:
         return round(start / self.window_seconds) // BLOCK

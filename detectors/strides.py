@@ -19,8 +19,9 @@ from detectors.reference import FeatureReference
 from detectors.sample import Floats
 from detectors.season import COARSE_SECONDS
 from detectors.stack import Integers
-from detectors.statistic import measure, place_of
-from detectors.tally import NAMED, NUMBERS, tally
+from detectors.statistic import place_of
+from detectors.tally import NAMED, NUMBERS
+from detectors.tiled import Tiles
 
 #: Merged windows hold so many values at least and are correlated by no more.
 _LEAST_VALUES, _MOST_CORRELATED = 8, 0.25
@@ -53,9 +54,10 @@ def strides_of(
     most = max((stride for stride in _STRIDES if stride * window_seconds < COARSE_SECONDS), default=1)
     for low in range(0, len(names), _AT_ONCE):
         stack = stack_of({name: references[name] for name in names[low : low + _AT_ONCE]})
-        sums = [tally(parts, rows, stack, outlier_beyond=outlier_beyond) for _, rows, parts in windows]
+        tiles = Tiles(stack, outlier_beyond=outlier_beyond)
+        sums = list(tiles.tally((rows, parts) for _, rows, parts in windows))
         held = np.array([np.maximum(one.sums[NUMBERS], one.sums[NAMED] * stack.categorical) for one in sums]).mean(axis=0)
-        values = np.array([measure(one, stack).value[_TOLD_BY, :] for one in sums])
+        values = np.array([one.value[_TOLD_BY, :] for one in tiles.measure(sums)])
         near, far = _correlations(_stretches(places, length), values.reshape(len(sums), -1))
         for column, name in enumerate(stack.names):
             mine = slice(column, None, len(stack.names))
