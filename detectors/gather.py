@@ -4,6 +4,7 @@ Rules:
 1. A column of stride k is judged over the buckets of which `place // k` is the same, once they have all come, or once a later one
    shows that the rest of them had no rows.
 2. What waits are sums of bounded size, whatever the stride.
+3. A column that gets another reference drops what waited of it, which was measured against the old one; no other column does.
 """
 
 from __future__ import annotations
@@ -47,6 +48,27 @@ class Gather(msgspec.Struct):
         self.strides = strides
         self.groups = np.full(len(strides), -1.0)
         self.waiting = None
+
+    def exchange(self, strides: np.ndarray, anew: Flags, before: Stack, after: Stack) -> None:
+        """Take the strides of columns that have other references now, or came at the end; what waited of these alone is dropped.
+
+        Args:
+            strides: of all columns, shape (F,).
+            anew: which columns have other references, shape (F,).
+            before: the references so far.
+            after: those from now on.
+        """
+        kept = ~anew[: len(before.names)]
+        groups, waited = self.groups, self.waiting
+        self.set(strides)
+        self.groups[~anew] = groups[kept]
+        if waited is None:
+            return
+        self.waiting = empty(after)
+        self.waiting.sums[:, ~anew] = waited.sums[:, kept]
+        self.waiting.bins[:, ~anew] = waited.bins[:, kept]
+        # Cells lie column by column, and those of a reference that stays are as many as they were.
+        self.waiting.cells[~anew[after.owner]] = waited.cells[kept[before.owner]]
 
     def take(self, place: int, now: Tally, stack: Stack) -> Iterator[Wide]:
         """Take the sums of a bucket, which come in order, and yield what can be judged."""

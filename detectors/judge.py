@@ -136,9 +136,9 @@ class Judge(msgspec.Struct):
         """Judge features against these references from now on; others stay as they are."""
         self.learner = None
         self.renewed = True
-        self.stack = None
         if self.kind == "outcomes":
             learned = {name: result for name, result in learned.items() if name == ERROR}
+        before, self.stack = self.side_by_side(), None
         new = [feature for feature in learned if feature not in self.references]
         self.references |= {feature: result.reference for feature, result in learned.items()}
         self.monitors.widen(len(new))
@@ -154,7 +154,8 @@ class Judge(msgspec.Struct):
                 self.monitors.set((row, column), baseline, up=statistic in UPWARDS)
             self.renewing.pop(feature, None)
             self.relearning.pop(feature, None)
-        self.gather.set(strides)
+        anew = np.array([feature in learned for feature in self.references], dtype=np.bool_)
+        self.gather.exchange(strides, anew, before, self.side_by_side())
 
     def _weigh(self, spec: ModelSpec, start: float, parts: Sequence[Mapping[str, Feature]], rows: int) -> list[Verdict]:
         stack = self.side_by_side()

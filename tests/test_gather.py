@@ -121,3 +121,42 @@ def test_other_strides_begin_anew() -> None:
     assert [wide.columns.any() for wide in gather.take(2, bucket(2, stack, 1), stack)] == [False]
     found = [wide.sums.sums[ROWS, 0] for wide in gather.take(3, bucket(3, stack, 1), stack) if wide.columns.any()]
     assert found == [2]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(STRIDES), st.booleans()), min_size=1, max_size=6),
+    st.lists(st.sampled_from(STRIDES), max_size=2),
+    st.integers(0, 20),
+)
+def test_another_reference_of_a_column_costs_the_others_nothing(
+    columns: list[tuple[int, bool]], added: list[int], place: int
+) -> None:
+    """Some columns get other references, with more categories, others come: what comes out of those that stay is the same."""
+    strides = [stride for stride, _ in columns]
+    before, gather = stack_of(len(columns)), Gather()
+    gather.set(np.array(strides, dtype=np.float64))
+    (more,) = mixed([["NO", "SE", "DK", "FI"]])
+    references = dict(zip(before.names, before.references, strict=True))
+    references |= {name: learn_reference([[more]]) for name, (_, anew) in zip(before.names, columns, strict=True) if anew}
+    references |= {f"f{len(columns) + number}": CITY for number in range(len(added))}
+    after = Stack(references)
+    anew = np.array([*(one for _, one in columns), *(True for _ in added)])
+    found: list[tuple[int, int, float, float, float]] = []
+    for now in range(40):
+        if now == place:
+            gather.exchange(np.array([*strides, *added], dtype=np.float64), anew, before, after)
+        stack = before if now < place else after
+        for wide in gather.take(now, bucket(now, stack, now % 3), stack):
+            for column in np.flatnonzero(wide.columns).tolist():
+                sums = wide.sums
+                binned, celled = sums.bins[:, column].sum(), sums.cells[stack.owner == column].sum()
+                found.append((column, wide.place, float(sums.sums[ROWS, column]), float(binned), float(celled)))
+    undisturbed = gathered(strides, {now: now % 3 for now in range(40)})
+    for column, (stride, other) in enumerate(columns):
+        wanted = {first: float(sums.sums[ROWS, column]) for first, _, mine, sums in undisturbed if column in mine}
+        if other:
+            wanted[place // stride * stride] = sum(now % 3 for now in range(place, (place // stride + 1) * stride))
+        mine = [(first, rows, binned, celled) for number, first, rows, binned, celled in found if number == column]
+        assert {first: rows for first, rows, _, _ in mine} == wanted
+        if not other:
+            assert all((binned, celled) == ((0.0, rows) if column % 2 else (rows, 0.0)) for _, rows, binned, celled in mine)

@@ -15,6 +15,7 @@ from detectors.row import ERROR, PREDICTION_SCORE, VOLUME, Value
 from detectors.side import share_budget
 from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec
 from detectors.statistic import place_of
+from detectors.tally import ROWS
 from detectors.verdict import Verdict
 from detectors.watch import Watch
 from detectors.window import Kind, Mark
@@ -270,6 +271,28 @@ def test_a_feature_of_wider_windows_is_judged_once_in_so_many() -> None:
         assert verdict.at % 240.0 == 0.0
         assert verdict.began_at % 240.0 == 0.0
         assert verdict.began_at >= 60 * 60.0
+
+
+def test_a_feature_that_is_renewed_leaves_what_waits_of_the_others() -> None:
+    """A wide window goes on over the renewal of another feature: it holds all of its rows."""
+    judge = judge_of(SPEC)
+    columns = {"x": normal(60), "y": normal(60, seed=2), "city": mixed([["NO", "SE", "DK"] * 10] * 60)}
+    weigh(judge, SPEC, columns)
+    learned = {name: Learned(reference, {}, stride=4) for name, reference in judge.references.items() if name != VOLUME}
+    judge.adopt(learned)
+    later = {name: column[:2] for name, column in columns.items()}
+    weigh(judge, SPEC, later, begin=60)
+    judge.adopt({"y": learned["y"]})
+    weigh(judge, SPEC, later, begin=62)
+    waiting = judge.gather.waiting
+    assert waiting is not None
+    assert dict(zip(judge.references, waiting.sums[ROWS].tolist(), strict=True)) == {
+        "city": 120.0,
+        "x": 120.0,
+        "y": 60.0,
+        VOLUME: 30.0,
+    }
+    assert waiting.cells.sum() == 120.0
 
 
 def test_a_reference_without_a_feature_is_one() -> None:
