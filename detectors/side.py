@@ -8,7 +8,8 @@ Rules:
    its end; then they are merged in order of source and judged, buckets in order of time. So the
    order in which sources interleave in the topic changes nothing.
 3. A part that ends at or before its source's last mark is a repeat after a crash, and is ignored; so
-   is a part that waits already.
+   is a part that waits already. A source that was not there when a bucket was judged (partitions were
+   added) knows nothing of that: its part of such a bucket is late, counted and not judged.
 4. Segments beyond the limit are judged together, as `~other`: buckets may have named different ones.
 5. Segments of a document (detectors/document.py) are judged from the first window on; the others learn first.
 6. A segment without a window in a bucket that the model has come to had no rows then: its volume is judged. Of a silence
@@ -65,16 +66,23 @@ class Stream(msgspec.Struct):
         sources: how many source partitions there are.
         parts: start of bucket -> segment -> source -> part that waits.
         judged: windows judged so far.
+        reached: event time up to which buckets have been judged, epoch seconds.
+        late: rows of parts that came when their bucket had been judged.
     """
 
     until: dict[int, float] = {}
     sources: int = 0
     parts: dict[float, dict[str, dict[int, Window]]] = {}
     judged: int = 0
+    reached: float = -math.inf
+    late: int = 0
 
     def take(self, window: Window) -> None:
         """Let a part wait for the others of its bucket."""
         if window.end <= self.until.get(window.source, float("-inf")):
+            return
+        if window.end <= self.reached:
+            self.late += window.n
             return
         self.parts.setdefault(window.start, {}).setdefault(window.segment, {}).setdefault(window.source, window)
 
@@ -84,6 +92,7 @@ class Stream(msgspec.Struct):
         if mark.until > self.until.get(mark.source, float("-inf")):
             self.until[mark.source] = mark.until
         complete = self.complete()
+        self.reached = max(self.reached, complete)
         ready: list[tuple[float, dict[str, list[Window]]]] = []
         for start in sorted(self.parts):
             segments = self.parts[start]

@@ -148,13 +148,15 @@ class Judging:
                 self._note_document(spec)
             if isinstance(parsed, Mark):
                 self._ticking.take(parsed, record.timestamp / 1000.0, self._clock())
-            before = {kind: stream.judged for kind, stream in watch.streams.items()}
+            before = {kind: (stream.judged, stream.late) for kind, stream in watch.streams.items()}
             for finding in watch.add(spec, parsed):
                 self._note(finding)
             for kind, stream in watch.streams.items():
-                if stream.judged > before.get(kind, 0):
-                    count = stream.judged - before.get(kind, 0)
-                    self._metrics.count("driftline_windows_judged_total", count, model=spec.name, kind=kind)
+                judged, late = before[kind]
+                if stream.judged > judged:
+                    self._metrics.count("driftline_windows_judged_total", stream.judged - judged, model=spec.name, kind=kind)
+                if stream.late > late:
+                    self._metrics.count("driftline_late_events_total", stream.late - late, model=spec.name)
 
     def _note(self, finding: Finding) -> None:
         if isinstance(finding, Alert):

@@ -391,6 +391,24 @@ async def test_a_source_that_falls_silent_is_ticked(store: Store, kind: Kind, wr
         await make_durable(cut)
 
 
+async def test_rows_of_a_new_source_for_judged_buckets_are_counted_as_late(store: Store) -> None:
+    """Partitions were added, and the new one has rows of an hour ago: late like any other, and no window is judged twice."""
+    metrics = Metrics()
+    stage = await judge(store, LogState(None, 0, 100), metrics=metrics)
+
+    def window(source: int, start: float) -> Fetched:
+        return Fetched(history.outgoing(KAFKA, Window("m", "", "features", source, start, 60.0, 0, 0, 7, {})).value)
+
+    position = await _take(stage, [window(0, 0.0), window(1, 0.0), _mark(0, 60.0), _mark(1, 60.0)], 0)
+    grown = [
+        Fetched(history.outgoing(KAFKA, Mark("m", "features", source, SOURCES + 1, 120.0)).value) for source in range(SOURCES + 1)
+    ]
+    await _take(stage, [window(2, 0.0), window(2, 60.0), *grown], position)
+    value = metrics.registry.get_sample_value
+    assert value("driftline_late_events_total", {"model": "m"}) == 7
+    assert value("driftline_windows_judged_total", {"model": "m", "kind": "features"}) == 2
+
+
 async def test_a_source_that_moves_is_not_ticked(store: Store) -> None:
     """Slow is not silent: a source that gets on, if late, is left alone, and so is one that is level with the others."""
     clock = Clock()

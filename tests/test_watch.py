@@ -251,6 +251,48 @@ def test_a_part_behind_its_mark_is_a_repeat() -> None:
     assert list(stream.parts) == [20.0]
 
 
+def test_what_a_new_source_has_of_a_judged_bucket_is_late() -> None:
+    """Partitions were added: what the new one says of buckets judged without it is counted, and later ones wait for it."""
+    stream = Stream()
+    for source in (0, 1):
+        stream.take(part(source, 0.0))
+    stream.advance(mark(0, 10.0))
+    assert [start for start, _ in stream.advance(mark(1, 10.0))] == [0.0]
+    grown = [Mark("m", "features", source, 3, 30.0) for source in range(3)]
+    for start in (10.0, 20.0):
+        stream.take(part(0, start))
+        stream.take(part(1, start))
+    assert stream.advance(grown[0]) == []
+    for start in (0.0, 10.0):
+        stream.take(part(2, start))
+    assert (stream.late, list(stream.parts)) == (1, [10.0, 20.0])
+    assert stream.advance(grown[1]) == []
+    found = [(start, [one.source for one in segments[""]]) for start, segments in stream.advance(grown[2])]
+    assert found == [(10.0, [0, 1, 2]), (20.0, [0, 1])]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=60))
+def test_a_bucket_is_judged_once_and_in_order_however_sources_come(steps: list[tuple[int, int]]) -> None:
+    """Sources are added at any time, with rows as old as they like: every row is judged once, waits, or is late."""
+    stream, sources, taken = Stream(), 1, 0
+    places: dict[int, int] = {}
+    judged: list[float] = []
+    rows = 0
+    for source, buckets in steps:
+        sources = max(sources, source + 1)
+        begin = places.get(source, 0)
+        for place in range(begin, begin + buckets):
+            stream.take(part(source, place * 10.0))
+            taken += 1
+        places[source] = begin + buckets
+        for start, segments in stream.advance(Mark("m", "features", source, sources, places[source] * 10.0)):
+            judged.append(start)
+            rows += sum(one.n for parts in segments.values() for one in parts)
+    waiting = sum(len(parts) for segments in stream.parts.values() for parts in segments.values())
+    assert judged == sorted(set(judged))
+    assert rows + waiting + stream.late == taken
+
+
 def test_segments_beyond_the_limit_are_judged_together() -> None:
     """With one named segment allowed, the others of all buckets have one judge, and its rows are those of all."""
     spec = ModelSpec("m", window_seconds=10.0, max_segments=1)
