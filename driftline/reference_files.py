@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from detectors.document import Document
-from detectors.errors import StateError
+from detectors.errors import ConfigError, StateError
 from detectors.spec import ModelSpec
 from detectors.window import OTHER_SEGMENT
 from driftline.durations import format_duration
@@ -20,26 +20,33 @@ _MOST_NAMED = 5
 def read_document(faults: Faults, place: Place, path: Path, spec: ModelSpec) -> Document | None:
     """Return the document in a file, None after a fault at `place`: it cannot be used, or not for this model."""
     try:
-        with path.open("rb") as source:
-            content = source.read(documents.MOST_BYTES + 1)
-    except FileNotFoundError:
-        faults.add(place, f"there is no file {path}", "make it with `driftline reference build`, or mend the path")
-        return None
-    except OSError as error:
-        faults.add(place, f"cannot read {path} ({error.strerror})", "let the user that runs Driftline read it")
-        return None
-    if len(content) > documents.MOST_BYTES:
-        faults.add(place, f"{path} is larger than {documents.MOST_BYTES >> 20} MiB", "those are no references: mend the path")
-        return None
-    try:
-        document = documents.load(str(path), content)
-    except StateError as error:
+        document = load_document(path)
+    except (ConfigError, StateError) as error:
         faults.add(place, str(error))
         return None
     found = list(misfits(spec, document))
     for sentence in found:
         faults.add(place, f"{path} does not fit: {sentence}", documents.AGAIN)
     return None if found else document
+
+
+def load_document(path: Path) -> Document:
+    """Return the document in a file.
+
+    Raises:
+        ConfigError: the file cannot be read, or is far too large.
+        StateError: it holds no document, or one that was changed or is of another format.
+    """
+    try:
+        with path.open("rb") as source:
+            content = source.read(documents.MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigError(f"there is no file {path}; make it with `driftline reference build`, or mend the path") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path} ({error.strerror}); let the user that runs Driftline read it") from None
+    if len(content) > documents.MOST_BYTES:
+        raise ConfigError(f"{path} is larger than {documents.MOST_BYTES >> 20} MiB; those are no references: mend the path")
+    return documents.load(str(path), content)
 
 
 def misfits(spec: ModelSpec, document: Document) -> Iterator[str]:

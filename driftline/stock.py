@@ -22,6 +22,7 @@ from detectors.side import Side, width
 from detectors.spec import WEEK_SECONDS, ModelSpec
 from detectors.statistic import UPWARDS, StatisticName, names_for
 from detectors.window import Kind
+from driftline.wording import listed
 
 #: (direction, windows judged together) -> monitors.
 Count = Counter[tuple[Direction, int]]
@@ -30,8 +31,6 @@ Count = Counter[tuple[Direction, int]]
 _NUMBERS = FeatureReference(quantiles=np.arange(float(QUANTILES)), shares={}, other=0.0, known={}, mean=0.0)
 _CATEGORIES = FeatureReference(quantiles=np.empty(0), shares={"a": 0.5, "b": 0.5}, other=0.0, known={}, mean=float("nan"))
 _SIDES: dict[Direction, str] = {"both": "rises and falls", "up": "rises alone"}
-#: At most so many names in one sentence.
-_MOST_NAMES = 10
 
 
 def stock_notes(spec: ModelSpec) -> Iterator[str]:
@@ -111,9 +110,7 @@ def own_monitors(spec: ModelSpec) -> dict[str, tuple[StatisticName, ...]]:
 def assumptions(spec: ModelSpec) -> str:
     """Return what the configuration does not say and the count rests on."""
     numbers = [name for name in spec.features if name not in (*spec.categorical, *PREDICTION)]
-    told = (
-        [f"numbers of many values in {_listed(numbers)} (text and booleans have the monitors of categories)"] if numbers else []
-    )
+    told = [f"numbers of many values in {listed(numbers)} (text and booleans have the monitors of categories)"] if numbers else []
     label = "predictions with a label that is a class and with a score"
     return "; ".join([*told, label, "every window judged by itself"])
 
@@ -140,8 +137,3 @@ def _rate(rate: StockRate) -> str:
 
 def _numbered(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")

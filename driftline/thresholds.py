@@ -19,13 +19,12 @@ from detectors.spec import ModelSpec
 from detectors.statistic import STATISTICS, StatisticName, place_of
 from detectors.watch import Watch
 from detectors.window import Kind
+from driftline import wording
 from driftline.durations import format_duration, format_rate
 from streams.cloudevents import rfc3339
 
 #: Thresholds that differ by less than this are the same.
 _SAME = 1e-6
-#: At most so many names in one sentence.
-_MOST_NAMES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,19 +162,18 @@ def _row(spec: ModelSpec, judge: Judge, statistic: StatisticName, *, every: floa
         fast_monitors=int(armed.sum()) if fast_limit is not None else 0,
         fast_limit=fast_limit,
         merged=_span(judge.gather.strides[here]),
-        seasons=dict(Counter(_season(spec, int(name)) for name in monitors.scores.seasons.names[place][here].tolist())),
+        seasons=dict(
+            Counter(
+                wording.season(SEASON_NAMES[int(name)], spec.holidays)
+                for name in monitors.scores.seasons.names[place][here].tolist()
+            )
+        ),
         correlation=(
             float(monitors.scores.correlation[place][here].min()),
             float(monitors.scores.correlation[place][here].max()),
         ),
         reference_windows=_span(monitors.scores.windows[place][here]),
     )
-
-
-def _season(spec: ModelSpec, place: int) -> str:
-    """Return the name of a season, with the calendar of holidays where it looks at one."""
-    name = SEASON_NAMES[place]
-    return f"{name} with public holidays of {spec.holidays}" if name == "slot-of-week" and spec.holidays else name
 
 
 def _span(values: Floats) -> tuple[int, int]:
@@ -245,7 +243,7 @@ def _learning(spec: ModelSpec, side: Side) -> Iterator[str]:
             )
         if judge.renewing:
             yield (
-                f"{where}: not judged while a reference is learned: {_names(list(judge.renewing))}; "
+                f"{where}: not judged while a reference is learned: {wording.listed(list(judge.renewing))}; "
                 "monitors that they had keep their share."
             )
 
@@ -287,8 +285,3 @@ def _changes(spec: ModelSpec, side: Side) -> Iterator[str]:
 
 def _of(segment: str) -> str:
     return f" of segment {segment}" if segment else ""
-
-
-def _names(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")

@@ -9,6 +9,8 @@ import numpy as np
 from detectors.alert import Alert
 from detectors.columns import Feature, column_of
 from detectors.decision import Decision
+from detectors.document import SegmentReference
+from detectors.learner import Learner
 from detectors.retrain import Request
 from detectors.row import Value
 from detectors.sample import summarise
@@ -66,6 +68,15 @@ def watched(spec: ModelSpec, records: Iterable[Window | Mark | Decision]) -> tup
     """Return a new watch after all records, and what it found."""
     watch = Watch.begin(spec)
     return watch, [finding for record in records for finding in watch.add(spec, record)]
+
+
+def segment_reference(spec: ModelSpec, columns: Mapping[str, Column], *, kind: Kind = "features") -> SegmentReference:
+    """Return what a segment with these features looked like, learned as a judge learns it."""
+    learner = Learner(spec.window_seconds if kind == "features" else spec.outcome_window_seconds)
+    for record in history(spec, columns, kind=kind):
+        if isinstance(record, Window):
+            learner.add(spec, record.start, [record])
+    return SegmentReference(learner.seen, learner.since or 0.0, learner.until, learner.learn(spec))
 
 
 def alerts(findings: Iterable[Finding], status: str = "opened") -> list[Alert]:

@@ -14,20 +14,18 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from detectors.detector import STOCK
-from detectors.document import SegmentReference
 from detectors.judge import Judge
-from detectors.learner import Learner
 from detectors.row import ERROR, PREDICTION_LABEL, PREDICTION_SCORE, VOLUME
 from detectors.side import Side, sides_of
 from detectors.spec import WEEK_SECONDS, ErrorSpec, ModelSpec, ReferenceSpec
 from detectors.statistic import place_of
 from detectors.watch import Watch
-from detectors.window import Kind, Window
+from detectors.window import Kind
 from driftline.cli import run
 from driftline.stock import count, named_monitors, own_monitors, stock_notes
 from streams.documents import document_of
 from tests.command_line import Done, beside
-from tests.simulated import Column, history, mixed, numbers
+from tests.simulated import Column, history, mixed, numbers, segment_reference
 
 DAY = 86_400.0
 SPEC = ModelSpec("fraud", window_seconds=3600.0, reference=ReferenceSpec(seconds=DAY), detector="kswin")
@@ -147,7 +145,7 @@ def test_a_file_of_references_is_counted_as_it_is():
     spec = replace(SPEC, volume=True, window_seconds=60.0)
     draw = np.random.default_rng(5)
     steady = {"amount": numbers(draw.normal(size=(100, EVENTS))), "rare": numbers(draw.normal(size=(100, 2)))}
-    segments = {name: reference_of(spec, columns) for name, columns in (("", steady), ("eu", {"amount": steady["amount"]}))}
+    segments = {name: segment_reference(spec, columns) for name, columns in (("", steady), ("eu", {"amount": steady["amount"]}))}
     spec = replace(spec, volume=False, reference=replace(spec.reference, document=document_of(spec, {"features": segments})))
     judges = Side.begin(spec, "features").judges
     assert judges[""].monitors.watched[place_of("volume")].any()
@@ -159,12 +157,3 @@ def test_a_file_of_references_is_counted_as_it_is():
     told = sum(int(many) * (2 if both == "and falls" else 1) * float(often.replace(",", "")) for many, both, often in terms)
     every = (sides_of(judges.values())[0] - 2 * len(judges)) * 10_080  # without the two volumes
     assert told == pytest.approx(every)
-
-
-def reference_of(spec: ModelSpec, columns: dict[str, Column]) -> SegmentReference:
-    """Return what a segment looked like, learned as a judge learns it."""
-    learner = Learner(spec.window_seconds)
-    for record in history(spec, columns):
-        if isinstance(record, Window):
-            learner.add(spec, record.start, [record])
-    return SegmentReference(learner.seen, 0.0, learner.until, learner.learn(spec))

@@ -25,13 +25,11 @@ from detectors.budget import (
     threshold,
 )
 from detectors.detector import STOCK
-from detectors.document import SegmentReference
-from detectors.learner import Learner
 from detectors.row import ERROR
 from detectors.side import sides_of
 from detectors.statistic import UPWARDS, place_of
 from detectors.watch import Watch
-from detectors.window import Kind, Window
+from detectors.window import Kind
 from driftline.cli import run
 from driftline.config import load_settings
 from streams import documents, snapshot
@@ -40,7 +38,7 @@ from streams.documents import document_of
 from streams.settings import RedisSettings, Secret
 from streams.store import Store
 from tests.command_line import Done, beside
-from tests.simulated import Column, history, mixed, numbers
+from tests.simulated import Column, history, mixed, numbers, segment_reference
 
 KEY = "a key that only these tests know"
 #: Four days of half hours: enough for three days of reference, and for a season.
@@ -81,11 +79,7 @@ class Deployment:
     def write_references(self, *, seed: int) -> str:
         """Write references that were learned from plain features into a file named after its version, and return that."""
         spec = load_settings(self.home / "driftline.toml", {}).models[0]
-        learner = Learner(spec.window_seconds)
-        for record in history(spec, plain(seed=seed)):
-            if isinstance(record, Window):
-                learner.add(spec, record.start, [record])
-        found = SegmentReference(learner.seen, 0.0, learner.until, learner.learn(spec))
+        found = segment_reference(spec, plain(seed=seed))
         document = document_of(spec, {"features": {"": found}})
         (self.home / f"{document.version}.json").write_bytes(documents.dump(document))
         return document.version

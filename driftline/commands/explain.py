@@ -12,13 +12,12 @@ from dataclasses import asdict
 
 import click
 
-from detectors.errors import DriftlineError, StateError
-from detectors.watch import Watch
 from driftline.checks import nearest
 from driftline.invocation import Invocation, configured
+from driftline.stored import read_watch
 from driftline.tables import show_table
 from driftline.thresholds import Row, explain
-from streams import binding, snapshot
+from driftline.wording import span
 from streams.store import Store
 
 _HEADINGS = (
@@ -64,33 +63,8 @@ def thresholds(invocation: Invocation, *, model: str, as_json: bool) -> None:
         click.echo(sentence)
 
 
-def read_watch(store: Store, model: str) -> Watch:
-    """Return the stored state of a model; its windows, keyed by it, are all judged in one partition.
-
-    Raises:
-        DriftlineError: there is none yet.
-        StateError: it was altered, is of another make, or is being made again.
-        UnavailableError: Redis is away.
-    """
-    bound = binding.recorded(store)
-    if bound is not None and bound.rebuilding is not None:
-        raise StateError(f"`driftline rebuild --from {bound.rebuilding}` has not finished: wait for it, or run it again")
-    topic = None if bound is None else bound.topics.get("windows")
-    for partition in range(topic.partitions if topic else 0):
-        name = snapshot.name_of(partition)
-        stored = store.load_snapshot(name)
-        watch = None if stored is None else snapshot.load(name, stored[1]).get(model)
-        if watch is not None:
-            return watch
-    raise DriftlineError(
-        f"no state of model {model} under {store.prefix}:* in Redis yet: start `driftline worker` and send events; thresholds "
-        "are there once a reference has been learned"
-    )
-
-
 def _cells(row: Row) -> list[str]:
     seasons = sorted(row.seasons.items())
-    low, high = row.correlation
     return [
         row.windows,
         row.segment or "-",
@@ -101,13 +75,8 @@ def _cells(row: Row) -> list[str]:
         f"{row.false_alarms_per_week:.3g}",
         row.detector if row.threshold is None else f"{row.threshold:.2f}",
         "-" if row.fast_limit is None else f"{row.fast_limit:.2f} ({row.fast_monitors:,})",
-        _told(row.merged),
+        span(*row.merged),
         seasons[0][0] if len(seasons) == 1 else ", ".join(f"{name} ({count:,})" for name, count in seasons),
-        f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}",
-        _told(row.reference_windows),
+        span(*row.correlation, ".2f"),
+        span(*row.reference_windows),
     ]
-
-
-def _told(span: tuple[int, int]) -> str:
-    least, most = span
-    return f"{least:,}" if least == most else f"{least:,} to {most:,}"

@@ -1,18 +1,20 @@
-"""`driftline reference`: what is normal, learned beforehand from a file, or accepted afterwards."""
+"""`driftline reference`: what is normal, learned beforehand from a file, or accepted afterwards; and what was learned."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from detectors.watch import Watch
+from driftline import showing
 from driftline.accepting import accept as accepted
-from driftline.commands.explain import read_watch
 from driftline.durations import format_duration
 from driftline.invocation import Invocation, configured
 from driftline.moments import Moment
@@ -21,6 +23,7 @@ from driftline.replay.building import build as learned
 from driftline.replay.mapping import form_of, known_model, mapped, model_of, require_apart
 from driftline.replay.options import Options
 from driftline.replay.written import write
+from driftline.stored import read_watch
 from driftline.tables import show_table
 from streams.cloudevents import rfc3339
 from streams.history import outgoing
@@ -101,6 +104,36 @@ def accept(invocation: Invocation, *, model: str, incident: str | None, features
         f"{acceptance.id} written to {message.topic}: the judge learns anew from the alarm on, and judges again once it has "
         f"{format_duration(spec.reference.seconds)} of it"
     )
+
+
+@command.command("show")
+@click.argument("name", metavar="FILE|VERSION")
+@click.option("--model", metavar="NAME", help="Model whose references they are [default: whosever has that version].")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@configured
+def show(invocation: Invocation, *, name: str, model: str | None, as_json: bool) -> None:
+    """Print what references hold: of each feature what is normal, and what is watched on it.
+
+    Given is a file that `driftline reference build` wrote, or a version that `driftline reference list` prints, read from
+    Redis. A file needs no configuration; nothing is written.
+    """
+    if showing.is_version(name):
+        settings = invocation.settings(need_key=True, references=False)
+        models = [each.name for each in settings.models]
+        if model is not None:
+            known_model(invocation, models, model)
+        found = showing.in_store(Store(settings.redis, settings.signing_key), models, name, model)
+    else:
+        found = showing.in_file(Path(name), model)
+    if as_json:
+        click.echo(json.dumps(asdict(found), ensure_ascii=False))
+        return
+    show_table(["what", "value"], list(showing.head(found)))
+    click.echo()
+    show_table(showing.SEGMENT_HEADINGS, [showing.segment_row(segment) for segment in found.segments])
+    click.echo()
+    features = [showing.feature_row(segment, feature) for segment in found.segments for feature in segment.features]
+    show_table(showing.FEATURE_HEADINGS, features)
 
 
 @command.command("list")

@@ -1,0 +1,32 @@
+"""The judge's state as it was stored last, for commands that look at it: workers may run or not, and nothing is written."""
+
+from __future__ import annotations
+
+from detectors.errors import DriftlineError, StateError
+from detectors.watch import Watch
+from streams import binding, snapshot
+from streams.store import Store
+
+
+def read_watch(store: Store, model: str) -> Watch:
+    """Return the stored state of a model; its windows, keyed by it, are all judged in one partition.
+
+    Raises:
+        DriftlineError: there is none yet.
+        StateError: it was altered, is of another make, or is being made again.
+        UnavailableError: Redis is away.
+    """
+    bound = binding.recorded(store)
+    if bound is not None and bound.rebuilding is not None:
+        raise StateError(f"`driftline rebuild --from {bound.rebuilding}` has not finished: wait for it, or run it again")
+    topic = None if bound is None else bound.topics.get("windows")
+    for partition in range(topic.partitions if topic else 0):
+        name = snapshot.name_of(partition)
+        stored = store.load_snapshot(name)
+        watch = None if stored is None else snapshot.load(name, stored[1]).get(model)
+        if watch is not None:
+            return watch
+    raise DriftlineError(
+        f"no state of model {model} under {store.prefix}:* in Redis yet: start `driftline worker` and send events; thresholds "
+        "are there once a reference has been learned"
+    )

@@ -1,0 +1,40 @@
+"""Words that commands share for what a judge knows: names, spans, seasons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from detectors.season import SeasonName
+
+#: At most so many names in one sentence.
+_MOST_NAMES = 10
+
+
+def listed(names: Sequence[str], most: int = _MOST_NAMES) -> str:
+    """Return names for a sentence, of many the first.
+
+    >>> listed(["amount", "age", "country"], 2)
+    'amount, age and 1 more'
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def span(least: float, most: float, form: str = ",") -> str:
+    """Return both ends, or one where they look the same.
+
+    >>> span(2, 2000), span(0.101, 0.102, ".2f")
+    ('2 to 2,000', '0.10')
+    """
+    low, high = format(least, form), format(most, form)
+    return low if low == high else f"{low} to {high}"
+
+
+def season(name: SeasonName, holidays: str) -> str:
+    """Return the name of a season, with the calendar of holidays where it looks at one.
+
+    >>> season("slot-of-week", "DE"), season("constant", "DE")
+    ('slot-of-week with public holidays of DE', 'constant')
+    """
+    # Only seasons of the week tell a Sunday from other days, and they are named after it.
+    return f"{name} with public holidays of {holidays}" if "week" in name and holidays else name
