@@ -32,7 +32,12 @@ EVENTS = Topic(
 )
 OUTCOMES = Topic("outcomes", "predictions joined with their labels", "partition of the event", 90 * DAY_SECONDS, None)
 WINDOWS = Topic(
-    "windows", "window summaries, marks of progress, swaps: the monitoring history", "model", 365 * DAY_SECONDS, 4, 4 << 20
+    "windows",
+    "window summaries, marks of progress, decisions on retrains, acceptances of changes: the monitoring history (MessagePack)",
+    "model",
+    365 * DAY_SECONDS,
+    4,
+    4 << 20,
 )
 ALERTS = Topic("alerts", "incidents opened, updated, resolved (CloudEvents)", "model", 365 * DAY_SECONDS, 1)
 OUTLIERS = Topic("outliers", "single events far outside the reference (CloudEvents)", "model", 30 * DAY_SECONDS, 1)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from river.dummy import NoChangeClassifier
@@ -24,10 +25,11 @@ from driftline.tables import markdown
 from retrainer.request import parse
 from serving.artifact import Artifact
 from serving.registry import Registry
+from streams.history import HistoryRecord
 from streams.kafka import Log
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.store import Store
-from streams.topics import RETRAINS, TOPICS, topic_name
+from streams.topics import RETRAINS, TOPICS, WINDOWS, topic_name
 from tests.command_line import Done, beside
 
 ROOT = Path(__file__).parent.parent
@@ -314,6 +316,13 @@ def test_topics_are_listed_without_a_broker_too(call: Driftline, tmp_path: Path,
 def test_the_page_of_topics_is_the_table(call: Driftline):
     """docs/topics.md is what `driftline topics list --markdown` prints, and that needs no configuration."""
     assert call("topics", "list", "--markdown").stdout == (ROOT / "docs" / "topics.md").read_text()
+
+
+def test_every_record_of_the_windows_topic_is_named():
+    """Its row in the table names each kind of record that the judge reads there, by its tag."""
+    tags = [kind.__struct_config__.tag for kind in get_args(HistoryRecord)]
+    assert len(tags) > 1
+    assert [tag for tag in tags if str(tag) not in WINDOWS.carries] == []
 
 
 def test_a_bar_in_a_cell_does_not_break_a_markdown_table():
