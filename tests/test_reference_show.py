@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from detectors.row import ERROR, VOLUME, Value
 from detectors.side import Side
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.watch import Watch
+from driftline import wording
 from driftline.cli import run
 from driftline.reference_contents import PERCENT, FeatureContents, of_document
 from streams import documents, snapshot
@@ -268,3 +270,10 @@ def test_a_version_that_is_not_there_says_which_are(call: Callable[..., Done], d
     done = call(missing)
     assert (done.status, done.stdout) == (4, "")
     assert f"references {missing} of model churn in Redis: not a file of references" in done.stderr
+
+
+def test_examples_of_the_shared_words_hold():
+    """The examples in the docstrings give what they show."""
+    found = doctest.testmod(wording)
+    assert found.attempted > 0
+    assert found.failed == 0
