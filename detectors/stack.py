@@ -7,6 +7,8 @@ that they do not say.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -19,10 +21,32 @@ from detectors.sample import Floats
 BINS = 16
 #: Least share of a bin: values may fall between those of a discrete reference.
 _LEAST_SHARE = 0.5 / QUANTILES
+#: Quantiles closer to each other have nothing between them.
+_LEAST_GAP = 1e-300
 #: Steps of the binary search below, which ends with one comparison more.
 _STEPS = tuple(QUANTILES >> step for step in range(1, QUANTILES.bit_length()))
 
 Integers = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """Where the bins of each column meet, and where values lie; places are doubled ranks, 0 to 2 * QUANTILES.
+
+    Args:
+        places: of the edges between the bins, shape (BINS - 1, F): never inside of a value that several quantiles have.
+        weights: what one of variance in the values below an edge adds to G times n, shape (BINS - 1, F).
+        weight: of all edges together, shape (F,).
+        begin: place of the quantile below values of each rank, shape (F, QUANTILES + 1): at the middle of its share, or, of
+            several alike, at the end of theirs; what is several quantiles itself begins where these do.
+        slope: from there to the next quantile, places by half the difference to it.
+    """
+
+    places: Floats
+    weights: Floats
+    weight: Floats
+    begin: NDArray[np.int16]
+    slope: Floats
 
 
 class Stack:
@@ -69,6 +93,31 @@ class Stack:
             right = self._right(values[ties], columns[ties])
             ranks[ties] = left[ties] + right
         return ranks
+
+    @cached_property
+    def edges(self) -> Edges:
+        """Where the bins meet, for samples that are mid-quantiles; made when the first of them comes."""
+        width, every = len(self.names), np.arange(QUANTILES)
+        alike = np.zeros((width, QUANTILES + 1), dtype=np.bool_)
+        alike[:, 1:-1] = self.quantiles[:, 1:] == self.quantiles[:, :-1]
+        first = np.maximum.accumulate(np.where(alike[:, :-1], 0, every), axis=1)
+        last = np.minimum.accumulate(np.where(alike[:, 1:], QUANTILES, every + 1)[:, ::-1], axis=1)[:, ::-1]
+        alone = last - first == 1
+        end = np.where(alone, 2 * every + 1, 2 * first)
+        begin = np.zeros((width, QUANTILES + 1))
+        begin[:, 1:] = np.where(alone, 2 * every + 1, 2 * last)
+        begin[:, :-1] = np.where(alike[:, :-1], end, begin[:, :-1])
+        begin[:, -1] = 2 * QUANTILES
+        gap = np.diff(self.quantiles / 2, axis=1)
+        slope = np.zeros((width, QUANTILES + 1))
+        np.divide(end[:, 1:] - begin[:, 1:-1], gap, out=slope[:, 1:-1], where=gap > _LEAST_GAP)
+        edge = QUANTILES // BINS * np.arange(1, BINS)
+        middle = np.where(first[:, edge] + last[:, edge] >= 2 * edge, first[:, edge], last[:, edge])
+        places = 2.0 * np.where(alike[:, edge], middle, edge).T
+        held = np.diff(places, axis=0, prepend=0.0, append=2.0 * QUANTILES)
+        inverse = np.divide(2.0 * QUANTILES, held, out=np.zeros_like(held), where=held > 0)
+        weights = inverse[:-1] + inverse[1:]
+        return Edges(places, weights, weights.sum(axis=0), begin.astype(np.int16), slope)
 
     def _right(self, values: Floats, columns: Integers) -> Integers:
         """Return how many quantiles of its column are at or below each value."""

@@ -28,7 +28,7 @@ import numpy as np
 from detectors.reference import FeatureReference
 from detectors.row import VOLUME
 from detectors.sample import Floats
-from detectors.stack import BINS, Stack
+from detectors.stack import Stack
 from detectors.tally import (
     COARSE,
     FAR,
@@ -63,6 +63,8 @@ _MIN_BINS = 3
 #: Least standard deviation of any statistic, times the number of events: one odd event among n moves a
 #: mean score by at most 2.9 / n, so a feature that never varied needs more than one to raise anything.
 FLOOR = 2.0
+#: Lumps smooth G by an eighth or so; where a bin is less than a lump the arithmetic would say more.
+_LEAST_EXPECTED = 0.5
 #: Statistics of the kind of a chi-square: they vary whatever the feature does, and need no floor.
 OF_G: frozenset[StatisticName] = frozenset({"shape", "shares"})
 
@@ -166,14 +168,14 @@ def _of_numbers(tally: Tally, stack: Stack, found: Measures) -> None:
 def _shape(tally: Tally, stack: Stack, n: Floats) -> tuple[Floats, Floats, Floats]:
     """Return (G/df)^(1/3) over the bins of the reference, its variance, and one: more events make it no steadier.
 
-    G is divided by what it is expected to be by its degrees of freedom: few events raise it (Williams 1976), and so do points
-    that are too coarse for the bins (detectors/tally.py).
+    G is divided by what it is expected to be by its degrees of freedom: few events raise it (Williams 1976), and mid-quantiles
+    that stand for many smooth it (detectors/lumps.py).
     """
     counts = tally.bins
     terms = np.where(counts > 0, counts * np.log(np.maximum(counts, 1e-300) / (n * stack.bins)), 0.0)
     freedom = np.where(stack.occupied >= _MIN_BINS, stack.occupied - 1.0, np.nan)
-    expected = 1 + (stack.occupied + 1) / (6 * n) + BINS * tally.sums[COARSE] / n
-    g = np.maximum(0.0, 2 * terms.sum(axis=0)) / expected
+    expected = 1 + (stack.occupied + 1) / (6 * n) + tally.sums[COARSE] / (n * freedom)
+    g = np.maximum(0.0, 2 * terms.sum(axis=0)) / np.maximum(expected, _LEAST_EXPECTED)
     return np.cbrt(g / freedom), 2 / (9 * _known(freedom, 1.0)), np.ones_like(n)
 
 

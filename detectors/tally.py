@@ -12,8 +12,9 @@ import msgspec
 import numpy as np
 
 from detectors.columns import Feature
+from detectors.lumps import bins_of_lumps
 from detectors.reference import scores_of
-from detectors.sample import Floats
+from detectors.sample import Floats, Numeric
 from detectors.stack import BINS, Integers, Stack, bins_of
 
 #: Rows of `Tally.sums`, in their order.
@@ -27,14 +28,14 @@ class Tally(msgspec.Struct):
     """Sums over the rows of a window.
 
     Args:
-        sums: shape (12, F), by the names above: values; their normal scores to the powers 1 to 4; what the points of long samples
-            are too coarse by (below); values far outside; sum of the values; rows; rows with a value of a type that the
-            reference has; categories counted, and those of them that the reference does not know.
+        sums: shape (12, F), by the names above: values; their normal scores to the powers 1 to 4; what mid-quantiles add to
+            G (below); values far outside; sum of the values; rows; rows with a value of a type that the reference has;
+            categories counted, and those of them that the reference does not know.
         bins: values in each bin of the reference, shape (BINS, F).
         cells: values in each cell of the categories, shape (C,).
 
-    A sample longer than its points stands for its values in lumps of w = n / points. A bin's count is then off by up to half a
-    lump at either edge: a variance of w^2 / 6, which `COARSE` sums up over the parts.
+    A sample longer than its points stands for its values in lumps, of which bins hold fractions (detectors/lumps.py). These are
+    smoother than counts are, or less exact between point masses: G is expected to be larger by `COARSE` / n, or smaller.
     """
 
     sums: np.ndarray
@@ -69,7 +70,7 @@ def tally(parts: Iterable[Mapping[str, Feature]], rows: int, stack: Stack, *, ou
         outlier_beyond: standard deviations from which a value is far outside.
     """
     found = empty(stack)
-    samples = _Samples()
+    samples = _Samples(coarse=False), _Samples(coarse=True)
     column = stack.column
     present, named, unseen = [0] * len(column), [0] * len(column), [0] * len(column)
     for part in parts:
@@ -82,11 +83,11 @@ def tally(parts: Iterable[Mapping[str, Feature]], rows: int, stack: Stack, *, ou
             untyped = not (stack.numeric[number] or stack.categorical[number])
             if numeric is not None:
                 if stack.numeric[number]:
-                    samples.take(number, numeric.n, numeric.total, numeric.points, numeric.counts)
+                    like = samples[numeric.n << 3 > len(numeric.points) and not numeric.counts]
+                    like.take(number, numeric)
                     present[number] += numeric.n
-                    if samples.held_bytes >= _AT_ONCE_BYTES:
-                        samples.into(found, stack, outlier_beyond)
-                        samples = _Samples()
+                    if like.held_bytes >= _AT_ONCE_BYTES:
+                        like.into(found, stack, outlier_beyond)
                 elif untyped:
                     present[number] += numeric.n
             if feature.categories or feature.other:
@@ -96,7 +97,8 @@ def tally(parts: Iterable[Mapping[str, Feature]], rows: int, stack: Stack, *, ou
                 unseen[number] += new
     found.sums[ROWS] = rows
     found.sums[PRESENT], found.sums[NAMED], found.sums[UNSEEN] = present, named, unseen
-    samples.into(found, stack, outlier_beyond)
+    for like in samples:
+        like.into(found, stack, outlier_beyond)
     return found
 
 
@@ -118,9 +120,17 @@ def _count(feature: Feature, number: int, stack: Stack, cells: Floats) -> tuple[
 
 
 class _Samples:
-    """The numeric samples of a bucket, one after the other."""
+    """Numeric samples of a bucket, one after the other.
 
-    def __init__(self) -> None:
+    Args:
+        coarse: whether all of them are mid-quantiles, or none.
+    """
+
+    def __init__(self, *, coarse: bool) -> None:
+        self._coarse = coarse
+        self._clear()
+
+    def _clear(self) -> None:
         self._columns: list[int] = []
         self._counts: list[int] = []
         self._totals: list[float] = []
@@ -129,18 +139,18 @@ class _Samples:
         #: Place among the samples -> counts of its points, where they differ.
         self._weights: dict[int, bytes] = {}
 
-    def take(self, column: int, n: int, total: float, points: bytes, counts: bytes) -> None:
-        """Take a sample of `n` values."""
-        if counts:
-            self._weights[len(self._columns)] = counts
+    def take(self, column: int, sample: Numeric) -> None:
+        """Take a sample of a feature."""
+        if sample.counts:
+            self._weights[len(self._columns)] = sample.counts
         self._columns.append(column)
-        self._counts.append(n)
-        self._totals.append(total)
-        self._points.append(points)
-        self.held_bytes += len(points)
+        self._counts.append(sample.n)
+        self._totals.append(sample.total)
+        self._points.append(sample.points)
+        self.held_bytes += len(sample.points)
 
     def into(self, found: Tally, stack: Stack, outlier_beyond: float) -> None:
-        """Add the sums of all samples to a tally."""
+        """Add the sums of all samples to a tally, and hold none of them any more."""
         if not self._columns:
             return
         width = len(stack.names)
@@ -149,12 +159,10 @@ class _Samples:
         lengths = np.array([len(points) >> 3 for points in self._points], dtype=np.intp)
         values = np.frombuffer(b"".join(self._points), dtype="<f8")
         starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
-        lump = n / lengths
         each = np.repeat(columns, lengths)
-        weights = np.repeat(lump, lengths)
+        weights = np.repeat(n / lengths, lengths)
         for place, counts in self._weights.items():
             weights[starts[place] : starts[place] + lengths[place]] = np.frombuffer(counts, dtype="<f8")
-            lump[place] = 1.0  # the values themselves: as fine as can be
         ranks = stack.ranks(values, each)
         scores = scores_of(ranks)
         weighted = weights * scores
@@ -166,11 +174,15 @@ class _Samples:
         sums[NUMBERS] += _by_column(n, columns, width)
         with np.errstate(over="ignore", invalid="ignore"):
             sums[TOTAL] += _by_column(np.array(self._totals), columns, width)
-        coarse = np.where(lump > 1.0, lump * lump / 6, 0.0)
-        sums[COARSE] += _by_column(coarse, columns, width)
-        places = bins_of(ranks) * width + each
-        found.bins += np.bincount(places, weights=weights, minlength=BINS * width).reshape(BINS, width)
         sums[FAR] += _far(values, weights, each, stack, outlier_beyond)
+        if self._coarse:
+            held, added = bins_of_lumps(values, ranks, lengths=lengths, n=n, columns=columns, stack=stack)
+            sums[COARSE] += _by_column(added, columns, width)
+            places, weights = (np.arange(BINS)[:, None] * width + columns).ravel(), held.ravel()
+        else:
+            places = bins_of(ranks) * width + each
+        found.bins += _by_column(weights, places, BINS * width).reshape(BINS, width)
+        self._clear()
 
 
 def _by_column(values: Floats, columns: Integers, width: int) -> Floats:

@@ -1,0 +1,137 @@
+"""How much of a long sample lies in each bin, told from its mid-quantiles: to a fraction of a lump, at any number of values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detectors.columns import Feature
+from detectors.lumps import bins_of_lumps
+from detectors.reference import FeatureReference, learn_reference
+from detectors.sample import POINTS, Floats, summarise, summarise_rows
+from detectors.spec import ModelSpec, ReferenceSpec
+from detectors.stack import BINS, Stack, bins_of
+from detectors.statistic import measure, place_of
+from detectors.tally import tally
+from tests.simulated import alerts, history, numbers, watched
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+#: Anything, few different values, and what a difference of overflows or vanishes.
+held = st.one_of(
+    st.lists(finite, min_size=1, max_size=POINTS),
+    st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=POINTS),
+    st.lists(st.sampled_from([1.7e308, -1.7e308, 5e-324, 1e-323, -5e-324, 0.0]), min_size=1, max_size=POINTS),
+).map(sorted)
+
+
+def reference_of(values: Floats) -> FeatureReference:
+    """Return the reference of windows that are short enough to be exact."""
+    parts = summarise_rows(values.reshape(-1, 50)) if len(values) % 50 == 0 else [summarise(values)]
+    return learn_reference([[Feature(0, part)] for part in parts])
+
+
+def in_bins(points: list[list[float]], n: list[int], columns: list[int], stack: Stack) -> Floats:
+    """Return how many values of each sample lie in each bin."""
+    lengths, places = np.array([len(one) for one in points]), np.array(columns)
+    values = np.concatenate([np.array(one) for one in points])
+    ranks = stack.ranks(values, np.repeat(places, lengths))
+    found, added = bins_of_lumps(values, ranks, lengths=lengths, n=np.array(n) * 1.0, columns=places, stack=stack)
+    assert np.isfinite(added).all()
+    return found
+
+
+@given(held, held, st.integers(POINTS + 1, 10**6))
+def test_an_edge_lies_within_half_a_lump_of_its_points(learned: list[float], points: list[float], n: int) -> None:
+    """So no point mass is torn, bins hold what there is and nothing less than nothing: whatever the values and the reference."""
+    stack = Stack({"x": reference_of(np.array(learned))})
+    found = in_bins([points], [n], [0], stack)[:, 0]
+    assert found.min() >= 0
+    assert found.sum() == pytest.approx(n)
+    whole = np.bincount(bins_of(stack.ranks(np.array(points), np.zeros(len(points), dtype=np.intp))), minlength=BINS)
+    lump = n / len(points)
+    assert np.abs(np.cumsum(found) - lump * np.cumsum(whole)).max() <= lump * (0.5 + 1e-9)
+
+
+@given(st.lists(st.tuples(held, st.integers(POINTS + 1, 10**6), st.integers(0, 1)), min_size=1, max_size=4))
+def test_samples_are_counted_as_each_alone(samples: list[tuple[list[float], int, int]]) -> None:
+    """To the bit, whatever stands beside it."""
+    draw = np.random.default_rng(1)
+    stack = Stack({"x": reference_of(draw.normal(size=60)), "y": reference_of(draw.integers(-2, 3, size=60) * 1.0)})
+    together = in_bins(*(list(held) for held in zip(*samples, strict=True)), stack)
+    for number, (points, n, column) in enumerate(samples):
+        assert together[:, number].tobytes() == in_bins([points], [n], [column], stack)[:, 0].tobytes()
+
+
+@pytest.mark.parametrize("of", [np.exp, np.tanh, np.cbrt])
+def test_a_sample_like_the_reference_fills_its_bins_alike(of: Callable[[Floats], Floats]) -> None:
+    """However skew or dense: a hundred thousand values miss a sixteenth each by less than chance moves it."""
+    values = of(np.random.default_rng(2).normal(size=100_000))
+    found = in_bins([summarise(values).values().tolist()], [100_000], [0], Stack({"x": reference_of(values)}))
+    assert np.abs(found - 100_000 / BINS).max() < 40
+
+
+def test_a_point_mass_is_one_piece() -> None:
+    """About a third of zeros, and no multiple of a lump: its bin holds these and nothing else, but for a fifth of a lump."""
+    draw = np.random.default_rng(3)
+    stack = Stack({"x": reference_of(draw.permutation(np.concatenate([np.zeros(100_000), draw.normal(size=200_000)])))})
+    zero = int(bins_of(stack.ranks(np.zeros(1), np.zeros(1, dtype=np.intp)))[0])
+    missed = []
+    for zeros in range(1500, 2500, 10):
+        values = np.sort(np.concatenate([np.zeros(zeros), draw.normal(size=4000)]))
+        found = in_bins([summarise(values).values().tolist()], [len(values)], [0], stack)[:, 0]
+        missed.append((found[zero] - zeros) * POINTS / len(values))
+    assert np.sqrt(np.square(missed).mean()) < 0.25  # whole lumps: 0.4
+
+
+def gaussian(draw: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    """Bell-shaped."""
+    return draw.normal(size=shape)
+
+
+def log_normal(draw: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    """Skew."""
+    return draw.lognormal(size=shape)
+
+
+def hundred(draw: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    """A hundred different values: point masses that are smaller than a lump."""
+    return draw.integers(0, 100, size=shape) * 1.0
+
+
+def third_of_zeros(draw: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    """A point mass among others of many lumps."""
+    return np.where(draw.random(shape) < 1 / 3, 0.0, draw.lognormal(size=shape))
+
+
+@pytest.mark.parametrize("drawn", [gaussian, log_normal, hundred, third_of_zeros])
+def test_the_shape_says_the_same_at_any_number_of_values(
+    drawn: Callable[[np.random.Generator, tuple[int, int]], Floats],
+) -> None:
+    """From 65 values to 20,000 its mean is that of a cube root of chi-square by its degrees, and so is its spread."""
+    draw = np.random.default_rng(4)
+    parts = summarise_rows(drawn(draw, (10_000, 60)))
+    stack = Stack({"x": learn_reference([[Feature(0, part)] for part in parts])})
+    variance = 2 / (9 * (stack.occupied[0] - 1))
+    for count in (65, 300, 3000, 20_000):
+        windows = [{"x": Feature(0, part)} for part in summarise_rows(drawn(draw, (100, count)))]
+        sums = [tally([one], count, stack, outlier_beyond=6.0) for one in windows]
+        found = np.array([measure(one, stack).value[place_of("shape"), 0] for one in sums])
+        assert abs(found.mean() - (1 - variance)) < 0.6 * np.sqrt(variance), count
+        assert 0.7 < found.std() / np.sqrt(variance) < 1.3, count
+
+
+def test_less_traffic_is_no_news() -> None:
+    """From twenty thousand values a window to fifty: nothing is raised of features that stay as they are."""
+    draw = np.random.default_rng(5)
+    spec = ModelSpec("m", window_seconds=60.0, false_alarms_per_week=500.0, reference=ReferenceSpec(seconds=5400.0))
+    columns = {
+        f"{drawn.__name__}-{number}": [one for count in (20_000, 50) for one in numbers(drawn(draw, (90, count)))]
+        for drawn in (gaussian, hundred, third_of_zeros)
+        for number in range(2)
+    }
+    _, findings = watched(spec, history(spec, columns))
+    assert alerts(findings) == []
