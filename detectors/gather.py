@@ -37,17 +37,19 @@ class Gather(msgspec.Struct):
         strides: buckets that each column is judged over, shape (F,).
         groups: number of the wider window that waits, -1 without one, shape (F,).
         waiting: its sums; None while all strides are one.
+        latest: sums of the last whole window of each column that has wider ones; None before the first.
     """
 
     strides: np.ndarray = np.ones(0)
     groups: np.ndarray = np.ones(0)
     waiting: Tally | None = None
+    latest: Tally | None = None
 
     def set(self, strides: np.ndarray) -> None:
         """Take other strides, for columns that may be others too; what waited is dropped."""
         self.strides = strides
         self.groups = np.full(len(strides), -1.0)
-        self.waiting = None
+        self.waiting = self.latest = None
 
     def exchange(self, strides: np.ndarray, anew: Flags, before: Stack, after: Stack) -> None:
         """Take the strides of columns that have other references now, or came at the end; what waited of these alone is dropped.
@@ -59,16 +61,14 @@ class Gather(msgspec.Struct):
             after: those from now on.
         """
         kept = ~anew[: len(before.names)]
-        groups, waited = self.groups, self.waiting
+        groups, sums = self.groups, (self.waiting, self.latest)
         self.set(strides)
         self.groups[~anew] = groups[kept]
-        if waited is None:
-            return
-        self.waiting = empty(after)
-        self.waiting.sums[:, ~anew] = waited.sums[:, kept]
-        self.waiting.bins[:, ~anew] = waited.bins[:, kept]
         # Cells lie column by column, and those of a reference that stays are as many as they were.
-        self.waiting.cells[~anew[after.owner]] = waited.cells[kept[before.owner]]
+        cells, kept_cells = ~anew[after.owner], kept[before.owner]
+        self.waiting, self.latest = (
+            None if one is None else _moved(one, (kept, kept_cells), empty(after), (~anew, cells)) for one in sums
+        )
 
     def take(self, place: int, now: Tally, stack: Stack) -> Iterator[Wide]:
         """Take the sums of a bucket, which come in order, and yield what can be judged."""
@@ -79,7 +79,7 @@ class Gather(msgspec.Struct):
         if self.waiting is None:
             self.waiting = empty(stack)
         groups = place // self.strides
-        yield from self._groups(~narrow & (self.groups >= 0) & (self.groups != groups))
+        yield from self._groups(~narrow & (self.groups >= 0) & (self.groups != groups), stack)
         anew = self.groups != groups
         self.waiting.sums[:, anew] = 0.0
         self.waiting.bins[:, anew] = 0.0
@@ -87,12 +87,33 @@ class Gather(msgspec.Struct):
         self.waiting.add(now)
         full = ~narrow & (place % self.strides == self.strides - 1)
         self.groups = np.where(narrow, -1.0, groups)
-        yield from self._groups(full)
+        yield from self._groups(full, stack)
         self.groups[full] = -1.0
 
-    def _groups(self, columns: Flags) -> Iterator[Wide]:
+    def _groups(self, columns: Flags, stack: Stack) -> Iterator[Wide]:
         for stride in np.unique(self.strides[columns]).tolist():
             for group in np.unique(self.groups[columns & (self.strides == stride)]).tolist():
                 mine = columns & (self.strides == stride) & (self.groups == group)
                 if self.waiting is not None:
+                    self._remember(self.waiting, mine, stack)
                     yield Wide(int(group * stride), int(stride), self.waiting, mine)
+
+    def _remember(self, sums: Tally, columns: Flags, stack: Stack) -> None:
+        if self.latest is None:
+            self.latest = empty(stack)
+        whole = (columns, columns[stack.owner])
+        _moved(sums, whole, self.latest, whole)
+
+    def standing(self, now: Tally, stack: Stack) -> Tally:
+        """Return the sums of the latest whole window of each column; that of a column of stride one is the bucket itself."""
+        wide = np.asarray(self.strides > 1)
+        whole = (wide, wide[stack.owner])
+        return _moved(self.latest or empty(stack), whole, now.copy(), whole)
+
+
+def _moved(sums: Tally, of: tuple[Flags, Flags], into: Tally, to: tuple[Flags, Flags]) -> Tally:
+    """Return `into` with some columns and cells of `sums` in place of its own; each is told by (columns, cells)."""
+    into.sums[:, to[0]] = sums.sums[:, of[0]]
+    into.bins[:, to[0]] = sums.bins[:, of[0]]
+    into.cells[to[1]] = sums.cells[of[1]]
+    return into

@@ -39,6 +39,15 @@ _USUAL = 3.0
 
 
 @dataclass(frozen=True, slots=True)
+class _Bucket:
+    """A bucket: its sums, the parts that they are of, and which columns may be judged, shape (F,)."""
+
+    sums: Tally
+    parts: Sequence[Mapping[str, Feature]]
+    judged: Flags
+
+
+@dataclass(frozen=True, slots=True)
 class _Judged:
     """A window that was judged: its sums, what they are and were expected to be, its end, and the parts of its last bucket."""
 
@@ -162,15 +171,16 @@ class Judge(msgspec.Struct):
         now = tally(parts, rows, stack, outlier_beyond=spec.outliers.beyond)
         silent = {*self.renewing, *self.unwatched(spec)}
         judged = np.array([name not in silent for name in stack.names], dtype=np.bool_)
+        bucket = _Bucket(now, parts, judged)
         found: list[Verdict] = []
         for window in self.gather.take(round(start / self.seconds), now, stack):
-            columns = judged & window.columns
-            if columns.any():
-                found += self._judge(spec, window, columns, parts)
+            if (judged & window.columns).any():
+                found += self._judge(spec, window, bucket)
         return found
 
-    def _judge(self, spec: ModelSpec, window: Wide, columns: Flags, parts: Sequence[Mapping[str, Feature]]) -> list[Verdict]:
-        """Judge those columns of a window; `parts` are those of its last bucket."""
+    def _judge(self, spec: ModelSpec, window: Wide, bucket: _Bucket) -> list[Verdict]:
+        """Judge a window, of which this is the last bucket."""
+        columns = bucket.judged & window.columns
         start, seconds = window.place * self.seconds, window.stride * self.seconds
         monitors, stack = self.monitors, self.side_by_side()
         measured = measure(window.sums, stack)
@@ -181,15 +191,32 @@ class Judge(msgspec.Struct):
         )
         errors = None
         if DETECTORS[monitors.detector].feed == "outcomes":
-            errors = [_errors(parts, name) for name in stack.names]
+            errors = [_errors(bucket.parts, name) for name in stack.names]
         raised = monitors.weigh(start, scores, errors)
         calm = (np.abs(scores) < _USUAL) & (monitors.fired == 0)  # a window that raised an alarm moves nothing
-        if raised:
-            raised += suspects(monitors, raised, scores, seconds)
-        judged = _Judged(window.sums, measured, expected, start + seconds, parts)
+        judged = _Judged(window.sums, measured, expected, start + seconds, bucket.parts)
         verdicts = [self._verdict(one, judged) for one in raised]
+        if raised:
+            verdicts += self._suspected(spec, raised, window, bucket)
         monitors.scores.follow(local, measured, expected, calm)
         return verdicts
+
+    def _suspected(self, spec: ModelSpec, raised: list[Raised], window: Wide, bucket: _Bucket) -> list[Verdict]:
+        """Return the verdicts of the other features that changed together with those, by the latest window of each."""
+        stack, scores = self.side_by_side(), self.monitors.scores
+        sums = self.gather.standing(bucket.sums, stack)
+        measured = measure(sums, stack)
+        seconds, widths = window.stride * self.seconds, self.gather.strides * self.seconds
+        end = window.place * self.seconds + seconds
+        # A wide window that a later bucket ended was over before what that one's columns have seen by now.
+        there = ~np.isnan(measured.value) & bucket.judged & (scores.last_start < end)
+        expected = np.zeros(there.shape)
+        others = suspects(self.monitors, raised, there, seconds, widths=widths)
+        for start in {float(scores.last_start[one.cell]) for one in others}:
+            then = scores.last_start == start
+            expected[then] = scores.expected(local_seconds(start, spec.timezone, spec.holidays))[then]
+        judged = _Judged(sums, measured, expected, end, bucket.parts)
+        return [self._verdict(one, judged) for one in others]
 
     def _verdict(self, raised: Raised, window: _Judged) -> Verdict:
         row, column = raised.cell

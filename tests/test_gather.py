@@ -160,3 +160,25 @@ def test_another_reference_of_a_column_costs_the_others_nothing(
         assert {first: rows for first, rows, _, _ in mine} == wanted
         if not other:
             assert all((binned, celled) == ((0.0, rows) if column % 2 else (rows, 0.0)) for _, rows, binned, celled in mine)
+
+
+@given(st.lists(st.sampled_from(STRIDES), min_size=1, max_size=5), st.integers(0, 40), st.integers(0, 40))
+def test_what_stands_is_the_latest_whole_window_of_each_column(strides: list[int], last: int, anew: int) -> None:
+    """Of a column of stride one the bucket itself; of a wider one what was judged last, and nothing before or after a renewal."""
+    stack, gather = stack_of(len(strides)), Gather()
+    gather.set(np.array(strides, dtype=np.float64))
+    first = np.array([True] + [False] * (len(strides) - 1))
+    for place in range(last + 1):
+        if place == anew:
+            gather.exchange(gather.strides, first, stack, stack)
+        now = bucket(place, stack, 1 + place % 3)
+        list(gather.take(place, now, stack))
+    standing = gather.standing(now, stack)
+    for column, stride in enumerate(strides):
+        end = (last + 1) // stride * stride
+        lost = column == 0 and stride > 1 and anew <= last
+        begin = max(anew, end - stride) if lost else end - stride
+        rows = sum(1 + place % 3 for place in range(max(0, begin), end))
+        assert standing.sums[ROWS, column] == rows
+        held = standing.bins[:, column].sum() if column % 2 == 0 else standing.cells[stack.owner == column].sum()
+        assert held == rows

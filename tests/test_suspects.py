@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,13 +12,16 @@ from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
 from detectors.baseline import Baseline
+from detectors.learner import Learner
 from detectors.monitors import Monitors, Raised
 from detectors.season import Season
+from detectors.side import share_budget
 from detectors.spec import ModelSpec, ReferenceSpec
-from detectors.statistic import STATISTICS
+from detectors.statistic import STATISTICS, place_of
 from detectors.suspects import passed, suspects
+from detectors.verdict import Verdict
 from detectors.watch import Finding
-from tests.simulated import alerts, history, numbers, watched
+from tests.simulated import alerts, history, numbers, watched, window
 
 SPEC = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=80 * 60.0, min_windows=24))
 #: How many there are, and the window in which some of them change.
@@ -60,6 +66,51 @@ def test_one_change_names_nobody_else() -> None:
     assert [verdict.feature for verdict in opened.features] == ["f0"]
 
 
+def test_a_feature_of_wider_windows_is_named_by_the_latest_of_them() -> None:
+    """Six features have one value a window; the alarm of another comes between two of their windows, and all are told in it."""
+    rng = np.random.default_rng(3)
+    values = [rng.normal(size=(658, 20 if feature < 6 else 1)) for feature in range(12)]
+    for feature, one in enumerate(values):
+        one[640:] += 0.33 if feature < 6 else 2.5
+    spec = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=600 * 60.0, min_windows=24))
+    watch, told = watched(spec, history(spec, {f"f{feature:02}": numbers(one) for feature, one in enumerate(values)}))
+    assert watch.sides["features"].judges[""].gather.strides.tolist() == [1.0] * 6 + [8.0] * 6
+    last = alerts(told, "updated")[-1]
+    wide = [verdict for verdict in last.features if verdict.feature >= "f06"]
+    assert len(wide) == 6
+    assert {verdict.at for verdict in wide} == {last.raised_at}
+    assert last.raised_at % 480.0 != 0.0
+    for verdict in wide:
+        assert verdict.began_at % 480.0 == 0.0
+        assert verdict.words.startswith("mean up 2."), "of eight values, not of the one of the last minute"
+        assert verdict.score > 4.0
+
+
+@pytest.mark.parametrize(("buckets", "told"), [(range(90, 96), ["y", "x"]), ([90, 91, 92, 93, 94, 120], ["y"])])
+def test_the_alarm_of_a_wider_window_names_what_is_judged_in_each(buckets: Sequence[int], told: list[str]) -> None:
+    """Features of narrow windows had their scores in the same bucket; after a gap these are of another time."""
+    spec = ModelSpec("m", window_seconds=60.0, reference=SPEC.reference)
+    rng = np.random.default_rng(5)
+    watch, _ = watched(spec, history(spec, {name: numbers(rng.normal(size=(90, 30))) for name in "xyz"}))
+    judge = watch.sides["features"].judges[""]
+    wide = Learner(240.0, ["y"])
+    for index, feature in enumerate(numbers(rng.normal(size=(100, 120)))):
+        wide.add(spec, index * 240.0, [window(spec, index * 240.0, {"y": feature}, rows=120)])
+    judge.adopt({"y": msgspec.structs.replace(wide.learn(spec)["y"], stride=4)})
+    share_budget(spec, [judge], share=1.0)
+    location = place_of("location")
+    judge.monitors.rise[location, 0], judge.monitors.rise_began[location, 0] = 11.0, 88 * 60.0
+    judge.monitors.rise_windows[location, 0] = 2.0
+    later = {"x": rng.normal(size=(6, 30)) + 0.1, "y": rng.normal(size=(6, 30)) + 3.0, "z": rng.normal(size=(6, 30))}
+    found: list[Verdict] = []
+    for place, held in zip(buckets, zip(*(numbers(one) for one in later.values()), strict=True), strict=True):
+        found += judge.weigh(spec, place * 60.0, [window(spec, place * 60.0, dict(zip(later, held, strict=True)), rows=30)])
+    named = {verdict.feature: verdict for verdict in found}
+    assert list(named) == told
+    assert {verdict.at for verdict in found} == {96 * 60.0}
+    assert "x" not in named or named["x"].began_at == 88 * 60.0
+
+
 def monitored(rises: list[float], *, began: float = 540.0, up: bool = False) -> tuple[Monitors, np.ndarray]:
     """Return monitors of one statistic whose CUSUMs of rises stand so high, and the scores of a window."""
     monitors = Monitors.none("page_hinkley", "up" if up else "both", 60.0)
@@ -77,7 +128,9 @@ def monitored(rises: list[float], *, began: float = 540.0, up: bool = False) -> 
 def alarm(monitors: Monitors, scores: np.ndarray, column: int = 0) -> list[Raised]:
     """Let a feature have raised an alarm for a change that began at 600 s, and return the others that are named."""
     monitors.fired[0, column] = 1.0
-    return suspects(monitors, [Raised((0, column), 5.0, 600.0)], scores, 60.0)
+    monitors.previous = np.nan_to_num(scores)
+    widths = np.full(scores.shape[1], 60.0)
+    return suspects(monitors, [Raised((0, column), 5.0, 600.0)], ~np.isnan(scores), 60.0, widths=widths)
 
 
 def test_suspects_have_fired_and_are_dated() -> None:
@@ -99,6 +152,15 @@ def test_a_change_of_long_before_is_another_one(began: float, *, named: bool) ->
     assert bool(alarm(monitors, scores)) == named
 
 
+def test_a_change_may_begin_anywhere_in_a_wider_window() -> None:
+    """One of eight minutes that ends after the first moment of the ten windows may hold it, one that ends before does not."""
+    for began, named in ((-420.0, True), (-421.0, False)):
+        monitors, scores = monitored([20.0, 9.5], began=began)
+        monitors.previous = scores
+        widths = np.array([60.0, 480.0])
+        assert bool(suspects(monitors, [Raised((0, 0), 5.0, 600.0)], ~np.isnan(scores), 60.0, widths=widths)) == named
+
+
 def test_falls_are_named_where_they_alarm() -> None:
     """Of a statistic that alarms upwards a fall is no evidence; of one that alarms both ways it is, with its sign."""
     for up in (False, True):
@@ -109,8 +171,8 @@ def test_falls_are_named_where_they_alarm() -> None:
         assert up or monitors.shift[0, 1] < 0
 
 
-def test_only_what_this_window_speaks_of_is_named() -> None:
-    """A feature without a score waits for its own window."""
+def test_only_what_its_latest_window_speaks_of_is_named() -> None:
+    """A statistic that the latest window of its feature says nothing about is not told."""
     monitors, scores = monitored([20.0, 9.5, 9.5])
     scores[0, 2] = np.nan
     assert [one.cell for one in alarm(monitors, scores)] == [(0, 1)]
