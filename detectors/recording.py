@@ -164,7 +164,7 @@ class Recording(msgspec.Struct):
         self.extend([(start, rows, parts)], outlier_beyond=outlier_beyond)
 
     def extend(self, windows: Iterable[tuple[float, int, Sequence[Mapping[str, Feature]]]], *, outlier_beyond: float) -> None:
-        """Take windows that the references were learned from, in order of time: (first second, rows, parts)."""
+        """Take windows in order of time, (first second, rows, parts), whose extremes the references have."""
         if not self.references:
             return
         stack = self._side_by_side()

@@ -32,8 +32,7 @@ class Tiled(Stack):
     def __init__(self, one: Stack, times: int) -> None:
         width, cells = len(one.names), len(one.owner)
         self.one = one
-        self.labels = [{name: f"{window}/{name}" for name in one.names} for window in range(times)]
-        self.names = [label for labels in self.labels for label in labels.values()]
+        self.names = [f"{window}/{name}" for window in range(times) for name in one.names]
         self.column = {name: number for number, name in enumerate(self.names)}
         self.references = one.references * times
         self.quantiles = np.tile(one.quantiles, (times, 1))
@@ -107,9 +106,10 @@ class Tiles:
                 yield tally(parts, rows, self._stack, outlier_beyond=self._beyond)
             return
         tiled = self._times(len(windows))
+        column = self._stack.column
         named = (
-            {labels[name]: feature for name, feature in part.items() if name in labels}
-            for labels, (_, parts) in zip(tiled.labels, windows, strict=True)
+            {f"{window}/{name}": feature for name, feature in part.items() if name in column}
+            for window, (_, parts) in enumerate(windows)
             for part in parts
         )
         found = tally(named, 0, tiled, outlier_beyond=self._beyond)
