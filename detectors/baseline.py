@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.sample import Floats
-from detectors.season import Season, SeasonName, fit, fit_swing
+from detectors.season import OF_WEEK, Season, SeasonName, fit, fit_swing
 
 #: Lags in the long-run variance.
 _LAGS = 6
@@ -26,6 +26,9 @@ _ROUNDING = 1e-12
 _SKEW, _TAILS, _CLUSTERS, _FAST_WINDOWS = 0.2, 0.5, 0.15, 100
 #: Cumulants tell no more of tails heavier than this.
 _MOST_KURTOSIS, _MOST_WIDENED = 100.0, 3.0
+#: How far the CUSUM of w scores may go in the reference beyond log(w), to how far below it is brought if it went farther, and
+#: how much wider the spread may become for it.
+_LOUD, _QUIET, _MOST_REHEARSED = 1.0, 2.0, 3.0
 
 #: What is expected is taken to be off by so many of its standard errors: a season, one that follows what is seen, and a mean,
 #: which Page and Hinkley's test follows itself.
@@ -94,7 +97,8 @@ def learn(
     between = np.maximum(least * least, variance - within * (1 / counts).mean(axis=0))
     scaled = residual / np.maximum(np.sqrt(between + within / counts), floor / counts)
     swings = np.zeros((0, values.shape[1]))
-    if name == "daily":
+    waves = name in ("daily", "weekly")
+    if waves:
         swings, swung = fit_swing(local, scaled)
         scaled = scaled / swung
     gaps = np.maximum(1.0, np.diff(starts) / window_seconds)[:, None]
@@ -109,8 +113,10 @@ def learn(
     spread = np.maximum(spread, 0.5 * np.sqrt(1 - correlation**2))
     # What is expected is off by about sqrt(parameters / windows) standard deviations, where it is a season for hours on end.
     # Scores that lie off by b, divided by 1 + b, reach a CUSUM's threshold no sooner than those that do not.
-    off = _OFF_FOLLOWED if name == "slot-of-week" else _OFF
+    off = _OFF_FOLLOWED if name in OF_WEEK else _OFF
     spread *= 1 + (_OFF_MEAN + off * np.sqrt(np.maximum(0.0, parameters - 1))) / math.sqrt(windows)
+    if waves:
+        spread *= _rehearsed(whitened / spread)
     return [
         Baseline(season, *figures, windows=windows, last=last, last_start=float(starts[-1]), swing=swing, fast=armed)
         for season, figures, last, swing, armed in zip(
@@ -192,3 +198,32 @@ def _widened(skew: Floats, kurtosis: Floats) -> Floats:
         above = 0.5 / middle**2 + third / middle**3 + fourth / middle**4 > 0.5
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     return np.asarray(high)
+
+
+def _rehearsed(scores: Floats) -> Floats:
+    """Return by how much to widen the spread for the reference not to raise an alarm about itself.
+
+    Harmonics round off the steps of a day. What they miss comes again at its time and shifts scores for an hour or two, without
+    making many of them large. A CUSUM of w white scores goes beyond log(w) + 1 in one case of ten; one that does is brought down
+    until there is room for the scatter of later days. What happened only once is in the reference too, so there is a limit.
+    """
+    usual = math.log(max(1, len(scores)))
+    most = usual + _LOUD
+    factors = np.ones(scores.shape[1])
+    for factor in np.arange(1.0, _MOST_REHEARSED, 0.1):
+        loud = factors == factor
+        loud[loud] = _excursion(np.clip(scores[:, loud] / factor, -usual / 2, usual / 2)) > most
+        if not loud.any():
+            break
+        factors[loud] = factor + 0.1
+        most = usual - _QUIET
+    return factors
+
+
+def _excursion(scores: Floats) -> Floats:
+    """Return how far the CUSUM of scores with the allowance of one half went, on either side, shape (m,)."""
+    found = np.zeros(scores.shape[1])
+    for side in (scores, -scores):
+        walk = np.cumsum(side - 0.5, axis=0)
+        found = np.maximum(found, (walk - np.minimum.accumulate(np.minimum(walk, 0.0), axis=0)).max(axis=0, initial=0.0))
+    return found

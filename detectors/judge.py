@@ -184,11 +184,9 @@ class Judge(msgspec.Struct):
         start, seconds = window.place * self.seconds, window.stride * self.seconds
         monitors, stack = self.monitors, self.side_by_side()
         measured = measure(window.sums, stack)
-        local = local_seconds(start, spec.timezone, spec.holidays)
-        expected = monitors.scores.expected(local)
-        scores = monitors.scores.score(
-            Moment(start, local, seconds), measured, expected, np.broadcast_to(columns, expected.shape)
-        )
+        moment = Moment(start, local_seconds(start, spec.timezone, spec.holidays), seconds)
+        expected = monitors.scores.expected(moment.local)
+        scores = monitors.scores.score(moment, measured, expected, np.broadcast_to(columns, expected.shape))
         errors = None
         if DETECTORS[monitors.detector].feed == "outcomes":
             errors = [_errors(bucket.parts, name) for name in stack.names]
@@ -198,7 +196,7 @@ class Judge(msgspec.Struct):
         verdicts = [self._verdict(one, judged) for one in raised]
         if raised:
             verdicts += self._suspected(spec, raised, window, bucket)
-        monitors.scores.follow(local, measured, expected, calm)
+        monitors.scores.follow(moment, measured, expected, calm)
         return verdicts
 
     def _suspected(self, spec: ModelSpec, raised: list[Raised], window: Wide, bucket: _Bucket) -> list[Verdict]:

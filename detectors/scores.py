@@ -17,7 +17,7 @@ from detectors.sample import Floats
 from detectors.season import DAY_SECONDS, SWINGS, Flags, Seasons, swing_at, widened
 from detectors.statistic import STATISTICS, Measures
 
-#: Time constant of the slow level that coarse seasons follow, in seconds.
+#: Time constant of the slow level that slots of the week follow, in seconds.
 _SLOW_SECONDS = 21 * DAY_SECONDS
 
 
@@ -117,13 +117,15 @@ class Scores(msgspec.Struct):
         scores[~due] = np.nan
         return np.asarray(scores)
 
-    def follow(self, local: float, measured: Measures, expected: Floats, calm: Flags) -> None:
-        """Let slots of the week follow what is normal: the statistics of those cells."""
-        cells = calm & self.seasons.weekly()
+    def follow(self, moment: Moment, measured: Measures, expected: Floats, calm: Flags) -> None:
+        """Let seasons of the week follow what is normal: the statistics of those cells."""
+        slots = calm & self.seasons.are("slot-of-week")
+        cells = slots | (calm & self.seasons.are("weekly"))
         if cells.any():
+            of_season = expected - self.level
             share = min(1.0, self.seasons.window_seconds / _SLOW_SECONDS)
-            self.level[cells] += share * (measured.value - expected)[cells]
-            self.seasons.follow(local, measured.value - self.level, cells)
+            self.level[slots] += share * (measured.value - expected)[slots]
+            self.seasons.follow(moment.local, measured.value - self.level - of_season, cells, moment.seconds)
 
 
 #: Arrays of `Scores`, and those of them that a baseline has.

@@ -8,19 +8,23 @@ name           what it is                                 needs
 constant       the mean                                   nothing
 daily          a constant and 6 daily harmonics           windows < 30 min, 3 days,
                                                           no gap of 2 hours in the day
+weekly         a constant and 42 weekly harmonics, every  windows < 30 min, 2 weeks,
+               seventh of them a daily one                no gap of 2 hours in the week
 slot-of-day    a mean for each slot of the day, smoothed  windows < 1 day, 3 days
 slot-of-week   a mean for each slot of the week, smoothed windows <= 1 day, 4 weeks
 =============  =========================================  ==========================
 
 Harmonics fitted to office hours alone would say anything about the night: hence the gap, half the period
-of the shortest one. A slot that was never seen is expected to be like the mean of all.
+of the shortest one. A slot that was never seen is expected to be like the mean of all. What a season of the week expects
+follows what is seen, a seventh of the way in a week.
 
 Times are in the model's own time zone: when its clocks change, the slots change with them. With a calendar the time
-of a public holiday is that of a Sunday, which only slots of the week tell from other days.
+of a public holiday is that of a Sunday, which only seasons of the week tell from other days.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
 from typing import Literal
@@ -36,22 +40,29 @@ from detectors.sample import Floats
 DAY_SECONDS = 86_400.0
 _WEEK_SECONDS = 7 * DAY_SECONDS
 _HARMONICS = 6
-#: Coefficients of a swing: a sine and a cosine for each harmonic.
+#: Orders of the week that are none of the day, up to the same shortest period.
+_OF_WEEK = tuple(order for order in range(1, 7 * _HARMONICS + 1) if order % 7)
+#: Coefficients of a swing: a sine and a cosine for each daily harmonic.
 SWINGS = 2 * _HARMONICS
 #: From this width on a window is a slot of the day or of the week.
 COARSE_SECONDS = 1800.0
 _LARGEST_GAP_SECONDS = DAY_SECONDS / _HARMONICS / 2
 #: A harmonic explains more than this many times the noise, or it is left out: chi-square with two degrees, one in 2,000.
 _BY_CHANCE = 15.0
+#: Correlation of neighbours up to which noise is taken to be louder in slow harmonics; a variance that rounding alone has.
+_MOST_PERSISTENT, _ROUNDING = 0.98, 1e-20
 #: Nothing is learned from how much smaller than this, in standard deviations, something is.
 _LEAST_SCALED = 0.1
-#: How far a slot of the week follows what is seen there, each week.
+#: How far a season of the week follows what is seen, each week.
 _GAIN = 0.15
 #: 31 December 9999 at 00:00 UTC: behind it some clocks are in a year that there is no date for.
 _LAST_MOMENT = 253_402_214_400.0
 
-SeasonName = Literal["constant", "daily", "slot-of-day", "slot-of-week"]
-SEASON_NAMES: tuple[SeasonName, ...] = ("constant", "daily", "slot-of-day", "slot-of-week")
+SeasonName = Literal["constant", "daily", "slot-of-day", "slot-of-week", "weekly"]
+#: Their order stands in snapshots.
+SEASON_NAMES: tuple[SeasonName, ...] = ("constant", "daily", "slot-of-day", "slot-of-week", "weekly")
+#: Those that tell one day of the week from another, and follow it.
+OF_WEEK: tuple[SeasonName, ...] = ("slot-of-week", "weekly")
 #: Length of the cycle of the seasons with slots.
 _PERIODS: dict[SeasonName, float] = {"slot-of-day": DAY_SECONDS, "slot-of-week": _WEEK_SECONDS}
 
@@ -91,7 +102,9 @@ def choose(window_seconds: float, reference_seconds: float, local: Floats) -> Se
     """
     days = reference_seconds / DAY_SECONDS
     if window_seconds < COARSE_SECONDS:
-        return "daily" if days >= 3 and _largest_gap(local) < _LARGEST_GAP_SECONDS else "constant"
+        if days >= 14 and _largest_gap(local, _WEEK_SECONDS) < _LARGEST_GAP_SECONDS:
+            return "weekly"
+        return "daily" if days >= 3 and _largest_gap(local, DAY_SECONDS) < _LARGEST_GAP_SECONDS else "constant"
     if window_seconds <= DAY_SECONDS and days >= 28:
         return "slot-of-week"
     if window_seconds < DAY_SECONDS and days >= 3:
@@ -99,9 +112,9 @@ def choose(window_seconds: float, reference_seconds: float, local: Floats) -> Se
     return "constant"
 
 
-def _largest_gap(local: Floats) -> float:
-    times = np.sort(local % DAY_SECONDS)
-    return float(np.diff(times, append=times[:1] + DAY_SECONDS).max(initial=0.0)) if len(times) else DAY_SECONDS
+def _largest_gap(local: Floats, period: float) -> float:
+    times = np.sort(local % period)
+    return float(np.diff(times, append=times[:1] + period).max(initial=0.0)) if len(times) else period
 
 
 class Season(msgspec.Struct, frozen=True):
@@ -124,7 +137,8 @@ class Seasons(msgspec.Struct):
     Args:
         window_seconds: width of a slot.
         names: of each cell, places in `SEASON_NAMES`, shape (S, F).
-        waves: constants and harmonics, shape (13, S, F); zeros where a season has slots.
+        waves: constants and daily harmonics, shape (13, S, F); zeros where a season has slots.
+        weeks: the other harmonics of the week, shape (72, S, F); empty where no season has them.
         slots: by the name of a season with slots, of those that occur: means, shape (slots, S, F); zeros of other seasons.
     """
 
@@ -132,6 +146,7 @@ class Seasons(msgspec.Struct):
     names: np.ndarray
     waves: np.ndarray
     slots: dict[SeasonName, np.ndarray] = {}
+    weeks: np.ndarray = np.zeros(0)
 
     @classmethod
     def none(cls, window_seconds: float, shape: tuple[int, int]) -> Seasons:
@@ -146,20 +161,25 @@ class Seasons(msgspec.Struct):
             shape = (len(season.parameters), *self.names.shape)
             table = self.slots.setdefault(season.name, np.zeros(shape))
             table[(slice(None), *cell)] = season.parameters
-        else:
-            self.waves[(slice(0, len(season.parameters)), *cell)] = season.parameters
+            return
+        daily, others = season.parameters[: len(self.waves)], season.parameters[len(self.waves) :]
+        self.waves[(slice(0, len(daily)), *cell)] = daily
+        if others:
+            if not len(self.weeks):
+                self.weeks = np.zeros((len(others), *self.names.shape))
+            self.weeks[(slice(None), *cell)] = others
 
     def clear(self, cell: tuple[int, int]) -> None:
         """Let a cell expect nothing."""
         self.names[cell] = 0.0
-        self.waves[(slice(None), *cell)] = 0.0
-        for table in self.slots.values():
+        for table in (self.waves, *self.slots.values(), *([self.weeks] if len(self.weeks) else [])):
             table[(slice(None), *cell)] = 0.0
 
     def widen(self, columns: int) -> None:
         """Add so many columns that expect nothing."""
         self.names, self.waves = widened(self.names, columns), widened(self.waves, columns)
         self.slots = {name: widened(table, columns) for name, table in self.slots.items()}
+        self.weeks = widened(self.weeks, columns) if len(self.weeks) else self.weeks
 
     def _slot(self, name: SeasonName, local: float) -> int:
         return int((local % _PERIODS[name]) // self.window_seconds) % len(self.slots[name])
@@ -169,21 +189,33 @@ class Seasons(msgspec.Struct):
         expected: Floats = self.waves[0].copy()
         if self.names.any():
             # Wave by wave: the same sum in every process, which a product of matrices is not.
-            for wave, coefficients in zip(_harmonics_at(local)[1:], self.waves[1:], strict=True):
+            for wave, coefficients in self._heard(local):
                 expected += wave * coefficients
             for name, table in self.slots.items():
                 expected += table[self._slot(name, local)]
         return expected
 
-    def follow(self, local: float, values: Floats, cells: Flags) -> None:
-        """Let the slot of the week move towards what was seen there, shape (S, F), of those cells."""
-        if "slot-of-week" in self.slots:
-            mean = self.slots["slot-of-week"][self._slot("slot-of-week", local)]
-            mean[cells] += _GAIN * (values[cells] - mean[cells])
+    def _heard(self, local: float) -> Iterator[tuple[float, Floats]]:
+        """Yield each harmonic at a time, and the coefficients that cells have of it, to be changed in place."""
+        return zip(_harmonics_at(local)[1:], (*self.waves[1:], *self.weeks), strict=False)
 
-    def weekly(self) -> Flags:
-        """Tell which cells have slots of the week, shape (S, F)."""
-        return np.asarray(self.names == SEASON_NAMES.index("slot-of-week"))
+    def follow(self, local: float, missed: Floats, cells: Flags, seconds: float) -> None:
+        """Let the seasons of those cells move, by how far each was missed, shape (S, F), in a window that is so wide.
+
+        A slot of the week goes `_GAIN` of the way. Harmonics of the week go so far in a week, those that a season has, by the
+        least mean squares of Widrow and Hoff (1960); their constant stays, or a slow change would be followed and never found.
+        """
+        slots, waves = cells & self.are("slot-of-week"), cells & self.are("weekly")
+        if slots.any():
+            self.slots["slot-of-week"][self._slot("slot-of-week", local)][slots] += _GAIN * missed[slots]
+        if waves.any():
+            step = np.where(waves, 2 * _GAIN * seconds / _WEEK_SECONDS * missed, 0.0)
+            for wave, coefficients in self._heard(local):
+                np.add(coefficients, wave * step, out=coefficients, where=coefficients != 0.0)
+
+    def are(self, name: SeasonName) -> Flags:
+        """Tell which cells have a season of that name, shape (S, F)."""
+        return np.asarray(self.names == SEASON_NAMES.index(name))
 
 
 def widened(array: np.ndarray, columns: int) -> np.ndarray:
@@ -191,16 +223,19 @@ def widened(array: np.ndarray, columns: int) -> np.ndarray:
     return np.concatenate([array, np.zeros((*array.shape[:-1], columns))], axis=-1)
 
 
-def _harmonics(local: Floats) -> Floats:
-    angle = 2 * np.pi * (local % DAY_SECONDS) / DAY_SECONDS
-    waves = [wave(order * angle) for order in range(1, _HARMONICS + 1) for wave in (np.sin, np.cos)]
-    return np.column_stack([np.ones_like(angle), *waves])
+def _harmonics(name: SeasonName, local: Floats) -> Floats:
+    """Return a constant, daily harmonics, and with `weekly` the others of the week, at each time, shape (w, 13) or (w, 85)."""
+    day, week = (2 * np.pi * (local % period) / period for period in (DAY_SECONDS, _WEEK_SECONDS))
+    orders = [(day, order) for order in range(1, _HARMONICS + 1)]
+    if name == "weekly":
+        orders += [(week, order) for order in _OF_WEEK]
+    return np.column_stack([np.ones_like(day), *(wave(order * angle) for angle, order in orders for wave in (np.sin, np.cos))])
 
 
 @lru_cache(maxsize=256)
 def _harmonics_at(local: float) -> tuple[float, ...]:
-    """Return the harmonics at one time: windows of all segments ask for the same."""
-    return tuple(_harmonics(np.array([local]))[0].tolist())
+    """Return all harmonics at one time: windows of all segments ask for the same."""
+    return tuple(_harmonics("weekly", np.array([local]))[0].tolist())
 
 
 def fit(name: SeasonName, window_seconds: float, local: Floats, values: Floats) -> tuple[list[Season], Floats, Floats]:
@@ -215,38 +250,49 @@ def fit(name: SeasonName, window_seconds: float, local: Floats, values: Floats) 
     means: Floats
     if name in _PERIODS:
         means, expected, used = _slots(_PERIODS[name], window_seconds, local, values)
-    elif name == "daily":
-        means, expected, used = _daily(local, values)
+    elif name in ("daily", "weekly"):
+        means, expected, used = _told(_harmonics(name, local), values)
     else:
         means = np.asarray(values.mean(axis=0, keepdims=True), dtype=np.float64)
         expected, used = np.broadcast_to(means, values.shape), np.ones(values.shape[1])
     return [Season(name, window_seconds, parameters) for parameters in means.T.tolist()], expected, used
 
 
-def _daily(local: Floats, values: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return coefficients, shape (13, m), what they let expect, shape (w, m), and how many each uses, shape (m,).
+def _told(waves: Floats, values: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return coefficients of p harmonics, shape (p, m), what they let expect, shape (w, m), and how many each uses, shape (m,).
 
     A harmonic that chance explains is left out: what it would add to the expectation is the same for hours, and tests that add
-    up scores would take it for a change.
+    up scores would take it for a change. Noise whose neighbours are alike is louder in slow harmonics than in all together.
     """
-    waves = _harmonics(local)
-    means = _least_squares(waves, values)
-    noise = np.square(values - waves @ means).mean(axis=0)
-    pairs = means[1:].reshape(_HARMONICS, 2, -1)
-    power = np.square(waves[:, 1:]).mean(axis=0).reshape(_HARMONICS, 2)
-    told = (np.square(pairs) * power[:, :, None]).sum(axis=1) * len(values) > _BY_CHANCE * noise
-    found = np.zeros_like(means)
-    for pattern in np.unique(told, axis=1).T:
-        mine = (told == pattern[:, None]).all(axis=0)
-        chosen = np.concatenate(([True], np.repeat(pattern, 2)))
-        found[np.ix_(chosen, mine)] = _least_squares(waves[:, chosen], values[:, mine])
-    return found, np.asarray(waves @ found), 1.0 + 2.0 * told.sum(axis=0)
+    gram, moments = waves.T @ waves, waves.T @ values
+    means = found = _solved(gram, moments)
+    explained = (np.square(means) * np.diag(gram)[:, None])[1:].reshape(-1, 2, len(means.T)).sum(axis=1)
+    used = np.full(values.shape[1], float(len(gram)))
+    # All harmonics together take some of the slow noise as well; so what is left by those that seem told is looked at again.
+    for _ in range(2):
+        told = explained > _BY_CHANCE * _noise(values - waves @ found, used)
+        used = 1.0 + 2.0 * told.sum(axis=0)
+        found = np.zeros_like(means)
+        for pattern in np.unique(told, axis=1).T:
+            mine = (told == pattern[:, None]).all(axis=0)
+            chosen = np.concatenate(([True], np.repeat(pattern, 2)))
+            found[np.ix_(chosen, mine)] = _solved(gram[np.ix_(chosen, chosen)], moments[np.ix_(chosen, mine)])
+    return found, np.asarray(waves @ found), used
+
+
+def _noise(left: Floats, used: Floats) -> Floats:
+    """Return the variance that slow harmonics have of what is left, shape (w, m), by so many parameters; infinite without any."""
+    power = np.square(left).sum(axis=0)
+    freedom = len(left) - used
+    with np.errstate(divide="ignore", invalid="ignore"):
+        alike = np.nan_to_num((left[1:] * left[:-1]).sum(axis=0) / power).clip(0.0, _MOST_PERSISTENT)
+        return np.where(freedom > 0, np.maximum(power / freedom, _ROUNDING) * (1 + alike) / (1 - alike), np.inf)
 
 
 def swing_at(local: float, coefficients: Floats) -> Floats:
     """Return by how much the time of day widens each cell, shape (S, F); coefficients as `fit_swing` found them, (12, S, F)."""
     logs = np.zeros(coefficients.shape[1:])
-    for wave, mine in zip(_harmonics_at(local)[1:], coefficients, strict=True):
+    for wave, mine in zip(_harmonics_at(local)[1 : 1 + SWINGS], coefficients, strict=True):
         logs += wave * mine
     return np.exp(logs)
 
@@ -258,12 +304,13 @@ def fit_swing(local: Floats, scaled: Floats) -> tuple[Floats, Floats]:
         local: local times of the windows, shape (w,).
         scaled: what is left of m statistics, in standard deviations, shape (w, m).
     """
-    means, expected, _ = _daily(local, np.log(np.maximum(np.abs(scaled), _LEAST_SCALED)))
+    means, expected, _ = _told(_harmonics("daily", local), np.log(np.maximum(np.abs(scaled), _LEAST_SCALED)))
     return means[1:], np.exp(expected - means[0])
 
 
-def _least_squares(waves: Floats, values: Floats) -> Floats:
-    return np.asarray(np.linalg.lstsq(waves, values, rcond=None)[0], dtype=np.float64)
+def _solved(gram: Floats, moments: Floats) -> Floats:
+    """Return what least squares give, from the harmonics' products with each other and with the values."""
+    return np.asarray(np.linalg.lstsq(gram, moments, rcond=None)[0], dtype=np.float64)
 
 
 def _slots(period: float, window_seconds: float, local: Floats, values: Floats) -> tuple[Floats, Floats, Floats]:

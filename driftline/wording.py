@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from detectors.season import SeasonName
+from detectors.season import OF_WEEK, SeasonName
 
 #: At most so many names in one sentence.
 _MOST_NAMES = 10
@@ -36,5 +36,4 @@ def season(name: SeasonName, holidays: str) -> str:
     >>> season("slot-of-week", "DE"), season("constant", "DE")
     ('slot-of-week with public holidays of DE', 'constant')
     """
-    # Only seasons of the week tell a Sunday from other days, and they are named after it.
-    return f"{name} with public holidays of {holidays}" if "week" in name and holidays else name
+    return f"{name} with public holidays of {holidays}" if name in OF_WEEK and holidays else name

@@ -182,11 +182,40 @@ def test_a_slow_change_of_level_is_followed_by_coarse_seasons() -> None:
     calm[0, :2] = True
     for day in range(28, 200):
         local = day * DAY_SECONDS % (7 * DAY_SECONDS)
-        by.follow(local, measures(np.full(3, 2.0), 60.0), by.expected(local), calm)
+        moment = Moment(day * DAY_SECONDS, local, DAY_SECONDS)
+        by.follow(moment, measures(np.full(3, 2.0), 60.0), by.expected(local), calm)
     after = by.expected(0.0)[0]
     assert after[0] == pytest.approx(2.0, abs=0.1)
     assert after[1:].tolist() == before[1:].tolist()
     assert after[1] == pytest.approx(float(values.mean()))
+
+
+def test_a_step_that_harmonics_round_off_is_not_told_every_week() -> None:
+    """Working days that differ from weekends from midnight on: what the harmonics miss there carries no CUSUM to a limit."""
+    rng = np.random.default_rng(15)
+    starts = 300.0 * np.arange(28 * 288)
+    local = starts % (7 * DAY_SECONDS)
+    office = np.where(local < 5 * DAY_SECONDS, 6.0 + 8.0 * np.sin(2 * np.pi * local / DAY_SECONDS), 0.0)
+    values = rng.normal(size=(len(starts), 10)) + office[:, None]
+    reference = 14 * 288
+    baselines = learned(values[:reference], name="weekly", starts=starts[:reference], width=300.0)
+    found = scores(baselines, values[reference:], start=starts[reference], width=300.0)
+    walk = np.zeros(10)
+    for window in np.clip(found, -6, 6):
+        walk = np.maximum(0.0, walk + window - 0.5)
+        assert walk.max() < 11
+
+
+def test_a_reference_that_is_loud_once_does_not_blind() -> None:
+    """A smooth day keeps its limits, and hours of something strange in the reference widen them to three times at most."""
+    rng = np.random.default_rng(16)
+    starts = 60.0 * np.arange(3 * 1440)
+    values = 3 * np.sin(2 * np.pi * starts / DAY_SECONDS)[:, None] + rng.normal(size=(len(starts), 20))
+    strange = values.copy()
+    strange[1000:1100] += 3.0
+    smooth, loud = (np.mean([one.spread for one in learned(one, name="daily", starts=starts)]) for one in (values, strange))
+    assert smooth < 1.25
+    assert 1.2 * smooth < loud < 3 * smooth
 
 
 def test_a_short_reference_is_wider() -> None:

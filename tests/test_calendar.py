@@ -258,7 +258,8 @@ def test_check_shows_the_calendar_beside_the_time_zone(tmp_path: Path, capsys: p
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ('window = "10m"\nreference.duration = "4w"', True),
+        ('window = "10m"\nreference.duration = "13d"', True),
+        ('window = "10m"\nreference.duration = "2w"', False),
         ('window = "1h"\nreference.duration = "27d"', True),
         ('window = "2d"\nreference.duration = "8w"', True),
         ('window = "1h"\nreference = { duration = "1w", min_windows = 672 }', False),
@@ -270,4 +271,4 @@ def test_check_says_when_a_calendar_changes_nothing(
 ) -> None:
     """Where neither features nor errors get a season by slots of the week, no day differs from another."""
     out = _checked(tmp_path, capsys, f'[models.a]\nholidays = "NO"\n{settings}\n')
-    assert ('note: models.a.holidays "NO" changes nothing: only slots of the week' in out) == told
+    assert ('note: models.a.holidays "NO" changes nothing: only seasons of the week' in out) == told

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.signal import lfilter
 
-from detectors.season import DAY_SECONDS, Season, SeasonName, Seasons, choose, fit, local_seconds
+from detectors.season import DAY_SECONDS, SEASON_NAMES, Season, SeasonName, Seasons, choose, fit, local_seconds
 from detectors.statistic import STATISTICS
 
 Floats = np.ndarray
@@ -61,7 +62,9 @@ def test_both_hours_of_the_autumn_change_are_the_same_slot() -> None:
     [
         (60.0, 2.9, "constant"),
         (60.0, 3.0, "daily"),
-        (1799.0, 30.0, "daily"),
+        (60.0, 13.9, "daily"),
+        (60.0, 14.0, "weekly"),
+        (1799.0, 30.0, "weekly"),
         (1800.0, 2.9, "constant"),
         (1800.0, 3.0, "slot-of-day"),
         (1800.0, 28.0, "slot-of-week"),
@@ -80,6 +83,12 @@ def test_office_hours_have_no_harmonics() -> None:
     """Data from eight to four says nothing about the night, so no curve is drawn through it."""
     local = np.concatenate([day * DAY_SECONDS + np.arange(8 * 3600.0, 16 * 3600.0, 300.0) for day in range(5)])
     assert choose(300.0, 5 * DAY_SECONDS, local) == "constant"
+
+
+def test_working_days_alone_have_no_week() -> None:
+    """Four weeks from Monday to Friday, day and night, have a daily cycle, and no curve through the weekend."""
+    local = np.concatenate([np.arange(0.0, 5 * DAY_SECONDS, 300.0)] * 4)
+    assert choose(300.0, 28 * DAY_SECONDS, local) == "daily"
 
 
 def test_a_daily_cycle_is_recovered() -> None:
@@ -127,16 +136,17 @@ def by_hand(season: Season, local: float) -> float:
         period = DAY_SECONDS if season.name == "slot-of-day" else 7 * DAY_SECONDS
         slot = int((local % period) // season.window_seconds) % len(season.parameters)
         return season.parameters[slot]
-    angle = 2 * np.pi * (local % DAY_SECONDS) / DAY_SECONDS
+    orders = [7 * order for order in range(1, 7)] + [order for order in range(1, 43) if order % 7]
     total = season.parameters[0]
     for place, coefficient in enumerate(season.parameters[1:]):
-        total += coefficient * (np.cos if place % 2 else np.sin)((place // 2 + 1) * angle)
+        total += coefficient * (np.cos if place % 2 else np.sin)(orders[place // 2] * 2 * np.pi * local / (7 * DAY_SECONDS))
     return float(total)
 
 
 SEASONS = st.one_of(
     st.builds(Season, st.just("constant"), st.just(3600.0), st.lists(st.floats(-9, 9), min_size=1, max_size=1)),
     st.builds(Season, st.just("daily"), st.just(3600.0), st.lists(st.floats(-9, 9), min_size=9, max_size=9)),
+    st.builds(Season, st.just("weekly"), st.just(3600.0), st.lists(st.floats(-9, 9), min_size=85, max_size=85)),
     st.builds(Season, st.just("slot-of-day"), st.just(3600.0), st.lists(st.floats(-9, 9), min_size=24, max_size=24)),
     st.builds(Season, st.just("slot-of-week"), st.just(3600.0), st.lists(st.floats(-9, 9), min_size=168, max_size=168)),
 )
@@ -159,7 +169,9 @@ def test_many_seasons_expect_what_each_says(learned: list[Season], local: float,
     for cell in np.ndindex(2, 3):
         wanted = by_hand(in_force[cell], local) if cell in in_force else 0.0
         assert expected[cell] == pytest.approx(wanted, abs=1e-9)
-        assert seasons.weekly()[cell] == (cell in in_force and in_force[cell].name == "slot-of-week")
+        assert [name for name in SEASON_NAMES if seasons.are(name)[cell]] == [
+            in_force[cell].name if cell in in_force else "constant"
+        ]
 
 
 @pytest.mark.parametrize("hours", [1, 2, 3, 5, 7, 24])
@@ -175,9 +187,9 @@ def test_every_window_has_a_slot(hours: int) -> None:
 def test_what_is_expected_of_the_reference_is_what_is_expected_later() -> None:
     """The fit and the arrays agree about the windows that were learned from, for every kind of season."""
     draw = np.random.default_rng(5)
-    local = np.arange(0.0, 7 * DAY_SECONDS, 3600.0)
+    local = np.arange(0.0, 14 * DAY_SECONDS, 3600.0) % (7 * DAY_SECONDS)
     values = draw.normal(size=(len(local), 3)) + 5 * np.sin(2 * np.pi * local / DAY_SECONDS)[:, None]
-    for name in ("constant", "daily", "slot-of-day", "slot-of-week"):
+    for name in SEASON_NAMES:
         learned, expected, _ = fit(name, 3600.0, local, values)
         seasons = Seasons.none(3600.0, (1, 3))
         for column, season in enumerate(learned):
@@ -195,15 +207,67 @@ def test_days_of_the_week_are_not_smoothed() -> None:
     assert used == 7
 
 
-def test_only_slots_of_the_week_follow() -> None:
-    """A slot goes 15 % of the way to what is seen there, in the cells that are asked to; harmonics stay as learned."""
+def office(local: Floats) -> Floats:
+    """Return a cycle of working days, flatter on weekends: sines of the day, so no order of the week alone."""
+    return np.where(local < 5 * DAY_SECONDS, 1.0, 0.25) * np.sin(2 * np.pi * local / DAY_SECONDS)
+
+
+def test_a_weekend_is_expected_to_differ() -> None:
+    """Two weeks tell the working days from the weekend, to a fraction of the noise; harmonics of the day alone do not."""
+    local = np.arange(0.0, 14 * DAY_SECONDS, 600.0) % (7 * DAY_SECONDS)
+    noise = np.random.default_rng(6).normal(size=len(local)) * 0.3
+    missed = {}
+    for name in ("daily", "weekly"):
+        _, expected, used = fit(name, 600.0, local, (office(local) + noise)[:, None])
+        missed[name] = float(np.sqrt(np.square(expected[:, 0] - office(local)).mean()))
+        assert used[0] < 40
+    assert missed["weekly"] < 0.1
+    assert missed["daily"] > 0.2
+
+
+def test_noise_that_lasts_is_no_cycle() -> None:
+    """Noise whose neighbours are alike is loud in slow harmonics, and that is known: nearly none is taken for a cycle."""
+    local = np.arange(0.0, 14 * DAY_SECONDS, 600.0) % (7 * DAY_SECONDS)
+    noise = lfilter([1.0], [1.0, -0.8], np.random.default_rng(7).normal(size=(len(local), 100)), axis=0)
+    for name in ("daily", "weekly"):
+        _, _, used = fit(name, 600.0, local, noise)
+        assert np.mean(used == 1) > 0.9
+
+
+def test_slots_of_the_week_follow() -> None:
+    """A slot goes 15 % of the way to what is seen there, in the cells that are asked to; a mean stays as learned."""
     local = np.arange(0.0, 28 * DAY_SECONDS, DAY_SECONDS) % (7 * DAY_SECONDS)
     (weekly,), _, _ = fit("slot-of-week", DAY_SECONDS, local, np.zeros((28, 1)))
     (constant,), _, _ = fit("constant", DAY_SECONDS, local, np.zeros((28, 1)))
     seasons = Seasons.none(DAY_SECONDS, (1, 3))
     for column, season in enumerate((weekly, constant, weekly)):
         seasons.set((0, column), season)
-    asked = np.array([[True, True, False]]) & seasons.weekly()
-    seasons.follow(0.0, np.ones((1, 3)), asked)
+    seasons.follow(0.0, np.ones((1, 3)), np.array([[True, True, False]]), DAY_SECONDS)
     assert seasons.expect(0.0)[0].tolist() == [pytest.approx(0.15), 0.0, 0.0]
     assert seasons.expect(DAY_SECONDS)[0].tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_harmonics_of_the_week_follow_a_week_that_changes_and_no_level(stride: int) -> None:
+    """When weekends become like working days, half of the way is gone in six weeks, in wide windows too; no level is followed."""
+    width = 600.0 * stride
+    local = np.arange(0.0, 14 * DAY_SECONDS, 600.0) % (7 * DAY_SECONDS)
+    learned, _, _ = fit("weekly", width, local, np.column_stack([office(local), office(local), office(local)]))
+    seasons = Seasons.none(600.0, (1, 3))
+    for column, season in enumerate(learned):
+        seasons.set((0, column), season)
+    week = np.arange(0.0, 7 * DAY_SECONDS, width)
+    now = np.sin(2 * np.pi * week / DAY_SECONDS)
+    missed = []
+    for _ in range(7):
+        before = np.array([seasons.expect(one)[0] for one in week])
+        missed.append(np.sqrt(np.square(now - before[:, 0]).mean()))
+        for one, value in zip(week, now, strict=True):
+            expected = seasons.expect(one)
+            seen = np.array([[value, office(np.array(one)) + 0.5, 9.0]])
+            seasons.follow(one, seen - expected, np.array([[True, True, False]]), width)
+    assert np.all(np.diff(missed) < 0)
+    assert missed[-1] < 0.6 * missed[0]
+    later = np.array([seasons.expect(one)[0] for one in week])
+    assert np.abs(later[:, 1] - office(week)).mean() < 0.1, "half more at all times is not followed"
+    assert np.array_equal(later[:, 2], before[:, 2])

@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from detectors.errors import ConfigError
-from detectors.season import choose
+from detectors.season import DAY_SECONDS, OF_WEEK, choose
 from detectors.spec import ModelSpec
 from driftline.durations import format_duration, format_rate
 from driftline.invocation import Invocation, configured
@@ -85,12 +85,14 @@ def _notes(settings: Settings) -> list[str]:
 def _season_notes(model: ModelSpec) -> Iterator[str]:
     """Say that a calendar changes nothing where no season tells one day of the week from another."""
     least = model.reference
-    widths = (model.window_seconds, model.outcome_window_seconds)
-    seasons = {choose(width, max(least.seconds, least.min_windows * width), np.empty(0)) for width in widths}
-    if model.holidays and model.reference.document is None and "slot-of-week" not in seasons:
+    for width in (model.window_seconds, model.outcome_window_seconds):
+        length = max(least.seconds, least.min_windows * width)
+        if least.document is not None or choose(width, length, np.arange(0.0, 7 * DAY_SECONDS, width)) in OF_WEEK:
+            return
+    if model.holidays:
         yield (
-            f'models.{model.name}.holidays "{model.holidays}" changes nothing: only slots of the week tell a Sunday from other '
-            'days, and they take windows of "30m" to "1d" and a reference.duration of "4w"'
+            f'models.{model.name}.holidays "{model.holidays}" changes nothing: only seasons of the week tell a Sunday from other '
+            'days, and they take a reference.duration of "2w", or of "4w" with windows of "30m" to "1d"'
         )
 
 
