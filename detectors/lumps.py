@@ -7,7 +7,7 @@ along the reference's own distribution function, in which a sample that is like 
 Rules:
 1. Places are doubled ranks in the reference's quantiles, 0 to 2 * QUANTILES (detectors/stack.py). What the reference holds more
    than once, a point mass, is a stretch of places with no edge inside of it: it is in one bin, as where samples are exact.
-2. Shares of a sample rise from edge to edge and add up to one.
+2. Shares of a sample rise from edge to edge and add up to one; an edge is at most a lump from where its points have it.
 3. What a sample holds does not depend on those beside it, to the bit.
 """
 
@@ -74,8 +74,10 @@ def bins_of_lumps(
         grown += np.bincount(sample, weights=change, minlength=samples)
     share = (edges.places.take(columns, axis=1) - left) / np.maximum(right - left, _LEAST_SPAN)
     reached = np.zeros((BINS + 1, samples))
-    reached[1:-1] = less + (more - less) * np.maximum(0.0, np.minimum(share, 1.0))
+    # Ranks tell the points below an edge by one quantile: it may have a point more, or less.
+    reached[1:-1] = np.maximum(0.0, less + (more - less) * np.maximum(-0.5, np.minimum(share, 1.5)))
     reached[-1] = lengths
+    reached = np.minimum(np.maximum.accumulate(reached, axis=0), lengths)
     return np.diff(reached, axis=0) * lump, grown
 
 

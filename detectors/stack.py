@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.reference import QUANTILES, FeatureReference
-from detectors.sample import Floats
+from detectors.sample import POINTS, Floats
 
 #: Bins of about equal share that the shape of a distribution is told by.
 BINS = 16
@@ -37,15 +37,15 @@ class Edges:
         places: of the edges between the bins, shape (BINS - 1, F): never inside of a value that several quantiles have.
         weights: what one of variance in the values below an edge adds to G times n, shape (BINS - 1, F).
         weight: of all edges together, shape (F,).
-        begin: place of the quantile below values of each rank, shape (F, QUANTILES + 1): at the middle of its share, or, of
-            several alike, at the end of theirs; what is several quantiles itself begins where these do.
+        begin: place of the quantile below values of each rank, shape (F, QUANTILES + 1): about at the middle of its share, or,
+            of several alike, at the end of theirs; what is several quantiles itself begins where these do.
         slope: from there to the next quantile, places by half the difference to it.
     """
 
     places: Floats
     weights: Floats
     weight: Floats
-    begin: NDArray[np.int16]
+    begin: Floats
     slope: Floats
 
 
@@ -103,9 +103,10 @@ class Stack:
         first = np.maximum.accumulate(np.where(alike[:, :-1], 0, every), axis=1)
         last = np.minimum.accumulate(np.where(alike[:, 1:], QUANTILES, every + 1)[:, ::-1], axis=1)[:, ::-1]
         alone = last - first == 1
-        end = np.where(alone, 2 * every + 1, 2 * first)
+        own = self._smooth(alike)
+        end = np.where(alone, own, 2 * first)
         begin = np.zeros((width, QUANTILES + 1))
-        begin[:, 1:] = np.where(alone, 2 * every + 1, 2 * last)
+        begin[:, 1:] = np.where(alone, own, 2 * last)
         begin[:, :-1] = np.where(alike[:, :-1], end, begin[:, :-1])
         begin[:, -1] = 2 * QUANTILES
         gap = np.diff(self.quantiles / 2, axis=1)
@@ -117,7 +118,27 @@ class Stack:
         held = np.diff(places, axis=0, prepend=0.0, append=2.0 * QUANTILES)
         inverse = np.divide(2.0 * QUANTILES, held, out=np.zeros_like(held), where=held > 0)
         weights = inverse[:-1] + inverse[1:]
-        return Edges(places, weights, weights.sum(axis=0), begin.astype(np.int16), slope)
+        return Edges(places, weights, weights.sum(axis=0), begin, slope)
+
+    def _smooth(self, alike: NDArray[np.bool_]) -> Floats:
+        """Return the place of each quantile, shape (F, QUANTILES), on lines between the middles of every four of them.
+
+        Those of a reference that is learned from mid-quantiles stand in heaps of four, one where each mid-quantile always is.
+        """
+        own = np.broadcast_to(2.0 * np.arange(QUANTILES) + 1, self.quantiles.shape).copy()
+        heap = QUANTILES // POINTS
+        centre = np.arange(heap // 2, QUANTILES, heap)
+        halves = self.quantiles / 2
+        middle = (halves[:, centre - 1] + halves[:, centre]) / 2
+        gap = np.diff(middle, axis=1)
+        # Between point masses nothing is smoothed.
+        tied = np.add.reduceat(alike[:, :-1], centre, axis=1)[:, :-1] + alike[:, centre[1:]] > 0
+        usable = ~tied & (gap > _LEAST_GAP)
+        for step in range(heap):
+            here = centre[:-1] + step
+            share = np.divide(halves[:, here] - middle[:, :-1], gap, out=np.zeros_like(gap), where=usable)
+            own[:, here] = np.where(usable, 2.0 * (centre[:-1] + heap * share), own[:, here])
+        return own
 
     def _right(self, values: Floats, columns: Integers) -> Integers:
         """Return how many quantiles of its column are at or below each value."""

@@ -45,7 +45,7 @@ def in_bins(points: list[list[float]], n: list[int], columns: list[int], stack: 
 
 
 @given(held, held, st.integers(POINTS + 1, 10**6))
-def test_an_edge_lies_within_half_a_lump_of_its_points(learned: list[float], points: list[float], n: int) -> None:
+def test_an_edge_lies_within_a_lump_of_its_points(learned: list[float], points: list[float], n: int) -> None:
     """So no point mass is torn, bins hold what there is and nothing less than nothing: whatever the values and the reference."""
     stack = Stack({"x": reference_of(np.array(learned))})
     found = in_bins([points], [n], [0], stack)[:, 0]
@@ -53,7 +53,7 @@ def test_an_edge_lies_within_half_a_lump_of_its_points(learned: list[float], poi
     assert found.sum() == pytest.approx(n)
     whole = np.bincount(bins_of(stack.ranks(np.array(points), np.zeros(len(points), dtype=np.intp))), minlength=BINS)
     lump = n / len(points)
-    assert np.abs(np.cumsum(found) - lump * np.cumsum(whole)).max() <= lump * (0.5 + 1e-9)
+    assert np.abs(np.cumsum(found) - lump * np.cumsum(whole)).max() <= lump * (1 + 1e-9)
 
 
 @given(st.lists(st.tuples(held, st.integers(POINTS + 1, 10**6), st.integers(0, 1)), min_size=1, max_size=4))
@@ -108,19 +108,23 @@ def third_of_zeros(draw: np.random.Generator, shape: tuple[int, int]) -> Floats:
 
 
 @pytest.mark.parametrize("drawn", [gaussian, log_normal, hundred, third_of_zeros])
+@pytest.mark.parametrize("learned", [(10_000, 60), (100, 10_000)])
 def test_the_shape_says_the_same_at_any_number_of_values(
-    drawn: Callable[[np.random.Generator, tuple[int, int]], Floats],
+    drawn: Callable[[np.random.Generator, tuple[int, int]], Floats], learned: tuple[int, int]
 ) -> None:
-    """From 65 values to 20,000 its mean is that of a cube root of chi-square by its degrees, and so is its spread."""
+    """From 65 values to 20,000 its mean is that of a cube root of chi-square by its degrees, and so is its spread.
+
+    Also if its reference was learned from mid-quantiles, which leave nothing between them.
+    """
     draw = np.random.default_rng(4)
-    parts = summarise_rows(drawn(draw, (10_000, 60)))
+    parts = summarise_rows(drawn(draw, learned))
     stack = Stack({"x": learn_reference([[Feature(0, part)] for part in parts])})
     variance = 2 / (9 * (stack.occupied[0] - 1))
     for count in (65, 300, 3000, 20_000):
         windows = [{"x": Feature(0, part)} for part in summarise_rows(drawn(draw, (100, count)))]
         sums = [tally([one], count, stack, outlier_beyond=6.0) for one in windows]
         found = np.array([measure(one, stack).value[place_of("shape"), 0] for one in sums])
-        assert abs(found.mean() - (1 - variance)) < 0.6 * np.sqrt(variance), count
+        assert abs(found.mean() - (1 - variance)) < 0.75 * np.sqrt(variance), count
         assert 0.7 < found.std() / np.sqrt(variance) < 1.3, count
 
 
