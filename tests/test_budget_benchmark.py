@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,19 @@ def test_correlation_does_not_end_with_a_stretch(name: str):
     borders = np.arange(_STRETCH, values.shape[1], _STRETCH)
     steps = np.square(values[:, borders] - values[:, borders - 1])  # 152 of them, so their mean is known to 11 %
     assert steps.mean() / 2 == pytest.approx(1 - KINDS[name].correlation, rel=0.4)
+
+
+def test_a_weekend_has_a_quarter_of_a_working_day():
+    """From Monday to Friday a cycle of one standard deviation rises from zero; on Saturday and Sunday a quarter of it does."""
+    monday = BEGIN + 5 * DAY_SECONDS
+    assert datetime.fromtimestamp(monday, UTC).strftime("%A") == "Monday"
+    stream = Stream("working days", 3, begin=monday, seed=2)
+    days = [stream.take(int(DAY_SECONDS)) for _ in range(8)]
+    means = np.array([values.mean() for values in days])
+    assert means == pytest.approx([1.0] * 5 + [0.25] * 2 + [1.0], abs=0.01)
+    hours = days[0].reshape(3, 24, 3600).mean(axis=2)
+    assert hours.min() == pytest.approx(0.0, abs=0.1)
+    assert hours.max() == pytest.approx(2.0, abs=0.1)
 
 
 def test_a_seed_draws_the_same_stream_again_and_another_one_for_each_kind():

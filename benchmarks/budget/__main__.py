@@ -1,6 +1,7 @@
 """Does the false-alarm budget hold, and how soon are changes found: weeks simulated event by event, judged by the product.
 
-    python -m benchmarks.budget [--quick] [--seed N] [--kinds NAME ...] [--parts NAME ...] [--features N] [--weeks N]
+    python -m benchmarks.budget [--quick] [--seed N] [--kinds NAME ...] [--parts NAME ...]
+                                [--features N] [--weeks N] [--reference DAYS]
 
 | part | what |
 |---|---|
@@ -11,6 +12,8 @@
 
 Defaults everywhere (windows of 60 s, three days of reference, one false alarm a week), one event a second. The whole takes up to
 two hours on two cores; --quick is 200 features and one week. The last line is one JSON object.
+
+`--kinds "working days" --parts alarms` has weekends, which the default reference does not know and `--reference 14` does.
 """
 
 from __future__ import annotations
@@ -22,12 +25,14 @@ from typing import Any
 from benchmarks.budget import report
 from benchmarks.budget.delays import delays
 from benchmarks.budget.false_alarms import all_quiet
-from benchmarks.budget.kinds import KINDS
+from benchmarks.budget.kinds import ALL_KINDS, KINDS
 from benchmarks.budget.pages import SORTS, pages
 from benchmarks.budget.progress import Say, progress
 from benchmarks.budget.speed import speed
 from benchmarks.budget.trial import Size
 from benchmarks.machine import run, whole_number
+from detectors.season import DAY_SECONDS
+from detectors.spec import ReferenceSpec
 
 PARTS = ("alarms", "delays", "pages", "speed")
 #: Kinds on which changes are made.
@@ -74,10 +79,11 @@ def _arguments() -> argparse.Namespace:
     quick = f"{_QUICK_FEATURES} features, {_QUICK_WEEKS:g} week"
     parser.add_argument("--quick", action="store_true", help=f"{quick}: under 5 minutes at 100,000 feature-windows a second")
     parser.add_argument("--seed", type=int, default=21)
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="NAME", help=", ".join(KINDS))
+    parser.add_argument("--kinds", nargs="+", choices=ALL_KINDS, default=list(KINDS), metavar="NAME", help=", ".join(ALL_KINDS))
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="NAME", help=", ".join(PARTS))
     parser.add_argument("--features", type=whole_number(1), help=f"of a model ({_FEATURES}, quick {_QUICK_FEATURES})")
     parser.add_argument("--weeks", type=float, help=f"counted on each kind of stream ({_WEEKS:g}, quick {_QUICK_WEEKS:g})")
+    parser.add_argument("--reference", type=whole_number(1), metavar="DAYS", help="length of the reference (the default, 3)")
     arguments = parser.parse_args()
     if arguments.weeks is not None and not 0 < arguments.weeks < float("inf"):
         parser.error(f"argument --weeks: expected more than 0, got {arguments.weeks:g}")
@@ -93,7 +99,8 @@ def main() -> None:
         features = arguments.features or (_QUICK_FEATURES if arguments.quick else _FEATURES)
         weeks = arguments.weeks or (_QUICK_WEEKS if arguments.quick else _WEEKS)
         with progress() as say:
-            results = measure(arguments, Size(features, weeks), say)
+            reference = arguments.reference * DAY_SECONDS if arguments.reference else ReferenceSpec().seconds
+            results = measure(arguments, Size(features, weeks, reference), say)
         return report.as_json(results), 0
 
     run(benchmark)

@@ -43,6 +43,8 @@ def _poisson(draw: np.random.Generator, shape: tuple[int, int]) -> Floats:
 
 
 _EVENTS_RATE = 0.5
+#: 1 January 1970 was a Thursday; 0 is Monday.
+_FIRST_WEEKDAY = 3
 #: Share by which a multiplied cycle raises and lowers what it is multiplied with.
 _SWING = 0.5
 
@@ -57,6 +59,7 @@ class Kind:
         correlation: of an event with the next one.
         amplitude: of a daily sine that is added, in `sd`.
         multiplied: a daily sine, 1 +- 0.5, is multiplied with the noise.
+        weekend: of a daily cycle that rises from zero, so much is there on Saturdays and Sundays; None for a sine every day.
     """
 
     draw: Innovations
@@ -66,6 +69,7 @@ class Kind:
     correlation: float = 0.0
     amplitude: float = 0.0
     multiplied: bool = False
+    weekend: float | None = None
 
 
 _LOG_NORMAL_MEAN, _LOG_NORMAL_SD = exp(0.5), sqrt((exp(1.0) - 1.0) * exp(1.0))
@@ -83,6 +87,10 @@ KINDS: dict[str, Kind] = {
     "log-normal x daily": Kind(_log_normal, _LOG_NORMAL_MEAN, _LOG_NORMAL_SD, median=1.0, multiplied=True),
 }
 
+#: Kinds with a week as well: a reference has to be longer for them than the default.
+OF_WEEK: dict[str, Kind] = {"working days": Kind(_normal, amplitude=1.0, weekend=0.25)}
+ALL_KINDS = KINDS | OF_WEEK
+
 #: What becomes of the noise: (noise of shape (features, events), event times of shape (events,)), in place.
 Alter = Callable[[Floats, Floats], None]
 
@@ -91,7 +99,7 @@ class Stream:
     """The events of some features of one kind, from `begin` on (epoch seconds), in stretches."""
 
     def __init__(self, name: str, features: int, *, begin: float, seed: int) -> None:
-        self._kind = KINDS[name]
+        self._kind = ALL_KINDS[name]
         self._features = features
         self._at = begin
         # Two kinds of one seed have nothing in common.
@@ -124,8 +132,11 @@ class Stream:
         return values
 
     def _cycle(self, times: Floats) -> Floats:
-        """Return the daily sine of every feature, shape (features, events)."""
+        """Return what the time adds to every feature, shape (features, events)."""
         angle = 2.0 * np.pi * times / DAY_SECONDS
         # The sine of a sum: two products are cheaper than a sine for each event of each feature.
         found: Floats = np.cos(self._phases) * np.sin(angle) + np.sin(self._phases) * np.cos(angle)
+        if self._kind.weekend is not None:
+            day = (times // DAY_SECONDS + _FIRST_WEEKDAY) % 7
+            found = (1.0 + found) * np.where(day < 5, 1.0, self._kind.weekend)
         return found
