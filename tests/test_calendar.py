@@ -252,7 +252,8 @@ def test_check_shows_the_calendar_beside_the_time_zone(tmp_path: Path, capsys: p
     out = _checked(tmp_path, capsys, f'[models.a]\ntimezone = "Europe/Oslo"\nholidays = "NO"\n{slots}[models.b]\n')
     assert "Europe/Oslo, public holidays of NO " in out
     assert out.count("public holidays") == 1
-    assert "note:" not in out
+    assert "note: models.a" not in out
+    assert "note: models.b judges a Saturday like a working day, for a reference of 3d knows no week" in out
 
 
 @pytest.mark.parametrize(

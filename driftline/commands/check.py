@@ -83,16 +83,23 @@ def _notes(settings: Settings) -> list[str]:
 
 
 def _season_notes(model: ModelSpec) -> Iterator[str]:
-    """Say that a calendar changes nothing where no season tells one day of the week from another."""
+    """Say so where no season tells one day of the week from another, and that a calendar changes nothing there."""
     least = model.reference
     for width in (model.window_seconds, model.outcome_window_seconds):
         length = max(least.seconds, least.min_windows * width)
         if least.document is not None or choose(width, length, np.arange(0.0, 7 * DAY_SECONDS, width)) in OF_WEEK:
             return
+    takes = 'a reference.duration of "2w", or of "4w" with windows of "30m" to "1d"'
     if model.holidays:
         yield (
             f'models.{model.name}.holidays "{model.holidays}" changes nothing: only seasons of the week tell a Sunday from other '
-            'days, and they take a reference.duration of "2w", or of "4w" with windows of "30m" to "1d"'
+            f"days, and they take {takes}"
+        )
+    else:
+        yield (
+            f"models.{model.name} judges a Saturday like a working day, for a reference of {format_duration(least.seconds)} knows "
+            f"no week: where weekends differ they are told as drift. Seasons of the week take {takes}; `driftline reference build "
+            "--windows` makes such a reference from the history of a model that is running"
         )
 
 
