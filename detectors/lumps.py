@@ -44,7 +44,7 @@ def bins_of_lumps(
     bins = bins_of(ranks) * samples + np.repeat(np.arange(samples), lengths)
     held = np.bincount(bins, minlength=BINS * samples).reshape(BINS, samples)
     below = np.cumsum(held[:-1], axis=0)
-    # Neighbours of each edge among the points, shape (2, BINS - 1, samples); beyond the ends are those of the reference.
+    # Neighbours of each edge among the points, shape (2, BINS - 1, samples); beyond its ends a sample has nothing.
     first, last = below == 0, below == lengths
     after = below + (np.cumsum(lengths) - lengths)
     beside = np.stack([after - ~first, after - last])
@@ -55,7 +55,6 @@ def bins_of_lumps(
     # Halves: a difference of 1e308 and -1e308 overflows.
     reach = edges.begin.take(place) + edges.slope.take(place) * (around / 2 - lower / 2)
     left, right = reach
-    left[first], right[last] = 0.0, _PLACES
     less, more = np.maximum(below - 0.5, 0.0), np.minimum(below + 0.5, lengths)
     grown = edges.weight[columns] * lump / -4
     of_mass = lower == around
@@ -75,7 +74,8 @@ def bins_of_lumps(
     share = (edges.places.take(columns, axis=1) - left) / np.maximum(right - left, _LEAST_SPAN)
     reached = np.zeros((BINS + 1, samples))
     # Ranks tell the points below an edge by one quantile: it may have a point more, or less.
-    reached[1:-1] = np.maximum(0.0, less + (more - less) * np.maximum(-0.5, np.minimum(share, 1.5)))
+    told = less + (more - less) * np.maximum(-0.5, np.minimum(share, 1.5))
+    reached[1:-1] = np.where(last, lengths, told)
     reached[-1] = lengths
     reached = np.minimum(np.maximum.accumulate(reached, axis=0), lengths)
     return np.diff(reached, axis=0) * lump, grown

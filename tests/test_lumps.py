@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from detectors.columns import Feature
 from detectors.lumps import bins_of_lumps
-from detectors.reference import FeatureReference, learn_reference
+from detectors.reference import QUANTILES, FeatureReference, learn_reference
 from detectors.sample import POINTS, Floats, summarise, summarise_rows
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.stack import BINS, Stack, bins_of
@@ -44,10 +44,31 @@ def in_bins(points: list[list[float]], n: list[int], columns: list[int], stack: 
     return found
 
 
-@given(held, held, st.integers(POINTS + 1, 10**6))
-def test_an_edge_lies_within_a_lump_of_its_points(learned: list[float], points: list[float], n: int) -> None:
+def between(values: list[float]) -> FeatureReference:
+    """Return a reference whose quantiles lie on lines between ascending values."""
+    halves = np.interp(np.linspace(0, len(values) - 1, QUANTILES), np.arange(len(values)), np.array(values) / 2)
+    return FeatureReference(halves * 2, shares={}, other=0.0, known={}, mean=0.0)
+
+
+@given(held, held, st.integers(POINTS + 1, 10**6), st.booleans())
+def test_an_edge_lies_within_a_lump_of_its_points(learned: list[float], points: list[float], n: int, smooth: bool) -> None:
     """So no point mass is torn, bins hold what there is and nothing less than nothing: whatever the values and the reference."""
-    stack = Stack({"x": reference_of(np.array(learned))})
+    holds(Stack({"x": between(learned) if smooth else reference_of(np.array(learned))}), points, n)
+
+
+HEAPS = Stack({"x": learn_reference([[one] for one in numbers(np.random.default_rng(6).normal(size=(30, 20_000)))])})
+
+
+@given(st.lists(st.tuples(st.integers(1, BINS - 1), st.floats(-1, 2)), min_size=1, max_size=POINTS))
+def test_points_about_the_edges_of_heaps_are_held(places: list[tuple[int, float]]) -> None:
+    """A reference of mid-quantiles has heaps beside each edge, and a sample may have points on either side of them."""
+    quantiles, heap = HEAPS.quantiles[0], QUANTILES // BINS
+    values = [quantiles[heap * edge - 1] + at * (quantiles[heap * edge] - quantiles[heap * edge - 1]) for edge, at in places]
+    holds(HEAPS, sorted(values), 6400)
+
+
+def holds(stack: Stack, points: list[float], n: int) -> None:
+    """See that bins hold a sample, and that an edge is within a lump of its points."""
     found = in_bins([points], [n], [0], stack)[:, 0]
     assert found.min() >= 0
     assert found.sum() == pytest.approx(n)
@@ -72,6 +93,33 @@ def test_a_sample_like_the_reference_fills_its_bins_alike(of: Callable[[Floats],
     values = of(np.random.default_rng(2).normal(size=100_000))
     found = in_bins([summarise(values).values().tolist()], [100_000], [0], Stack({"x": reference_of(values)}))
     assert np.abs(found - 100_000 / BINS).max() < 40
+
+
+def test_a_sample_elsewhere_is_in_the_outermost_bin() -> None:
+    """Nothing of it lies where its points do not; point masses at both ends of a reference end where it does."""
+    draw = np.random.default_rng(7)
+    values = np.concatenate([np.zeros(1000), draw.random(1000), np.ones(1000)])
+    for stack in (HEAPS, Stack({"x": reference_of(draw.permutation(values))})):
+        for shift, outermost in ((9.0, BINS - 1), (-9.0, 0)):
+            found = in_bins([np.linspace(shift, shift + 1, POINTS).tolist()], [1000], [0], stack)[:, 0]
+            assert found[outermost] == pytest.approx(1000)
+    inside = in_bins([summarise(values).values().tolist()], [3000], [0], stack)[:, 0]
+    assert inside[stack.bins[:, 0] < 1 / QUANTILES].tolist() == [0.0] * (BINS - stack.occupied[0])
+
+
+def test_the_least_doubles_are_held() -> None:
+    """Quantiles of which the difference is as small as can be have a place each, and no value between them is nowhere."""
+    quantiles = np.arange(QUANTILES) * 1e-323
+    stack = Stack({"x": FeatureReference(quantiles, shares={}, other=0.0, known={}, mean=0.0)})
+    holds(stack, (np.arange(POINTS) * 2e-323 + 5e-324).tolist(), 640)
+
+
+def test_a_bin_of_less_than_a_lump_leaves_the_shape_finite() -> None:
+    """Lines take more from the variance of such a bin than it has: what differs from the reference still differs."""
+    quantiles = np.array([0.0] * 128 + [0.5] + [1.0] * 127)
+    stack = Stack({"x": FeatureReference(quantiles, shares={}, other=0.0, known={}, mean=0.5)})
+    sums = tally([{"x": numbers(np.linspace(-5, -4, 640)[None])[0]}], 640, stack, outlier_beyond=6.0)
+    assert 5 < measure(sums, stack).value[place_of("shape"), 0] < 50
 
 
 def test_a_point_mass_is_one_piece() -> None:
