@@ -33,7 +33,7 @@ COMMANDS: dict[str, str] = {
     "serve": "Answer predictions over HTTP and swap models without a pause.",
     "models": "List the stored versions of a model, or promote one.",
     "retrain": "Ask for a retrain of MODEL now.",
-    "reference": "Learn what is normal from a file, or accept a change as the new normal.",
+    "reference": "Learn what is normal from a file, show it, or accept a change as the new normal.",
     "replay": "Print the alerts that a file would have raised, without Kafka.",
     "rebuild": "Make what is derived again, with the workers stopped.",
     "dashboards": "Write the Grafana dashboard and the Prometheus rules.",

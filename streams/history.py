@@ -57,7 +57,7 @@ def parse(value: bytes | None) -> HistoryRecord:
     try:
         record = cast("HistoryRecord", _decoder.decode(value or b""))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise EventError("not_a_window", "", f"expected a window, mark or decision as MessagePack, got {error}") from None
+        raise EventError("not_a_window", "", f"expected a window, mark, decision or acceptance, got {error}") from None
     # What is well-formed and impossible would fail much later, in the bucket it is merged into.
     if isinstance(record, Window):
         _check_window(record)

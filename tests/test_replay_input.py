@@ -121,7 +121,7 @@ WRONG: dict[str, tuple[bytes | None, tuple[str, ...], str]] = {
     "windows changed": (
         b"driftline windows 1\n\x00\x00\x00\x03abc",
         ("rows.w", "--windows"),
-        "none of its 1 records can be used\nrows.w: record 1: expected a window, mark or decision",
+        "none of its 1 records can be used\nrows.w: record 1: expected a window, mark, decision or acceptance",
     ),
     "no windows in it": (b"driftline windows 1\n", ("rows.w", "--windows"), "rows.w: there is nothing in it to replay"),
     "its own file": (

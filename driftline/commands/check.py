@@ -97,9 +97,9 @@ def _season_notes(model: ModelSpec) -> Iterator[str]:
         )
     else:
         yield (
-            f"models.{model.name} judges a Saturday like a working day, for a reference of {format_duration(least.seconds)} knows "
-            f"no week: where weekends differ they are told as drift. Seasons of the week take {takes}; `driftline reference build "
-            "--windows` makes such a reference from the history of a model that is running"
+            f"models.{model.name} judges a Saturday like a working day, for a reference of {format_duration(least.seconds)} "
+            f"knows no week: where weekends differ they are told as drift. Seasons of the week take {takes}; `driftline "
+            "reference build --windows` makes such a reference from the history of a model that is running"
         )
 
 
