@@ -33,8 +33,8 @@ _MOST_EVENTS = 60_000.0
 #: A statistic that fewer reference windows spoke of is not watched.
 _MIN_MEASURES = 8
 _WITHOUT_FLOOR = [place_of(name) for name in sorted(OF_G)]
-#: Statistics whose baselines are learned at a time.
-_AT_ONCE = 512
+#: Values of statistics from which baselines are learned at a time: fitting takes ten arrays of so many float64.
+_AT_ONCE = 1 << 21
 
 
 class History(msgspec.Struct):
@@ -127,9 +127,10 @@ def _alike(there: Flags) -> Iterator[tuple[Flags, Integers]]:
     groups: dict[bytes, list[int]] = {}
     for cell, packed in enumerate(np.packbits(there, axis=0).T):
         groups.setdefault(packed.tobytes(), []).append(cell)
+    most = max(1, _AT_ONCE // len(there))
     for cells in groups.values():
-        for low in range(0, len(cells), _AT_ONCE):
-            yield there[:, cells[0]], np.array(cells[low : low + _AT_ONCE], dtype=np.intp)
+        for low in range(0, len(cells), most):
+            yield there[:, cells[0]], np.array(cells[low : low + most], dtype=np.intp)
 
 
 class Recording(msgspec.Struct):

@@ -26,7 +26,7 @@ from detectors.window import Kind
 from streams.arrays import array_in, array_out
 from streams.cloudevents import rfc3339
 
-FORMAT = 2
+FORMAT = 3
 #: Larger files are no references of ours.
 MOST_BYTES = 256 << 20
 

@@ -19,7 +19,7 @@ from detectors.stack import Stack
 from detectors.watch import Watch
 from streams.arrays import array_in, array_out
 
-FORMAT = 3
+FORMAT = 4
 
 
 #: How the state is made again; `driftline rebuild` touches nothing else.

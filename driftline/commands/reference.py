@@ -34,7 +34,7 @@ from streams.store import Store
 
 @click.group("reference")
 def command() -> None:
-    """Learn what is normal from a file, or accept a change as the new normal."""
+    """Learn what is normal from a file, show it, or accept a change as the new normal."""
 
 
 @command.command("build")
