@@ -209,15 +209,15 @@ def _rehearsed(scores: Floats) -> Floats:
     """
     usual = math.log(max(1, len(scores)))
     most = usual + _LOUD
-    factors = np.ones(scores.shape[1])
-    for factor in np.arange(1.0, _MOST_REHEARSED, 0.1):
-        loud = factors == factor
-        loud[loud] = _excursion(np.clip(scores[:, loud] / factor, -usual / 2, usual / 2)) > most
+    tenths = np.zeros(scores.shape[1], dtype=np.intp)
+    for more in range(round(10 * (_MOST_REHEARSED - 1))):
+        loud = tenths == more
+        loud[loud] = _excursion(np.clip(scores[:, loud] / (1 + more / 10), -usual / 2, usual / 2)) > most
         if not loud.any():
             break
-        factors[loud] = factor + 0.1
+        tenths[loud] += 1
         most = usual - _QUIET
-    return factors
+    return 1 + tenths / 10
 
 
 def _excursion(scores: Floats) -> Floats:
