@@ -26,7 +26,7 @@ from detectors.scores import Moment
 from detectors.season import Flags, local_seconds
 from detectors.spec import ModelSpec
 from detectors.stack import Stack
-from detectors.statistic import STATISTICS, UPWARDS, Measures, StatisticName, mean_of, measure
+from detectors.statistic import STATISTICS, UPWARDS, Measures, StatisticName, mean_of, measure, place_of
 from detectors.suspects import suspects
 from detectors.tally import NAMED, Tally, tally
 from detectors.verdict import Seen, Verdict, describe, size_of
@@ -220,12 +220,20 @@ class Judge(msgspec.Struct):
         row, column = raised.cell
         stack = self.side_by_side()
         feature, statistic = stack.names[column], STATISTICS[row]
-        seen = _seen(window, stack, column)
+        seen = _seen(window, stack, column, self._usual_mean(window, column))
         value, expected = float(window.measured.value[row, column]), float(window.expected[row, column])
         reference, is_error = self.references[feature], feature == ERROR
         words = describe(statistic, value=value, expected=expected, seen=seen, reference=reference, is_error=is_error)
         size = size_of(statistic, value=value, expected=expected, seen=seen, reference=reference)
         return Verdict(feature, statistic, raised.began_at, window.end, round(raised.score, 3), words, round(size, 3))
+
+    def _usual_mean(self, window: _Judged, column: int) -> float:
+        """Return the mean of a feature's numbers that was to be expected at the time of a window."""
+        reference = list(self.references.values())[column]
+        cell = place_of("location"), column
+        if not self.monitors.watched[cell] or self.monitors.scores.seasons.are("constant")[cell]:
+            return reference.mean
+        return reference.mean_at(float(window.expected[cell]))
 
     def side_by_side(self) -> Stack:
         """Return the references as columns."""
@@ -286,7 +294,7 @@ def _only(part: Window, features: Sequence[str]) -> Window:
     return msgspec.structs.replace(part, features={name: one for name, one in part.features.items() if name in wanted})
 
 
-def _seen(window: _Judged, stack: Stack, column: int) -> Seen:
+def _seen(window: _Judged, stack: Stack, column: int, usual: float) -> Seen:
     """Return what a verdict tells of a feature; new categories are those of the last bucket, as they have no cell."""
     feature, cells = stack.names[column], stack.cells[column]
     categories: dict[str, float] = {name: float(window.sums.cells[cell]) for name, cell in cells.items()}
@@ -297,7 +305,7 @@ def _seen(window: _Judged, stack: Stack, column: int) -> Seen:
                     categories[name] = categories.get(name, 0.0) + count
     counted = {name: count for name, count in categories.items() if count}
     strange = any(_strange(part[feature], stack, column) for part in window.parts if feature in part)
-    return Seen(mean_of(window.sums, column), counted, float(window.sums.sums[NAMED, column]), strange)
+    return Seen(mean_of(window.sums, column), usual, counted, float(window.sums.sums[NAMED, column]), strange)
 
 
 def _strange(feature: Feature, stack: Stack, column: int) -> bool:

@@ -9,7 +9,7 @@ from typing import cast
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from detectors.columns import Feature
 from detectors.sample import Floats, Numeric
@@ -68,6 +68,18 @@ class FeatureReference(msgspec.Struct):
             above = np.where(values > high, reach * (values / 2 - middle / 2) / (high / 2 - middle / 2), 0.0)
             below = np.where(values < low, reach * (middle / 2 - values / 2) / (middle / 2 - low / 2), 0.0)
         return cast("Floats", np.nan_to_num(above + below, nan=np.inf, posinf=np.inf))
+
+    def mean_at(self, score: float) -> float:
+        """Return about the mean that the numbers have when their mean normal score is so much: all of them moved alike."""
+        shares = (np.arange(QUANTILES) + 0.5) / QUANTILES
+        least, most = -2 * float(_SCORES[-1]), 2 * float(_SCORES[-1])
+        for _ in range(32):
+            shift = (least + most) / 2
+            places = np.minimum(QUANTILES * ndtr(ndtri(shares) + shift), QUANTILES - 1).astype(np.intp)
+            moved = self.quantiles[places]
+            least, most = (shift, most) if self.normal_scores(moved).mean() < score else (least, shift)
+        further = float((moved / QUANTILES).sum()) - float((self.quantiles / QUANTILES).sum())
+        return max(float(self.quantiles[0]), min(float(self.quantiles[-1]), self.mean + further))
 
     @property
     def distinct(self) -> int:

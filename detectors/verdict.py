@@ -39,12 +39,14 @@ class Seen(msgspec.Struct, frozen=True):
 
     Args:
         mean: of the numbers, NaN without any.
+        usual: mean that was to be expected of them at that time.
         categories: category -> count.
         named: values with a category.
         strange: whether there are values of a type that the reference has none of.
     """
 
     mean: float
+    usual: float
     categories: Mapping[str, float]
     named: float
     strange: bool = False
@@ -85,14 +87,14 @@ def describe(
     """
     way = "up" if value > expected else "down"
     if is_error:
-        return f"error {way}, from {reference.mean:.3g} to {seen.mean:.3g}"
+        return f"error {way}, from {seen.usual:.3g} to {seen.mean:.3g}"
     match statistic:
         case "location":
-            words = f"mean {way} {abs(value - expected):.1f} sd, from {reference.mean:.4g} to {seen.mean:.4g}"
+            words = f"mean {way} {abs(value - expected):.1f} sd, from {seen.usual:.4g} to {seen.mean:.4g}"
         case "scale":
             words = f"spread x{_spread(value, expected):.2g}"
         case "shape":
-            words = f"distribution changed its shape, mean {seen.mean:.4g}, was {reference.mean:.4g}"
+            words = f"distribution changed its shape, mean {seen.mean:.4g}, was {seen.usual:.4g}"
         case "volume":
             words = f"{math.expm1(value):.3g} rows in a window, was {math.expm1(max(0.0, expected)):.3g}"
         case "shares":

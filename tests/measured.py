@@ -47,7 +47,7 @@ def seen_in(feature: Feature, reference: FeatureReference) -> Seen:
     """Return what a verdict tells of a window of one part."""
     sums, _ = tallied(feature, reference)
     mean = feature.numeric.total / feature.numeric.n if feature.numeric else float("nan")
-    return Seen(mean, dict(feature.categories), float(sums.sums[NAMED, 0]))
+    return Seen(mean, reference.mean, dict(feature.categories), float(sums.sums[NAMED, 0]))
 
 
 def every_column(sums: Tally, stack: Stack) -> Mapping[str, dict[StatisticName, Measure]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import numpy as np
 import pytest
@@ -37,7 +39,8 @@ def weigh(judge: Judge, spec: ModelSpec, columns: dict[str, Column], *, begin: i
     for index, features in enumerate(zip(*columns.values(), strict=True), begin):
         present = {name: feature for name, feature in zip(columns, features, strict=True) if feature is not None}
         rows = max((events_in(feature) for feature in present.values()), default=1)
-        found.extend(judge.weigh(spec, index * 60.0, [window(spec, index * 60.0, present, rows=rows)]))
+        start = index * spec.window_seconds
+        found.extend(judge.weigh(spec, start, [window(spec, start, present, rows=rows)]))
         if judge.renewed:
             judge.renewed = False
             share_budget(spec, [judge], share=1.0)
@@ -60,6 +63,22 @@ def test_nothing_is_judged_while_the_reference_is_learned() -> None:
     assert judge.watched() == [*of_x, (VOLUME, "volume")]
     assert judge.monitors.threshold > 5
     assert 2 < judge.monitors.limit < 5
+
+
+def test_words_compare_with_what_the_time_of_day_lets_expect() -> None:
+    """At the bottom of a daily cycle a rise is told as one, from what is usual there and not from the mean of all times."""
+    spec = ModelSpec("m", window_seconds=600.0, reference=ReferenceSpec(seconds=3 * 86400.0))
+    windows = 3 * 144 + 120
+    angle = 2 * np.pi * np.arange(windows)[:, None] / 144
+    values = np.random.default_rng(3).normal(size=(windows, 30)) + 10 * np.cos(angle)
+    bottom = 3 * 144 + 66
+    values[bottom:] += 6.0
+    found = weigh(judge_of(spec), spec, {"x": numbers(values)})
+    (told, *_) = [verdict.words for verdict in found if verdict.statistic == "location"]
+    way, before, now = re.fullmatch(r"mean (up|down) .* sd, from (.*) to (.*)", told).groups()  # type: ignore[union-attr]
+    assert way == "up"
+    assert float(before) == pytest.approx(-10.0, abs=1.5)
+    assert float(now) == pytest.approx(-4.0, abs=1.0)
 
 
 def test_memory_stays_bounded_while_an_incident_lasts() -> None:

@@ -64,6 +64,24 @@ def test_the_scores_of_a_gaussian_are_its_deviations() -> None:
     assert len(reference.quantiles) == QUANTILES
 
 
+def test_a_mean_score_has_a_mean() -> None:
+    """What a Gaussian's mean score is, its mean is; a rate that goes from three tenths to a half is told as a half."""
+    values = np.random.default_rng(1).normal(size=(200, 64)) * 7 + 100
+    gaussian = learn_reference([[feature] for feature in numbers(values)])
+    assert [gaussian.mean_at(score) for score in (-1.0, 0.0, 0.5)] == pytest.approx([93.0, gaussian.mean, 103.5], abs=0.6)
+    rate = reference_of([0.0] * 700 + [1.0] * 300)
+    half = rate.normal_scores(np.array([0.0, 1.0])).mean()
+    assert rate.mean_at(half) == pytest.approx(0.5, abs=0.01)
+
+
+@given(st.lists(finite, min_size=1, max_size=300), st.floats(-4, 4), st.floats(-4, 4))
+def test_a_greater_mean_score_has_no_smaller_mean(learned: list[float], one: float, other: float) -> None:
+    """Whatever the values, and never beyond them."""
+    reference = reference_of(learned)
+    low, high = (reference.mean_at(score) for score in sorted((one, other)))
+    assert min(learned) <= low <= high <= max(learned)
+
+
 @given(st.lists(finite, min_size=1, max_size=200), finite)
 def test_distances_are_zero_inside_and_never_negative(learned: list[float], asked: float) -> None:
     """Within the extremes nothing is far; outside the distance is positive, up to infinity for a constant feature."""
