@@ -29,6 +29,12 @@ from detectors.statistic import STATISTICS
 #: (log-likelihood ratio; a chance of about exp(-12) while the shift lasts), and so many windows at least.
 _SURE = 12.0
 _CALM_WINDOWS = 6
+#: A change of a rate changes the variance of its scores as well, and evidence is divided by that. It is known from so many
+#: windows at most; of n windows it is taken to be larger by this share of itself, over the root of n.
+_NOISE_WINDOWS, _NOISE_DOUBT = 200.0, 2.0
+#: The shift that the test knows comes from windows that raised an alarm, and so may seem larger than it is. What is back lies,
+#: on average, closer to zero than to the smallest shift that counts.
+_NEAR = ALLOWANCE / 2
 #: A shift larger than this, in standard deviations, is no better evidence.
 _LARGEST_SHIFT = 4.0
 #: Beyond this a window is not calm, on whichever side.
@@ -89,6 +95,9 @@ class Monitors(msgspec.Struct):
     shift: np.ndarray
     back: np.ndarray
     calm: np.ndarray
+    #: Since the alarm: how many windows, and the variance of their scores around a level that may step.
+    lasted: np.ndarray
+    noise: np.ndarray
     #: `statistic/place of the column` -> River's object, of detectors that have one.
     river: dict[str, Armed] = {}
 
@@ -129,7 +138,7 @@ class Monitors(msgspec.Struct):
     def rearm(self, cells: Flags) -> None:
         """Start detecting again from nothing, against the same baselines."""
         self._reset(cells)
-        for name in ("rise", "fall", "shift", "back", "fired", "calm", "previous"):
+        for name in ("rise", "fall", "shift", "back", "fired", "calm", "lasted", "noise", "previous"):
             getattr(self, name)[cells] = 0.0
         for statistic, column in np.argwhere(cells).tolist():
             self.river.pop(_name((statistic, column)), None)
@@ -201,6 +210,11 @@ class Monitors(msgspec.Struct):
         back = np.maximum(0.0, self.back[cells] + np.abs(shift) / 2 - towards)
         self.back[cells] = back
         self.calm[cells] = np.where(back > 0, self.calm[cells] + 1, 0.0)
+        # Half the square of the difference of neighbours (von Neumann 1941): the end of a shift counts in it only once.
+        stepped = np.clip(score, -_MOST_DATING, _MOST_DATING) - np.clip(self.previous[cells], -_MOST_DATING, _MOST_DATING)
+        lasted, noise = self.lasted[cells] + 1, self.noise[cells]
+        self.lasted[cells] = lasted
+        self.noise[cells] = noise + (np.square(stepped) / 2 - noise) / np.minimum(lasted, _NOISE_WINDOWS)
 
     def _page_hinkley(self, scores: Floats, cells: Flags) -> Flags:
         # No single window may page: two extreme ones in a row are needed to cross the threshold.
@@ -257,8 +271,10 @@ class Monitors(msgspec.Struct):
     @property
     def recovered(self) -> Flags:
         """Which cells fired and have been back at their baseline for long enough, shape (S, F)."""
-        sure = self.back * np.abs(self.shift) >= _SURE
-        return np.asarray((self.fired > 0) & (self.calm >= _CALM_WINDOWS) & sure)
+        noise = self.noise * (1 + _NOISE_DOUBT / np.sqrt(np.maximum(1.0, self.lasted)))
+        sure = self.back * np.abs(self.shift) >= _SURE * np.maximum(1.0, noise)
+        left = np.abs(self.shift) / 2 - self.back / np.maximum(1.0, self.calm)
+        return np.asarray((self.fired > 0) & (self.calm >= _CALM_WINDOWS) & sure & (left <= _NEAR))
 
     @property
     def evidence(self) -> Floats:

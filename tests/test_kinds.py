@@ -236,3 +236,14 @@ def test_another_type_is_as_good_as_none(kind: str) -> None:
     model = spec()
     (alert,) = alerts(watched(model, history(model, {"x": mixed(rows)}))[1])
     assert "100 % null or of another type, was 0 %" in alert.features[0].words
+
+
+@pytest.mark.parametrize("seed", [31, 32, 33])
+def test_a_boolean_that_is_true_more_often_for_good_is_one_incident(seed: int) -> None:
+    """From one row in two hundred to one in twenty, thirty rows a window: opened once, and never told to be back."""
+    draw = np.random.default_rng(seed)
+    rate = np.where(np.arange(400 + 1500) < 400, 0.005, 0.05)[:, None]
+    columns = {"is_fraud": mixed((draw.random((len(rate), 30)) < rate).tolist())}
+    watch, findings = watched(spec(windows=380), history(spec(windows=380), columns))
+    assert [found.status for found in findings if isinstance(found, Alert) and found.status != "updated"] == ["opened"]
+    assert len(watch.open_incidents) == 1

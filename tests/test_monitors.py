@@ -203,8 +203,56 @@ def test_what_lasts_is_not_taken_for_recovered(shift: float, correlation: float)
         recovered |= has_recovered(found)
     assert has_fired(found)
     assert not recovered
-    weigh(found, series[1300:1500], begin=1300)
+    weigh(found, series[1300:1550], begin=1300)
     assert has_recovered(found)
+
+
+def ends(scores: np.ndarray) -> list[list[int]]:
+    """Return the windows at which each column of scores, shape (windows, columns), was told to be back, and was armed anew."""
+    found = monitors(columns=scores.shape[1], threshold=14.0)
+    told: list[list[int]] = [[] for _ in range(scores.shape[1])]
+    for number, row in enumerate(scores.tolist()):
+        weigh(found, [row], begin=number)
+        for column in np.flatnonzero(found.recovered[PLACE]).tolist():
+            told[column].append(number)
+        found.rearm(found.recovered)
+    assert (found.fired[PLACE] > 0).sum() + sum(map(len, told)) >= scores.shape[1] / 2  # most of them alarmed
+    return told
+
+
+def rates(before: float, after: float, *, rows: int, windows: int, columns: int) -> np.ndarray:
+    """Return scores of the mean of a boolean in windows of so many rows, whose rate is another from the hundredth on."""
+    draw = np.random.default_rng(11)
+    rate = np.where(np.arange(windows) < 100, before, after)[:, None]
+    counts = draw.binomial(rows, rate, size=(windows, columns))
+    found: np.ndarray = (counts / rows - before) / np.sqrt(before * (1 - before) / rows) / 1.25
+    return found
+
+
+def test_a_rate_that_rises_for_good_is_not_taken_for_recovered() -> None:
+    """A tenfold rate has tenfold variance: many windows lie near the reference, and in thirty columns none is told to be back."""
+    assert ends(rates(0.005, 0.05, rows=30, windows=1500, columns=30)) == [[]] * 30
+
+
+def test_a_shift_that_seemed_larger_than_it_is_is_not_taken_for_recovered() -> None:
+    """Loud scores around a small shift raise alarms by their largest; the mean of what follows is not back, but for one of 40."""
+    scores = np.random.default_rng(12).normal(size=(1000, 40))
+    scores[100:] = 3 * scores[100:] + 1
+    assert sum(map(len, ends(scores))) <= 1
+
+
+@pytest.mark.parametrize("windows", [20, 200])
+@pytest.mark.parametrize("size", [4.0, 8.0, 20.0])
+def test_a_burst_that_ends_is_told_as_back_once_and_soon(size: float, windows: int) -> None:
+    """Short or long, strong or very strong: once, not before its end, most within twenty windows of it and all within 130."""
+    scores = np.random.default_rng(13).normal(size=(windows + 300, 30))
+    scores[50 : 50 + windows] += size
+    found = ends(scores)
+    assert [len(one) for one in found] == [1] * 30
+    late = [one[0] - (50 + windows) for one in found]
+    assert min(late) >= 5
+    assert np.median(late) <= 20
+    assert max(late) <= 130
 
 
 def alarmed() -> Monitors:
