@@ -2,9 +2,10 @@
 
 Rules:
 1. Memory is bounded: beyond `_MOST_WINDOWS` windows or some bytes of samples, every second block of 16 consecutive windows is
-   dropped, so neighbours (autocorrelation) and times of day (season) both survive the thinning.
-2. Where many features make that happen, the references are learned from the samples of the first third, a day at least of
-   three; of later windows only what they measure is kept (detectors/recording.py), which is a tenth of the bytes.
+   dropped, so neighbours (autocorrelation) and times of day (season) both survive the thinning (detectors/recording.py).
+2. Where that happens, or would after the first third, the references are learned from the samples so far, a day at least of
+   three; of later windows only what they measure is kept, which is a tenth of the bytes. So it is for features that are learned
+   apart, which have fewer windows: their season is the one that the first reference would have.
 3. A window without a feature says that it was missing in all rows: that is how it is judged later.
 4. A category seen in one window alone counts as unseen there (Good and Turing), because out of the
    reference so many new ones are to be expected.
@@ -20,8 +21,9 @@ from collections.abc import Sequence
 import msgspec
 
 from detectors.columns import Feature
+from detectors.identity import seed
 from detectors.learned import Calendar, Learned, learn_volume
-from detectors.recording import BLOCK, Recording
+from detectors.recording import BLOCK, Recording, turn_of
 from detectors.reference import learn_reference
 from detectors.row import VOLUME
 from detectors.spec import WEEK_SECONDS, ModelSpec
@@ -33,10 +35,14 @@ _MOST_WINDOWS, _MOST_WINDOWS_APART = 4096, 1024
 _CATEGORY_BYTES = 16
 #: Bytes of samples held, of all features and of one that is learned apart; windows are thinned down to a few blocks for them.
 _MOST_BYTES, _MOST_BYTES_APART = 64 << 20, 2 << 20
+#: Bytes of what windows measured; of a feature that is learned apart some 8,000 windows at least.
+_MOST_MEASURES, _MOST_MEASURES_APART = 64 << 20, 192 << 10
 #: Buckets whose rows are counted; beyond, every second block is dropped.
-_MOST_BUCKETS = 4096
+_MOST_BUCKETS = 8192
 #: Of the reference's time the share after which its samples will do.
 _SAMPLED = 1 / 3
+#: By how much more at most it differs between features that are learned apart: their references take time to be made.
+_SAMPLED_APART = 0.03
 
 
 class Collected(msgspec.Struct, frozen=True):
@@ -64,7 +70,7 @@ class Learner(msgspec.Struct):
     #: First second of a bucket -> its rows, of those that had any, in every `row_every`th block.
     rows: dict[float, int] = {}
     row_every: int = 1
-    #: What windows measured since there were too many samples; None before.
+    #: What windows measured since there were too many samples; None before. From then on `windows` are those that wait for it.
     recording: Recording | None = None
 
     def add(self, spec: ModelSpec, start: float, parts: Sequence[Window]) -> None:
@@ -75,23 +81,46 @@ class Learner(msgspec.Struct):
         self.until = start + self.window_seconds
         rows = sum(part.n for part in parts)
         self._count(start, rows)
-        if self.recording is not None:
-            self.recording.add(start, [part.features for part in parts], rows, outlier_beyond=spec.outliers.beyond)
-            return
-        if self._block(start) % self.every or self.features == [VOLUME]:
+        if self.features == [VOLUME] or (self.recording is None and self._turn(start) % self.every):
             return
         kept = [self._kept(part.features) for part in parts]
         self.windows.append(Collected(start, rows, kept))
+        if self.recording is not None:
+            if self.features is None or len(self.windows) == BLOCK:
+                self._measure(spec, self.recording)
+            return
         self.held_bytes += _bytes(kept)
-        most = _MOST_BYTES if self.features is None else _MOST_BYTES_APART
-        most_windows = _MOST_WINDOWS if self.features is None else _MOST_WINDOWS_APART
-        if len(self.windows) > most_windows or (self.held_bytes > most and len(self.windows) > 4 * BLOCK):
-            self.every *= 2
-            self.windows = [window for window in self.windows if self._block(window.start) % self.every == 0]
-            self.held_bytes = sum(_bytes(window.parts) for window in self.windows)
-        if self.every > 1 and self.features is None and self.until - self.since >= _SAMPLED * spec.reference.seconds:
+        too_many = self._too_many()
+        if (too_many or self.every > 1) and self.until - self.since >= self._sampled() * spec.reference.seconds:
             self.recording = self._record(spec)
             self.windows, self.held_bytes = [], 0
+        elif too_many:
+            self.every *= 2
+            self.windows = [window for window in self.windows if self._turn(window.start) % self.every == 0]
+            self.held_bytes = sum(_bytes(window.parts) for window in self.windows)
+
+    def _too_many(self) -> bool:
+        """Tell whether more is held than may be; of features apart some may have less, or all would be measured at once."""
+        if self.features is None:
+            most, most_windows = _MOST_BYTES, _MOST_WINDOWS
+        else:
+            share = 1 - self._apart() / 4
+            most, most_windows = int(_MOST_BYTES_APART * share), int(_MOST_WINDOWS_APART * share)
+        return len(self.windows) > most_windows or (self.held_bytes > most and len(self.windows) > 4 * BLOCK)
+
+    def _sampled(self) -> float:
+        """Return the share of the reference's time after which its samples will do."""
+        return _SAMPLED if self.features is None else _SAMPLED + _SAMPLED_APART * self._apart()
+
+    def _apart(self) -> float:
+        """Return a number from 0 to 1 that differs from feature to feature."""
+        return seed("learner", *(self.features or ())) % 256 / 256
+
+    def _measure(self, spec: ModelSpec, recording: Recording) -> None:
+        """Let the windows that wait be measured."""
+        waiting = [(window.start, window.rows, window.parts) for window in self.windows]
+        recording.add_all(waiting, outlier_beyond=spec.outliers.beyond)
+        self.windows = []
 
     def _record(self, spec: ModelSpec) -> Recording:
         """Return the references of the samples so far, and what their windows measure."""
@@ -103,7 +132,8 @@ class Learner(msgspec.Struct):
         samples = [(window.start, window.rows, window.parts) for window in self.windows]
         beyond = spec.outliers.beyond
         strides = strides_of(samples, references, self.window_seconds, outlier_beyond=beyond)
-        recording = Recording.begin(self.window_seconds, references, strides)
+        most = _MOST_MEASURES if self.features is None else _MOST_MEASURES_APART
+        recording = Recording.begin(self.window_seconds, references, strides, most_bytes=most)
         recording.extend(samples, outlier_beyond=beyond)
         return recording
 
@@ -111,14 +141,14 @@ class Learner(msgspec.Struct):
         return features if self.features is None else {name: features[name] for name in self.features if name in features}
 
     def _count(self, start: float, rows: int) -> None:
-        if self._block(start) % self.row_every == 0:
+        if self._turn(start) % self.row_every == 0:
             self.rows[start] = rows
         while (self.until - (self.since or 0.0)) / self.window_seconds / self.row_every > _MOST_BUCKETS:
             self.row_every *= 2
-            self.rows = {at: count for at, count in self.rows.items() if self._block(at) % self.row_every == 0}
+            self.rows = {at: count for at, count in self.rows.items() if self._turn(at) % self.row_every == 0}
 
-    def _block(self, start: float) -> int:
-        return round(start / self.window_seconds) // BLOCK
+    def _turn(self, start: float) -> int:
+        return turn_of(round(start / self.window_seconds), self.window_seconds)
 
     def ready(self, spec: ModelSpec) -> bool:
         """Tell whether enough event time and enough windows have been seen."""
@@ -129,6 +159,8 @@ class Learner(msgspec.Struct):
         """Return feature -> reference and baselines; features asked for by name are there even if never seen."""
         seconds = self.until - (self.since or 0.0)
         calendar = Calendar(seconds, spec.timezone, spec.holidays)
+        if self.recording is not None and self.windows:
+            self._measure(spec, self.recording)
         found = (self.recording or self._record(spec)).learn(calendar)
         watched = seconds >= WEEK_SECONDS if spec.volume is None else spec.volume
         if watched and (self.features is None or VOLUME in self.features):
@@ -144,7 +176,7 @@ class Learner(msgspec.Struct):
         starts = (
             place * self.window_seconds
             for block in range(first // BLOCK, end // BLOCK + 1)
-            if block % self.row_every == 0
+            if turn_of(block * BLOCK, self.window_seconds) % self.row_every == 0
             for place in range(max(first, block * BLOCK), min(end, (block + 1) * BLOCK))
         )
         return [(start, self.rows.get(start, 0)) for start in starts]

@@ -4,11 +4,14 @@ Rules:
 1. A recording begins with windows of which the samples are there: from these come the references, and how many windows of
    each feature are merged before they are judged. From then on only what a window measures is kept.
 2. Windows are merged and measured as they will be judged (detectors/gather.py).
-3. Memory is bounded: beyond `_MOST_BYTES` every second block of 16 consecutive windows is dropped, as in detectors/learner.py.
+3. Memory is bounded: beyond `most_bytes` every second block of 16 consecutive windows is dropped, as in detectors/learner.py.
+4. Which blocks are dropped turns from day to day: what is dropped of one day or week is kept of another, so that the day and
+   the week of what is left have no gap that would cost the season (detectors/season.py).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -19,7 +22,7 @@ from detectors.columns import Feature
 from detectors.gather import Gather
 from detectors.learned import Calendar, Learned
 from detectors.reference import FeatureReference
-from detectors.season import Flags, choose, local_times
+from detectors.season import COARSE_SECONDS, DAY_SECONDS, Flags, choose, local_times
 from detectors.stack import Integers, Stack
 from detectors.statistic import FLOOR, OF_G, STATISTICS, Measures, StatisticName, names_for, place_of
 from detectors.tally import Tally
@@ -27,6 +30,9 @@ from detectors.tiled import Tiles
 
 #: Windows that are kept or dropped together.
 BLOCK = 16
+#: Blocks by which the choice moves from one day to the next: of the odd numbers below 256 that with which a few weeks, laid one
+#: upon the other, leave the smallest gaps.
+_TURN = 85
 _MOST_BYTES = 64 << 20
 #: More events than this leave no variance within a window that could be told.
 _MOST_EVENTS = 60_000.0
@@ -35,6 +41,26 @@ _MIN_MEASURES = 8
 _WITHOUT_FLOOR = [place_of(name) for name in sorted(OF_G)]
 #: Values of statistics from which baselines are learned at a time: fitting takes ten arrays of so many float64.
 _AT_ONCE = 1 << 21
+
+#: First second of a window, its rows, and the features of each of its parts.
+Measured = tuple[float, int, Sequence[Mapping[str, Feature]]]
+
+
+def turn_of(place: int, window_seconds: float) -> int:
+    """Return a number that says when a window is dropped: it is kept as long as `every`, a power of two, divides the number.
+
+    It is the same for the windows of a block, and goes up from block to block of a day. (Of windows that are slots of the day or
+    week a day has few blocks, and their seasons bear gaps: there it is the number of the block.)
+
+    Args:
+        place: number of the window, its first second divided by its width.
+        window_seconds: width of a window.
+    """
+    block, seconds = place // BLOCK, BLOCK * window_seconds
+    if window_seconds >= COARSE_SECONDS:
+        return block
+    day = int(block * seconds // DAY_SECONDS)
+    return block - math.ceil(day * DAY_SECONDS / seconds) + _TURN * day
 
 
 class History(msgspec.Struct):
@@ -140,6 +166,7 @@ class Recording(msgspec.Struct):
     references: dict[str, FeatureReference]
     gather: Gather
     histories: dict[int, History]
+    most_bytes: int = _MOST_BYTES
     every: int = 1
     #: Least and greatest number of each feature in all windows, also in those that are not kept, shape (F,).
     low: np.ndarray = np.ones(0)
@@ -148,7 +175,14 @@ class Recording(msgspec.Struct):
     stack: Stack | None = None
 
     @classmethod
-    def begin(cls, window_seconds: float, references: dict[str, FeatureReference], strides: Mapping[str, int]) -> Recording:
+    def begin(
+        cls,
+        window_seconds: float,
+        references: dict[str, FeatureReference],
+        strides: Mapping[str, int],
+        *,
+        most_bytes: int = _MOST_BYTES,
+    ) -> Recording:
         """Return a recording without a window."""
         cells: dict[int, list[tuple[int, int]]] = {}
         for column, (name, reference) in enumerate(references.items()):
@@ -157,31 +191,36 @@ class Recording(msgspec.Struct):
         gather.set(np.array([strides[name] for name in references], dtype=np.float64))
         histories = {stride: History.begin(mine) for stride, mine in cells.items()}
         low, high = np.full(len(references), np.inf), np.full(len(references), -np.inf)
-        return cls(window_seconds, references, gather, histories, low=low, high=high)
+        return cls(window_seconds, references, gather, histories, most_bytes, low=low, high=high)
 
     def add(self, start: float, parts: Sequence[Mapping[str, Feature]], rows: int, *, outlier_beyond: float) -> None:
         """Take a window, of which `parts` are the features of each source, with so many rows; they come in order of time."""
-        self._reach(parts, self._side_by_side())
-        self.extend([(start, rows, parts)], outlier_beyond=outlier_beyond)
+        self.add_all([(start, rows, parts)], outlier_beyond=outlier_beyond)
 
-    def extend(self, windows: Iterable[tuple[float, int, Sequence[Mapping[str, Feature]]]], *, outlier_beyond: float) -> None:
-        """Take windows in order of time, (first second, rows, parts), whose extremes the references have."""
+    def add_all(self, windows: Sequence[Measured], *, outlier_beyond: float) -> None:
+        """Take windows, which come in order of time."""
+        for _, _, parts in windows:
+            self._reach(parts, self._side_by_side())
+        self.extend(windows, outlier_beyond=outlier_beyond)
+
+    def extend(self, windows: Iterable[Measured], *, outlier_beyond: float) -> None:
+        """Take windows in order of time whose extremes the references have."""
         if not self.references:
             return
         stack = self._side_by_side()
         tiles = Tiles(stack, outlier_beyond=outlier_beyond)
-        kept = [window for window in windows if self._block(window[0]) % self.every == 0]
+        kept = [window for window in windows if self._turn(window[0]) % self.every == 0]
         waiting: list[tuple[int, float, Tally]] = []
         held = self._held_bytes
         for (start, _, _), now in zip(kept, tiles.tally((rows, parts) for _, rows, parts in kept), strict=True):
-            if self._block(start) % self.every:  # dropped for what came before it
+            if self._turn(start) % self.every:  # dropped for what came before it
                 continue
             for wide in self.gather.take(round(start / self.window_seconds), now, stack):
                 if wide.stride in self.histories and wide.columns.any():
                     sums = wide.sums if wide.stride == 1 else wide.sums.copy()
                     waiting.append((wide.stride, wide.place * self.window_seconds, sums))
                     held += self.histories[wide.stride].window_bytes
-            if len(waiting) >= tiles.most or held > _MOST_BYTES:
+            if len(waiting) >= tiles.most or held > self.most_bytes:
                 self._write(waiting, tiles)
                 waiting = []
                 self._thin()
@@ -195,10 +234,10 @@ class Recording(msgspec.Struct):
             self.histories[stride].add(start, one)
 
     def _thin(self) -> None:
-        while self._held_bytes > _MOST_BYTES and self.every < 1 << 20:
+        while self._held_bytes > self.most_bytes and self.every < 1 << 20:
             self.every *= 2
             for history in self.histories.values():
-                history.thin([self._block(one) % self.every == 0 for one in history.starts])
+                history.thin([self._turn(one) % self.every == 0 for one in history.starts])
 
     @property
     def _held_bytes(self) -> int:
@@ -209,8 +248,8 @@ class Recording(msgspec.Struct):
             self.stack = stack_of(self.references)
         return self.stack
 
-    def _block(self, start: float) -> int:
-        return round(start / self.window_seconds) // BLOCK
+    def _turn(self, start: float) -> int:
+        return turn_of(round(start / self.window_seconds), self.window_seconds)
 
     def _reach(self, parts: Sequence[Mapping[str, Feature]], stack: Stack) -> None:
         for part in parts:

