@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -13,12 +14,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from detectors.spec import ModelSpec
 from driftline.cli import run
 from driftline.commands.replay import command
+from driftline.replay.opened import Opened
+from driftline.replay.parquet import read_parquet
+from driftline.replay.roles import Roles
 from tests.replayed import BEGIN, CONFIG, MAPPED, csv_text, rows, write_csv, write_lines, write_parquet
 
 PATIENCE_SECONDS = 60.0
@@ -305,3 +311,28 @@ def test_progress_is_shown_on_a_terminal_only(here: Path) -> None:
     _, err = piped.communicate(timeout=PATIENCE_SECONDS)
     assert b"\x1b" not in err
     assert [line.split()[0] for line in err.decode().splitlines()] == ["model", "fraud"]
+
+
+def test_parquet_is_read_row_group_by_row_group(here: Path) -> None:
+    """However long a file is, no more of it is held than what comes next: the first rows are there when a tenth was read."""
+    count = 200_000
+    at, x = BEGIN + np.arange(count) / 100, np.random.default_rng(1).normal(size=count)
+    pq.write_table(pa.table({"t": at, "x": x}), here / "rows.parquet", row_group_size=10_000)
+
+    class Counted(io.FileIO):
+        """A file that counts what is read of it."""
+
+        taken = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            found = super().read(-1 if size is None else size) or b""
+            self.taken += len(found)
+            return found
+
+    with Counted(here / "rows.parquet") as stream:
+        whole = (here / "rows.parquet").stat().st_size
+        stretches = read_parquet(Opened("rows.parquet", stream, whole), Roles(ModelSpec("m"), "t"), rows=5_000)  # type: ignore[arg-type]
+        next(stretches)
+        assert 0 < stream.taken < 0.2 * whole
+        assert len(list(stretches)) == count / 5_000 - 1
+        assert stream.taken > 0.9 * whole

@@ -36,7 +36,8 @@ def read_parquet(file: Opened, roles: Roles, *, rows: int = ROWS) -> Iterator[St
             f"{file.name}: Parquet needs pyarrow, which is not installed: pip install 'driftline[parquet]'"
         ) from None
     try:
-        source = pq.ParquetFile(file.stream)
+        # Row group by row group: what is buffered before it is asked for is the whole file.
+        source = pq.ParquetFile(file.stream, pre_buffer=False)
         schema = source.schema_arrow
         features = roles.features(schema.names, file.name)
         table = _Reader(roles, pa, {name: schema.field(name).type for name in features}, file.name)
