@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -20,9 +21,14 @@ from hypothesis import strategies as st
 from benchmarks.seasonal import DATA, SOURCES, read
 from detectors import calendar
 from detectors.calendar import countries, subdivisions, weekday
+from detectors.document import SegmentReference
 from detectors.season import DAY_SECONDS, Seasons, fit, local_seconds, local_times
+from detectors.spec import ErrorSpec, ModelSpec
+from detectors.window import Kind
 from driftline.checks import is_calendar
 from driftline.cli import run
+from driftline.commands.check import _season_notes
+from streams.documents import document_of
 
 HOUR = 3600.0
 #: Clocks change by an hour, by half an hour, at midnight, in the other half of the year, or never.
@@ -273,3 +279,51 @@ def test_check_says_when_a_calendar_changes_nothing(
     """Where neither features nor errors get a season by slots of the week, no day differs from another."""
     out = _checked(tmp_path, capsys, f'[models.a]\nholidays = "NO"\n{settings}\n')
     assert ('note: models.a.holidays "NO" changes nothing: only seasons of the week' in out) == told
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            'window = "5m"\nerrors.window = "1h"\nreference.duration = "2w"',
+            "models.a.errors judges a Saturday like a working day, ",
+        ),
+        ('window = "1h"\nerrors.window = "5m"\nreference.duration = "2w"', "models.a judges a Saturday like a working day, "),
+        ('window = "5m"\nreference.duration = "2w"', ""),
+        ('window = "1h"\nreference = { duration = "1d", min_windows = 240 }', "a working day, for a reference of 10d knows"),
+        (
+            'window = "5m"\nerrors.window = "1h"\nholidays = "NO"\nreference.duration = "2w"',
+            'models.a.holidays "NO" changes nothing for errors: only',
+        ),
+        (
+            'window = "1h"\nerrors.window = "5m"\nholidays = "NO"\nreference.duration = "2w"',
+            'models.a.holidays "NO" changes nothing for features: only',
+        ),
+        ('window = "1h"\nerrors.window = "5m"\nholidays = "NO"', 'models.a.holidays "NO" changes nothing: only'),
+    ],
+)
+def test_check_looks_at_features_and_at_errors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: str, told: str
+) -> None:
+    """What knows no week is named, once if it is both of them, with the length that its reference will have."""
+    out = _checked(tmp_path, capsys, f"[models.a]\n{settings}\n")
+    assert told in out
+    assert out.count("note: models.a") == bool(told)
+
+
+@pytest.mark.parametrize(
+    ("days", "kinds", "told"),
+    [
+        (10, ("features", "outcomes"), "models.m judges a Saturday like a working day, for a reference of 10d knows no week"),
+        (14, ("features", "outcomes"), ""),
+        (14, ("features",), "models.m.errors judges a Saturday like a working day, for a reference of 3d knows no week"),
+    ],
+)
+def test_a_file_of_references_is_looked_at_too(days: int, kinds: tuple[Kind, ...], told: str) -> None:
+    """What it covers counts, not the length that the configuration asks for; kinds that it has not are learned as that says."""
+    spec = ModelSpec("m", window_seconds=300.0, errors=ErrorSpec(window_seconds=300.0))
+    segments = {kind: {"": SegmentReference(100, 0.0, days * DAY_SECONDS, {})} for kind in kinds}
+    document = document_of(spec, segments)
+    notes = list(_season_notes(replace(spec, reference=replace(spec.reference, document=document))))
+    assert len(notes) == bool(told)
+    assert "".join(notes).startswith(told)

@@ -10,6 +10,7 @@ import numpy as np
 from detectors.errors import ConfigError
 from detectors.season import DAY_SECONDS, OF_WEEK, choose
 from detectors.spec import ModelSpec
+from detectors.window import Kind
 from driftline.durations import format_duration, format_rate
 from driftline.invocation import Invocation, configured
 from driftline.stock import stock_notes
@@ -84,23 +85,37 @@ def _notes(settings: Settings) -> list[str]:
 
 def _season_notes(model: ModelSpec) -> Iterator[str]:
     """Say so where no season tells one day of the week from another, and that a calendar changes nothing there."""
-    least = model.reference
-    for width in (model.window_seconds, model.outcome_window_seconds):
-        length = max(least.seconds, least.min_windows * width)
-        if least.document is not None or choose(width, length, np.arange(0.0, 7 * DAY_SECONDS, width)) in OF_WEEK:
-            return
+    features, errors = _unweekly(model, "features"), _unweekly(model, "outcomes")
     takes = 'a reference.duration of "2w", or of "4w" with windows of "30m" to "1d"'
+    # Of errors nothing is said that is said of features already.
+    place, windows, length = f"models.{model.name}", "", features
+    if features is None:
+        place, windows, length = f"{place}.errors", " for errors", errors
+    if length is None:
+        return
     if model.holidays:
+        both = features is not None and errors is not None
         yield (
-            f'models.{model.name}.holidays "{model.holidays}" changes nothing: only seasons of the week tell a Sunday from other '
-            f"days, and they take {takes}"
+            f'models.{model.name}.holidays "{model.holidays}" changes nothing{"" if both else windows or " for features"}: only '
+            f"seasons of the week tell a Sunday from other days, and they take {takes}"
         )
     else:
         yield (
-            f"models.{model.name} judges a Saturday like a working day, for a reference of {format_duration(least.seconds)} "
+            f"{place} judges a Saturday like a working day, for a reference of {format_duration(length)} "
             f"knows no week: where weekends differ they are told as drift. Seasons of the week take {takes}; `driftline "
             "reference build --windows` makes such a reference from the history of a model that is running"
         )
+
+
+def _unweekly(model: ModelSpec, kind: Kind) -> float | None:
+    """Return the length of the reference of that kind of windows, in seconds, if no season tells it the days of the week."""
+    width = model.window_seconds if kind == "features" else model.outcome_window_seconds
+    length = max(model.reference.seconds, model.reference.min_windows * width)
+    document = model.reference.document
+    if document is not None and document.segments.get(kind):
+        length = document.until - document.since
+    weekly = choose(width, length, np.arange(0.0, 7 * DAY_SECONDS, width)) in OF_WEEK
+    return None if weekly else length
 
 
 def _reference_notes(model: ModelSpec) -> Iterator[str]:
