@@ -82,7 +82,7 @@ def test_words_compare_with_what_the_time_of_day_lets_expect() -> None:
 
 
 def test_memory_stays_bounded_while_an_incident_lasts() -> None:
-    """A drift that never ends and a feature that vanished: measures are added, of which 192 KiB are held at most, and no samples."""
+    """A drift that never ends and a feature that vanished: measures are added, which are bounded themselves, and no samples."""
     judge = judge_of(SPEC)
     weigh(judge, SPEC, {"x": normal(60), "y": normal(60, seed=2)})
     sample = normal(1, shift=4.0, events=64)[0]
