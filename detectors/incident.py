@@ -7,8 +7,9 @@ Rules:
 2. Its monitors stay silent while it is open: no second alarm for what is known (monitors.py).
 3. It ends once: when all of its features are back at their baseline for a while, or when its features
    got a new reference (a swap). A closed incident never opens again; a relapse is a new one.
-4. Stuck open is impossible for what recovers, because recovery is looked at in every window; flapping
-   is impossible, because a monitor must be calm for several windows before it is armed again.
+4. What recovers is told so, because recovery is looked at in every window. What lasts seldom flaps: a monitor is armed again only
+   after enough evidence that its shift is over, measured by how much its scores vary since, and where its season has a cycle only
+   after a calm day (monitors.py).
 5. At most `_MOST_OPEN` are open for a segment; what comes then joins the newest.
 """
 

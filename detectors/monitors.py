@@ -22,7 +22,7 @@ from detectors.budget import ALLOWANCE
 from detectors.detector import DETECTORS, Armed, Arming, Direction, arm
 from detectors.sample import Floats
 from detectors.scores import Scores
-from detectors.season import Flags, widened
+from detectors.season import DAY_SECONDS, Flags, widened
 from detectors.statistic import STATISTICS
 
 #: Recovery is a sequential test of "no shift" against the shift that raised the alarm: so much evidence
@@ -35,6 +35,8 @@ _NOISE_WINDOWS, _NOISE_DOUBT = 200.0, 2.0
 #: The shift that the test knows comes from windows that raised an alarm, and so may seem larger than it is. What is back lies,
 #: on average, closer to zero than to the smallest shift that counts.
 _NEAR = ALLOWANCE / 2
+#: No single window takes away more than this of the evidence that is needed, where it has to last for a cycle.
+_MOST_LOST = 0.6
 #: A shift larger than this, in standard deviations, is no better evidence.
 _LARGEST_SHIFT = 4.0
 #: Beyond this a window is not calm, on whichever side.
@@ -98,6 +100,12 @@ class Monitors(msgspec.Struct):
     #: Since the alarm: how many windows, and the variance of their scores around a level that may step.
     lasted: np.ndarray
     noise: np.ndarray
+    #: Length of the cycle that a season has, in seconds, 0 without one: the shift has to stay away for so long. The window in
+    #: which the CUSUM left zero; and 1 once there was enough evidence, until there is as much for the shift again, 2 once all
+    #: of the cycle has passed.
+    cycle: np.ndarray
+    away_since: np.ndarray
+    away: np.ndarray
     #: `statistic/place of the column` -> River's object, of detectors that have one.
     river: dict[str, Armed] = {}
 
@@ -138,7 +146,7 @@ class Monitors(msgspec.Struct):
     def rearm(self, cells: Flags) -> None:
         """Start detecting again from nothing, against the same baselines."""
         self._reset(cells)
-        for name in ("rise", "fall", "shift", "back", "fired", "calm", "lasted", "noise", "previous"):
+        for name in ("rise", "fall", "previous", *_OF_ALARMS):
             getattr(self, name)[cells] = 0.0
         for statistic, column in np.argwhere(cells).tolist():
             self.river.pop(_name((statistic, column)), None)
@@ -163,7 +171,7 @@ class Monitors(msgspec.Struct):
         self._date(scores, start, there)
         fired = self.fired > 0
         waiting = there & ~fired
-        self._look_for_recovery(scores, there & fired)
+        self._look_for_recovery(scores, start, there & fired)
         if DETECTORS[self.detector].budgeted:
             alarmed = self._page_hinkley(scores, waiting)
         else:
@@ -185,6 +193,7 @@ class Monitors(msgspec.Struct):
         """Let some cells have raised an alarm, and return their alarms in order of column."""
         self.fired[cells] = 1.0
         self.shift[cells] = self._lasting_shift(upwards)[cells]
+        self.cycle[cells] = DAY_SECONDS * self._cyclic()[cells]
         height = np.maximum(self.rise, self.fall)
         began = np.where(height > 0, np.where(upwards, self.rise_began, self.fall_began), start)
         places = np.argwhere(cells.T).tolist()
@@ -202,19 +211,38 @@ class Monitors(msgspec.Struct):
         size = total * left / (1 + (windows - 1) * left) - 1 / np.sqrt(windows)
         return np.asarray(np.where(upwards, 1.0, -1.0) * np.clip(size, ALLOWANCE, _LARGEST_SHIFT))
 
-    def _look_for_recovery(self, scores: Floats, cells: Flags) -> None:
+    def _cyclic(self) -> Flags:
+        """Return which cells expect or vary something else at another time of day: what changed there may show at times only."""
+        seasons = self.scores.seasons
+        found = (self.scores.swings != 0).any(axis=0)
+        for table in (seasons.waves[1:], *seasons.slots.values(), *([seasons.weeks] if len(seasons.weeks) else [])):
+            found |= (table != 0).any(axis=0)
+        return np.asarray(found)
+
+    def _look_for_recovery(self, scores: Floats, start: float, cells: Flags) -> None:
         if not cells.any():
             return
         score, shift = scores[cells], self.shift[cells]
-        towards = np.where(np.abs(score) < _FAR, np.copysign(score, score * shift), np.abs(score))
-        back = np.maximum(0.0, self.back[cells] + np.abs(shift) / 2 - towards)
-        self.back[cells] = back
-        self.calm[cells] = np.where(back > 0, self.calm[cells] + 1, 0.0)
+        size = np.abs(shift)
+        lasted, noise = self.lasted[cells], self.noise[cells]
+        needed = _SURE * np.maximum(1.0, noise * (1 + _NOISE_DOUBT / np.sqrt(np.maximum(1.0, lasted)))) / size
         # Half the square of the difference of neighbours (von Neumann 1941): the end of a shift counts in it only once.
         stepped = np.clip(score, -_MOST_DATING, _MOST_DATING) - np.clip(self.previous[cells], -_MOST_DATING, _MOST_DATING)
-        lasted, noise = self.lasted[cells] + 1, self.noise[cells]
-        self.lasted[cells] = lasted
-        self.noise[cells] = noise + (np.square(stepped) / 2 - noise) / np.minimum(lasted, _NOISE_WINDOWS)
+        self.lasted[cells] = lasted + 1
+        self.noise[cells] = noise + (np.square(stepped) / 2 - noise) / np.minimum(lasted + 1, _NOISE_WINDOWS)
+
+        before, away = self.back[cells], self.away[cells] > 0
+        towards = np.where(np.abs(score) < _FAR, np.copysign(score, score * shift), np.abs(score))
+        towards = np.where(self.cycle[cells] > 0, np.minimum(towards, size / 2 + _MOST_LOST * needed), towards)
+        back = np.maximum(0.0, before + size / 2 - towards)
+        calm = np.where(back > 0, self.calm[cells] + 1, 0.0)
+        left = size / 2 - back / np.maximum(1.0, calm)
+        away = (back > 0) & (away | ((back >= needed) & (calm >= _CALM_WINDOWS) & (left <= _NEAR)))
+        since = np.where(before > 0, self.away_since[cells], start)
+        # From here on it takes as much evidence to take it back.
+        self.back[cells] = np.where(away, np.minimum(back, needed), back)
+        self.calm[cells], self.away_since[cells] = calm, since
+        self.away[cells] = np.where(away, np.where(start - since >= self.cycle[cells], 2.0, 1.0), 0.0)
 
     def _page_hinkley(self, scores: Floats, cells: Flags) -> Flags:
         # No single window may page: two extreme ones in a row are needed to cross the threshold.
@@ -271,10 +299,7 @@ class Monitors(msgspec.Struct):
     @property
     def recovered(self) -> Flags:
         """Which cells fired and have been back at their baseline for long enough, shape (S, F)."""
-        noise = self.noise * (1 + _NOISE_DOUBT / np.sqrt(np.maximum(1.0, self.lasted)))
-        sure = self.back * np.abs(self.shift) >= _SURE * np.maximum(1.0, noise)
-        left = np.abs(self.shift) / 2 - self.back / np.maximum(1.0, self.calm)
-        return np.asarray((self.fired > 0) & (self.calm >= _CALM_WINDOWS) & sure & (left <= _NEAR))
+        return np.asarray((self.fired > 0) & (self.away > 1))
 
     @property
     def evidence(self) -> Floats:
@@ -283,6 +308,8 @@ class Monitors(msgspec.Struct):
         return np.where(self.watched & (self.fired == 0), height, 0.0)
 
 
+#: Arrays of `Monitors` that say something about an alarm alone.
+_OF_ALARMS = ("fired", "shift", "back", "calm", "lasted", "noise", "cycle", "away_since", "away")
 #: Arrays of `Monitors`.
 _ARRAYS: Sequence[str] = Monitors.__struct_fields__[5:-1]
 
