@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.sample import Floats
-from detectors.season import OF_WEEK, Season, SeasonName, fit, fit_swing
+from detectors.season import PERIODS, Season, SeasonName, fit, fit_swing
 
 #: Lags in the long-run variance.
 _LAGS = 6
@@ -26,9 +26,8 @@ _ROUNDING = 1e-12
 _SKEW, _TAILS, _CLUSTERS, _FAST_WINDOWS = 0.2, 0.5, 0.15, 100
 #: Cumulants tell no more of tails heavier than this.
 _MOST_KURTOSIS, _MOST_WIDENED = 100.0, 3.0
-#: How far the CUSUM of w scores may go in the reference beyond log(w), to how far below it is brought if it went farther, and
-#: how much wider the spread may become for it.
-_LOUD, _QUIET, _MOST_REHEARSED = 1.0, 2.0, 3.0
+#: How far beyond chance the CUSUM of what comes again may go, and how much wider the spread may become for it.
+_ROOM, _MOST_REHEARSED = 0.5, 3.0
 
 #: What is expected is taken to be off by so many of its standard errors: a season, one that follows what is seen, and a mean,
 #: which Page and Hinkley's test follows itself.
@@ -113,10 +112,10 @@ def learn(
     spread = np.maximum(spread, 0.5 * np.sqrt(1 - correlation**2))
     # What is expected is off by about sqrt(parameters / windows) standard deviations, where it is a season for hours on end.
     # Scores that lie off by b, divided by 1 + b, reach a CUSUM's threshold no sooner than those that do not.
-    off = _OFF_FOLLOWED if name in OF_WEEK else _OFF
+    off = _OFF_FOLLOWED if name == "slot-of-week" else _OFF
     spread *= 1 + (_OFF_MEAN + off * np.sqrt(np.maximum(0.0, parameters - 1))) / math.sqrt(windows)
     if waves:
-        spread *= _rehearsed(whitened / spread)
+        spread *= _rehearsed(whitened / spread, local[1:] % PERIODS[name], window_seconds)
     return [
         Baseline(season, *figures, windows=windows, last=last, last_start=float(starts[-1]), swing=swing, fast=armed)
         for season, figures, last, swing, armed in zip(
@@ -200,23 +199,32 @@ def _widened(skew: Floats, kurtosis: Floats) -> Floats:
     return np.asarray(high)
 
 
-def _rehearsed(scores: Floats) -> Floats:
-    """Return by how much to widen the spread for the reference not to raise an alarm about itself.
+def _rehearsed(scores: Floats, phase: Floats, window_seconds: float) -> Floats:
+    """Return by how much to widen the spread of m statistics for what seasons miss in every cycle to raise no alarm.
 
-    Harmonics round off the steps of a day. What they miss comes again at its time and shifts scores for an hour or two, without
-    making many of them large. A CUSUM of w white scores goes beyond log(w) + 1 in one case of ten; one that does is brought down
-    until there is room for the scatter of later days. What happened only once is in the reference too, so there is a limit.
+    Harmonics round off the steps of a day or a week, and half hours tell only large ones. What is missed comes again at its time,
+    and chance does not: in the mean of k cycles it is the same, while a CUSUM of n means of white scores goes no farther than
+    about log(n) / k. One that does is brought down to there.
+
+    Args:
+        scores: of the reference, shape (w, m).
+        phase: seconds since the cycle of each began, shape (w,).
+        window_seconds: width of a window.
     """
-    usual = math.log(max(1, len(scores)))
-    most = usual + _LOUD
+    place = (phase // window_seconds).astype(np.intp)
+    order = np.argsort(place, kind="stable")
+    begins = np.flatnonzero(np.diff(place[order], prepend=-1))
+    counts = np.diff(begins, append=len(order))
+    means = np.add.reduceat(scores[order], begins, axis=0) / counts[:, None]
+    cycles = len(order) / len(begins)
     tenths = np.zeros(scores.shape[1], dtype=np.intp)
-    for more in range(round(10 * (_MOST_REHEARSED - 1))):
+    most = math.log(len(begins)) / cycles + _ROOM
+    for more in range(round(10 * (_MOST_REHEARSED - 1)) if cycles > 1.5 else 0):
         loud = tenths == more
-        loud[loud] = _excursion(np.clip(scores[:, loud] / (1 + more / 10), -usual / 2, usual / 2)) > most
+        loud[loud] = _excursion(np.tile(means[:, loud], (2, 1)) / (1 + more / 10)) > most
         if not loud.any():
             break
         tenths[loud] += 1
-        most = usual - _QUIET
     return 1 + tenths / 10
 
 

@@ -63,8 +63,14 @@ SeasonName = Literal["constant", "daily", "slot-of-day", "slot-of-week", "weekly
 SEASON_NAMES: tuple[SeasonName, ...] = ("constant", "daily", "slot-of-day", "slot-of-week", "weekly")
 #: Those that tell one day of the week from another, and follow it.
 OF_WEEK: tuple[SeasonName, ...] = ("slot-of-week", "weekly")
-#: Length of the cycle of the seasons with slots.
-_PERIODS: dict[SeasonName, float] = {"slot-of-day": DAY_SECONDS, "slot-of-week": _WEEK_SECONDS}
+#: Length of the cycle of each season that has one, and those that are slots alone.
+PERIODS: dict[SeasonName, float] = {
+    "daily": DAY_SECONDS,
+    "weekly": _WEEK_SECONDS,
+    "slot-of-day": DAY_SECONDS,
+    "slot-of-week": _WEEK_SECONDS,
+}
+_SLOTTED: tuple[SeasonName, ...] = ("slot-of-day", "slot-of-week")
 
 Flags = NDArray[np.bool_]
 
@@ -124,11 +130,13 @@ class Season(msgspec.Struct, frozen=True):
         name: which of the table.
         window_seconds: width of a window; a slot is one window wide.
         parameters: coefficients, or one mean a slot.
+        steps: what harmonics miss in each half hour of the cycle, empty where they miss nothing.
     """
 
     name: SeasonName
     window_seconds: float
     parameters: list[float]
+    steps: list[float] = []
 
 
 class Seasons(msgspec.Struct):
@@ -139,7 +147,8 @@ class Seasons(msgspec.Struct):
         names: of each cell, places in `SEASON_NAMES`, shape (S, F).
         waves: constants and daily harmonics, shape (13, S, F); zeros where a season has slots.
         weeks: the other harmonics of the week, shape (72, S, F); empty where no season has them.
-        slots: by the name of a season with slots, of those that occur: means, shape (slots, S, F); zeros of other seasons.
+        slots: by the name of a season, of those that occur: means of slots, or steps beside harmonics, shape (slots, S, F);
+            zeros of other seasons.
     """
 
     window_seconds: float
@@ -157,10 +166,11 @@ class Seasons(msgspec.Struct):
         """Let a cell have a season."""
         self.clear(cell)
         self.names[cell] = SEASON_NAMES.index(season.name)
-        if season.name in _PERIODS:
-            shape = (len(season.parameters), *self.names.shape)
-            table = self.slots.setdefault(season.name, np.zeros(shape))
-            table[(slice(None), *cell)] = season.parameters
+        slots = season.parameters if season.name in _SLOTTED else season.steps
+        if slots:
+            table = self.slots.setdefault(season.name, np.zeros((len(slots), *self.names.shape)))
+            table[(slice(None), *cell)] = slots
+        if season.name in _SLOTTED:
             return
         daily, others = season.parameters[: len(self.waves)], season.parameters[len(self.waves) :]
         self.waves[(slice(0, len(daily)), *cell)] = daily
@@ -182,7 +192,8 @@ class Seasons(msgspec.Struct):
         self.weeks = widened(self.weeks, columns) if len(self.weeks) else self.weeks
 
     def _slot(self, name: SeasonName, local: float) -> int:
-        return int((local % _PERIODS[name]) // self.window_seconds) % len(self.slots[name])
+        width = self.window_seconds if name in _SLOTTED else COARSE_SECONDS
+        return int((local % PERIODS[name]) // width) % len(self.slots[name])
 
     def expect(self, local: float) -> Floats:
         """Return what is expected at `local` seconds of the local week, shape (S, F)."""
@@ -248,14 +259,26 @@ def fit(name: SeasonName, window_seconds: float, local: Floats, values: Floats) 
         values: the statistics, shape (w, m).
     """
     means: Floats
-    if name in _PERIODS:
-        means, expected, used = _slots(_PERIODS[name], window_seconds, local, values)
-    elif name in ("daily", "weekly"):
-        means, expected, used = _told(_harmonics(name, local), values)
-    else:
+    expected: Floats
+    steps: Floats = np.zeros((0, values.shape[1]))
+    if name in _SLOTTED:
+        means, expected, used = _slots(PERIODS[name], window_seconds, local, values)
+    elif name == "constant":
         means = np.asarray(values.mean(axis=0, keepdims=True), dtype=np.float64)
         expected, used = np.broadcast_to(means, values.shape), np.ones(values.shape[1])
-    return [Season(name, window_seconds, parameters) for parameters in means.T.tolist()], expected, used
+    else:
+        means, expected, used = _told(_harmonics(name, local), values)
+        steps = _steps(local % PERIODS[name], values - expected, used, slots=round(PERIODS[name] / COARSE_SECONDS))
+        expected = expected + steps[(local % PERIODS[name] // COARSE_SECONDS).astype(np.intp)]
+        used = used + (steps != 0).sum(axis=0)
+    return (
+        [
+            Season(name, window_seconds, parameters, missed if any(missed) else [])
+            for parameters, missed in zip(means.T.tolist(), steps.T.tolist(), strict=True)
+        ],
+        expected,
+        used,
+    )
 
 
 def _told(waves: Floats, values: Floats) -> tuple[Floats, Floats, Floats]:
@@ -287,6 +310,38 @@ def _noise(left: Floats, used: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         alike = np.nan_to_num((left[1:] * left[:-1]).sum(axis=0) / power).clip(0.0, _MOST_PERSISTENT)
         return np.where(freedom > 0, np.maximum(power / freedom, _ROUNDING) * (1 + alike) / (1 - alike), np.inf)
+
+
+def _steps(phase: Floats, left: Floats, used: Floats, *, slots: int) -> Floats:
+    """Return what m statistics miss in each half hour of a cycle, shape (slots, m); zero where chance explains it.
+
+    Harmonics round off what begins at a stroke, and miss it again in every cycle. Told is what is missed in nearly all cycles on
+    the same side: as much as in the lower half of them. So what happened once is no step.
+
+    Args:
+        phase: seconds since the cycle began, of windows in order of time, shape (w,).
+        left: what harmonics miss, shape (w, m).
+        used: parameters of each.
+        slots: half hours in a cycle.
+    """
+    period = slots * COARSE_SECONDS
+    apart = (np.diff(phase, prepend=phase[:1]) + period / 2) % period - period / 2  # clocks are set back at times
+    cycle = np.maximum(0, np.cumsum(apart) // period).astype(np.intp)
+    cycles = int(cycle.max()) + 1
+    place = cycle * slots + (phase // COARSE_SECONDS).astype(np.intp)
+    begins = np.flatnonzero(np.diff(place, prepend=-1))
+    total = np.zeros((cycles * slots, left.shape[1]))
+    np.add.at(total, place[begins], np.add.reduceat(left, begins, axis=0))
+    counts = np.bincount(place, minlength=cycles * slots)
+    missed = (total / np.where(counts, counts, np.nan)[:, None]).reshape(cycles, slots, -1)
+    seen = (counts.reshape(cycles, slots) > 0).sum(axis=0)[:, None]
+    alike = np.maximum((missed > 0).sum(axis=0), (missed < 0).sum(axis=0)) >= np.maximum(2, seen - seen // 4)
+    windows = np.maximum(1, counts.reshape(cycles, slots).sum(axis=0))[:, None]
+    mean = total.reshape(cycles, slots, -1).sum(axis=0) / windows
+    told = alike & (np.square(mean) * windows > _BY_CHANCE * _noise(left, used))
+    lower = np.broadcast_to(np.maximum(0, seen - 1) // 2, mean.shape)[None]
+    usual = np.take_along_axis(np.sort(np.abs(missed), axis=0), lower, axis=0)[0]
+    return np.where(told, np.copysign(usual, mean), 0.0)
 
 
 def swing_at(local: float, coefficients: Floats) -> Floats:

@@ -206,16 +206,21 @@ def test_a_step_that_harmonics_round_off_is_not_told_every_week() -> None:
         assert walk.max() < 11
 
 
-def test_a_reference_that_is_loud_once_does_not_blind() -> None:
-    """A smooth day keeps its limits, and hours of something strange in the reference widen them to three times at most."""
+def test_what_is_missed_in_every_cycle_raises_the_limit() -> None:
+    """A quarter of an hour that is strange every day widens the spread, three times at most; one that was once, little."""
     rng = np.random.default_rng(16)
     starts = 60.0 * np.arange(3 * 1440)
-    values = 3 * np.sin(2 * np.pi * starts / DAY_SECONDS)[:, None] + rng.normal(size=(len(starts), 20))
-    strange = values.copy()
-    strange[1000:1100] += 3.0
-    smooth, loud = (np.mean([one.spread for one in learned(one, name="daily", starts=starts)]) for one in (values, strange))
-    assert smooth < 1.25
-    assert 1.2 * smooth < loud < 3 * smooth
+    quiet = rng.normal(size=(len(starts), 20))
+    once, daily = quiet.copy(), quiet.copy()
+    once[1000:1015] += 2.5
+    for day in range(3):
+        daily[1440 * day + 1003 : 1440 * day + 1018] += 2.5
+    usual, strange, again = (
+        np.mean([one.spread for one in learned(one, name="daily", starts=starts)]) for one in (quiet, once, daily)
+    )
+    assert usual < 1.1
+    assert strange < 1.3 * usual
+    assert 1.3 * usual < again < 3.5 * usual
 
 
 def test_a_short_reference_is_wider() -> None:

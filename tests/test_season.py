@@ -138,15 +138,22 @@ def by_hand(season: Season, local: float) -> float:
         return season.parameters[slot]
     orders = [7 * order for order in range(1, 7)] + [order for order in range(1, 43) if order % 7]
     total = season.parameters[0]
+    if season.steps:
+        total += season.steps[int(local % (len(season.steps) * 1800.0) // 1800.0)]
     for place, coefficient in enumerate(season.parameters[1:]):
         total += coefficient * (np.cos if place % 2 else np.sin)(orders[place // 2] * 2 * np.pi * local / (7 * DAY_SECONDS))
     return float(total)
 
 
+def halves(slots: int) -> st.SearchStrategy[list[float]]:
+    """Return steps of half hours, or none."""
+    return st.one_of(st.just([]), st.floats(-9, 9).map(lambda size: [size * (slot % 5 == 0) for slot in range(slots)]))
+
+
 SEASONS = st.one_of(
     st.builds(Season, st.just("constant"), st.just(3600.0), st.lists(st.floats(-9, 9), min_size=1, max_size=1)),
-    st.builds(Season, st.just("daily"), st.just(3600.0), st.lists(st.floats(-9, 9), min_size=9, max_size=9)),
-    st.builds(Season, st.just("weekly"), st.just(3600.0), st.lists(st.floats(-9, 9), min_size=85, max_size=85)),
+    st.builds(Season, st.just("daily"), st.just(3600.0), st.lists(st.floats(-9, 9), min_size=9, max_size=9), halves(48)),
+    st.builds(Season, st.just("weekly"), st.just(3600.0), st.lists(st.floats(-9, 9), min_size=85, max_size=85), halves(336)),
     st.builds(Season, st.just("slot-of-day"), st.just(3600.0), st.lists(st.floats(-9, 9), min_size=24, max_size=24)),
     st.builds(Season, st.just("slot-of-week"), st.just(3600.0), st.lists(st.floats(-9, 9), min_size=168, max_size=168)),
 )
@@ -223,6 +230,31 @@ def test_a_weekend_is_expected_to_differ() -> None:
         assert used[0] < 40
     assert missed["weekly"] < 0.1
     assert missed["daily"] > 0.2
+
+
+@pytest.mark.parametrize(("name", "begin"), [("daily", 0.0), ("daily", 14.2 * 3600), ("weekly", 3.1 * DAY_SECONDS)])
+def test_a_stroke_of_the_clock_is_expected(name: SeasonName, begin: float) -> None:
+    """What begins at eight and ends at six is missed by harmonics for an hour around both, and by their steps no more."""
+    local = (begin + np.arange(0.0, 14 * DAY_SECONDS, 60.0)) % (7 * DAY_SECONDS)
+    hours = local % DAY_SECONDS / 3600
+    truth = 2.0 * ((hours >= 8) & (hours < 18) & ((local < 5 * DAY_SECONDS) | (name == "daily")))
+    values = truth + np.random.default_rng(8).normal(size=len(local))
+    (season,), expected, used = fit(name, 60.0, local, values[:, None])
+    edges = (np.abs(hours - 8) < 0.5) | (np.abs(hours - 18) < 0.5)
+    assert np.sqrt(np.square(expected[:, 0] - truth)[edges].mean()) < 0.35
+    assert 0 < np.count_nonzero(season.steps) < 0.25 * len(season.steps)
+    assert used[0] == np.count_nonzero(season.parameters) + np.count_nonzero(season.steps)
+
+
+def test_what_happened_once_is_not_expected_again() -> None:
+    """An outage of an hour in one of three days is not expected on the other days, and noise has no steps."""
+    local = np.arange(0.0, 3 * DAY_SECONDS, 60.0)
+    values = np.random.default_rng(9).normal(size=(len(local), 50))
+    seasons, _, _ = fit("daily", 60.0, local, values)
+    assert sum(bool(season.steps) for season in seasons) <= 2
+    values[2000:2060] -= 10.0
+    _, expected, _ = fit("daily", 60.0, local, values)
+    assert np.abs(expected[:1440]).max() < 2.5
 
 
 def test_noise_that_lasts_is_no_cycle() -> None:
