@@ -63,6 +63,10 @@ _LARGE_SHARE = 0.25
 _SHAPE = 0.5
 
 
+#: Scores that vary less than this share of what they did are all about one.
+_LEAST_SPREAD = 0.01
+
+
 def _percent(share: float) -> str:
     """Return a percentage with two digits that matter.
 
@@ -90,9 +94,15 @@ def describe(
         return f"error {way}, from {seen.usual:.3g} to {seen.mean:.3g}"
     match statistic:
         case "location":
-            words = f"mean {way} {abs(value - expected):.1f} sd, from {seen.usual:.4g} to {seen.mean:.4g}"
+            further = f"{way} {abs(value - expected):.1f} sd"
+            if (seen.mean > seen.usual) == (value > expected):
+                words = f"mean {further}, from {seen.usual:.4g} to {seen.mean:.4g}"
+            else:  # few values went far one way, and the many the other
+                words = f"most values {further}, mean {seen.mean:.4g}, was {seen.usual:.4g}"
         case "scale":
-            words = f"spread x{_spread(value, expected):.2g}"
+            spread = _spread(value, expected)
+            alike = "all values about the same, or all beyond the reference"
+            words = f"spread x{spread:.2g}" if spread >= _LEAST_SPREAD else alike
         case "shape":
             words = f"distribution changed its shape, mean {seen.mean:.4g}, was {seen.usual:.4g}"
         case "volume":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -166,6 +167,14 @@ def test_words_say_what_changed() -> None:
     errors = learn_reference([mixed([[1.0] * 10 + [0.0] * 90])])
     worse = mixed([[1.0] * 30 + [0.0] * 70])[0]
     assert words("location", worse, errors, 0.0, is_error=True) == "error up, from 0.1 to 0.3"
+
+
+def test_words_do_not_contradict_their_numbers() -> None:
+    """Where most values rise and a few fall far, the mean is told beside; a spread of nothing is told in words."""
+    mixed_up = numbers(np.array([[1.0] * 56 + [-100.0] * 4]))[0]
+    assert re.fullmatch(r"most values up 0\.\d sd, mean -5\.733, was -?0\.\d+", words("location", mixed_up, GAUSSIAN, 0.0))
+    beyond = numbers(np.array([np.linspace(90, 99, 60)]))[0]
+    assert words("scale", beyond, GAUSSIAN, 1.0) == "all values about the same, or all beyond the reference"
 
 
 def test_words_of_a_shape_and_of_a_volume() -> None:
