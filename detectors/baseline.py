@@ -215,11 +215,12 @@ def _rehearsed(scores: Floats, phase: Floats, window_seconds: float) -> Floats:
     order = np.argsort(place, kind="stable")
     begins = np.flatnonzero(np.diff(place[order], prepend=-1))
     counts = np.diff(begins, append=len(order))
-    means = np.add.reduceat(scores[order], begins, axis=0) / counts[:, None]
-    cycles = len(order) / len(begins)
+    cycles = int(counts.max())
+    # Where cycles were thinned the rest counts as nothing, so that no mean scatters more than one of all cycles.
+    means = np.add.reduceat(scores[order], begins, axis=0) / cycles
     tenths = np.zeros(scores.shape[1], dtype=np.intp)
     most = math.log(len(begins)) / cycles + _ROOM
-    for more in range(round(10 * (_MOST_REHEARSED - 1)) if cycles > 1.5 else 0):
+    for more in range(round(10 * (_MOST_REHEARSED - 1)) if cycles > 1 else 0):
         loud = tenths == more
         loud[loud] = _excursion(np.tile(means[:, loud], (2, 1)) / (1 + more / 10)) > most
         if not loud.any():
