@@ -193,13 +193,13 @@ def test_measures_of_many_features_are_bounded() -> None:
     recording = Recording.begin(60.0, dict.fromkeys(names, learn_reference([[]])), dict.fromkeys(names, 1))
     (history,) = recording.histories.values()
     recording.add(0.0, [], 1, outlier_beyond=6.0)
-    most = (64 << 20) // history.held_bytes
+    most = recording.most_bytes // history.held_bytes
     history.starts = [60.0 * index for index in range(most - 8)]
     history.values, history.counts = history.values * (most - 8), history.counts * (most - 8)
     for index in range(most - 8, most + 64):
         recording.add(index * 60.0, [], 1, outlier_beyond=6.0)
     assert recording.every == 2
-    assert history.held_bytes <= 64 << 20
+    assert history.held_bytes <= recording.most_bytes
     assert len(history.starts) == len(history.values) == len(history.counts)
     assert {turn_of(round(start / 60.0), 60.0) % 2 for start in history.starts} == {0}
     assert len(history.starts) > most // 2 - 16

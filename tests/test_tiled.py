@@ -113,7 +113,7 @@ def test_many_windows_at_once_are_thinned_as_one_by_one() -> None:
     """Where measures outgrow their bytes on the way, the same windows are kept."""
     names = [f"f{number}" for number in range(100)]
     recordings = [Recording.begin(60.0, dict.fromkeys(names, learn_reference([[]])), dict.fromkeys(names, 1)) for _ in range(2)]
-    before = (64 << 20) // 400 - 40
+    before = recordings[0].most_bytes // 400 - 40
     for recording in recordings:
         recording.add(0.0, [], 1, outlier_beyond=6.0)
         (history,) = recording.histories.values()
