@@ -36,7 +36,7 @@ _CATEGORY_BYTES = 16
 #: Bytes of samples held, of all features and of one that is learned apart; windows are thinned down to a few blocks for them.
 _MOST_BYTES, _MOST_BYTES_APART = 64 << 20, 2 << 20
 #: Bytes of what windows measured; of a feature that is learned apart some 8,000 windows at least.
-_MOST_MEASURES, _MOST_MEASURES_APART = 96 << 20, 192 << 10
+_MOST_MEASURES, _MOST_MEASURES_APART = 64 << 20, 192 << 10
 #: Buckets whose rows are counted; beyond, every second block is dropped.
 _MOST_BUCKETS = 8192
 #: Of the reference's time the share after which its samples will do.

@@ -33,7 +33,7 @@ BLOCK = 16
 #: Blocks by which the choice moves from one day to the next: of the odd numbers below 256 that with which a few weeks, laid one
 #: upon the other, leave the smallest gaps.
 _TURN = 85
-_MOST_BYTES = 96 << 20
+_MOST_BYTES = 64 << 20
 #: More events than this leave no variance within a window that could be told.
 _MOST_EVENTS = 60_000.0
 #: A statistic that fewer reference windows spoke of is not watched.
