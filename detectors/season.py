@@ -14,6 +14,7 @@ slot-of-day    a mean for each slot of the day, smoothed  windows < 1 day, 3 day
 slot-of-week   a mean for each slot of the week, smoothed windows <= 1 day, 4 weeks
 =============  =========================================  ==========================
 
+What harmonics round off, a day that begins at a stroke, is expected besides: by half hour, where all cycles miss it alike.
 Harmonics fitted to office hours alone would say anything about the night: hence the gap, half the period
 of the shortest one. A slot that was never seen is expected to be like the mean of all. What a season of the week expects
 follows what is seen, a seventh of the way in a week.

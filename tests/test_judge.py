@@ -75,7 +75,9 @@ def test_words_compare_with_what_the_time_of_day_lets_expect() -> None:
     values[bottom:] += 6.0
     found = weigh(judge_of(spec), spec, {"x": numbers(values)})
     (told, *_) = [verdict.words for verdict in found if verdict.statistic == "location"]
-    way, before, now = re.fullmatch(r"mean (up|down) .* sd, from (.*) to (.*)", told).groups()  # type: ignore[union-attr]
+    said = re.fullmatch(r"mean (up|down) .* sd, from (.*) to (.*)", told)
+    assert said is not None
+    way, before, now = said.groups()
     assert way == "up"
     assert float(before) == pytest.approx(-10.0, abs=1.5)
     assert float(now) == pytest.approx(-4.0, abs=1.0)
