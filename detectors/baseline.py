@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.sample import Floats
-from detectors.season import PERIODS, Season, SeasonName, fit, fit_swing
+from detectors.season import HARMONIC, PERIODS, Season, SeasonName, fit, fit_swing
 
 #: Lags in the long-run variance.
 _LAGS = 6
@@ -29,8 +29,8 @@ _MOST_KURTOSIS, _MOST_WIDENED = 100.0, 3.0
 #: How far beyond chance the CUSUM of what comes again may go, and how much wider the spread may become for it.
 _ROOM, _MOST_REHEARSED = 0.5, 3.0
 
-#: What is expected is taken to be off by so many of its standard errors: a season, one that follows what is seen, and a mean,
-#: which Page and Hinkley's test follows itself.
+#: What is expected is taken to be off by so many of its standard errors: a season, slots of the week, which follow what is
+#: seen, and a mean, which Page and Hinkley's test follows itself.
 _OFF, _OFF_FOLLOWED, _OFF_MEAN = 2.5, 2.0, math.sqrt(2)
 
 
@@ -96,8 +96,7 @@ def learn(
     between = np.maximum(least * least, variance - within * (1 / counts).mean(axis=0))
     scaled = residual / np.maximum(np.sqrt(between + within / counts), floor / counts)
     swings = np.zeros((0, values.shape[1]))
-    waves = name in ("daily", "weekly")
-    if waves:
+    if name in HARMONIC:
         swings, swung = fit_swing(local, scaled)
         scaled = scaled / swung
     gaps = np.maximum(1.0, np.diff(starts) / window_seconds)[:, None]
@@ -114,7 +113,7 @@ def learn(
     # Scores that lie off by b, divided by 1 + b, reach a CUSUM's threshold no sooner than those that do not.
     off = _OFF_FOLLOWED if name == "slot-of-week" else _OFF
     spread *= 1 + (_OFF_MEAN + off * np.sqrt(np.maximum(0.0, parameters - 1))) / math.sqrt(windows)
-    if waves:
+    if name in HARMONIC:
         spread *= _rehearsed(whitened / spread, local[1:] % PERIODS[name], window_seconds)
     return [
         Baseline(season, *figures, windows=windows, last=last, last_start=float(starts[-1]), swing=swing, fast=armed)

@@ -193,7 +193,9 @@ class Monitors(msgspec.Struct):
         """Let some cells have raised an alarm, and return their alarms in order of column."""
         self.fired[cells] = 1.0
         self.shift[cells] = self._lasting_shift(upwards)[cells]
-        self.cycle[cells] = DAY_SECONDS * self._cyclic()[cells]
+        # What changed where another time expects or varies something else may show at times only.
+        cyclic = self.scores.seasons.cyclic() | (self.scores.swings != 0).any(axis=0)
+        self.cycle[cells] = DAY_SECONDS * cyclic[cells]
         height = np.maximum(self.rise, self.fall)
         began = np.where(height > 0, np.where(upwards, self.rise_began, self.fall_began), start)
         places = np.argwhere(cells.T).tolist()
@@ -210,14 +212,6 @@ class Monitors(msgspec.Struct):
         left = 1 - self.scores.correlation
         size = total * left / (1 + (windows - 1) * left) - 1 / np.sqrt(windows)
         return np.asarray(np.where(upwards, 1.0, -1.0) * np.clip(size, ALLOWANCE, _LARGEST_SHIFT))
-
-    def _cyclic(self) -> Flags:
-        """Return which cells expect or vary something else at another time of day: what changed there may show at times only."""
-        seasons = self.scores.seasons
-        found = (self.scores.swings != 0).any(axis=0)
-        for table in (seasons.waves[1:], *seasons.slots.values(), *([seasons.weeks] if len(seasons.weeks) else [])):
-            found |= (table != 0).any(axis=0)
-        return np.asarray(found)
 
     def _look_for_recovery(self, scores: Floats, start: float, cells: Flags) -> None:
         if not cells.any():

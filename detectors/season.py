@@ -64,7 +64,7 @@ SeasonName = Literal["constant", "daily", "slot-of-day", "slot-of-week", "weekly
 SEASON_NAMES: tuple[SeasonName, ...] = ("constant", "daily", "slot-of-day", "slot-of-week", "weekly")
 #: Those that tell one day of the week from another, and follow it.
 OF_WEEK: tuple[SeasonName, ...] = ("slot-of-week", "weekly")
-#: Length of the cycle of each season that has one, and those that are slots alone.
+#: Length of the cycle of each season that has one, in seconds; those that are slots alone, and those of harmonics.
 PERIODS: dict[SeasonName, float] = {
     "daily": DAY_SECONDS,
     "weekly": _WEEK_SECONDS,
@@ -72,6 +72,7 @@ PERIODS: dict[SeasonName, float] = {
     "slot-of-week": _WEEK_SECONDS,
 }
 _SLOTTED: tuple[SeasonName, ...] = ("slot-of-day", "slot-of-week")
+HARMONIC: tuple[SeasonName, ...] = ("daily", "weekly")
 
 Flags = NDArray[np.bool_]
 
@@ -139,6 +140,13 @@ class Season(msgspec.Struct, frozen=True):
     parameters: list[float]
     steps: list[float] = []
 
+    @property
+    def mean(self) -> float:
+        """What is expected on average over the cycle: harmonics are as often above as below the constant, which comes first."""
+        if self.name in _SLOTTED:
+            return sum(self.parameters) / len(self.parameters)
+        return self.parameters[0] + sum(self.steps) / max(1, len(self.steps))
+
 
 class Seasons(msgspec.Struct):
     """The expectations of many statistics, which follow what is seen where their season has slots of the week.
@@ -183,8 +191,20 @@ class Seasons(msgspec.Struct):
     def clear(self, cell: tuple[int, int]) -> None:
         """Let a cell expect nothing."""
         self.names[cell] = 0.0
-        for table in (self.waves, *self.slots.values(), *([self.weeks] if len(self.weeks) else [])):
+        self.waves[(0, *cell)] = 0.0
+        for table in self._cycles():
             table[(slice(None), *cell)] = 0.0
+
+    def _cycles(self) -> Iterator[np.ndarray]:
+        """Yield what depends on the time, arrays whose first axis is not that of cells."""
+        yield self.waves[1:]
+        yield from self.slots.values()
+        if len(self.weeks):
+            yield self.weeks
+
+    def cyclic(self) -> Flags:
+        """Tell which cells expect something else at another time, shape (S, F)."""
+        return np.asarray(np.logical_or.reduce([(table != 0).any(axis=0) for table in self._cycles()]))
 
     def widen(self, columns: int) -> None:
         """Add so many columns that expect nothing."""

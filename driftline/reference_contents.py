@@ -18,7 +18,6 @@ from detectors.learned import Learned
 from detectors.monitors import Monitors
 from detectors.reference import QUANTILES, FeatureReference
 from detectors.row import VOLUME
-from detectors.season import SeasonName
 from detectors.statistic import StatisticName
 from detectors.watch import ReferenceLearned
 from detectors.window import Kind
@@ -244,8 +243,4 @@ def _quantile(reference: FeatureReference, percent: float) -> float:
 
 def _expected(baseline: Baseline) -> float:
     """Return what a rate is expected to be, on average over its season."""
-    season = baseline.season
-    slots: tuple[SeasonName, ...] = ("slot-of-day", "slot-of-week")
-    # Harmonics are as often above as below the constant, which comes first.
-    mean = sum(season.parameters) / len(season.parameters) if season.name in slots else season.parameters[0]
-    return min(1.0, max(0.0, mean))
+    return min(1.0, max(0.0, baseline.season.mean))
