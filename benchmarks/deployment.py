@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from detectors.window import Kind, Mark
+from detectors.windows.windows import Kind, Mark
 from streams import history
 from streams.embedded.child import Child
 from streams.kafka import Log, Outgoing, Record, Sender

@@ -25,7 +25,7 @@ from river import datasets
 
 from benchmarks.seasonal import read_columns
 from detectors.identity import seed
-from detectors.sample import Floats
+from detectors.windows.sample import Floats
 
 Labels = NDArray[np.int64]
 Flags = NDArray[np.bool_]

@@ -31,7 +31,7 @@ from benchmarks.feeding import BEGIN, MODEL, DataSet, bodies
 from benchmarks.machine import run, show_table
 from detectors.errors import DriftlineError
 from detectors.spec import ModelSpec
-from detectors.window import Window, Windows
+from detectors.windows.windows import Window, Windows
 from streams.decoding import Decoding
 from streams.summarise import shapes_of
 

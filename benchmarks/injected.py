@@ -40,12 +40,12 @@ from benchmarks.machine import run, show_table, whole_number
 from benchmarks.scoring import Episodes, at_random, episodes, every
 from benchmarks.seasonal import DATA
 from benchmarks.watched import REFERENCE_WINDOWS, Watched
-from detectors.alert import Alert
-from detectors.detector import Armed, Arming, arm
 from detectors.errors import UnavailableError
-from detectors.row import ERROR
+from detectors.incidents.alert import Alert
+from detectors.judging.detectors import Armed, Arming, arm
 from detectors.spec import ModelSpec
-from detectors.window import Kind
+from detectors.windows.row import ERROR
+from detectors.windows.windows import Kind
 
 PER_WINDOW = 50
 WINDOW_SECONDS = 3600.0

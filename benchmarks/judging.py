@@ -14,10 +14,10 @@ import numpy as np
 from benchmarks.feeding import BEGIN, WINDOW_SECONDS
 from benchmarks.machine import fit
 from detectors.errors import DriftlineError
-from detectors.row import Row
+from detectors.model.model_monitor import Watch
 from detectors.spec import ModelSpec, ReferenceSpec
-from detectors.watch import Watch
-from detectors.window import Mark, Window, Windows
+from detectors.windows.row import Row
+from detectors.windows.windows import Mark, Window, Windows
 from streams import snapshot
 from streams.summarise import shapes_of
 

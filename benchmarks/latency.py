@@ -32,7 +32,7 @@ from benchmarks.feeding import DATA_SETS, MODEL, PARTITIONS, bodies, closing, en
 from benchmarks.machine import Servers, run, servers, show_table, usage, whole_number
 from benchmarks.workers import Deployment, Ending, Worker
 from detectors.errors import UnavailableError
-from detectors.window import Mark
+from detectors.windows.windows import Mark
 from streams import history
 from streams.kafka import Log
 from streams.topics import ALERTS, EVENTS, WINDOWS, topic_name

@@ -34,10 +34,10 @@ from benchmarks.machine import run, show_table
 from benchmarks.scoring import at_random, covering, delays, every, f1, matched
 from benchmarks.seasonal import DATA, read_columns
 from benchmarks.watched import REFERENCE_WINDOWS, Alarm, Watched
-from detectors.alert import Alert
 from detectors.errors import UnavailableError
-from detectors.row import ERROR
+from detectors.incidents.alert import Alert
 from detectors.spec import ModelSpec
+from detectors.windows.row import ERROR
 
 #: The floor `every N` alarms after so many windows: twice the reference, so that it has about the chances of the product.
 _EVERY_WINDOWS = 2 * REFERENCE_WINDOWS

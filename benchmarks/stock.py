@@ -8,7 +8,7 @@ chance instead, spread evenly over a window as the product does, and their rate 
 in a window: besides the stated ones, others are printed. The last line is one JSON object: detector -> rates by direction
 and by stream.
 
-`STOCK` in detectors/detector.py holds what a full run prints, and `driftline check` tells it.
+`STOCK` in detectors/judging/detectors.py holds what a full run prints, and `driftline check` tells it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import run, show_table
-from detectors.baseline import Baseline
-from detectors.detector import DETECTORS, STOCK_CHANCE, STOCK_OUTCOMES, Direction
-from detectors.monitors import Monitors
-from detectors.season import Season
-from detectors.statistic import STATISTICS, place_of
+from detectors.judging.detectors import DETECTORS, STOCK_CHANCE, STOCK_OUTCOMES, Direction
+from detectors.judging.monitors import Monitors
+from detectors.measure.measure import STATISTICS, place_of
+from detectors.reference.baseline import Baseline
+from detectors.reference.season import Season
 
 WINDOW_SECONDS = 60.0
 #: Of page_hinkley, which is not measured here; it caps the scores for all, at half of this and 1.

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from benchmarks.seasonal import promoted
-from detectors.alert import Alert
-from detectors.decision import Decision
-from detectors.row import Row
+from detectors.incidents.alert import Alert
+from detectors.incidents.decision import Decision
+from detectors.model.model_monitor import Watch
 from detectors.spec import ModelSpec, ReferenceSpec
-from detectors.watch import Watch
-from detectors.window import Kind, Windows, WindowShape
+from detectors.windows.row import Row
+from detectors.windows.windows import Kind, Windows, WindowShape
 
 #: Event time of row 0, at which an hour begins.
 BEGIN = 1_700_002_800.0

@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient
 
 from benchmarks.machine import Servers, pin
 from detectors.errors import UnavailableError
-from detectors.window import Mark, Window
+from detectors.windows.windows import Mark, Window
 from driftline.config import load_settings
 from streams import history
 from streams.agents import stage_makers

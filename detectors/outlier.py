@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from detectors.block import Block, Integers
 from detectors.identity import identity
-from detectors.reference import FeatureReference
-from detectors.row import Row, Value
-from detectors.sample import LARGEST
+from detectors.reference.feature_reference import FeatureReference
+from detectors.windows.block import Block, Integers
+from detectors.windows.row import Row, Value
+from detectors.windows.sample import LARGEST
 
 #: Features named in one outlier event at most, the farthest first.
 _TOP = 5

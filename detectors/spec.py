@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from detectors.document import Document
+from detectors.reference.reference_set import Document
 
 WEEK_SECONDS = 7 * 86_400.0
 
@@ -30,7 +30,7 @@ class ErrorSpec:
 
     #: A label that comes later than this after its prediction is counted and not joined.
     label_within_seconds: float = 2 * 86_400.0
-    #: Name from detectors/detector.py; `page_hinkley` judges standardised scores within the budget.
+    #: Name from detectors/judging/detectors.py; `page_hinkley` judges standardised scores within the budget.
     detector: str = "page_hinkley"
     #: Width of one window of outcomes; None takes the model's window.
     window_seconds: float | None = None
@@ -81,9 +81,9 @@ class ModelSpec:
     #: An event older than the newest one of its partition by more than this is late.
     lateness_seconds: float = 0.0
     timezone: str = "UTC"
-    #: Calendar of public holidays, such as "DE" or "DE-BY" (detectors/calendar.py); empty for none.
+    #: Calendar of public holidays, such as "DE" or "DE-BY" (detectors/reference/holidays.py); empty for none.
     holidays: str = ""
-    #: Name from detectors/detector.py for the feature statistics.
+    #: Name from detectors/judging/detectors.py for the feature statistics.
     detector: str = "page_hinkley"
     #: Features to watch; empty means all that appear (up to `max_features`).
     features: tuple[str, ...] = ()

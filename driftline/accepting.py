@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from detectors.decision import Acceptance, Change
 from detectors.errors import DriftlineError
 from detectors.identity import identity
-from detectors.incident import Incident
-from detectors.watch import Watch
-from detectors.window import Kind
+from detectors.incidents.decision import Acceptance, Change
+from detectors.incidents.incident import Incident
+from detectors.model.model_monitor import Watch
+from detectors.windows.windows import Kind
 from driftline.checks import nearest
 from streams.cloudevents import rfc3339
 

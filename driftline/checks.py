@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from detectors.calendar import countries, subdivisions
+from detectors.reference.holidays import countries, subdivisions
 from driftline.durations import duration, format_duration, weekly_rate
 from streams.events import MAX_NAME_LENGTH
 

@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from detectors.errors import ConfigError
-from detectors.row import VOLUME
 from detectors.spec import WEEK_SECONDS, ModelSpec
+from detectors.windows.row import VOLUME
 from driftline.checks import NAME, nearest, show
 from driftline.durations import format_duration, format_rate
 from driftline.faults import Faults, Place

@@ -11,16 +11,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from detectors.baseline import Baseline
-from detectors.document import Document
-from detectors.judge import Judge
-from detectors.learned import Learned
-from detectors.monitors import Monitors
-from detectors.reference import QUANTILES, FeatureReference
-from detectors.row import VOLUME
-from detectors.statistic import StatisticName
-from detectors.watch import ReferenceLearned
-from detectors.window import Kind
+from detectors.judging.judge import Judge
+from detectors.judging.monitors import Monitors
+from detectors.measure.measure import StatisticName
+from detectors.model.model_monitor import ReferenceLearned
+from detectors.reference.baseline import Baseline
+from detectors.reference.feature_reference import QUANTILES, FeatureReference
+from detectors.reference.learned import Learned
+from detectors.reference.reference_set import Document
+from detectors.windows.row import VOLUME
+from detectors.windows.windows import Kind
 from driftline import wording
 from streams.cloudevents import rfc3339
 

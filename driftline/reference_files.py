@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from detectors.document import Document
 from detectors.errors import ConfigError, StateError
+from detectors.reference.reference_set import Document
 from detectors.spec import ModelSpec
-from detectors.window import OTHER_SEGMENT
+from detectors.windows.windows import OTHER_SEGMENT
 from driftline.durations import format_duration
 from driftline.faults import Faults, Place
 from streams import documents

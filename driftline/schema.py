@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
-from detectors.detector import DETECTORS, REFUSED
+from detectors.judging.detectors import DETECTORS, REFUSED
 from detectors.spec import ErrorSpec, ModelSpec, OutlierSpec, ReferenceSpec, RetrainSpec
 from driftline import checks
 from streams.settings import GrafanaSettings, HttpSettings, KafkaSettings, RedisSettings, Settings, WebhookSettings

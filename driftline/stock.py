@@ -13,15 +13,15 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from detectors.budget import windows_per_week
-from detectors.detector import DETECTORS, Direction, StockRate, stock_rate
-from detectors.judge import Judge
-from detectors.reference import QUANTILES, FeatureReference
-from detectors.row import PREDICTION, PREDICTION_LABEL, PREDICTION_SCORE, VOLUME
-from detectors.side import Side, width
+from detectors.judging.budget import windows_per_week
+from detectors.judging.detectors import DETECTORS, Direction, StockRate, stock_rate
+from detectors.judging.judge import Judge
+from detectors.measure.measure import UPWARDS, StatisticName, names_for
+from detectors.model.channel import Side, width
+from detectors.reference.feature_reference import QUANTILES, FeatureReference
 from detectors.spec import WEEK_SECONDS, ModelSpec
-from detectors.statistic import UPWARDS, StatisticName, names_for
-from detectors.window import Kind
+from detectors.windows.row import PREDICTION, PREDICTION_LABEL, PREDICTION_SCORE, VOLUME
+from detectors.windows.windows import Kind
 from driftline.wording import listed
 
 #: (direction, windows judged together) -> monitors.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from detectors.errors import DriftlineError, StateError
-from detectors.watch import Watch
+from detectors.model.model_monitor import Watch
 from streams import binding, snapshot
 from streams.store import Store
 

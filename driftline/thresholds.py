@@ -9,16 +9,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from detectors import budget
-from detectors.detector import DETECTORS, stock_rate
-from detectors.judge import Judge
-from detectors.sample import Floats
-from detectors.season import SEASON_NAMES
-from detectors.side import Side, sides_of, width
+from detectors.judging import budget
+from detectors.judging.detectors import DETECTORS, stock_rate
+from detectors.judging.judge import Judge
+from detectors.measure.measure import STATISTICS, StatisticName, place_of
+from detectors.model.channel import Side, sides_of, width
+from detectors.model.model_monitor import Watch
+from detectors.reference.season import SEASON_NAMES
 from detectors.spec import ModelSpec
-from detectors.statistic import STATISTICS, StatisticName, place_of
-from detectors.watch import Watch
-from detectors.window import Kind
+from detectors.windows.sample import Floats
+from detectors.windows.windows import Kind
 from driftline import wording
 from driftline.durations import format_duration, format_rate
 from streams.cloudevents import rfc3339

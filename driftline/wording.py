@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from detectors.season import OF_WEEK, SeasonName
+from detectors.reference.season import OF_WEEK, SeasonName
 
 #: At most so many names in one sentence.
 _MOST_NAMES = 10

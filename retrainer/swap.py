@@ -90,7 +90,7 @@ class Swaps:
         """Return the swap to the served version if that has answered the request already, None otherwise.
 
         Drift and what it does to the errors ask one by one, because neither side of the judge knows the
-        other (detectors/side.py). A swap asked for within a cool-down before the one is the answer to both.
+        other (detectors/model/channel.py). A swap asked for within a cool-down before the one is the answer to both.
 
         Raises:
             SignatureError: a record was altered.

@@ -20,10 +20,10 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
-from detectors.block import Block, Integers, blocks_of, is_sparse
 from detectors.errors import EventError
-from detectors.row import Row
 from detectors.spec import ModelSpec
+from detectors.windows.block import Block, Integers, blocks_of, is_sparse
+from detectors.windows.row import Row
 from streams.events import (
     EVENT_KINDS,
     MAX_EVENT_BYTES,

@@ -19,10 +19,10 @@ from typing import Any
 import msgspec
 import orjson
 
-from detectors.document import Document, SegmentReference
 from detectors.errors import StateError
+from detectors.reference.reference_set import Document, SegmentReference
 from detectors.spec import ModelSpec
-from detectors.window import Kind
+from detectors.windows.windows import Kind
 from streams.arrays import array_in, array_out
 from streams.cloudevents import rfc3339
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from detectors.alert import Alert
-from detectors.retrain import Request
+from detectors.incidents.alert import Alert
+from detectors.incidents.retrain import Request
 from streams import cloudevents
 
 

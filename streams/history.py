@@ -12,11 +12,11 @@ from typing import cast
 
 import msgspec
 
-from detectors.columns import condensed
-from detectors.decision import Decided, Decision, Outcome
 from detectors.errors import EventError
-from detectors.sample import POINTS
-from detectors.window import Mark, Window
+from detectors.incidents.decision import Decided, Decision, Outcome
+from detectors.windows.feature import condensed
+from detectors.windows.sample import POINTS
+from detectors.windows.windows import Mark, Window
 from streams.kafka import Outgoing
 from streams.settings import KafkaSettings
 from streams.topics import WINDOWS, topic_name

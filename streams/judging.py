@@ -16,13 +16,13 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 
-from detectors.alert import Alert
-from detectors.document import Document
 from detectors.errors import EventError, SignatureError, StateError
-from detectors.retrain import Request
+from detectors.incidents.alert import Alert
+from detectors.incidents.retrain import Request
+from detectors.model.model_monitor import Finding, ReferenceLearned, Stream, Watch
+from detectors.reference.reference_set import Document
 from detectors.spec import ModelSpec
-from detectors.watch import Finding, ReferenceLearned, Stream, Watch
-from detectors.window import Kind, Mark, WindowShape
+from detectors.windows.windows import Kind, Mark, WindowShape
 from streams import history, snapshot
 from streams.dead import dead_letter
 from streams.findings import event_of

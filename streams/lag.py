@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from detectors.window import Kind
+from detectors.windows.windows import Kind
 from streams.lanes import Lanes
 from streams.metrics import Metrics
 

@@ -7,7 +7,7 @@ from typing import cast
 import msgspec
 
 from detectors.errors import EventError
-from detectors.row import ERROR, Row
+from detectors.windows.row import ERROR, Row
 
 Scalar = int | float | str | bool | None
 

@@ -7,7 +7,7 @@ Rules:
 2. `windows`: the judge's snapshots go, so the next workers judge the history from its beginning. Ids are
    hashes of causes: alerts come again with the same ids and bytes.
 3. `events`: outcomes, windows, snapshots and waiting halves go, and the workers read the events from their
-   beginning. Windows have to go because repeats of them would be ignored (detectors/side.py, rule 3), and
+   beginning. Windows have to go because repeats of them would be ignored (detectors/model/channel.py, rule 3), and
    halves because those that were joined once are not joined again (streams/join.py, rule 4).
 4. Decisions on retrains, and changes that were accepted, do not follow from events. They are carried over with
    their place in event time: written behind the old history before that is deleted.
@@ -25,10 +25,10 @@ from typing import Self
 
 import msgspec
 
-from detectors.decision import Decided, Place
 from detectors.errors import EventError, SignatureError, StateError, UnavailableError
-from detectors.watch import Stream
-from detectors.window import Kind, Mark
+from detectors.incidents.decision import Decided, Place
+from detectors.model.model_monitor import Stream
+from detectors.windows.windows import Kind, Mark
 from streams import binding, history
 from streams.binding import Binding, Source
 from streams.kafka import Log, Outgoing, Record, Sender, members, set_offsets, truncate

@@ -12,9 +12,9 @@ import hashlib
 
 import msgspec
 
-from detectors.document import Document
 from detectors.errors import StateError
-from detectors.watch import ReferenceLearned
+from detectors.model.model_monitor import ReferenceLearned
+from detectors.reference.reference_set import Document
 from streams import documents
 from streams.arrays import array_in, array_out
 from streams.store import Store

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from detectors.block import Block
 from detectors.errors import StateError
+from detectors.model.model_monitor import ReferenceLearned
 from detectors.outlier import Outliers, outside_of
-from detectors.row import Row
 from detectors.spec import ModelSpec
-from detectors.watch import ReferenceLearned
+from detectors.windows.block import Block
+from detectors.windows.row import Row
 from streams import cloudevents
 from streams.decoding import Decoding
 from streams.kafka import Outgoing

@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
-from detectors.detector import Armed
 from detectors.errors import StateError
-from detectors.stack import Stack
-from detectors.watch import Watch
+from detectors.judging.detectors import Armed
+from detectors.model.model_monitor import Watch
+from detectors.reference.matrix import Stack
 from streams.arrays import array_in, array_out
 
 FORMAT = 4

@@ -1,7 +1,7 @@
 """The summarise stages: events, or outcomes, of one partition -> windows and marks.
 
 Rules:
-1. Nothing is stored: the durable offset is that of the oldest open window (detectors/window.py), and
+1. Nothing is stored: the durable offset is that of the oldest open window (detectors/windows/windows.py), and
    reading again from there rebuilds the state.
 2. Every event of the partition is accounted for here: in a window, late, or a dead letter.
 3. An outcome whose source is at or before the newest one seen is a repeat after a crash and is
@@ -16,9 +16,9 @@ from typing import cast
 import numpy as np
 
 from detectors.errors import EventError
-from detectors.row import Row
 from detectors.spec import ModelSpec
-from detectors.window import Kind, Mark, Window, Windows, WindowShape
+from detectors.windows.row import Row
+from detectors.windows.windows import Kind, Mark, Window, Windows, WindowShape
 from streams import history
 from streams.dead import dead_letter
 from streams.decoding import Decoded, Decoding

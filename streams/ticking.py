@@ -19,8 +19,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from detectors.watch import Stream
-from detectors.window import Kind, Mark, WindowShape
+from detectors.model.model_monitor import Stream
+from detectors.windows.windows import Kind, Mark, WindowShape
 from streams.events import outcome_tick, tick
 from streams.kafka import Outgoing
 from streams.settings import KafkaSettings

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 import orjson
 
-from detectors.window import Mark, Window
+from detectors.windows.windows import Mark, Window
 from streams import history
 from streams.kafka import Record
 from streams.store import Store

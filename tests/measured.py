@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detectors.columns import Feature
-from detectors.reference import FeatureReference
-from detectors.stack import Stack
-from detectors.statistic import STATISTICS, StatisticName, measure
-from detectors.tally import NAMED, Tally, tally
-from detectors.verdict import Seen
+from detectors.judging.verdict import Seen
+from detectors.measure.measure import STATISTICS, StatisticName, measure
+from detectors.measure.sums import NAMED, Tally, tally
+from detectors.reference.feature_reference import FeatureReference
+from detectors.reference.matrix import Stack
+from detectors.windows.feature import Feature
 from tests.simulated import events_in
 
 

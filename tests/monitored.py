@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from detectors.baseline import Baseline
-from detectors.detector import DETECTORS, Direction
-from detectors.judge import Judge
-from detectors.monitors import Monitors, Raised
-from detectors.scores import Moment
-from detectors.season import Season
+from detectors.judging.detectors import DETECTORS, Direction
+from detectors.judging.judge import Judge
+from detectors.judging.monitors import Monitors, Raised
+from detectors.judging.scores import Moment
+from detectors.measure.measure import STATISTICS, Measures, StatisticName, place_of
+from detectors.model.model_monitor import Watch
+from detectors.reference.baseline import Baseline
+from detectors.reference.season import Season
 from detectors.spec import ModelSpec
-from detectors.statistic import STATISTICS, Measures, StatisticName, place_of
-from detectors.watch import Watch
 from streams import snapshot
 
 SECONDS = 60.0

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from detectors.alert import Alert
-from detectors.columns import Feature, column_of
-from detectors.decision import Decision
-from detectors.document import SegmentReference
-from detectors.learner import Learner
-from detectors.retrain import Request
-from detectors.row import Value
-from detectors.sample import summarise
+from detectors.incidents.alert import Alert
+from detectors.incidents.decision import Decision
+from detectors.incidents.retrain import Request
+from detectors.learning.learner import Learner
+from detectors.model.model_monitor import Finding, Watch
+from detectors.reference.reference_set import SegmentReference
 from detectors.spec import ModelSpec
-from detectors.watch import Finding, Watch
-from detectors.window import Kind, Mark, Window
+from detectors.windows.feature import Feature, column_of
+from detectors.windows.row import Value
+from detectors.windows.sample import summarise
+from detectors.windows.windows import Kind, Mark, Window
 
 #: One feature over time: one entry for each window, None where the window has no such feature.
 Column = Sequence[Feature | None]

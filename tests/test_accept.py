@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from detectors.alert import Alert
-from detectors.decision import Acceptance, Change
 from detectors.errors import DriftlineError
+from detectors.incidents.alert import Alert
+from detectors.incidents.decision import Acceptance, Change
+from detectors.model.model_monitor import Finding, ReferenceLearned, Watch
 from detectors.spec import ModelSpec, OutlierSpec, ReferenceSpec
-from detectors.watch import Finding, ReferenceLearned, Watch
-from detectors.window import Mark, Window
+from detectors.windows.windows import Mark, Window
 from driftline.accepting import accept
 from driftline.cli import run
 from driftline.config import load_settings

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from detectors.baseline import Baseline, learn
-from detectors.scores import Moment, Scores
-from detectors.season import DAY_SECONDS, SeasonName
-from detectors.statistic import STATISTICS, Measures
+from detectors.judging.scores import Moment, Scores
+from detectors.measure.measure import STATISTICS, Measures
+from detectors.reference.baseline import Baseline, learn
+from detectors.reference.season import DAY_SECONDS, SeasonName
 
 FLOOR = 2.0
 Floats = np.ndarray

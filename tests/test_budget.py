@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 from scipy.stats import norm
 
-from detectors.alert import Alert
-from detectors.budget import ALLOWANCE, SHARE, fast_limit, run_length, threshold
-from detectors.columns import Feature
-from detectors.detector import Arming, arm
+from detectors.incidents.alert import Alert
+from detectors.judging.budget import ALLOWANCE, SHARE, fast_limit, run_length, threshold
+from detectors.judging.detectors import Arming, arm
+from detectors.model.model_monitor import Finding
 from detectors.spec import WEEK_SECONDS, ModelSpec, OutlierSpec, ReferenceSpec
-from detectors.watch import Finding
+from detectors.windows.feature import Feature
 from tests.simulated import alerts, history, mixed, numbers, watched
 
 Floats = np.ndarray

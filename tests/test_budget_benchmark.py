@@ -22,11 +22,11 @@ from benchmarks.budget.kinds import KINDS, Stream
 from benchmarks.budget.pages import SORTS, Sort, pages
 from benchmarks.budget.speed import speed
 from benchmarks.budget.trial import BEGIN, Size, Trial, features_of
-from detectors.alert import Alert
-from detectors.sample import summarise
-from detectors.season import DAY_SECONDS
+from detectors.incidents.alert import Alert
+from detectors.judging.verdict import Verdict
+from detectors.reference.season import DAY_SECONDS
 from detectors.spec import WEEK_SECONDS
-from detectors.verdict import Verdict
+from detectors.windows.sample import summarise
 
 ROOT = Path(__file__).parents[1]
 _FEATURES = 8

@@ -19,12 +19,12 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from benchmarks.seasonal import DATA, SOURCES, read
-from detectors import calendar
-from detectors.calendar import countries, subdivisions, weekday
-from detectors.document import SegmentReference
-from detectors.season import DAY_SECONDS, Seasons, fit, local_seconds, local_times
+from detectors.reference import holidays
+from detectors.reference.holidays import countries, subdivisions, weekday
+from detectors.reference.reference_set import SegmentReference
+from detectors.reference.season import DAY_SECONDS, Seasons, fit, local_seconds, local_times
 from detectors.spec import ErrorSpec, ModelSpec
-from detectors.window import Kind
+from detectors.windows.windows import Kind
 from driftline.checks import is_calendar
 from driftline.cli import run
 from driftline.commands.check import _season_notes
@@ -180,9 +180,9 @@ def test_a_holiday_is_expected_to_be_a_sunday() -> None:
 @given(st.permutations(range(1995, 2031)), st.sampled_from(CALENDARS))
 def test_a_date_has_one_answer_whatever_was_asked_before(years: list[int], name: str) -> None:
     """Years are asked for in any order, kept or forgotten, and every date is like the same day of the week."""
-    there = {year: calendar._days_of_rest(name, year) for year in years}
-    calendar._days_of_rest.cache_clear()
-    assert there == {year: calendar._days_of_rest(name, year) for year in sorted(years)}
+    there = {year: holidays._days_of_rest(name, year) for year in years}
+    holidays._days_of_rest.cache_clear()
+    assert there == {year: holidays._days_of_rest(name, year) for year in sorted(years)}
     assert all(on.year == year for year, found in there.items() for on in found)
 
 
@@ -198,7 +198,7 @@ print(hashlib.sha256(repr(found).encode()).hexdigest())
 def test_a_date_has_one_answer_in_every_process() -> None:
     """Neither the language of the machine nor the seed of Python's hashes moves a holiday."""
     names = CALENDARS[::40]
-    found = [sorted(calendar._days_of_rest(name, year).items()) for name in names for year in range(2000, 2030)]
+    found = [sorted(holidays._days_of_rest(name, year).items()) for name in names for year in range(2000, 2030)]
     environ = {**os.environ, "LANGUAGE": "th", "LANG": "ar_EG.UTF-8", "PYTHONHASHSEED": "7", "TZ": "Pacific/Apia"}
     command = [sys.executable, "-c", _DIGEST.format(names=names)]
     root = Path(__file__).parents[1]
@@ -210,14 +210,14 @@ def test_a_date_has_one_answer_in_every_process() -> None:
 @given(st.sampled_from(CALENDARS), st.integers(1969, 9999))
 def test_every_calendar_knows_every_year(name: str, year: int) -> None:
     """A year that the library knows nothing of has no holidays, which is no error and no warning."""
-    assert set(calendar._days_of_rest(name, year).values()) <= set(range(7))
+    assert set(holidays._days_of_rest(name, year).values()) <= set(range(7))
 
 
 def test_years_are_forgotten() -> None:
     """Clocks that tell any year fill no memory."""
     for year in range(1970, 3000):
         weekday(date(year, 5, 1), "DE")
-    assert calendar._days_of_rest.cache_info().currsize <= calendar._MOST_YEARS
+    assert holidays._days_of_rest.cache_info().currsize <= holidays._MOST_YEARS
 
 
 # -- the configuration -----------------------------------------------------------------------------

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from detectors.detector import STOCK
-from detectors.judge import Judge
-from detectors.row import ERROR, PREDICTION_LABEL, PREDICTION_SCORE, VOLUME
-from detectors.side import Side, sides_of
+from detectors.judging.detectors import STOCK
+from detectors.judging.judge import Judge
+from detectors.measure.measure import place_of
+from detectors.model.channel import Side, sides_of
+from detectors.model.model_monitor import Watch
 from detectors.spec import WEEK_SECONDS, ErrorSpec, ModelSpec, ReferenceSpec
-from detectors.statistic import place_of
-from detectors.watch import Watch
-from detectors.window import Kind
+from detectors.windows.row import ERROR, PREDICTION_LABEL, PREDICTION_SCORE, VOLUME
+from detectors.windows.windows import Kind
 from driftline.cli import run
 from driftline.stock import count, named_monitors, own_monitors, stock_notes
 from streams.documents import document_of

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.spec import ModelSpec
-from detectors.window import Mark, Window, Windows, WindowShape
+from detectors.windows.windows import Mark, Window, Windows, WindowShape
 from streams.decoding import Decoded, Decoding
 from streams.events import MAX_EVENT_BYTES
 from streams.grouped import row_of_event

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from faust.types import TP
 
-from detectors.columns import CATEGORIES
 from detectors.errors import EventError
 from detectors.spec import ModelSpec
-from detectors.window import OTHER_SEGMENT
+from detectors.windows.feature import CATEGORIES
+from detectors.windows.windows import OTHER_SEGMENT
 from streams import dead, wire
 from streams import events as wire_rules
 from streams.events import Event, event_time

@@ -15,21 +15,13 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.budget import (
-    SHARE,
-    SHARES,
-    false_alarms_per_week,
-    fast_alarms_per_week,
-    fast_limit,
-    run_length,
-    threshold,
-)
-from detectors.detector import STOCK
-from detectors.row import ERROR
-from detectors.side import sides_of
-from detectors.statistic import UPWARDS, place_of
-from detectors.watch import Watch
-from detectors.window import Kind
+from detectors.judging.budget import SHARE, SHARES, false_alarms_per_week, fast_alarms_per_week, fast_limit, run_length, threshold
+from detectors.judging.detectors import STOCK
+from detectors.measure.measure import UPWARDS, place_of
+from detectors.model.channel import sides_of
+from detectors.model.model_monitor import Watch
+from detectors.windows.row import ERROR
+from detectors.windows.windows import Kind
 from driftline.cli import run
 from driftline.config import load_settings
 from streams import documents, snapshot

@@ -18,7 +18,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from detectors.spec import ModelSpec
-from detectors.window import Mark
+from detectors.windows.windows import Mark
 from streams import history
 from streams.agents import stage_makers
 from streams.embedded.child import Child

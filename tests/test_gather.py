@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.columns import Feature
-from detectors.gather import Gather
-from detectors.reference import learn_reference
-from detectors.stack import Stack
-from detectors.tally import NUMBERS, ROWS, Tally, tally
+from detectors.measure.rollup import Gather
+from detectors.measure.sums import NUMBERS, ROWS, Tally, tally
+from detectors.reference.feature_reference import learn_reference
+from detectors.reference.matrix import Stack
+from detectors.windows.feature import Feature
 from tests.simulated import mixed, numbers
 
 STRIDES = (1, 2, 4, 8, 16)

@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import ConsumerGroupState
 from confluent_kafka.admin import AdminClient
 
-from detectors.window import Window
+from detectors.windows.windows import Window
 from streams import history
 from streams.embedded.child import Child
 from streams.embedded.kafka_server import KafkaServer

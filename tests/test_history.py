@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from detectors.columns import Feature, column_of
-from detectors.decision import Decision
 from detectors.errors import EventError
-from detectors.window import Mark, Window
+from detectors.incidents.decision import Decision
+from detectors.windows.feature import Feature, column_of
+from detectors.windows.windows import Mark, Window
 from streams import history
 from streams.settings import KafkaSettings
 from streams.topics import WINDOWS

@@ -39,7 +39,7 @@ DOORS = {
     "confluent_kafka": ("streams/kafka/*", "streams/embedded/*"),
     "faust": ("streams/app.py", "streams/agents.py", "streams/lanes.py", "streams/transport.py"),
     "grafana_api": ("dashboards/push.py",),
-    "holidays": ("detectors/calendar.py",),
+    "holidays": ("detectors/reference/holidays.py",),
     "pickle": ("serving/artifact.py", "streams/snapshot.py"),
     "prometheus_client": ("streams/metrics.py",),
     "pyarrow": ("driftline/replay/parquet.py",),

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.alert import Alert
-from detectors.columns import Feature
-from detectors.incident import JOIN_WINDOWS, Incidents
-from detectors.row import ERROR
+from detectors.incidents.alert import Alert
+from detectors.incidents.incident import JOIN_WINDOWS, Incidents
+from detectors.judging.verdict import Verdict
+from detectors.measure.measure import StatisticName
 from detectors.spec import ModelSpec, ReferenceSpec
-from detectors.statistic import StatisticName
-from detectors.verdict import Verdict
+from detectors.windows.feature import Feature
+from detectors.windows.row import ERROR
 from tests.simulated import alerts as alerts_of
 from tests.simulated import history, mixed, numbers, watched
 

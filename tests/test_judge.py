@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.judge import Judge
-from detectors.learned import Learned
-from detectors.learner import Learner
-from detectors.row import ERROR, PREDICTION_SCORE, VOLUME, Value
-from detectors.side import share_budget
+from detectors.judging.judge import Judge
+from detectors.judging.verdict import Verdict
+from detectors.learning.learner import Learner
+from detectors.measure.measure import place_of
+from detectors.measure.sums import ROWS
+from detectors.model.channel import share_budget
+from detectors.model.model_monitor import Watch
+from detectors.reference.learned import Learned
 from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec
-from detectors.statistic import place_of
-from detectors.tally import ROWS
-from detectors.verdict import Verdict
-from detectors.watch import Watch
-from detectors.window import Kind, Mark
+from detectors.windows.row import ERROR, PREDICTION_SCORE, VOLUME, Value
+from detectors.windows.windows import Kind, Mark
 from streams import snapshot
 from tests.simulated import Column, alerts, events_in, history, mixed, numbers, watched, window
 

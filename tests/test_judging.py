@@ -18,12 +18,12 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from detectors.decision import Decision
 from detectors.errors import SignatureError, StateError
-from detectors.row import ERROR, Row
+from detectors.incidents.decision import Decision
+from detectors.model.model_monitor import ReferenceLearned, Watch
 from detectors.spec import ModelSpec, ReferenceSpec, RetrainSpec
-from detectors.watch import ReferenceLearned, Watch
-from detectors.window import Kind, Mark, Window, Windows
+from detectors.windows.row import ERROR, Row
+from detectors.windows.windows import Kind, Mark, Window, Windows
 from streams import cloudevents, history, snapshot
 from streams.dead import REASON
 from streams.judging import Judging, load_state

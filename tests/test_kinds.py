@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from detectors.alert import Alert
-from detectors.row import VOLUME, Value
+from detectors.incidents.alert import Alert
+from detectors.measure.measure import StatisticName
+from detectors.model.model_monitor import Finding
 from detectors.spec import WEEK_SECONDS, ModelSpec, ReferenceSpec
-from detectors.statistic import StatisticName
-from detectors.watch import Finding
-from detectors.window import Mark, Window
+from detectors.windows.row import VOLUME, Value
+from detectors.windows.windows import Mark, Window
 from tests.simulated import alerts, history, mixed, numbers, watched, window
 
 Rows = list[list[Value]]

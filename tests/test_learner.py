@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import lfilter
 
-from detectors.columns import Feature
-from detectors.learned import Calendar, Learned
-from detectors.learner import Learner
-from detectors.recording import Recording, turn_of
-from detectors.reference import learn_reference
-from detectors.row import VOLUME
-from detectors.season import choose
+from detectors.learning.learner import Learner
+from detectors.learning.recording import Recording, turn_of
+from detectors.reference.feature_reference import learn_reference
+from detectors.reference.learned import Calendar, Learned
+from detectors.reference.season import choose
 from detectors.spec import ModelSpec, ReferenceSpec
+from detectors.windows.feature import Feature
+from detectors.windows.row import VOLUME
 from tests.simulated import events_in, mixed, numbers, window
 
 SHORT = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=600.0))

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import drift
 
-from detectors.budget import ALLOWANCE
-from detectors.detector import Direction
-from detectors.monitors import Monitors
+from detectors.judging.budget import ALLOWANCE
+from detectors.judging.detectors import Direction
+from detectors.judging.monitors import Monitors
 from tests.monitored import PLACE, SECONDS, has_fired, has_recovered, loaded, monitors, stored, weigh
 
 #: No sum of scores that hypothesis would think of is exactly this.

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.outlier import Outlier, Outliers
-from detectors.reference import FeatureReference, learn_reference
-from detectors.row import Row, Value
+from detectors.reference.feature_reference import FeatureReference, learn_reference
+from detectors.windows.row import Row, Value
 from tests.simulated import numbers
 
 

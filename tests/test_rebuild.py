@@ -20,11 +20,11 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from detectors.decision import Decision
 from detectors.errors import StateError
-from detectors.retrain import Request
-from detectors.watch import Stream, Watch
-from detectors.window import Mark
+from detectors.incidents.decision import Decision
+from detectors.incidents.retrain import Request
+from detectors.model.model_monitor import Stream, Watch
+from detectors.windows.windows import Mark
 from streams import binding, history, snapshot
 from streams.embedded.kafka_server import KafkaServer
 from streams.embedded.redis_server import RedisServer

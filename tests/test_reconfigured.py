@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors.alert import Alert
-from detectors.budget import SHARES, fast_limit, threshold
-from detectors.columns import column_of
-from detectors.monitors import Monitors
-from detectors.row import Row
-from detectors.side import sides_of
+from detectors.incidents.alert import Alert
+from detectors.judging.budget import SHARES, fast_limit, threshold
+from detectors.judging.monitors import Monitors
+from detectors.model.channel import sides_of
+from detectors.model.model_monitor import Finding, Watch
 from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec, RetrainSpec
-from detectors.watch import Finding, Watch
-from detectors.window import Mark, Window, Windows, WindowShape
+from detectors.windows.feature import column_of
+from detectors.windows.row import Row
+from detectors.windows.windows import Mark, Window, Windows, WindowShape
 from tests.simulated import history, numbers
 
 SPEC = ModelSpec(

@@ -7,10 +7,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from detectors.alert import Alert
-from detectors.baseline import Baseline
-from detectors.monitors import Monitors
-from detectors.season import DAY_SECONDS, Season
+from detectors.incidents.alert import Alert
+from detectors.judging.monitors import Monitors
+from detectors.reference.baseline import Baseline
+from detectors.reference.season import DAY_SECONDS, Season
 from detectors.spec import ModelSpec, ReferenceSpec
 from tests.monitored import PLACE, SECONDS, has_recovered, loaded, monitors, stored, weigh
 from tests.simulated import history, numbers, watched

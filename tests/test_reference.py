@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.reference import KNOWN_CATEGORIES, QUANTILES, FeatureReference, learn_reference
+from detectors.reference.feature_reference import KNOWN_CATEGORIES, QUANTILES, FeatureReference, learn_reference
 from tests.simulated import mixed, numbers
 
 sane = st.floats(-1e9, 1e9, allow_nan=False).map(lambda value: round(value, 6))

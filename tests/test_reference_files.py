@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from detectors.alert import Alert
-from detectors.document import Document
 from detectors.errors import ConfigError, StateError
+from detectors.incidents.alert import Alert
+from detectors.model.model_monitor import Finding, ReferenceLearned, Watch
+from detectors.reference.reference_set import Document
 from detectors.spec import ModelSpec
-from detectors.watch import Finding, ReferenceLearned, Watch
-from detectors.window import Window
+from detectors.windows.windows import Window
 from driftline.cli import run
 from driftline.config import load_settings, parse_settings
 from driftline.reference_files import misfits

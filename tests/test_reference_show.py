@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from detectors.document import Document
-from detectors.row import ERROR, VOLUME, Value
-from detectors.side import Side
+from detectors.model.channel import Side
+from detectors.model.model_monitor import Watch
+from detectors.reference.reference_set import Document
 from detectors.spec import ModelSpec, ReferenceSpec
-from detectors.watch import Watch
+from detectors.windows.row import ERROR, VOLUME, Value
 from driftline import wording
 from driftline.cli import run
 from driftline.reference_contents import PERCENT, FeatureContents, of_document

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from detectors.alert import Alert
-from detectors.retrain import Request
+from detectors.incidents.alert import Alert
+from detectors.incidents.retrain import Request
 from detectors.spec import ModelSpec
 from driftline.cli import run
 from driftline.config import parse_settings

@@ -22,9 +22,9 @@ from typing import Any
 import pytest
 from river import linear_model, preprocessing
 
-from detectors.decision import Decision
 from detectors.errors import ConfigError, EventError, UnavailableError
 from detectors.identity import identity
+from detectors.incidents.decision import Decision
 from detectors.spec import ModelSpec, RetrainSpec
 from retrainer.candidate import load_factory
 from retrainer.publish import publish

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.identity import identity
-from detectors.incident import Incident
-from detectors.retrain import Request, Retrains
-from detectors.row import ERROR
-from detectors.verdict import Verdict
+from detectors.incidents.incident import Incident
+from detectors.incidents.retrain import Request, Retrains
+from detectors.judging.verdict import Verdict
+from detectors.windows.row import ERROR
 
 COOLDOWN = 3600.0
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.columns import Feature
-from detectors.reference import learn_reference
-from detectors.sample import LARGEST, POINTS, Numeric, merged, summarise, summarise_rows
-from detectors.stack import Stack
-from detectors.statistic import mean_of
-from detectors.tally import NUMBERS, PRESENT, ROWS, Tally, tally
+from detectors.measure.measure import mean_of
+from detectors.measure.sums import NUMBERS, PRESENT, ROWS, Tally, tally
+from detectors.reference.feature_reference import learn_reference
+from detectors.reference.matrix import Stack
+from detectors.windows.feature import Feature
+from detectors.windows.sample import LARGEST, POINTS, Numeric, merged, summarise, summarise_rows
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -18,14 +18,14 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from river import linear_model
 
-from detectors.alert import Alert
+from detectors.incidents.alert import Alert
+from detectors.incidents.retrain import Request
+from detectors.model.model_monitor import ReferenceLearned, Watch
 from detectors.outlier import Outliers
-from detectors.reference import learn_reference
-from detectors.retrain import Request
-from detectors.row import Row
+from detectors.reference.feature_reference import learn_reference
 from detectors.spec import ModelSpec, ReferenceSpec, RetrainSpec
-from detectors.watch import ReferenceLearned, Watch
-from detectors.window import Window, Windows, WindowShape
+from detectors.windows.row import Row
+from detectors.windows.windows import Window, Windows, WindowShape
 from retrainer.candidate import Candidate
 from retrainer.gate import decide
 from retrainer.request import Request as RetrainRequest

@@ -14,9 +14,9 @@ import pytest
 import redis
 
 from detectors.errors import StateError
-from detectors.reference import FeatureReference
+from detectors.model.model_monitor import ReferenceLearned
+from detectors.reference.feature_reference import FeatureReference
 from detectors.spec import ModelSpec, OutlierSpec
-from detectors.watch import ReferenceLearned
 from streams import cloudevents
 from streams.decoding import Decoding
 from streams.kafka import Outgoing

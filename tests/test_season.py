@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import lfilter
 
-from detectors.season import DAY_SECONDS, SEASON_NAMES, Season, SeasonName, Seasons, choose, fit, local_seconds
-from detectors.statistic import STATISTICS
+from detectors.measure.measure import STATISTICS
+from detectors.reference.season import DAY_SECONDS, SEASON_NAMES, Season, SeasonName, Seasons, choose, fit, local_seconds
 
 Floats = np.ndarray
 SHAPE = (len(STATISTICS), 1)

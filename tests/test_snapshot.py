@@ -9,12 +9,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from detectors.detector import DETECTORS
 from detectors.errors import StateError
-from detectors.row import ERROR, Row
+from detectors.judging.detectors import DETECTORS
+from detectors.model.model_monitor import ReferenceLearned, Watch
 from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec
-from detectors.watch import ReferenceLearned, Watch
-from detectors.window import Mark, Window, Windows
+from detectors.windows.row import ERROR, Row
+from detectors.windows.windows import Mark, Window, Windows
 from streams import snapshot
 from streams.summarise import shapes_of
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.reference import QUANTILES, FeatureReference, learn_reference, scores_of
-from detectors.stack import BINS, Stack, bins_of
+from detectors.reference.feature_reference import QUANTILES, FeatureReference, learn_reference, scores_of
+from detectors.reference.matrix import BINS, Stack, bins_of
 from tests.simulated import mixed, numbers
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.columns import Feature
-from detectors.reference import FeatureReference, learn_reference
-from detectors.row import VOLUME, Value
-from detectors.stack import Stack
-from detectors.statistic import STATISTICS, UPWARDS, StatisticName, names_for
-from detectors.tally import tally
-from detectors.verdict import describe, largest_share_change, size_of
+from detectors.judging.verdict import describe, largest_share_change, size_of
+from detectors.measure.measure import STATISTICS, UPWARDS, StatisticName, names_for
+from detectors.measure.sums import tally
+from detectors.reference.feature_reference import FeatureReference, learn_reference
+from detectors.reference.matrix import Stack
+from detectors.windows.feature import Feature
+from detectors.windows.row import VOLUME, Value
 from tests.measured import Measure, of, seen_in, taken
 from tests.simulated import mixed, numbers
 

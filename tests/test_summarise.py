@@ -16,10 +16,10 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from detectors.errors import EventError
-from detectors.row import PREDICTION_LABEL, PREDICTION_SCORE
+from detectors.model.model_monitor import Stream
 from detectors.spec import ErrorSpec, ModelSpec
-from detectors.watch import Stream
-from detectors.window import Mark, Window
+from detectors.windows.row import PREDICTION_LABEL, PREDICTION_SCORE
+from detectors.windows.windows import Mark, Window
 from streams import history
 from streams.dead import REASON, SOURCE
 from streams.decoding import Decoding

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.columns import Feature
-from detectors.reference import FeatureReference, learn_reference
-from detectors.row import Value
-from detectors.sample import POINTS
-from detectors.stack import Stack
-from detectors.statistic import mean_of
-from detectors.tally import COARSE, FAR, NAMED, NUMBERS, PRESENT, ROWS, TOTAL, UNSEEN, Tally, empty, tally
+from detectors.measure.measure import mean_of
+from detectors.measure.sums import COARSE, FAR, NAMED, NUMBERS, PRESENT, ROWS, TOTAL, UNSEEN, Tally, empty, tally
+from detectors.reference.feature_reference import FeatureReference, learn_reference
+from detectors.reference.matrix import Stack
+from detectors.windows.feature import Feature
+from detectors.windows.row import Value
+from detectors.windows.sample import POINTS
 from tests.measured import every_column, taken
 from tests.simulated import mixed, numbers
 

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.columns import Feature
-from detectors.learned import Learned
-from detectors.learner import Learner
-from detectors.recording import Recording
-from detectors.reference import learn_reference
+from detectors.learning.learner import Learner
+from detectors.learning.recording import Recording
+from detectors.measure.batches import Held, Tiles
+from detectors.measure.measure import measure
+from detectors.measure.sums import tally
+from detectors.reference.feature_reference import learn_reference
+from detectors.reference.learned import Learned
+from detectors.reference.matrix import Stack
 from detectors.spec import ModelSpec, ReferenceSpec
-from detectors.stack import Stack
-from detectors.statistic import measure
-from detectors.tally import tally
-from detectors.tiled import Held, Tiles
+from detectors.windows.feature import Feature
 from tests.simulated import mixed, numbers, window
 
 SPEC = ModelSpec("m", volume=False, window_seconds=60.0, reference=ReferenceSpec(seconds=600 * 60.0))

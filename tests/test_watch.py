@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.alert import Alert
-from detectors.decision import Decision
-from detectors.retrain import Request
-from detectors.row import ERROR, Row
+from detectors.incidents.alert import Alert
+from detectors.incidents.decision import Decision
+from detectors.incidents.retrain import Request
+from detectors.model.model_monitor import Finding, ReferenceLearned, Stream, Watch
 from detectors.spec import ModelSpec, OutlierSpec, ReferenceSpec, RetrainSpec
-from detectors.watch import Finding, ReferenceLearned, Stream, Watch
-from detectors.window import OTHER_SEGMENT, Kind, Mark, Window, Windows, WindowShape
+from detectors.windows.row import ERROR, Row
+from detectors.windows.windows import OTHER_SEGMENT, Kind, Mark, Window, Windows, WindowShape
 from streams import snapshot
 from tests.simulated import alerts, history, mixed, numbers, requests, watched, window
 

@@ -18,10 +18,10 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.row import Row
+from detectors.model.model_monitor import Stream
 from detectors.spec import ModelSpec, ReferenceSpec
-from detectors.watch import Stream
-from detectors.window import Mark, Window, Windows, WindowShape
+from detectors.windows.row import Row
+from detectors.windows.windows import Mark, Window, Windows, WindowShape
 from streams import history
 from streams.agents import stage_makers
 from streams.embedded.kafka_server import KafkaServer

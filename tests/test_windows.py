@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.columns import CATEGORIES, Feature
-from detectors.row import VOLUME, Row, Value
-from detectors.sample import LARGEST, POINTS
-from detectors.watch import Stream
-from detectors.window import OTHER_SEGMENT, Mark, Window, Windows, WindowShape
+from detectors.model.model_monitor import Stream
+from detectors.windows.feature import CATEGORIES, Feature
+from detectors.windows.row import VOLUME, Row, Value
+from detectors.windows.sample import LARGEST, POINTS
+from detectors.windows.windows import OTHER_SEGMENT, Mark, Window, Windows, WindowShape
 
 SHAPES = {
     "a": WindowShape(10.0, 0.0, max_segments=2, max_features=3),

@@ -20,8 +20,8 @@ from benchmarks.budget.changes import APART_SECONDS, CHANGES, LAST_SECONDS, Inje
 from benchmarks.budget.kinds import Stream
 from benchmarks.budget.trial import BEGIN, Size, Trial
 from benchmarks.scoring import random_share, regular_share
+from detectors.judging.verdict import Verdict
 from detectors.spec import WEEK_SECONDS
-from detectors.verdict import Verdict
 
 #: Before the first change and after the last.
 _CALM_SECONDS = 1800.0

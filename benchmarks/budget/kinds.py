@@ -18,8 +18,8 @@ from math import exp, sqrt
 import numpy as np
 from scipy.signal import lfilter
 
-from detectors.sample import Floats
-from detectors.season import DAY_SECONDS
+from detectors.reference.season import DAY_SECONDS
+from detectors.windows.sample import Floats
 
 #: Median of what is drawn; of events in a second one is in every second.
 Innovations = Callable[[np.random.Generator, tuple[int, int]], Floats]

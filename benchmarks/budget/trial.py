@@ -17,15 +17,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.budget.kinds import Alter, Stream
-from detectors.alert import Alert
-from detectors.columns import Feature
 from detectors.errors import DriftlineError
-from detectors.sample import Floats, summarise, summarise_rows
-from detectors.season import DAY_SECONDS
+from detectors.incidents.alert import Alert
+from detectors.judging.verdict import Verdict
+from detectors.model.model_monitor import Watch
+from detectors.reference.season import DAY_SECONDS
 from detectors.spec import WEEK_SECONDS, ModelSpec, ReferenceSpec
-from detectors.verdict import Verdict
-from detectors.watch import Watch
-from detectors.window import Mark, Window
+from detectors.windows.feature import Feature
+from detectors.windows.sample import Floats, summarise, summarise_rows
+from detectors.windows.windows import Mark, Window
 
 #: A window and a day begin here.
 BEGIN = 19_676 * DAY_SECONDS

@@ -1,7 +1,7 @@
 """What a deployment left behind on its topics, read from their beginnings.
 
 Everything is kept by its identity: how often it stands there and in which bytes. A window counts as the
-judge counts it (detectors/side.py): the first part of an identity, unless the mark of its source has
+judge counts it (detectors/model/channel.py): the first part of an identity, unless the mark of its source has
 passed its end before it came; then nobody ever judged it.
 """
 
@@ -17,7 +17,7 @@ import orjson
 
 from benchmarks.chaos.expected import Place, WindowKey
 from benchmarks.deployment import Deployment
-from detectors.window import Kind, Mark, Window
+from detectors.windows.windows import Kind, Mark, Window
 from streams import history
 from streams.dead import REASON, SOURCE
 from streams.kafka import Record

@@ -22,7 +22,7 @@ import orjson
 
 from benchmarks.chaos.malformed import MALFORMED
 from benchmarks.chaos.monitors import LABEL_WITHIN_SECONDS, LATENESS_SECONDS, MONITORS, WINDOW_SECONDS, Monitor
-from detectors.row import ERROR
+from detectors.windows.row import ERROR
 
 #: First second of event time: a whole hour, long ago, so that no event is ahead of the broker's clock.
 BEGIN = 1_700_002_800.0

@@ -20,11 +20,11 @@ from typing import Any, cast
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from benchmarks.feeding import MODEL, WINDOW_SECONDS
-from detectors.block import Block
 from detectors.errors import UnavailableError
-from detectors.part import columns_of
 from detectors.spec import ModelSpec
-from detectors.window import Mark, Window, Windows
+from detectors.windows.block import Block
+from detectors.windows.part import columns_of
+from detectors.windows.windows import Mark, Window, Windows
 from streams import decoding, history
 from streams.decoding import Decoding
 from streams.kafka import Sender

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from detectors.verdict import Verdict
+from detectors.judging.verdict import Verdict
 
 Status = Literal["opened", "updated", "resolved"]
 Level = Literal["drift", "performance"]

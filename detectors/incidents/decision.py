@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from detectors.window import Kind
+from detectors.windows.windows import Kind
 
 Outcome = Literal["promoted", "rejected", "abandoned"]
 

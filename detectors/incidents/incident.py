@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import msgspec
 
-from detectors.alert import Alert, Level, Severity, Status
 from detectors.identity import identity
-from detectors.row import ERROR
-from detectors.verdict import Verdict
+from detectors.incidents.alert import Alert, Level, Severity, Status
+from detectors.judging.verdict import Verdict
+from detectors.windows.row import ERROR
 
 #: Two statistics date the same change so many windows apart.
 JOIN_WINDOWS = 10

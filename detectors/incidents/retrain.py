@@ -1,4 +1,4 @@
-"""Retrain requests of one side (detectors/side.py): one drift, one retrain, however many alerts it makes.
+"""Retrain requests of one side (detectors/model/channel.py): one drift, one retrain, however many alerts it makes.
 
 Rules:
 1. An open incident that no request has answered yet asks for a retrain, from its estimated begin on.
@@ -19,8 +19,8 @@ from typing import Literal
 import msgspec
 
 from detectors.identity import identity
-from detectors.incident import Incident
-from detectors.row import VOLUME
+from detectors.incidents.incident import Incident
+from detectors.windows.row import VOLUME
 
 _LOST_COOLDOWNS = 8
 _LOST_SECONDS = 86_400.0

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.budget import ALLOWANCE, EXCESS
-from detectors.incident import JOIN_WINDOWS
-from detectors.monitors import Monitors, Raised
-from detectors.sample import Floats
-from detectors.season import Flags
+from detectors.incidents.incident import JOIN_WINDOWS
+from detectors.judging.budget import ALLOWANCE, EXCESS
+from detectors.judging.monitors import Monitors, Raised
+from detectors.reference.season import Flags
+from detectors.windows.sample import Floats
 
 #: Share of wrong ones among the features that are named.
 _FALSE_DISCOVERIES = 0.01

@@ -14,8 +14,8 @@ from typing import Literal, Protocol
 from river import drift
 from river.drift import binary
 
-from detectors.budget import ALLOWANCE
 from detectors.identity import seed
+from detectors.judging.budget import ALLOWANCE
 
 Direction = Literal["both", "up"]
 Feed = Literal["scores", "outcomes"]

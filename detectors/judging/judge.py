@@ -13,24 +13,24 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from detectors.columns import Feature
-from detectors.detector import DETECTORS, Direction
-from detectors.gather import Gather, Wide
-from detectors.learned import Learned
-from detectors.learner import Learner
-from detectors.monitors import Monitors, Raised
-from detectors.reference import FeatureReference
-from detectors.row import ERROR, PREDICTION, VOLUME
-from detectors.sample import Floats
-from detectors.scores import Moment
-from detectors.season import Flags, local_seconds
+from detectors.judging.codrift import suspects
+from detectors.judging.detectors import DETECTORS, Direction
+from detectors.judging.monitors import Monitors, Raised
+from detectors.judging.scores import Moment
+from detectors.judging.verdict import Seen, Verdict, describe, size_of
+from detectors.learning.learner import Learner
+from detectors.measure.measure import STATISTICS, UPWARDS, Measures, StatisticName, mean_of, measure, place_of
+from detectors.measure.rollup import Gather, Wide
+from detectors.measure.sums import NAMED, Tally, tally
+from detectors.reference.feature_reference import FeatureReference
+from detectors.reference.learned import Learned
+from detectors.reference.matrix import Stack
+from detectors.reference.season import Flags, local_seconds
 from detectors.spec import ModelSpec
-from detectors.stack import Stack
-from detectors.statistic import STATISTICS, UPWARDS, Measures, StatisticName, mean_of, measure, place_of
-from detectors.suspects import suspects
-from detectors.tally import NAMED, Tally, tally
-from detectors.verdict import Seen, Verdict, describe, size_of
-from detectors.window import Kind, Window
+from detectors.windows.feature import Feature
+from detectors.windows.row import ERROR, PREDICTION, VOLUME
+from detectors.windows.sample import Floats
+from detectors.windows.windows import Kind, Window
 
 #: Features that are learned anew in one bucket, at most; the others wait for the next, or the worker would stand still.
 _MOST_AT_ONCE = 16

@@ -1,6 +1,6 @@
 """Monitors of a segment: scores -> alarms, their dates, and their end. One monitor is one statistic of one feature.
 
-All arrays are of shape (S, F), rows by statistic and columns by feature, as in detectors/scores.py; all steps are a few
+All arrays are of shape (S, F), rows by statistic and columns by feature, as in detectors/judging/scores.py; all steps are a few
 array operations for all monitors together.
 
 Page and Hinkley's test is River's `PageHinkley(min_instances=1, delta=ALLOWANCE, alpha=1)`, written for arrays;
@@ -17,13 +17,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detectors.baseline import Baseline
-from detectors.budget import ALLOWANCE
-from detectors.detector import DETECTORS, Armed, Arming, Direction, arm
-from detectors.sample import Floats
-from detectors.scores import Scores
-from detectors.season import DAY_SECONDS, Flags, widened
-from detectors.statistic import STATISTICS
+from detectors.judging.budget import ALLOWANCE
+from detectors.judging.detectors import DETECTORS, Armed, Arming, Direction, arm
+from detectors.judging.scores import Scores
+from detectors.measure.measure import STATISTICS
+from detectors.reference.baseline import Baseline
+from detectors.reference.season import DAY_SECONDS, Flags, widened
+from detectors.windows.sample import Floats
 
 #: Recovery is a sequential test of "no shift" against the shift that raised the alarm: so much evidence
 #: (log-likelihood ratio; a chance of about exp(-12) while the shift lasts), and so many windows at least.

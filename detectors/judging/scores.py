@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from detectors.baseline import Baseline, steady
-from detectors.sample import Floats
-from detectors.season import DAY_SECONDS, SWINGS, Flags, Seasons, swing_at, widened
-from detectors.statistic import STATISTICS, Measures
+from detectors.measure.measure import STATISTICS, Measures
+from detectors.reference.baseline import Baseline, steady
+from detectors.reference.season import DAY_SECONDS, SWINGS, Flags, Seasons, swing_at, widened
+from detectors.windows.sample import Floats
 
 #: Time constant of the slow level that slots of the week follow, in seconds.
 _SLOW_SECONDS = 21 * DAY_SECONDS

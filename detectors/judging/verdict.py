@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from detectors.reference import FeatureReference
-from detectors.statistic import StatisticName
+from detectors.measure.measure import StatisticName
+from detectors.reference.feature_reference import FeatureReference
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 Rules:
 1. Memory is bounded: beyond `_MOST_WINDOWS` windows or some bytes of samples, every second block of 16 consecutive windows is
-   dropped, so neighbours (autocorrelation) and times of day (season) both survive the thinning (detectors/recording.py).
+   dropped, so neighbours (autocorrelation) and times of day (season) both survive the thinning (detectors/learning/recording.py).
 2. Where that happens, or would after the first third, the references are learned from the samples so far, a day at least of
    three; of later windows only what they measure is kept, which is a tenth of the bytes. So it is for features that are learned
    apart, which have fewer windows: their season is the one that the first reference would have.
@@ -20,15 +20,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from detectors.columns import Feature
 from detectors.identity import seed
-from detectors.learned import Calendar, Learned, learn_volume
-from detectors.recording import BLOCK, Recording, turn_of
-from detectors.reference import learn_reference
-from detectors.row import VOLUME
+from detectors.learning.recording import BLOCK, Recording, turn_of
+from detectors.learning.rollup_width import strides_of
+from detectors.reference.feature_reference import learn_reference
+from detectors.reference.learned import Calendar, Learned, learn_volume
 from detectors.spec import WEEK_SECONDS, ModelSpec
-from detectors.strides import strides_of
-from detectors.window import Window
+from detectors.windows.feature import Feature
+from detectors.windows.row import VOLUME
+from detectors.windows.windows import Window
 
 _MOST_WINDOWS, _MOST_WINDOWS_APART = 4096, 1024
 #: What a category costs beside its name.

@@ -3,10 +3,10 @@
 Rules:
 1. A recording begins with windows of which the samples are there: from these come the references, and how many windows of
    each feature are merged before they are judged. From then on only what a window measures is kept.
-2. Windows are merged and measured as they will be judged (detectors/gather.py).
-3. Memory is bounded: beyond `most_bytes` every second block of 16 consecutive windows is dropped, as in detectors/learner.py.
+2. Windows are merged and measured as they will be judged (detectors/measure/rollup.py).
+3. Memory is bounded: beyond `most_bytes` every second block of 16 consecutive windows is dropped, as in detectors/learning/learner.py.
 4. Which blocks are dropped turns from day to day: what is dropped of one day or week is kept of another, so that the day and
-   the week of what is left have no gap that would cost the season (detectors/season.py).
+   the week of what is left have no gap that would cost the season (detectors/reference/season.py).
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 import numpy as np
 
-from detectors.baseline import Baseline, learn
-from detectors.columns import Feature
-from detectors.gather import Gather
-from detectors.learned import Calendar, Learned
-from detectors.reference import FeatureReference
-from detectors.season import COARSE_SECONDS, DAY_SECONDS, Flags, choose, local_times
-from detectors.stack import Integers, Stack
-from detectors.statistic import FLOOR, OF_G, STATISTICS, Measures, StatisticName, names_for, place_of
-from detectors.tally import Tally
-from detectors.tiled import Tiles
+from detectors.measure.batches import Tiles
+from detectors.measure.measure import FLOOR, OF_G, STATISTICS, Measures, StatisticName, names_for, place_of
+from detectors.measure.rollup import Gather
+from detectors.measure.sums import Tally
+from detectors.reference.baseline import Baseline, learn
+from detectors.reference.feature_reference import FeatureReference
+from detectors.reference.learned import Calendar, Learned
+from detectors.reference.matrix import Integers, Stack
+from detectors.reference.season import COARSE_SECONDS, DAY_SECONDS, Flags, choose, local_times
+from detectors.windows.feature import Feature
 
 #: Windows that are kept or dropped together.
 BLOCK = 16

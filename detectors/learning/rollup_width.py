@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from detectors.columns import Feature
-from detectors.recording import BLOCK, stack_of
-from detectors.reference import FeatureReference
-from detectors.sample import Floats
-from detectors.season import COARSE_SECONDS
-from detectors.stack import Integers
-from detectors.statistic import place_of
-from detectors.tally import NAMED, NUMBERS
-from detectors.tiled import Tiles
+from detectors.learning.recording import BLOCK, stack_of
+from detectors.measure.batches import Tiles
+from detectors.measure.measure import place_of
+from detectors.measure.sums import NAMED, NUMBERS
+from detectors.reference.feature_reference import FeatureReference
+from detectors.reference.matrix import Integers
+from detectors.reference.season import COARSE_SECONDS
+from detectors.windows.feature import Feature
+from detectors.windows.sample import Floats
 
 #: Merged windows hold so many values at least and are correlated by no more.
 _LEAST_VALUES, _MOST_CORRELATED = 8, 0.25

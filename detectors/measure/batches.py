@@ -2,7 +2,7 @@
 
 Rules:
 1. What is found of a window is what it says alone, however many go with it: its sums are those of its own columns, in the
-   order of its parts, and no more samples go together than detectors/tally.py adds up at a time.
+   order of its parts, and no more samples go together than detectors/measure/sums.py adds up at a time.
 2. What is held at a time is bounded, whatever the number of features.
 """
 
@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from detectors.columns import Feature
-from detectors.stack import Integers, Stack
-from detectors.statistic import Measures, measure
-from detectors.tally import ROWS, Tally, tally
+from detectors.measure.measure import Measures, measure
+from detectors.measure.sums import ROWS, Tally, tally
+from detectors.reference.matrix import Integers, Stack
+from detectors.windows.feature import Feature
 
 #: Columns, of all windows together, and bytes of samples that are held against the references at a time.
 _MOST_COLUMNS, _MOST_BYTES = 1024, 1 << 16

@@ -25,25 +25,11 @@ from typing import Literal
 
 import numpy as np
 
-from detectors.reference import FeatureReference
-from detectors.row import VOLUME
-from detectors.sample import Floats
-from detectors.stack import Stack
-from detectors.tally import (
-    COARSE,
-    FAR,
-    FIRST,
-    FOURTH,
-    NAMED,
-    NUMBERS,
-    PRESENT,
-    ROWS,
-    SECOND,
-    THIRD,
-    TOTAL,
-    UNSEEN,
-    Tally,
-)
+from detectors.measure.sums import COARSE, FAR, FIRST, FOURTH, NAMED, NUMBERS, PRESENT, ROWS, SECOND, THIRD, TOTAL, UNSEEN, Tally
+from detectors.reference.feature_reference import FeatureReference
+from detectors.reference.matrix import Stack
+from detectors.windows.row import VOLUME
+from detectors.windows.sample import Floats
 
 StatisticName = Literal["location", "scale", "shape", "outliers", "shares", "unseen", "missing", "volume"]
 
@@ -169,7 +155,7 @@ def _shape(tally: Tally, stack: Stack, n: Floats) -> tuple[Floats, Floats, Float
     """Return (G/df)^(1/3) over the bins of the reference, its variance, and one: more events make it no steadier.
 
     G is divided by what it is expected to be by its degrees of freedom: few events raise it (Williams 1976), and mid-quantiles
-    that stand for many smooth it (detectors/lumps.py).
+    that stand for many smooth it (detectors/measure/binning.py).
     """
     counts = tally.bins
     terms = np.where(counts > 0, counts * np.log(np.maximum(counts, 1e-300) / (n * stack.bins)), 0.0)

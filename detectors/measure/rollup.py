@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from detectors.season import Flags
-from detectors.stack import Stack
-from detectors.tally import Tally, empty
+from detectors.measure.sums import Tally, empty
+from detectors.reference.matrix import Stack
+from detectors.reference.season import Flags
 
 
 @dataclass(frozen=True, slots=True)

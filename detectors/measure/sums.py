@@ -1,7 +1,7 @@
 """Parts of one bucket against a stack of references -> sums, one column for each feature.
 
 Sums add up: those of several sources are those of their union, and those of neighbouring buckets are those of one wider
-window. So nothing but sums has to be kept while a window is merged upwards (detectors/judge.py).
+window. So nothing but sums has to be kept while a window is merged upwards (detectors/judging/judge.py).
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 import msgspec
 import numpy as np
 
-from detectors.columns import Feature
-from detectors.lumps import bins_of_lumps
-from detectors.reference import scores_of
-from detectors.sample import Floats, Numeric
-from detectors.stack import BINS, Integers, Stack, bins_of
+from detectors.measure.binning import bins_of_lumps
+from detectors.reference.feature_reference import scores_of
+from detectors.reference.matrix import BINS, Integers, Stack, bins_of
+from detectors.windows.feature import Feature
+from detectors.windows.sample import Floats, Numeric
 
 #: Rows of `Tally.sums`, in their order.
 NUMBERS, FIRST, SECOND, THIRD, FOURTH, COARSE, FAR, TOTAL, ROWS, PRESENT, NAMED, UNSEEN = range(12)
@@ -34,7 +34,7 @@ class Tally(msgspec.Struct):
         bins: values in each bin of the reference, shape (BINS, F).
         cells: values in each cell of the categories, shape (C,).
 
-    A sample longer than its points stands for its values in lumps, of which bins hold fractions (detectors/lumps.py). These are
+    A sample longer than its points stands for its values in lumps, of which bins hold fractions (detectors/measure/binning.py). These are
     smoother than counts are, or less exact between point masses: G is expected to be larger by `COARSE` / n, or smaller.
     """
 

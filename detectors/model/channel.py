@@ -11,7 +11,7 @@ Rules:
    is a part that waits already. A source that was not there when a bucket was judged (partitions were
    added) knows nothing of that: its part of such a bucket is late, counted and not judged.
 4. Segments beyond the limit are judged together, as `~other`: buckets may have named different ones.
-5. Segments of a document (detectors/document.py) are judged from the first window on; the others learn first.
+5. Segments of a document (detectors/reference/reference_set.py) are judged from the first window on; the others learn first.
 6. A segment without a window in a bucket that the model has come to had no rows then: its volume is judged. Of a silence
    the first `_MOST_SILENT` buckets are; how marks came to tell of it changes nothing.
 """
@@ -24,16 +24,16 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 
-from detectors.alert import Alert
-from detectors.budget import SHARES, fast_limit, threshold
-from detectors.detector import DETECTORS
-from detectors.incident import Incident, Incidents
-from detectors.judge import Judge
-from detectors.reference import FeatureReference
-from detectors.retrain import Request, Retrains
-from detectors.row import VOLUME
+from detectors.incidents.alert import Alert
+from detectors.incidents.incident import Incident, Incidents
+from detectors.incidents.retrain import Request, Retrains
+from detectors.judging.budget import SHARES, fast_limit, threshold
+from detectors.judging.detectors import DETECTORS
+from detectors.judging.judge import Judge
+from detectors.reference.feature_reference import FeatureReference
 from detectors.spec import WEEK_SECONDS, ModelSpec
-from detectors.window import OTHER_SEGMENT, Kind, Mark, Window
+from detectors.windows.row import VOLUME
+from detectors.windows.windows import OTHER_SEGMENT, Kind, Mark, Window
 
 #: Buckets of a silence that are judged.
 _MOST_SILENT = 120

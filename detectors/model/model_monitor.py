@@ -2,12 +2,12 @@
 
 Rules:
 1. State is a function of the records in their order. Nothing else goes in: no clock, no randomness.
-2. Features and outcomes are two sides that know nothing of each other (detectors/side.py), so how their
+2. Features and outcomes are two sides that know nothing of each other (detectors/model/channel.py), so how their
    windows interleave in the topic changes nothing. Only a decision or an acceptance reaches both.
 3. What comes out carries ids made from its causes, so a repeat of an output is recognised.
 4. A decision or acceptance holds from where it stands in the log. One that was carried into a history made
    again (streams/rebuild.py) names its place instead, and holds between the same two windows of each kind.
-5. A document (detectors/document.py) is configuration, as the width of a window is: taken over at the beginning,
+5. A document (detectors/reference/reference_set.py) is configuration, as the width of a window is: taken over at the beginning,
    and again after a restart that names another one. What was learned since is not undone by a restart with the same.
 """
 
@@ -18,13 +18,13 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from detectors.alert import Alert
-from detectors.decision import Acceptance, Decided, Decision
-from detectors.incident import Incident
-from detectors.row import PREDICTION
-from detectors.side import Finding, ReferenceLearned, Side, Stream, width
+from detectors.incidents.alert import Alert
+from detectors.incidents.decision import Acceptance, Decided, Decision
+from detectors.incidents.incident import Incident
+from detectors.model.channel import Finding, ReferenceLearned, Side, Stream, width
 from detectors.spec import WEEK_SECONDS, ModelSpec
-from detectors.window import Kind, Mark, Window
+from detectors.windows.row import PREDICTION
+from detectors.windows.windows import Kind, Mark, Window
 
 __all__ = ["Finding", "ReferenceLearned", "Stream", "Watch"]
 

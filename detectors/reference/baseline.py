@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.sample import Floats
-from detectors.season import HARMONIC, PERIODS, Season, SeasonName, fit, fit_swing
+from detectors.reference.season import HARMONIC, PERIODS, Season, SeasonName, fit, fit_swing
+from detectors.windows.sample import Floats
 
 #: Lags in the long-run variance.
 _LAGS = 6

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from detectors.baseline import Baseline, learn
-from detectors.reference import FeatureReference
-from detectors.season import DAY_SECONDS, choose, local_times
-from detectors.statistic import FLOOR, StatisticName
+from detectors.measure.measure import FLOOR, StatisticName
+from detectors.reference.baseline import Baseline, learn
+from detectors.reference.feature_reference import FeatureReference
+from detectors.reference.season import DAY_SECONDS, choose, local_times
 
 #: A volume that lies off by less than a half or double for good is no news while the reference knows less than a week: the
 #: weekend may do it. Page and Hinkley's test lets half a standard deviation pass, and a baseline's spread is half of one at least
-#: (detectors/baseline.py).
+#: (detectors/reference/baseline.py).
 _UNKNOWN_WEEK = 4 * math.log(2)
 _LEAST_BUCKETS = 8
 

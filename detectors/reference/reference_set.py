@@ -11,8 +11,8 @@ import copy
 
 import msgspec
 
-from detectors.learned import Learned
-from detectors.window import Kind
+from detectors.reference.learned import Learned
+from detectors.windows.windows import Kind
 
 
 class SegmentReference(msgspec.Struct, frozen=True):

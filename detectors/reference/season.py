@@ -35,8 +35,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.calendar import weekday
-from detectors.sample import Floats
+from detectors.reference.holidays import weekday
+from detectors.windows.sample import Floats
 
 DAY_SECONDS = 86_400.0
 _WEEK_SECONDS = 7 * DAY_SECONDS
@@ -83,7 +83,7 @@ def local_seconds(ts: float, timezone: str, holidays: str = "") -> float:
     Args:
         ts: epoch seconds.
         timezone: by its name in the time zone database.
-        holidays: calendar of public holidays, as detectors/calendar.py names them; empty for none.
+        holidays: calendar of public holidays, as detectors/reference/holidays.py names them; empty for none.
 
     >>> local_seconds(0.0, "UTC")  # 1 January 1970 was a Thursday
     259200.0

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.columns import CATEGORY_LENGTH, doubles
-from detectors.row import Row, Value
-from detectors.sample import Floats
+from detectors.windows.feature import CATEGORY_LENGTH, doubles
+from detectors.windows.row import Row, Value
+from detectors.windows.sample import Floats
 
 #: Stands for a feature that a row does not have. A float, so that arrays take it for a missing number; told by identity.
 ABSENT = float("nan")

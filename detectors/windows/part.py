@@ -14,10 +14,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from detectors.block import ABSENT, Block, Coded, Integers
-from detectors.columns import Column, category_of, column_of
-from detectors.row import Value
-from detectors.sample import Floats, summarise, summarise_rows
+from detectors.windows.block import ABSENT, Block, Coded, Integers
+from detectors.windows.feature import Column, category_of, column_of
+from detectors.windows.row import Value
+from detectors.windows.sample import Floats, summarise, summarise_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,11 +29,11 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from detectors.block import Block, Integers, blocks_of
-from detectors.columns import Column, Feature
-from detectors.part import Part, columns_of
-from detectors.row import PREDICTION, VOLUME, Row
-from detectors.sample import Floats
+from detectors.windows.block import Block, Integers, blocks_of
+from detectors.windows.feature import Column, Feature
+from detectors.windows.part import Part, columns_of
+from detectors.windows.row import PREDICTION, VOLUME, Row
+from detectors.windows.sample import Floats
 
 Kind = Literal["features", "outcomes"]
 

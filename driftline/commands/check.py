@@ -8,9 +8,9 @@ import click
 import numpy as np
 
 from detectors.errors import ConfigError
-from detectors.season import DAY_SECONDS, OF_WEEK, choose
+from detectors.reference.season import DAY_SECONDS, OF_WEEK, choose
 from detectors.spec import ModelSpec
-from detectors.window import Kind
+from detectors.windows.windows import Kind
 from driftline.durations import format_duration, format_rate
 from driftline.invocation import Invocation, configured
 from driftline.stock import stock_notes

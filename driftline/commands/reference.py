@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from detectors.watch import Watch
+from detectors.model.model_monitor import Watch
 from driftline import showing
 from driftline.accepting import accept as accepted
 from driftline.durations import format_duration

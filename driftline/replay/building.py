@@ -14,14 +14,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from detectors.document import Document, SegmentReference
 from detectors.errors import ConfigError
-from detectors.judge import Judge
-from detectors.learned import Learned
-from detectors.row import ERROR, PREDICTION, VOLUME
+from detectors.judging.judge import Judge
+from detectors.model.model_monitor import Watch
+from detectors.reference.learned import Learned
+from detectors.reference.reference_set import Document, SegmentReference
 from detectors.spec import ModelSpec
-from detectors.watch import Watch
-from detectors.window import Kind
+from detectors.windows.row import ERROR, PREDICTION, VOLUME
+from detectors.windows.windows import Kind
 from driftline.checks import nearest
 from driftline.durations import format_duration
 from driftline.replay.options import Options

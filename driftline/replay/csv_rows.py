@@ -16,10 +16,10 @@ from functools import cached_property
 from itertools import accumulate, islice
 from typing import Any
 
-from detectors.block import Columns, columns
 from detectors.errors import ConfigError
-from detectors.row import Value
-from detectors.sample import Floats
+from detectors.windows.block import Columns, columns
+from detectors.windows.row import Value
+from detectors.windows.sample import Floats
 from driftline.replay import cells
 from driftline.replay.opened import Opened
 from driftline.replay.roles import Roles

@@ -15,9 +15,9 @@ from typing import Any
 
 import orjson
 
-from detectors.block import ABSENT, blocks_of, columns
-from detectors.row import Value
 from detectors.spec import ModelSpec
+from detectors.windows.block import ABSENT, blocks_of, columns
+from detectors.windows.row import Value
 from driftline.replay.opened import Opened
 from driftline.replay.pairs import Pairs
 from driftline.replay.roles import Roles

@@ -1,6 +1,6 @@
 """A lane: one kind of blocks of one model -> its windows and marks, each with the row that closed it.
 
-Windows (detectors/window.py) tells what a stretch of rows closed, and not which row did. Lines are printed in the order
+Windows (detectors/windows/windows.py) tells what a stretch of rows closed, and not which row did. Lines are printed in the order
 of a worker that reads one row at a time, however long a stretch is.
 """
 
@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from detectors.block import Block, columns
-from detectors.window import Kind, Mark, Window, Windows, WindowShape
+from detectors.windows.block import Block, columns
+from detectors.windows.windows import Kind, Mark, Window, Windows, WindowShape
 
 
 class Lane:

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from detectors.row import ERROR, Row
 from detectors.spec import ModelSpec
+from detectors.windows.row import ERROR, Row
 from streams.events import Event, Scalar
 from streams.outcomes import error_between
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from detectors.block import Columns, columns
 from detectors.errors import ConfigError
-from detectors.row import Value
-from detectors.sample import Floats
+from detectors.windows.block import Columns, columns
+from detectors.windows.row import Value
+from detectors.windows.sample import Floats
 from driftline.replay.opened import Opened
 from driftline.replay.roles import Roles
 from driftline.replay.rows import Table, matrix, stretch_of

@@ -11,9 +11,9 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from detectors.alert import Alert
 from detectors.errors import ConfigError, DriftlineError
-from detectors.retrain import Request
+from detectors.incidents.alert import Alert
+from detectors.incidents.retrain import Request
 from driftline.replay.csv_rows import read_csv
 from driftline.replay.json_lines import read_events, read_json_rows
 from driftline.replay.opened import Opened, opened

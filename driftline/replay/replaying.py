@@ -14,12 +14,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from detectors.alert import Alert, Status
 from detectors.errors import EventError
-from detectors.retrain import Request
+from detectors.incidents.alert import Alert, Status
+from detectors.incidents.retrain import Request
+from detectors.model.model_monitor import Finding, ReferenceLearned, Watch
 from detectors.spec import ModelSpec
-from detectors.watch import Finding, ReferenceLearned, Watch
-from detectors.window import Kind, Mark, Window
+from detectors.windows.windows import Kind, Mark, Window
 from driftline.replay.lane import Lane
 from driftline.replay.stretch import Fault, Stretch
 from streams import history

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from detectors.errors import ConfigError
-from detectors.row import PREDICTION, VOLUME
 from detectors.spec import ModelSpec
+from detectors.windows.row import PREDICTION, VOLUME
 from driftline.checks import nearest
 from streams.events import MAX_NAME_LENGTH
 

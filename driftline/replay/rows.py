@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from detectors.block import Block, Columns, columns
 from detectors.errors import EventError
-from detectors.row import ERROR, Value
-from detectors.sample import Floats
+from detectors.windows.block import Block, Columns, columns
+from detectors.windows.row import ERROR, Value
+from detectors.windows.sample import Floats
 from driftline.replay.roles import Roles
 from driftline.replay.stretch import Fault, Stretch
 from streams.events import MAX_NAME_LENGTH, event_time

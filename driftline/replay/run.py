@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 import click
 
-from detectors.alert import Alert
+from detectors.incidents.alert import Alert
 from driftline.replay.options import Options
 from driftline.replay.progress import Progress
 from driftline.replay.reading import read

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from detectors.block import Block
+from detectors.windows.block import Block
 
 
 @dataclass(frozen=True, slots=True)
