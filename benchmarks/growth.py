@@ -32,8 +32,8 @@ from benchmarks.machine import run, show_table
 from detectors.errors import DriftlineError
 from detectors.spec import ModelSpec
 from detectors.windows.windows import Window, Windows
-from streams.decoding import Decoding
-from streams.summarise import shapes_of
+from streams.events.decoding import Decoding
+from streams.stages.summarise import shapes_of
 
 #: A cost that grows with a higher power of its size than this is superlinear; what is beyond 1 is noise of the machine.
 LIMIT = 1.2

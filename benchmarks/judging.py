@@ -18,8 +18,8 @@ from detectors.model.model_monitor import Watch
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.windows.row import Row
 from detectors.windows.windows import Mark, Window, Windows
-from streams import snapshot
-from streams.summarise import shapes_of
+from streams.stages.summarise import shapes_of
+from streams.state import snapshot
 
 #: (features, sources) of the cases; the first four grow in features, the others in sources.
 CASES = ((5, 4), (20, 4), (100, 4), (500, 4), (20, 1), (20, 16), (20, 64))

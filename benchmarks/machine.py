@@ -24,9 +24,9 @@ import numpy as np
 
 from detectors.errors import DriftlineError, UnavailableError
 from driftline.processor import advise_numpy
+from driftline.servers.kafka_server import KafkaServer
+from driftline.servers.redis_server import RedisServer
 from driftline.tables import show_table
-from streams.embedded.kafka_server import KafkaServer
-from streams.embedded.redis_server import RedisServer
 
 __all__ = ["Cores", "Fit", "Servers", "fit", "pin", "run", "servers", "show_table", "usage", "whole_number"]
 

@@ -26,7 +26,7 @@ from redis import Redis
 from benchmarks.machine import fit, run, servers, show_table, usage, whole_number
 from benchmarks.workers import Deployment, Worker
 from detectors.errors import UnavailableError
-from streams.embedded.child import Child
+from driftline.servers.child import Child
 from streams.kafka import Outgoing, Sender
 from streams.settings import KafkaSettings
 from streams.topics import EVENTS, topic_name

@@ -24,14 +24,14 @@ from benchmarks.machine import Servers, pin
 from detectors.errors import UnavailableError
 from detectors.windows.windows import Mark, Window
 from driftline.config import load_settings
-from streams import history
-from streams.agents import stage_makers
-from streams.embedded.child import Child
+from driftline.servers.child import Child
 from streams.kafka import Log, create_topics
 from streams.metrics import Metrics
+from streams.records import window_records
 from streams.settings import KafkaSettings
-from streams.store import Store
+from streams.state.store import Store
 from streams.topics import EVENTS, OUTCOMES, WINDOWS, topic_name
+from streams.worker.agents import stage_makers
 
 _READY_SECONDS = 60.0
 _GROUP_SECONDS = 30.0
@@ -248,7 +248,7 @@ class Ending:
         while waiting:
             for message in self._consumer.consume(1000, timeout=0.1):
                 at = time.time()
-                record = history.parse(message.value())
+                record = window_records.parse(message.value())
                 if isinstance(record, Mark) and record.kind == "features" and record.until >= end:
                     waiting.discard(record.source)
                 elif isinstance(record, Window) and record.end <= end:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dashboards.push import Annotations
-from streams import cloudevents
+from streams.records import cloudevents
 from streams.settings import GrafanaSettings
 
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from detectors.reference.holidays import countries, subdivisions
 from driftline.durations import duration, format_duration, weekly_rate
-from streams.events import MAX_NAME_LENGTH
+from streams.events.event import MAX_NAME_LENGTH
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _FACTORY = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 
 from detectors.errors import UnavailableError
-from streams import binding
 from streams.kafka import partition_counts
 from streams.settings import Settings
-from streams.store import Store
+from streams.state import binding
+from streams.state.store import Store
 from streams.topics import TOPICS, topic_name
 
 _KAFKA_SECONDS = 5.0

@@ -22,7 +22,7 @@ from detectors.reference.reference_set import Document
 from detectors.windows.row import VOLUME
 from detectors.windows.windows import Kind
 from driftline import wording
-from streams.cloudevents import rfc3339
+from streams.records.cloudevents import rfc3339
 
 #: Quantiles that are told, in percent; 0 and 100 are the least and the largest value of all.
 PERCENT = (0, 1, 5, 25, 50, 75, 95, 99, 100)

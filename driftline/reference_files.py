@@ -11,7 +11,7 @@ from detectors.spec import ModelSpec
 from detectors.windows.windows import OTHER_SEGMENT
 from driftline.durations import format_duration
 from driftline.faults import Faults, Place
-from streams import documents
+from streams.state import reference_file
 
 #: Names shown in one message at most.
 _MOST_NAMED = 5
@@ -26,7 +26,7 @@ def read_document(faults: Faults, place: Place, path: Path, spec: ModelSpec) -> 
         return None
     found = list(misfits(spec, document))
     for sentence in found:
-        faults.add(place, f"{path} does not fit: {sentence}", documents.AGAIN)
+        faults.add(place, f"{path} does not fit: {sentence}", reference_file.AGAIN)
     return None if found else document
 
 
@@ -39,14 +39,14 @@ def load_document(path: Path) -> Document:
     """
     try:
         with path.open("rb") as source:
-            content = source.read(documents.MOST_BYTES + 1)
+            content = source.read(reference_file.MOST_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError(f"there is no file {path}; make it with `driftline reference build`, or mend the path") from None
     except OSError as error:
         raise ConfigError(f"cannot read {path} ({error.strerror}); let the user that runs Driftline read it") from None
-    if len(content) > documents.MOST_BYTES:
-        raise ConfigError(f"{path} is larger than {documents.MOST_BYTES >> 20} MiB; those are no references: mend the path")
-    return documents.load(str(path), content)
+    if len(content) > reference_file.MOST_BYTES:
+        raise ConfigError(f"{path} is larger than {reference_file.MOST_BYTES >> 20} MiB; those are no references: mend the path")
+    return reference_file.load(str(path), content)
 
 
 def misfits(spec: ModelSpec, document: Document) -> Iterator[str]:

@@ -20,8 +20,8 @@ from driftline.reference_contents import (
 from driftline.reference_files import load_document
 from driftline.stored import read_watch
 from driftline.wording import listed, span
-from streams.references import References
-from streams.store import Store
+from streams.state.references import References
+from streams.state.store import Store
 
 _VERSION = re.compile(r"[0-9a-f]{16}")
 #: Categories of one feature that a table names.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from detectors.errors import DriftlineError, StateError
 from detectors.model.model_monitor import Watch
-from streams import binding, snapshot
-from streams.store import Store
+from streams.state import binding, snapshot
+from streams.state.store import Store
 
 
 def read_watch(store: Store, model: str) -> Watch:

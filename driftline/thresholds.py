@@ -21,7 +21,7 @@ from detectors.windows.sample import Floats
 from detectors.windows.windows import Kind
 from driftline import wording
 from driftline.durations import format_duration, format_rate
-from streams.cloudevents import rfc3339
+from streams.records.cloudevents import rfc3339
 
 #: Thresholds that differ by less than this are the same.
 _SAME = 1e-6

@@ -10,7 +10,7 @@ from typing import Any
 from serving.artifact import Artifact, golden_rows, kind_of
 from serving.registry import PointerMovedError, Registry
 from streams.settings import Settings
-from streams.store import Store
+from streams.state.store import Store
 
 BY = "publish"
 

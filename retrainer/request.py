@@ -1,6 +1,6 @@
 """A retrain request: what the judge, or an operator, asks for.
 
->>> from streams.cloudevents import RETRAIN, encode
+>>> from streams.records.cloudevents import RETRAIN, encode
 >>> data = {"model": "fraud", "reason": "drift", "alert": "alert-1", "began_at": 60.0, "requested_at": 90.0}
 >>> parse(encode(RETRAIN, "retrain-1", "fraud", 90.0, data))
 Request(id='retrain-1', model='fraud', reason='drift', alert='alert-1', began_at=60.0, requested_at=90.0, features=(), segment='')
@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from detectors.errors import EventError
-from streams.cloudevents import RETRAIN, decode, rfc3339
+from streams.records.cloudevents import RETRAIN, decode, rfc3339
 
 Reason = Literal["drift", "performance", "on_demand"]
 

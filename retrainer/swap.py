@@ -26,11 +26,11 @@ from detectors.identity import identity
 from retrainer.request import Request
 from retrainer.trial import Finding
 from serving.registry import PointerMovedError, Registry
-from streams.cloudevents import SWAP, encode
-from streams.history import swap_record
 from streams.kafka import Outgoing, Sender
+from streams.records.cloudevents import SWAP, encode
+from streams.records.window_records import swap_record
 from streams.settings import KafkaSettings
-from streams.store import Store
+from streams.state.store import Store
 from streams.topics import SWAPS, topic_name
 
 #: The first proof, the second one, and the word that there will be no third.

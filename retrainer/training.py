@@ -18,7 +18,7 @@ from typing import Any
 
 from detectors.errors import EventError
 from streams.kafka import Log, Record
-from streams.outcomes import Outcome, OutcomeTick, parse
+from streams.records.outcomes import Outcome, OutcomeTick, parse
 from streams.settings import Settings
 from streams.topics import OUTCOMES, topic_name
 

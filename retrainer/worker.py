@@ -25,11 +25,11 @@ from retrainer.request import Request, parse
 from retrainer.swap import ATTEMPTS, Swap, Swaps
 from retrainer.trial import Finding, Trial, abandoned
 from serving.registry import Registry
-from streams.dead import dead_letter
 from streams.kafka import GroupReader, Log, Record, Sender, missing_topics
 from streams.metrics import Metrics
+from streams.records.dead_letters import dead_letter
 from streams.settings import Settings
-from streams.store import Store
+from streams.state.store import Store
 from streams.topics import DEAD, OUTCOMES, RETRAINS, SWAPS, WINDOWS, topic_name
 
 _LOG = logging.getLogger("driftline.retrainer")

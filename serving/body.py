@@ -2,7 +2,7 @@
 
 Rules:
 1. A body is refused as a whole or taken as a whole; what is taken goes to the log unchanged, and is
-   an event that streams/events.py takes: its limits are the limits here.
+   an event that streams/events/event.py takes: its limits are the limits here.
 2. Every refusal names the place, the value and what to send instead. Values are shown shortened.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from detectors.errors import EventError
-from streams.events import MAX_EVENT_BYTES, MAX_ID_LENGTH, MAX_NAME_LENGTH, event_time
+from streams.events.event import MAX_EVENT_BYTES, MAX_ID_LENGTH, MAX_NAME_LENGTH, event_time
 
 MAX_BODY_BYTES = 256 << 10
 #: Of one row; the rest of its event (model, version, answer) needs some room beside it.

@@ -16,9 +16,9 @@ import orjson
 
 from serving.artifact import Prediction
 from serving.body import LabelRequest, PredictionRequest
-from streams.cloudevents import rfc3339
 from streams.kafka import Outgoing, Sender
 from streams.metrics import Metrics
+from streams.records.cloudevents import rfc3339
 from streams.settings import KafkaSettings
 from streams.topics import EVENTS, topic_name
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from serving.artifact import Label, Prediction
 from serving.body import PredictionRequest, read_object, refusal
-from streams.events import MAX_ID_LENGTH, MAX_NAME_LENGTH
+from streams.events.event import MAX_ID_LENGTH, MAX_NAME_LENGTH
 
 #: Rows are answered inline; so many take about as long as a browser's blink.
 MAX_ROWS = 1_000

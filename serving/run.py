@@ -24,7 +24,7 @@ from serving.registry import Registry
 from serving.service import Service
 from streams.kafka import Sender, missing_topics
 from streams.metrics import Metrics
-from streams.store import Store
+from streams.state.store import Store
 from streams.topics import EVENTS
 
 if TYPE_CHECKING:

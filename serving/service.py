@@ -28,8 +28,8 @@ from serving.body import MAX_BODY_BYTES, read_label, read_prediction
 from serving.eventlog import EventLog
 from serving.live import LiveModel, Served
 from serving.oip import answer_infer, model_metadata, read_infer
-from streams.cloudevents import rfc3339
 from streams.metrics import Metrics
+from streams.records.cloudevents import rfc3339
 
 _BODY_SECONDS = 30.0
 #: Rows of one infer request answered before others get their turn.

@@ -9,7 +9,7 @@ import msgspec
 
 from detectors.incidents.alert import Alert
 from detectors.incidents.retrain import Request
-from streams import cloudevents
+from streams.records import cloudevents
 
 
 def event_of(finding: Alert | Request) -> bytes:

@@ -2,7 +2,7 @@
 
 `driftline topics create` makes them from this table and docs/topics.md prints it. The events and
 outcomes topics need the same number of partitions: an outcome is written to the partition of the
-prediction it comes from, which is what makes repeats after a crash recognisable (streams/join.py).
+prediction it comes from, which is what makes repeats after a crash recognisable (streams/stages/join.py).
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ from confluent_kafka.admin import AdminClient
 from hypothesis import settings as hypothesis_settings
 
 from detectors.errors import UnavailableError
-from streams.embedded.kafka_server import KafkaServer
-from streams.embedded.mock_broker import MockBroker
-from streams.embedded.redis_server import RedisServer
+from driftline.servers.kafka_server import KafkaServer
+from driftline.servers.mock_broker import MockBroker
+from driftline.servers.redis_server import RedisServer
 from streams.kafka import create_topics
 from streams.settings import HttpSettings, KafkaSettings, RedisSettings, Secret, Settings
 from streams.topics import TOPICS, topic_name

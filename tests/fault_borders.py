@@ -18,10 +18,10 @@ from confluent_kafka import KafkaError, KafkaException
 from faust.types import TP
 
 from detectors.errors import UnavailableError
+from streams.engine.lanes import StageMaker
+from streams.engine.stage import Cut, Stage
+from streams.engine.transport import Batch, LogState
 from streams.kafka import Outgoing
-from streams.lanes import StageMaker
-from streams.stage import Cut, Stage
-from streams.transport import Batch, LogState
 from tests.faults import DETECTORS, LIFE, PRODUCT, STREAMS, Life, die
 
 #: Where a function may raise anything: code that turns records into state and messages.

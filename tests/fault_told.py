@@ -10,9 +10,9 @@ import msgspec
 import orjson
 
 from detectors.windows.windows import Mark, Window
-from streams import history
 from streams.kafka import Record
-from streams.store import Store
+from streams.records import window_records
+from streams.state.store import Store
 from streams.topics import ALERTS, DEAD, OUTCOMES, RETRAINS, WINDOWS, Topic
 
 
@@ -103,7 +103,7 @@ def _tell_outcomes(broker: Written, found: Told) -> dict[tuple[int, int], int]:
 def _tell_windows(broker: Written, found: Told, numbers: Mapping[tuple[int, int], int]) -> None:
     until: dict[tuple[Any, ...], float] = {}
     for record in broker.told(WINDOWS):
-        parsed = history.parse(record.value)
+        parsed = window_records.parse(record.value)
         assert isinstance(parsed, (Window, Mark))
         stream = (parsed.model, parsed.kind, parsed.source)
         if isinstance(parsed, Mark):

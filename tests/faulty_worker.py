@@ -17,15 +17,15 @@ from confluent_kafka import Consumer, TopicPartition
 from faust.types import TP
 
 from detectors.errors import DriftlineError
-from streams.agents import stage_makers
+from streams.engine.lanes import Lanes
+from streams.engine.transport import LogState
 from streams.kafka import Log, Record, Sender
 from streams.kafka.message import record_of
-from streams.lanes import Lanes
 from streams.metrics import Metrics
 from streams.settings import Settings
-from streams.store import Store
+from streams.state.store import Store
 from streams.topics import ALERTS, DEAD, EVENTS, OUTCOMES, RETRAINS, WINDOWS, Topic, topic_name
-from streams.transport import LogState
+from streams.worker.agents import stage_makers
 from tests.fault_borders import FaultyProducer, faulty_makers
 from tests.fault_log import SOURCES, events
 from tests.fault_told import Told, told

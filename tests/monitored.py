@@ -16,7 +16,7 @@ from detectors.model.model_monitor import Watch
 from detectors.reference.baseline import Baseline
 from detectors.reference.season import Season
 from detectors.spec import ModelSpec
-from streams import snapshot
+from streams.state import snapshot
 
 SECONDS = 60.0
 #: Outcomes in a window, for detectors that are fed these.

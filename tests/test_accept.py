@@ -21,11 +21,12 @@ from detectors.windows.windows import Mark, Window
 from driftline.accepting import accept
 from driftline.cli import run
 from driftline.config import load_settings
-from streams import binding, history, snapshot
 from streams.kafka import Log
-from streams.rebuild import placed
+from streams.records import window_records
 from streams.settings import Settings
-from streams.store import Store
+from streams.state import binding, snapshot
+from streams.state.rebuild import placed
+from streams.state.store import Store
 from streams.topics import WINDOWS, topic_name
 from tests import simulated
 from tests.command_line import Done, beside
@@ -140,9 +141,9 @@ def test_the_record_goes_through_the_topic(watch: Watch) -> None:
     (carried,) = placed(iter([*STORY[:KNOWN], acceptance]))
     assert carried.place is not None
     for one in (acceptance, carried):
-        message = history.outgoing(Settings().kafka, one)
+        message = window_records.outgoing(Settings().kafka, one)
         assert message.key == b"m"
-        assert history.parse(message.value) == one
+        assert window_records.parse(message.value) == one
 
 
 # -- what is refused ---------------------------------------------------------------------------------
@@ -290,9 +291,9 @@ def test_the_command_writes_one_record_that_the_judge_takes(here: Here, watch: W
     assert done.status == 0, done.stderr
     assert done.stdout.splitlines()[:2] == ["accepted: x", "accepted: z"]
     (value,) = here.written()
-    (ended,) = alerts(watch.add(QUIET, history.parse(value)), "resolved")
+    (ended,) = alerts(watch.add(QUIET, window_records.parse(value)), "resolved")
     assert isinstance(ended, Alert)
     assert ended.summary == "m: accepted as the new normal: x, z"
     assert here.call("--model", "m").status == 0  # the state in Redis has not moved: said twice
     assert here.written() == [value, value]
-    assert watch.add(QUIET, history.parse(here.written()[-1])) == []
+    assert watch.add(QUIET, window_records.parse(here.written()[-1])) == []

@@ -16,15 +16,15 @@ import pytest
 import redis
 from faust.types import TP
 
-from streams.embedded.child import Child
-from streams.embedded.redis_server import RedisServer
+from driftline.servers.child import Child
+from driftline.servers.redis_server import RedisServer
+from streams.engine.lanes import Lanes
+from streams.engine.stage import Cut
+from streams.engine.transport import Batch, LogState
 from streams.kafka import Outgoing, Sender, create_topics, delete_topics
-from streams.lanes import Lanes
 from streams.metrics import Metrics
 from streams.settings import KafkaSettings, RedisSettings, Secret
-from streams.stage import Cut
 from streams.topics import ALERTS, EVENTS, OUTCOMES, RETRAINS, topic_name
-from streams.transport import Batch, LogState
 from tests.deployment import PER_WINDOW, Deployment, end_of, shop_log, until
 from tests.records import Fetched, batch_of
 

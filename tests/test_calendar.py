@@ -28,7 +28,7 @@ from detectors.windows.windows import Kind
 from driftline.checks import is_calendar
 from driftline.cli import run
 from driftline.commands.check import _season_notes
-from streams.documents import document_of
+from streams.state.reference_file import document_of
 
 HOUR = 3600.0
 #: Clocks change by an hour, by half an hour, at midnight, in the other half of the year, or never.

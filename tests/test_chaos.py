@@ -22,8 +22,8 @@ from benchmarks.chaos.expected import Expected, expected
 from benchmarks.chaos.log import BEGIN, InputLog, input_log
 from benchmarks.chaos.monitors import WINDOW_SECONDS
 from detectors.windows.windows import Mark, Window
-from streams import history
 from streams.kafka import Record
+from streams.records import window_records
 from streams.settings import KafkaSettings
 
 ROOT = Path(__file__).parents[1]
@@ -271,7 +271,7 @@ def test_a_window_counts_once_and_only_before_its_mark() -> None:
         window(10.0, 4),
         window(20.0, 5),
     ]
-    values = [history.outgoing(KafkaSettings(), record).value for record in written]
+    values = [window_records.outgoing(KafkaSettings(), record).value for record in written]
     records = [Record("t.windows", 0, offset, 0.0, b"m", value) for offset, value in enumerate(values)]
     judged, unjudged, repeats = judged_windows(records)
     assert {key[4]: n for key, (n, _) in judged.items()} == {0.0: 3, 20.0: 5}

@@ -23,7 +23,7 @@ from detectors.windows.row import ERROR, PREDICTION_LABEL, PREDICTION_SCORE, VOL
 from detectors.windows.windows import Kind
 from driftline.cli import run
 from driftline.stock import count, named_monitors, own_monitors, stock_notes
-from streams.documents import document_of
+from streams.state.reference_file import document_of
 from tests.command_line import Done, beside
 from tests.simulated import Column, history, mixed, numbers, segment_reference
 

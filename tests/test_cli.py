@@ -25,10 +25,10 @@ from driftline.tables import markdown
 from retrainer.request import parse
 from serving.artifact import Artifact
 from serving.registry import Registry
-from streams.history import HistoryRecord
 from streams.kafka import Log
+from streams.records.window_records import HistoryRecord
 from streams.settings import KafkaSettings, RedisSettings, Secret
-from streams.store import Store
+from streams.state.store import Store
 from streams.topics import RETRAINS, TOPICS, WINDOWS, topic_name
 from tests.command_line import Done, beside
 

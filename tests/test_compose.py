@@ -21,7 +21,7 @@ from jsonschema import Draft202012Validator
 from dashboards.rules import JOBS
 from detectors.errors import ConfigError
 from driftline.config import VARIABLES, load_settings
-from streams.embedded.ports import free_port
+from driftline.servers.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from detectors.spec import ModelSpec
 from detectors.windows.windows import Mark, Window, Windows, WindowShape
-from streams.decoding import Decoded, Decoding
-from streams.events import MAX_EVENT_BYTES
-from streams.grouped import row_of_event
-from streams.wire import MAX_NESTING
+from streams.events.decoding import Decoded, Decoding
+from streams.events.event import MAX_EVENT_BYTES
+from streams.events.typed_records import row_of_event
+from streams.events.wire import MAX_NESTING
 from tests.records import NOW, NOW_MS
 
 MODELS = {"m": ModelSpec("m", max_features=6), "c": ModelSpec("c", categorical=("code", "x")), "": ModelSpec("")}
@@ -137,9 +137,9 @@ def told(decoded: Sequence[Decoded]) -> tuple[list[Any], list[Any], dict[Any, li
     st.integers(0, 25),
     st.fixed_dictionaries(
         {
-            "streams.learned._MOST_WORDS": st.sampled_from([0, 1, 3, 100]),
-            "streams.learned._WIDE": st.sampled_from([0, 2, 100]),
-            "streams.decoding._LEAST_STRETCH": st.sampled_from([0, 1, 64]),
+            "streams.events.record_types._MOST_WORDS": st.sampled_from([0, 1, 3, 100]),
+            "streams.events.record_types._WIDE": st.sampled_from([0, 2, 100]),
+            "streams.events.decoding._LEAST_STRETCH": st.sampled_from([0, 1, 64]),
         }
     ),
 )
@@ -165,7 +165,7 @@ def test_records_of_a_known_shape_are_read_the_quick_way() -> None:
         for n in range(50)
     ]
     decoding = Decoding(MODELS)
-    with mock.patch("streams.learned._MOST_WORDS", 10):
+    with mock.patch("streams.events.record_types._MOST_WORDS", 10):
         read(decoding, values)
     (block,) = read(decoding, values).blocks
     assert block.columns.names == ("x", "y")

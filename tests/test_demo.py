@@ -16,8 +16,8 @@ import pytest
 import redis
 from confluent_kafka.admin import AdminClient
 
-from streams.embedded.kafka_server import KafkaServer
-from streams.embedded.redis_server import RedisServer
+from driftline.servers.kafka_server import KafkaServer
+from driftline.servers.redis_server import RedisServer
 from tests.command_line import Done
 
 # How many rows lie between a request and its swap is up to the retrainer's share of the machine; beside other tests a swap

@@ -16,11 +16,11 @@ import pytest
 import redis
 
 from detectors.errors import UnavailableError
-from streams.embedded.child import Child
-from streams.embedded.kafka_server import KafkaServer
-from streams.embedded.mock_broker import MockBroker
-from streams.embedded.ports import free_port
-from streams.embedded.redis_server import RedisServer, redis_binary, wheel_binary
+from driftline.servers.child import Child
+from driftline.servers.kafka_server import KafkaServer
+from driftline.servers.mock_broker import MockBroker
+from driftline.servers.ports import free_port
+from driftline.servers.redis_server import RedisServer, redis_binary, wheel_binary
 from streams.kafka import create_topics, missing_topics, wait_for_kafka
 from streams.settings import KafkaSettings
 
@@ -53,7 +53,7 @@ def shell(tmp_path: Path, script: str) -> Child:
 
 PARENT = """
 import sys, threading
-from streams.embedded.{module} import {name}
+from driftline.servers.{module} import {name}
 server = {name}()
 starting = threading.Thread(target=server.start)  # a thread that ends before the server does
 starting.start()
@@ -88,7 +88,7 @@ def test_a_broker_runs_as_a_command(request: pytest.FixtureRequest, tmp_path: Pa
     if module == "kafka_server":
         request.getfixturevalue(module)
     address = tmp_path / "address"
-    command = [sys.executable, "-m", f"streams.embedded.{module}", "--addr-file", str(address)]
+    command = [sys.executable, "-m", f"driftline.servers.{module}", "--addr-file", str(address)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as broker:
         assert broker.stdout is not None
         printed = broker.stdout.readline().strip()
@@ -202,7 +202,7 @@ def test_no_java_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_two_may_fetch_the_jars_at_once(kafka_server: KafkaServer, tmp_path: Path) -> None:
     """Two processes that need the jars at the same moment both get the whole set, and no draft is left."""
-    command = [sys.executable, "-m", "streams.embedded.kafka_jars"]
+    command = [sys.executable, "-m", "driftline.servers.kafka_jars"]
     environment = {**os.environ, "DRIFTLINE_CACHE": str(tmp_path)}
     fetching = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     first, second = (Path(process.communicate()[0].strip()) for process in fetching)

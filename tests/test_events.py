@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from detectors.errors import EventError
 from detectors.spec import ModelSpec
-from streams.dead import CUT, DETAIL, MAX_LETTER_BYTES, PATH, REASON, SOURCE, dead_letter
-from streams.events import MAX_AHEAD_SECONDS, MAX_EVENT_BYTES, Event, event_time, tick
+from streams.events.event import MAX_AHEAD_SECONDS, MAX_EVENT_BYTES, Event, event_time, tick
+from streams.records.dead_letters import CUT, DETAIL, MAX_LETTER_BYTES, PATH, REASON, SOURCE, dead_letter
 from streams.settings import KafkaSettings
 from tests.records import NOW, NOW_MS, Fetched, decode, log_of
 

@@ -17,10 +17,11 @@ from detectors.errors import EventError
 from detectors.spec import ModelSpec
 from detectors.windows.feature import CATEGORIES
 from detectors.windows.windows import OTHER_SEGMENT
-from streams import dead, wire
-from streams import events as wire_rules
-from streams.events import Event, event_time
+from streams.events import event as wire_rules
+from streams.events import wire
+from streams.events.event import Event, event_time
 from streams.kafka import Log, Record
+from streams.records import dead_letters
 from streams.settings import KafkaSettings
 from streams.topics import DEAD, EVENTS, TOPICS, topic_name
 from tests.records import NOW_MS, Fetched, decode
@@ -74,7 +75,7 @@ def test_every_reason_of_the_decoder_is_on_the_page_and_no_other() -> None:
     """The table of dead letters and the code name the same reasons."""
     listed = [words(row[0]) for row in table(section("Dead letters"), 1)]
     assert all(len(cell) == 1 for cell in listed)
-    assert set().union(*listed) == reasons("streams/events.py", "streams/wire.py")
+    assert set().union(*listed) == reasons("streams/events/event.py", "streams/events/wire.py")
 
 
 def test_every_reason_of_other_topics_is_on_the_page_and_no_other() -> None:
@@ -88,9 +89,15 @@ def test_every_reason_of_other_topics_is_on_the_page_and_no_other() -> None:
 def test_the_headers_of_dead_letters_are_on_the_page() -> None:
     """Headers, and the sizes beyond which a letter is cut, are those of the code."""
     listed = [words(row[0]) for row in table(section("Dead letters"))]
-    assert set().union(*listed) == {dead.REASON, dead.PATH, dead.DETAIL, dead.SOURCE, dead.CUT}
-    assert f"more than {dead.MAX_LETTER_BYTES >> 20} MiB together" in PAGE
-    assert f"{dead._KEPT_BYTES >> 10} KiB of each are kept" in PAGE
+    assert set().union(*listed) == {
+        dead_letters.REASON,
+        dead_letters.PATH,
+        dead_letters.DETAIL,
+        dead_letters.SOURCE,
+        dead_letters.CUT,
+    }
+    assert f"more than {dead_letters.MAX_LETTER_BYTES >> 20} MiB together" in PAGE
+    assert f"{dead_letters._KEPT_BYTES >> 10} KiB of each are kept" in PAGE
 
 
 def test_the_limits_are_those_of_the_code() -> None:
@@ -130,7 +137,7 @@ def test_the_rules_of_time_are_those_of_the_code() -> None:
 
 def test_what_the_page_says_of_errors_is_so() -> None:
     """The examples of a regressor's 12.0 and of "1" against 1 behave as described."""
-    from streams.outcomes import Outcome, PredictionValue, SourceOffset, error_of
+    from streams.records.outcomes import Outcome, PredictionValue, SourceOffset, error_of
 
     def error(predicted: object, known: object) -> float | None:
         value = PredictionValue(predicted)  # type: ignore[arg-type] # whatever the page shows
@@ -227,7 +234,7 @@ async def test_the_reasons_can_be_read_with_kcat(sent: Sent, tool: Callable[[str
 
     tool("kcat")
     sender = Sender(sent.settings, "page")
-    letter = dead.dead_letter(
+    letter = dead_letters.dead_letter(
         sent.settings, TP("t.events", 0), Fetched(b"x", 7, key=b"k"), EventError("nested", "features.card", "flatten it")
     )
     assert letter.topic == topic_name(sent.settings.prefix, DEAD)

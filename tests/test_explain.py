@@ -24,11 +24,11 @@ from detectors.windows.row import ERROR
 from detectors.windows.windows import Kind
 from driftline.cli import run
 from driftline.config import load_settings
-from streams import documents, snapshot
-from streams.binding import Binding, Topic, replace
-from streams.documents import document_of
 from streams.settings import RedisSettings, Secret
-from streams.store import Store
+from streams.state import reference_file, snapshot
+from streams.state.binding import Binding, Topic, replace
+from streams.state.reference_file import document_of
+from streams.state.store import Store
 from tests.command_line import Done, beside
 from tests.simulated import Column, history, mixed, numbers, segment_reference
 
@@ -73,7 +73,7 @@ class Deployment:
         spec = load_settings(self.home / "driftline.toml", {}).models[0]
         found = segment_reference(spec, plain(seed=seed))
         document = document_of(spec, {"features": {"": found}})
-        (self.home / f"{document.version}.json").write_bytes(documents.dump(document))
+        (self.home / f"{document.version}.json").write_bytes(reference_file.dump(document))
         return document.version
 
     def explain(self, *arguments: str, model: str = "fraud") -> Done:

@@ -19,13 +19,13 @@ from dataclasses import replace
 
 import pytest
 
-from streams import lanes
-from streams.embedded.kafka_server import KafkaServer
-from streams.embedded.redis_server import RedisServer
+from driftline.servers.kafka_server import KafkaServer
+from driftline.servers.redis_server import RedisServer
+from streams.engine import lanes
+from streams.engine.lanes import Lane
+from streams.engine.stage import Cut
 from streams.kafka import create_topics, delete_topics
-from streams.lanes import Lane
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
-from streams.stage import Cut
 from tests.fault_borders import faulty_functions, faulty_redis
 from tests.fault_log import MODELS, SOURCES
 from tests.fault_told import Told

@@ -19,18 +19,18 @@ from hypothesis import strategies as st
 
 from detectors.spec import ModelSpec
 from detectors.windows.windows import Mark
-from streams import history
-from streams.agents import stage_makers
-from streams.embedded.child import Child
-from streams.embedded.kafka_server import KafkaServer
-from streams.embedded.redis_server import RedisServer
+from driftline.servers.child import Child
+from driftline.servers.kafka_server import KafkaServer
+from driftline.servers.redis_server import RedisServer
+from streams.engine.lanes import Lanes
+from streams.engine.transport import LogState
 from streams.kafka import Log, Sender, create_topics, delete_topics
-from streams.lanes import Lanes
 from streams.metrics import Metrics
+from streams.records import window_records
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
-from streams.store import FencedError, Store
+from streams.state.store import FencedError, Store
 from streams.topics import ALERTS, EVENTS, OUTCOMES, RETRAINS, WINDOWS, topic_name
-from streams.transport import LogState
+from streams.worker.agents import stage_makers
 from tests.deployment import Deployment, end_of, shop_log, until
 from tests.records import batch_of, log_of
 
@@ -124,7 +124,7 @@ HERE = TP("t.windows", 0)
 KAFKA = KafkaSettings(bootstrap="127.0.0.1:1", prefix="t")
 #: Marks of one model: they change the judge's state, and nothing follows from them that would have to be sent.
 MARKS = log_of(
-    [history.outgoing(KAFKA, Mark("m", "features", number % 2, 2, 60.0 * number)).value for number in range(90)],
+    [window_records.outgoing(KAFKA, Mark("m", "features", number % 2, 2, 60.0 * number)).value for number in range(90)],
     topic="t.windows",
 )
 

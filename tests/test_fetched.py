@@ -17,7 +17,7 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.fetched import ParsedRecords
+from streams.engine.fetch import ParsedRecords
 
 TP = TopicPartition("t", 0)
 PRODUCERS = (7, 8)

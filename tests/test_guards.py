@@ -20,18 +20,18 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from detectors.errors import SignatureError, StateError
-from streams import binding, snapshot
-from streams.beginning import Beginnings
-from streams.embedded.kafka_server import KafkaServer
-from streams.embedded.mock_broker import MockBroker
-from streams.embedded.redis_server import RedisServer
-from streams.guard import guard
+from driftline.servers.kafka_server import KafkaServer
+from driftline.servers.mock_broker import MockBroker
+from driftline.servers.redis_server import RedisServer
+from streams.engine.start_offsets import Beginnings
+from streams.engine.transport import LogState
 from streams.kafka import Outgoing, Sender, create_topics, delete_topics, describe, set_offsets, truncate
 from streams.metrics import Metrics
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
-from streams.store import Store
+from streams.state import binding, snapshot
+from streams.state.store import Store
 from streams.topics import EVENTS, OUTCOMES, TOPICS, WINDOWS, Topic, topic_name
-from streams.transport import LogState
+from streams.worker.guard import guard
 from tests.deployment import Deployment, shop_log, until
 
 

@@ -10,7 +10,7 @@ from detectors.errors import EventError
 from detectors.incidents.decision import Decision
 from detectors.windows.feature import Feature, column_of
 from detectors.windows.windows import Mark, Window
-from streams import history
+from streams.records import window_records
 from streams.settings import KafkaSettings
 from streams.topics import WINDOWS
 
@@ -29,9 +29,9 @@ def test_every_kind_of_record_is_read_as_it_was_written() -> None:
         Decision("swap-1", "m", "retrain-1", "promoted", 2, ["x"]),
     ]
     for record in records:
-        message = history.outgoing(KAFKA, record)
+        message = window_records.outgoing(KAFKA, record)
         assert message.key == b"m"
-        assert history.parse(message.value) == record
+        assert window_records.parse(message.value) == record
 
 
 def test_a_window_too_large_for_a_message_keeps_its_most_frequent_categories() -> None:
@@ -41,10 +41,10 @@ def test_a_window_too_large_for_a_message_keeps_its_most_frequent_categories() -
     for number in range(500):
         rare = ["".join(chr(draw.randrange(0x4E00, 0x9FFF)) for _ in range(64)) for _ in range(100)]
         features[f"f{number}"] = column_of(["often"] * 20 + rare).feature(120)
-    message = history.outgoing(KAFKA, _window(features, 120))
+    message = window_records.outgoing(KAFKA, _window(features, 120))
     assert len(message.value or b"") <= WINDOWS.max_message_bytes - (128 << 10)
-    assert message == history.outgoing(KAFKA, _window(features, 120))
-    parsed = history.parse(message.value)
+    assert message == window_records.outgoing(KAFKA, _window(features, 120))
+    parsed = window_records.parse(message.value)
     assert isinstance(parsed, Window)
     assert parsed.features.keys() == features.keys()
     for feature in parsed.features.values():
@@ -56,4 +56,4 @@ def test_a_window_too_large_for_a_message_keeps_its_most_frequent_categories() -
 def test_what_is_no_record_is_said_to_be_none(value: bytes | None) -> None:
     """Bytes of another kind raise an EventError, which becomes a dead letter."""
     with pytest.raises(EventError):
-        history.parse(value)
+        window_records.parse(value)

@@ -34,20 +34,20 @@ MAY_IMPORT = {
 
 #: Library -> the files through which it comes in.
 DOORS = {
-    "aiokafka": ("streams/fetched.py", "streams/transport.py"),
+    "aiokafka": ("streams/engine/fetch.py", "streams/engine/transport.py"),
     "click": ("driftline/*",),
-    "confluent_kafka": ("streams/kafka/*", "streams/embedded/*"),
-    "faust": ("streams/app.py", "streams/agents.py", "streams/lanes.py", "streams/transport.py"),
+    "confluent_kafka": ("streams/kafka/*", "driftline/servers/*"),
+    "faust": ("streams/worker/app.py", "streams/worker/agents.py", "streams/engine/lanes.py", "streams/engine/transport.py"),
     "grafana_api": ("dashboards/push.py",),
     "holidays": ("detectors/reference/holidays.py",),
-    "pickle": ("serving/artifact.py", "streams/snapshot.py"),
+    "pickle": ("serving/artifact.py", "streams/state/snapshot.py"),
     "prometheus_client": ("streams/metrics.py",),
     "pyarrow": ("driftline/replay/parquet.py",),
     "pydantic": ("driftline/*",),
-    "redis": ("streams/store.py",),
+    "redis": ("streams/state/store.py",),
     "rich": ("driftline/*",),
     "river": ("detectors/*", "retrainer/*", "serving/artifact.py"),
-    "subprocess": ("driftline/*", "streams/embedded/*"),
+    "subprocess": ("driftline/*", "driftline/servers/*"),
 }
 
 IMPURE = {
@@ -186,12 +186,12 @@ def test_every_package_is_read() -> None:
         ("detectors/a.py", "import streams.kafka", "detectors/a.py:1: detectors may not import streams.kafka"),
         ("streams/a.py", "from serving import registry", "streams/a.py:1: streams may not import serving"),
         ("streams/sub/a.py", "from ...retrainer import x", "streams/sub/a.py:1: streams may not import retrainer"),
-        ("dashboards/a.py", "from streams import store", "dashboards/a.py:1: dashboards may not import streams.store"),
+        ("dashboards/a.py", "from streams import store", "dashboards/a.py:1: dashboards may not import streams.state.store"),
         ("retrainer/a.py", "import driftline", "retrainer/a.py:1: retrainer may not import driftline"),
         (
             "streams/a.py",
             "if True:\n    import redis.asyncio",
-            "streams/a.py:2: redis comes in by streams/store.py only",
+            "streams/a.py:2: redis comes in by streams/state/store.py only",
         ),
         ("serving/a.py", "def f():\n    import json", "serving/a.py:2: json is imported inside a function"),
         ("detectors/a.py", "from time import monotonic", "detectors/a.py:1: the core may not import time"),
@@ -199,7 +199,7 @@ def test_every_package_is_read() -> None:
 )
 def test_a_breach_is_named(tmp_path: Path, file: str, source: str, sentence: str) -> None:
     """A file that breaks a rule is reported with its line and the rule."""
-    for path, text in {"streams/store.py": "", file: source}.items():
+    for path, text in {"streams/state/store.py": "", file: source}.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     assert faults(tmp_path) == [sentence]
@@ -211,7 +211,7 @@ def test_a_breach_is_named(tmp_path: Path, file: str, source: str, sentence: str
         ("driftline/cli.py", "def f():\n    from retrainer import worker\n    import rich"),
         ("dashboards/a.py", "from streams.metrics import CATALOGUE\nimport streams.metrics"),
         ("retrainer/a.py", "from serving.registry import Registry\nfrom . import gate"),
-        ("streams/embedded/a.py", "import confluent_kafka\nfrom ..kafka import Log"),
+        ("driftline/servers/a.py", "import confluent_kafka\nfrom streams.kafka import Log"),
     ],
 )
 def test_what_is_allowed_is_not_reported(tmp_path: Path, file: str, source: str) -> None:

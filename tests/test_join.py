@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 
 from detectors.errors import UnavailableError
 from detectors.spec import ErrorSpec, ModelSpec
-from streams.decoding import Decoding
-from streams.events import outcome_tick
-from streams.join import Join
+from streams.events.decoding import Decoding
+from streams.events.event import outcome_tick
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
-from streams.outcomes import Outcome, PredictionValue, SourceOffset, error_of, parse
+from streams.records.outcomes import Outcome, PredictionValue, SourceOffset, error_of, parse
 from streams.settings import KafkaSettings, RedisSettings, Secret
-from streams.store import Store
+from streams.stages.join import Join
+from streams.state.store import Store
 from tests.records import NOW, Fetched, batch_of, feed, log_of, make_durable
 
 WITHIN = 100.0

@@ -21,7 +21,7 @@ from detectors.reference.learned import Learned
 from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec
 from detectors.windows.row import ERROR, PREDICTION_SCORE, VOLUME, Value
 from detectors.windows.windows import Kind, Mark
-from streams import snapshot
+from streams.state import snapshot
 from tests.simulated import Column, alerts, events_in, history, mixed, numbers, watched, window
 
 SPEC = ModelSpec("m", volume=True, window_seconds=60.0, reference=ReferenceSpec(seconds=50 * 60.0, min_windows=24))

@@ -24,16 +24,17 @@ from detectors.model.model_monitor import ReferenceLearned, Watch
 from detectors.spec import ModelSpec, ReferenceSpec, RetrainSpec
 from detectors.windows.row import ERROR, Row
 from detectors.windows.windows import Kind, Mark, Window, Windows
-from streams import cloudevents, history, snapshot
-from streams.dead import REASON
-from streams.judging import Judging, load_state
+from streams.engine.transport import LogState
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
-from streams.references import References
+from streams.records import cloudevents, window_records
+from streams.records.dead_letters import REASON
 from streams.settings import KafkaSettings, RedisSettings, Secret
-from streams.store import FencedError, Store
-from streams.summarise import shapes_of
-from streams.transport import LogState
+from streams.stages.judge import Judging, load_state
+from streams.stages.summarise import shapes_of
+from streams.state import snapshot
+from streams.state.references import References
+from streams.state.store import FencedError, Store
 from tests.records import Fetched, batch_of, decode, log_of, make_durable
 
 KAFKA = KafkaSettings(prefix="t")
@@ -89,7 +90,7 @@ def history_log() -> list[Fetched]:
         records += writers["outcomes", second // 2 % SOURCES].add_rows([wrong])
         if second == 5400:
             records.append(Decision("swap-1", "m", "retrain-unknown", "promoted", 2, ["colour", "x"]))
-    return log_of((history.outgoing(KAFKA, record).value or b"" for record in records), topic="t.windows")
+    return log_of((window_records.outgoing(KAFKA, record).value or b"" for record in records), topic="t.windows")
 
 
 LOG = history_log()
@@ -190,7 +191,7 @@ def test_a_snapshot_taken_anywhere_is_the_state_itself() -> None:
     """State that went through bytes at any record goes on exactly as state that stayed in memory."""
     kept, restored = Watch.begin(SPEC), Watch.begin(SPEC)
     for number, record in enumerate(LOG):
-        parsed = history.parse(record.value)
+        parsed = window_records.parse(record.value)
         found, again = (
             [one for one in watch.add(SPEC, parsed) if not isinstance(one, ReferenceLearned)] for watch in (kept, restored)
         )
@@ -351,7 +352,7 @@ async def test_garbage_goes_to_the_dead_letters(store: Store) -> None:
     """What is no window is put aside with its reason; windows of models that are not configured are passed over."""
     metrics = Metrics()
     stage = await judge(store, LogState(None, 0, 100), metrics=metrics)
-    mark = history.outgoing(KAFKA, Mark("stranger", "features", 0, 1, 60.0)).value
+    mark = window_records.outgoing(KAFKA, Mark("stranger", "features", 0, 1, 60.0)).value
     garbage = [b"", b"\xff", b'{"model":"m"}', msgspec.msgpack.encode({"type": "mark", "model": "m"}), b"\x91" * 5000]
     log = log_of([*garbage, mark, LOG[0].value], topic="t.windows")
     await stage.feed(batch_of(log), 0)
@@ -363,7 +364,7 @@ async def test_garbage_goes_to_the_dead_letters(store: Store) -> None:
 
 
 def _mark(source: int, until: float, kind: Kind = "features") -> Fetched:
-    return Fetched(history.outgoing(KAFKA, Mark("m", kind, source, SOURCES, until)).value, topic="t.windows")
+    return Fetched(window_records.outgoing(KAFKA, Mark("m", kind, source, SOURCES, until)).value, topic="t.windows")
 
 
 async def _take(stage: Judging, records: Iterable[Fetched], position: int) -> int:
@@ -397,11 +398,12 @@ async def test_rows_of_a_new_source_for_judged_buckets_are_counted_as_late(store
     stage = await judge(store, LogState(None, 0, 100), metrics=metrics)
 
     def window(source: int, start: float) -> Fetched:
-        return Fetched(history.outgoing(KAFKA, Window("m", "", "features", source, start, 60.0, 0, 0, 7, {})).value)
+        return Fetched(window_records.outgoing(KAFKA, Window("m", "", "features", source, start, 60.0, 0, 0, 7, {})).value)
 
     position = await _take(stage, [window(0, 0.0), window(1, 0.0), _mark(0, 60.0), _mark(1, 60.0)], 0)
     grown = [
-        Fetched(history.outgoing(KAFKA, Mark("m", "features", source, SOURCES + 1, 120.0)).value) for source in range(SOURCES + 1)
+        Fetched(window_records.outgoing(KAFKA, Mark("m", "features", source, SOURCES + 1, 120.0)).value)
+        for source in range(SOURCES + 1)
     ]
     await _take(stage, [window(2, 0.0), window(2, 60.0), *grown], position)
     value = metrics.registry.get_sample_value

@@ -13,9 +13,9 @@ from aiokafka.partitioner import DefaultPartitioner
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined] # it is there at run time
 
 from detectors.errors import UnavailableError
-from streams.embedded.kafka_server import KafkaServer
-from streams.embedded.mock_broker import PARTITIONS, MockBroker
-from streams.embedded.ports import free_port
+from driftline.servers.kafka_server import KafkaServer
+from driftline.servers.mock_broker import PARTITIONS, MockBroker
+from driftline.servers.ports import free_port
 from streams.kafka import (
     Log,
     Outgoing,

@@ -12,14 +12,14 @@ import pytest
 from faust.types import TP
 
 from detectors.errors import UnavailableError
-from streams.dead import DETAIL, REASON, SOURCE
+from streams.engine.lanes import Lanes, StageMaker
+from streams.engine.stage import Cut
+from streams.engine.transport import Batch, LogState, Reach
 from streams.kafka import Log, Outgoing, Sender
-from streams.lanes import Lanes, StageMaker
 from streams.metrics import Metrics
+from streams.records.dead_letters import DETAIL, REASON, SOURCE
 from streams.settings import KafkaSettings
-from streams.stage import Cut
 from streams.topics import ALERTS, DEAD, topic_name
-from streams.transport import Batch, LogState, Reach
 from tests.records import Fetched, batch_of, log_of
 
 HERE, THERE = TP("t.events", 0), TP("t.events", 1)
@@ -477,7 +477,7 @@ async def _eventually(condition: Callable[[], Any], seconds: float = 10.0) -> No
 async def test_a_trouble_after_progress_has_a_patience_of_its_own(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker gives up when nothing has become durable for long, not when the next trouble comes long after the last."""
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr("streams.lanes.time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr("streams.engine.lanes.time", SimpleNamespace(monotonic=lambda: clock.now))
     given_up: list[float] = []
     monkeypatch.setattr(Lanes, "_give_up", lambda _self, _error: given_up.append(clock.now))
     world = World(sender, NOWHERE, ["a"])

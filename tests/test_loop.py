@@ -14,9 +14,9 @@ import orjson
 import pytest
 
 from driftline.config import load_settings
+from driftline.servers.kafka_server import KafkaServer
+from driftline.servers.redis_server import RedisServer
 from retrainer.publish import publish
-from streams.embedded.kafka_server import KafkaServer
-from streams.embedded.redis_server import RedisServer
 from streams.kafka import create_topics, delete_topics
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.topics import ALERTS, DEAD, OUTCOMES, RETRAINS, SWAPS

@@ -15,12 +15,12 @@ import pytest
 from aiohttp import web
 
 from detectors.errors import UnavailableError
-from streams import cloudevents
-from streams.dead import REASON
+from streams.engine.stage import Cut
 from streams.metrics import Metrics
-from streams.notify import Notify, Webhook
+from streams.records import cloudevents
+from streams.records.dead_letters import REASON
 from streams.settings import KafkaSettings, Secret, WebhookSettings
-from streams.stage import Cut
+from streams.stages.notify import Notify, Webhook
 from tests.records import batch_of, feed, log_of
 
 KAFKA = KafkaSettings(prefix="t")

@@ -28,15 +28,15 @@ import pytest
 from river import linear_model, preprocessing
 
 from driftline.config import load_settings
+from driftline.servers.child import Child
+from driftline.servers.kafka_server import KafkaServer
+from driftline.servers.ports import free_port
+from driftline.servers.redis_server import RedisServer
 from retrainer.publish import publish
 from serving.artifact import predict
-from streams.embedded.child import Child
-from streams.embedded.kafka_server import KafkaServer
-from streams.embedded.ports import free_port
-from streams.embedded.redis_server import RedisServer
-from streams.events import Event
+from streams.events.event import Event
 from streams.kafka import Log, Record, delete_topics
-from streams.outcomes import Outcome, parse
+from streams.records.outcomes import Outcome, parse
 from streams.settings import Settings
 from streams.topics import DEAD, EVENTS, OUTCOMES, RETRAINS, TOPICS, Topic, topic_name
 from tests.command_line import Done

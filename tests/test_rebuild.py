@@ -25,13 +25,14 @@ from detectors.incidents.decision import Decision
 from detectors.incidents.retrain import Request
 from detectors.model.model_monitor import Stream, Watch
 from detectors.windows.windows import Mark
-from streams import binding, history, snapshot
-from streams.embedded.kafka_server import KafkaServer
-from streams.embedded.redis_server import RedisServer
+from driftline.servers.kafka_server import KafkaServer
+from driftline.servers.redis_server import RedisServer
 from streams.kafka import GroupReader, Log, Outgoing, Sender, create_topics, delete_topics, truncate
-from streams.rebuild import Plan, Rebuild, placed
+from streams.records import window_records
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
-from streams.store import Store
+from streams.state import binding, snapshot
+from streams.state.rebuild import Plan, Rebuild, placed
+from streams.state.store import Store
 from streams.topics import ALERTS, EVENTS, OUTCOMES, RETRAINS, WINDOWS, topic_name
 from tests.deployment import MODEL, Deployment, end_of, shop_log, until
 from tests.simulated import watched
@@ -119,7 +120,7 @@ def watched_once(deployment: Deployment) -> None:
     deployment.send(log[:middle])
     worker, _ = deployment.ready("worker")
     (request,) = until(lambda: deployment.events(RETRAINS) or None, seconds=90, what=f"a request; {worker.tail(1500)}").values()
-    answer = history.swap_record(
+    answer = window_records.swap_record(
         deployment.kafka,
         swap_id="swap-1",
         model=MODEL,
@@ -168,7 +169,7 @@ def test_from_windows_and_from_events_the_same_alerts_come_again(deployment: Dep
     rebuilt(deployment, "--from", "events")
     said = rebuilt(deployment, "--from", "events")
     assert "but for 1 decisions on retrains" in said
-    kinds = [type(history.parse(record.value)) for record in deployment.read(WINDOWS)]
+    kinds = [type(window_records.parse(record.value)) for record in deployment.read(WINDOWS)]
     assert kinds == [Decision]
     assert deployment.read(OUTCOMES) == []
     run_to_the_end(deployment)
@@ -251,7 +252,7 @@ def send(kafka: KafkaSettings, messages: Iterable[Outgoing]) -> None:
 
 def marks(kafka: KafkaSettings, model: str, count: int, first: int = 0) -> list[Outgoing]:
     """Return marks of one source that go on for so many windows."""
-    return [history.outgoing(kafka, Mark(model, "features", 0, 1, 60.0 * (first + number))) for number in range(count)]
+    return [window_records.outgoing(kafka, Mark(model, "features", 0, 1, 60.0 * (first + number))) for number in range(count)]
 
 
 def carried_out(rebuild: Rebuild, plan: Plan) -> list[str]:
@@ -320,12 +321,12 @@ def test_the_history_follows_models_into_other_partitions(rebuild: Rebuild, sett
     windows = topic_name(kafka.prefix, WINDOWS)
     models = [f"model-{number}" for number in range(12)]
     answer = {model: Decision(f"swap-{model}", model, "request", "rejected", None, []) for model in models}
-    early = [[*marks(kafka, one, 3), history.outgoing(kafka, answer[one]), *marks(kafka, one, 3, 3)] for one in models]
+    early = [[*marks(kafka, one, 3), window_records.outgoing(kafka, answer[one]), *marks(kafka, one, 3, 3)] for one in models]
     send(kafka, [message for part in early for message in part])
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     admin.create_partitions([NewPartitions(windows, 7)])[windows].result(30)
     until(lambda: binding.current(kafka).topics["windows"].partitions == 7 or None, what="seven partitions")
-    late = [[*marks(kafka, model, 2, 6), history.outgoing(kafka, answer[model])] for model in models]
+    late = [[*marks(kafka, model, 2, 6), window_records.outgoing(kafka, answer[model])] for model in models]
     send(kafka, [message for part in late for message in part])  # by a worker that had not noticed yet
     homes = {key: found[-1][0] for key, found in _log(kafka, windows).items()}
     assert any(len({number for number, _ in found}) > 1 for found in _log(kafka, windows).values())
@@ -335,7 +336,7 @@ def test_the_history_follows_models_into_other_partitions(rebuild: Rebuild, sett
     for model in models:
         found = _log(kafka, windows)[model.encode()]
         assert {number for number, _ in found} == {homes[model.encode()]}
-        parsed = [history.parse(value) for _, value in found]
+        parsed = [window_records.parse(value) for _, value in found]
         assert [one.until for one in parsed if isinstance(one, Mark)] == [60.0 * number for number in range(8)]
         assert isinstance(parsed[3], Decision)
         assert len(parsed) == 9

@@ -28,16 +28,17 @@ from driftline.replay.options import Options
 from driftline.replay.progress import Progress
 from driftline.replay.reading import read
 from driftline.replay.replaying import Replaying
-from streams import documents, history, snapshot
-from streams.binding import Binding, Topic, bind
-from streams.documents import document_of
+from streams.engine.transport import LogState
 from streams.findings import event_of
-from streams.judging import Judging
 from streams.metrics import Metrics
-from streams.references import References
+from streams.records import window_records
 from streams.settings import KafkaSettings, RedisSettings, Secret
-from streams.store import Store
-from streams.transport import LogState
+from streams.stages.judge import Judging
+from streams.state import reference_file, snapshot
+from streams.state.binding import Binding, Topic, bind
+from streams.state.reference_file import document_of
+from streams.state.references import References
+from streams.state.store import Store
 from tests.command_line import Done, beside
 from tests.records import Fetched, batch_of, make_durable
 from tests.replayed import BEGIN, CONFIG, FEATURES, MAPPED, Row, events, rows, write_csv, write_lines, write_parquet
@@ -178,9 +179,9 @@ def test_what_lies_before_a_long_gap_is_left_out(call: Callable[..., Done], tmp_
 
 def test_a_file_holds_all_of_a_document(document: Document) -> None:
     """Read back it is written to the same bytes, and its head can be read by anybody."""
-    payload = documents.dump(document)
-    again = documents.load("reference.json", payload)
-    assert documents.dump(again) == payload
+    payload = reference_file.dump(document)
+    again = reference_file.load("reference.json", payload)
+    assert reference_file.dump(again) == payload
     assert again == document
     assert as_bytes(again) == as_bytes(document)
     head = orjson.loads(payload)
@@ -202,7 +203,7 @@ def as_bytes(document: Document) -> bytes:
 @given(st.data())
 def test_a_file_that_was_changed_is_refused(document: Document, data: st.DataObject) -> None:
     """One byte more, less or other: it is told with the way out, or it is the same document all the same."""
-    payload = documents.dump(document)
+    payload = reference_file.dump(document)
     at = data.draw(st.integers(0, len(payload) - 1))
     byte = bytes([data.draw(st.integers(0, 255))])
     changed = data.draw(
@@ -210,7 +211,7 @@ def test_a_file_that_was_changed_is_refused(document: Document, data: st.DataObj
     )
     again, refused = payload, "make it again with `driftline reference build`"
     try:
-        again = documents.dump(documents.load("reference.json", changed))
+        again = reference_file.dump(reference_file.load("reference.json", changed))
     except StateError as error:
         refused = str(error)
     assert again == payload
@@ -219,10 +220,10 @@ def test_a_file_that_was_changed_is_refused(document: Document, data: st.DataObj
 
 def test_another_format_is_refused_with_the_way_out(document: Document) -> None:
     """A file of an older or newer Driftline names it, and the command that makes a new one."""
-    content = orjson.loads(documents.dump(document))
-    told = rf"x: format 9, written by Driftline 0\.1\.0; .* reads format {documents.FORMAT}: .*reference build"
+    content = orjson.loads(reference_file.dump(document))
+    told = rf"x: format 9, written by Driftline 0\.1\.0; .* reads format {reference_file.FORMAT}: .*reference build"
     with pytest.raises(StateError, match=told):
-        documents.load("x", orjson.dumps({**content, "format": 9}))
+        reference_file.load("x", orjson.dumps({**content, "format": 9}))
 
 
 def test_a_file_that_does_not_fit_says_why(document: Document) -> None:
@@ -256,7 +257,7 @@ def test_a_file_that_does_not_fit_says_why(document: Document) -> None:
 def test_check_names_the_key_of_a_file_that_does_not_fit(tmp_path: Path, document: Document) -> None:
     """The path is relative to the configuration, and every fault stands behind file and key."""
     (tmp_path / "driftline.toml").write_text(WITH_FILE)
-    (tmp_path / "reference.json").write_bytes(documents.dump(document))
+    (tmp_path / "reference.json").write_bytes(reference_file.dump(document))
     spec = load_settings(tmp_path / "driftline.toml", {}).models[0]
     assert spec.reference.document == document
     assert len({spec, judging_by(document)}) == 1
@@ -355,7 +356,7 @@ def rest(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 def fed(watch: Watch, spec: ModelSpec, records: list[bytes]) -> list[Finding]:
     """Return what a watch finds."""
-    return [finding for value in records for finding in watch.add(spec, history.parse(value))]
+    return [finding for value in records for finding in watch.add(spec, window_records.parse(value))]
 
 
 def told(found: list[Finding]) -> list[tuple[str, str]]:
@@ -377,7 +378,7 @@ def test_a_snapshot_on_the_way_changes_nothing(document: Document, rest: list[by
     spec = judging_by(document)
     watch, found = Watch.begin(spec), []
     for number, value in enumerate(rest):
-        found += watch.add(spec, history.parse(value))
+        found += watch.add(spec, window_records.parse(value))
         if number % 100 == 0:
             watch = snapshot.load("judge/0", snapshot.dump({"fraud": watch}))["fraud"]
             assert watch.fit(spec) == []
@@ -421,7 +422,7 @@ def test_a_segment_without_room_is_left_out(document: Document, rest: list[bytes
     crowded = replace(SPEC, max_segments=1)
     watch = Watch.begin(crowded)
     for value in rest[:20]:
-        record = history.parse(value)
+        record = window_records.parse(value)
         if isinstance(record, Window) and record.segment == "eu":
             record = msgspec.structs.replace(record, segment="us")
         watch.add(crowded, record)

@@ -23,12 +23,12 @@ from detectors.windows.row import ERROR, VOLUME, Value
 from driftline import wording
 from driftline.cli import run
 from driftline.reference_contents import PERCENT, FeatureContents, of_document
-from streams import documents, snapshot
-from streams.binding import Binding, Topic, bind
-from streams.documents import document_of
-from streams.references import References
 from streams.settings import RedisSettings, Secret
-from streams.store import Store
+from streams.state import reference_file, snapshot
+from streams.state.binding import Binding, Topic, bind
+from streams.state.reference_file import document_of
+from streams.state.references import References
+from streams.state.store import Store
 from tests.command_line import Done, beside
 from tests.simulated import Column, mixed, numbers, segment_reference
 
@@ -176,7 +176,7 @@ def test_monitors_are_those_of_a_judge_that_takes_the_file_over(seed: int, event
 
 def test_a_file_is_shown_without_a_configuration(call: Callable[..., Done], document: Document):
     """Its head, a row for each segment and one for each feature; and the same as JSON."""
-    Path("reference.json").write_bytes(documents.dump(document))
+    Path("reference.json").write_bytes(reference_file.dump(document))
     done = call("reference.json")
     assert done.status == 0, done.stderr
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
@@ -216,7 +216,7 @@ def test_a_file_that_cannot_be_shown_says_why(
     call: Callable[..., Done], document: Document, change: Callable[[bytes], bytes | None], status: int, sentence: str
 ):
     """In one sentence with the way out."""
-    content = change(documents.dump(document))
+    content = change(reference_file.dump(document))
     if content is not None:
         Path("reference.json").write_bytes(content)
     done = call("reference.json")
@@ -226,7 +226,7 @@ def test_a_file_that_cannot_be_shown_says_why(
 
 def test_a_file_of_another_model_is_refused(call: Callable[..., Done], document: Document):
     """The message names both."""
-    Path("reference.json").write_bytes(documents.dump(document))
+    Path("reference.json").write_bytes(reference_file.dump(document))
     done = call("reference.json", "--model", "churn")
     assert (done.status, done.stdout) == (2, "")
     assert "reference.json: references of model fraud, not of churn; say --model fraud, or name another file" in done.stderr

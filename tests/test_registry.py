@@ -20,8 +20,8 @@ from detectors.errors import ModelError, SignatureError
 from serving.artifact import Artifact, Prediction, dump, golden_rows, kind_of, load, predict
 from serving.registry import Pointer, PointerMovedError, Registry
 from streams.settings import RedisSettings, Secret
-from streams.signature import sign
-from streams.store import Store
+from streams.state.signature import sign
+from streams.state.store import Store
 
 ROWS = tuple({"amount": float(row % 7), "country": float(row % 3)} for row in range(60))
 

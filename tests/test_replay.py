@@ -28,20 +28,20 @@ from driftline.replay.replaying import Replaying
 from driftline.replay.roles import Roles
 from driftline.replay.stretch import Stretch
 from driftline.replay.windows_file import read_windows
-from streams.decoding import Decoding
-from streams.events import tick
+from streams.engine.transport import LogState
+from streams.events.decoding import Decoding
+from streams.events.event import tick
 from streams.findings import event_of
-from streams.join import Join
-from streams.judging import Judging
 from streams.kafka import Outgoing, Sender
 from streams.metrics import Metrics
-from streams.outcomes import OutcomeTick
-from streams.references import References
+from streams.records.outcomes import OutcomeTick
 from streams.settings import KafkaSettings, RedisSettings, Secret
-from streams.store import Store
-from streams.summarise import SummariseEvents, SummariseOutcomes
+from streams.stages.join import Join
+from streams.stages.judge import Judging
+from streams.stages.summarise import SummariseEvents, SummariseOutcomes
+from streams.state.references import References
+from streams.state.store import Store
 from streams.topics import WINDOWS, topic_name
-from streams.transport import LogState
 from tests.command_line import Done, beside
 from tests.records import Fetched, batch_of, make_durable
 from tests.replayed import CONFIG, FEATURES, MAPPED, events, rows, write_csv, write_lines, write_parquet

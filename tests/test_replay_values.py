@@ -25,7 +25,7 @@ from driftline.replay.parquet import read_parquet
 from driftline.replay.replaying import Replaying
 from driftline.replay.roles import Roles
 from driftline.replay.stretch import Stretch
-from streams.events import Event
+from streams.events.event import Event
 from tests.replayed import BEGIN, CONFIG, csv_text
 
 SETTINGS = parse_settings(CONFIG, "driftline.toml", {}, home=Path())

@@ -36,13 +36,13 @@ from retrainer.trial import Finding as TrialFinding
 from retrainer.trial import Proof, Word
 from serving.artifact import Kind
 from serving.registry import Registry
-from streams import cloudevents
-from streams.events import tick
+from streams.events.event import tick
 from streams.kafka import Sender
-from streams.outcomes import Outcome, OutcomeTick, PredictionValue, SourceOffset, encode
+from streams.records import cloudevents
+from streams.records.outcomes import Outcome, OutcomeTick, PredictionValue, SourceOffset, encode
 from streams.settings import KafkaSettings, RedisSettings, Secret
-from streams.store import Store
-from streams.summarise import shapes_of
+from streams.stages.summarise import shapes_of
+from streams.state.store import Store
 from tests.records import NOW, NOW_MS, Fetched, decode
 
 KINDS = ("event", "alert", "outlier", "retrain", "swap", "outcome")

@@ -17,14 +17,14 @@ from detectors.errors import StateError
 from detectors.model.model_monitor import ReferenceLearned
 from detectors.reference.feature_reference import FeatureReference
 from detectors.spec import ModelSpec, OutlierSpec
-from streams import cloudevents
-from streams.decoding import Decoding
+from streams.events.decoding import Decoding
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
-from streams.references import References
-from streams.scoring import Scoring
+from streams.records import cloudevents
 from streams.settings import KafkaSettings, RedisSettings, Secret
-from streams.store import Store
+from streams.stages.outliers import Scoring
+from streams.state.references import References
+from streams.state.store import Store
 from tests.records import NOW, batch_of, feed, log_of, make_durable
 
 KAFKA = KafkaSettings(prefix="t")

@@ -28,17 +28,17 @@ from river import linear_model, preprocessing
 
 from detectors.errors import ConfigError, UnavailableError
 from detectors.spec import ModelSpec
+from driftline.servers.redis_server import RedisServer
 from serving.artifact import Artifact, Prediction, dump, golden_rows, kind_of
 from serving.eventlog import EventLog
 from serving.live import LiveModel
 from serving.registry import Registry
 from serving.run import listening, serve
 from serving.service import Service
-from streams.embedded.redis_server import RedisServer
 from streams.kafka import Log, Record, Sender
 from streams.metrics import Metrics
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
-from streams.store import Store
+from streams.state.store import Store
 from streams.topics import EVENTS, topic_name
 from tests.records import decode
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from detectors.errors import SignatureError
 from streams.settings import Secret
-from streams.signature import sign, verify
+from streams.state.signature import sign, verify
 
 KEY = Secret(b"k" * 32)
 payloads = st.binary(max_size=200)

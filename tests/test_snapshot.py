@@ -15,8 +15,8 @@ from detectors.model.model_monitor import ReferenceLearned, Watch
 from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec
 from detectors.windows.row import ERROR, Row
 from detectors.windows.windows import Mark, Window, Windows
-from streams import snapshot
-from streams.summarise import shapes_of
+from streams.stages.summarise import shapes_of
+from streams.state import snapshot
 
 
 def history(spec: ModelSpec) -> list[Window | Mark]:

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from streams.embedded.kafka_server import KafkaServer
-from streams.embedded.redis_server import RedisServer
+from driftline.servers.kafka_server import KafkaServer
+from driftline.servers.redis_server import RedisServer
 from streams.kafka import create_topics
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from tests.deployment import Deployment

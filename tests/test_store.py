@@ -12,10 +12,10 @@ import pytest
 import redis
 
 from detectors.errors import SignatureError, UnavailableError
-from streams.embedded.redis_server import RedisServer
+from driftline.servers.redis_server import RedisServer
 from streams.settings import RedisSettings, Secret
-from streams.signature import sign
-from streams.store import FencedError, Store
+from streams.state.signature import sign
+from streams.state.store import FencedError, Store
 
 
 @pytest.fixture

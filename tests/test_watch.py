@@ -22,7 +22,7 @@ from detectors.model.model_monitor import Finding, ReferenceLearned, Stream, Wat
 from detectors.spec import ModelSpec, OutlierSpec, ReferenceSpec, RetrainSpec
 from detectors.windows.row import ERROR, Row
 from detectors.windows.windows import OTHER_SEGMENT, Kind, Mark, Window, Windows, WindowShape
-from streams import snapshot
+from streams.state import snapshot
 from tests.simulated import alerts, history, mixed, numbers, requests, watched, window
 
 ROOT = Path(__file__).parents[1]

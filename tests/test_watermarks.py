@@ -22,19 +22,19 @@ from detectors.model.model_monitor import Stream
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.windows.row import Row
 from detectors.windows.windows import Mark, Window, Windows, WindowShape
-from streams import history
-from streams.agents import stage_makers
-from streams.embedded.kafka_server import KafkaServer
-from streams.embedded.redis_server import RedisServer
-from streams.judging import Judging, load_state
+from driftline.servers.kafka_server import KafkaServer
+from driftline.servers.redis_server import RedisServer
+from streams.engine.stage import Stage
+from streams.engine.transport import LogState
 from streams.kafka import Outgoing, create_topics, delete_topics
 from streams.metrics import Metrics
-from streams.references import References
+from streams.records import window_records
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
-from streams.stage import Stage
-from streams.store import Store
+from streams.stages.judge import Judging, load_state
+from streams.state.references import References
+from streams.state.store import Store
 from streams.topics import DEAD, EVENTS, WINDOWS
-from streams.transport import LogState
+from streams.worker.agents import stage_makers
 from tests.deployment import BEGIN, MODEL, Deployment, end_of, event, until
 from tests.records import NOW, Fetched, batch_of, log_of, make_durable
 
@@ -284,7 +284,7 @@ def rows_judged(values: Iterable[bytes | None]) -> dict[float, int]:
     """Return start of bucket -> rows of it, as a reader of a windows topic of one model gets them."""
     stream, found = Stream(), {}
     for value in values:
-        parsed = history.parse(value)
+        parsed = window_records.parse(value)
         if isinstance(parsed, Window):
             stream.take(parsed)
         elif isinstance(parsed, Mark):
@@ -428,7 +428,7 @@ async def test_a_replay_that_pauses_is_not_taken_for_silence(flow: Flow) -> None
 async def test_outcomes_are_not_closed_by_silence(flow: Flow) -> None:
     """Labels come when they come: that none did for two hours cuts nothing short."""
     for source in range(2):
-        mark = history.outgoing(KAFKA, Mark("m", "outcomes", source, 2, NOW - 60.0))
+        mark = window_records.outgoing(KAFKA, Mark("m", "outcomes", source, 2, NOW - 60.0))
         flow.windows.append(Fetched(mark.value, len(flow.windows), int(NOW * 1000), "t.windows"))
     await flow.wait(7200.0, step=5.0)
     assert flow.ticks == 0

@@ -26,8 +26,8 @@ from benchmarks.chaos.round import Result, Round
 from benchmarks.chaos.run import Servers
 from benchmarks.chaos.scenarios import SCENARIOS, Scenario
 from detectors.errors import DriftlineError
-from streams.embedded.kafka_server import KafkaServer
-from streams.embedded.redis_server import RedisServer
+from driftline.servers.kafka_server import KafkaServer
+from driftline.servers.redis_server import RedisServer
 
 INTERRUPTED = 130
 _PARTITIONS = (1, 4, 12)

@@ -23,9 +23,9 @@ from benchmarks.chaos.log import InputLog
 from benchmarks.chaos.spare import CUE, WAITING
 from benchmarks.deployment import Deployment
 from detectors.errors import UnavailableError
-from streams.embedded.child import Child
-from streams.embedded.kafka_server import KafkaServer
-from streams.embedded.redis_server import RedisServer
+from driftline.servers.child import Child
+from driftline.servers.kafka_server import KafkaServer
+from driftline.servers.redis_server import RedisServer
 from streams.kafka import Outgoing
 from streams.topics import EVENTS, OUTCOMES, WINDOWS
 

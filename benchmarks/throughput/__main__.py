@@ -32,7 +32,7 @@ from benchmarks.feeding import DATA_SETS, PER_SECOND, WINDOW_SECONDS, DataSet, c
 from benchmarks.machine import Servers, pin, run, servers, show_table, usage, whole_number
 from benchmarks.workers import Deployment, Ending
 from detectors.errors import UnavailableError
-from streams.embedded.child import Child
+from driftline.servers.child import Child
 from streams.topics import EVENTS, topic_name
 
 EVENTS_IN_ALL, EVENTS_QUICK = 1_000_000, 200_000

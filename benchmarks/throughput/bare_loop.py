@@ -25,11 +25,12 @@ from detectors.spec import ModelSpec
 from detectors.windows.block import Block
 from detectors.windows.part import columns_of
 from detectors.windows.windows import Mark, Window, Windows
-from streams import decoding, history
-from streams.decoding import Decoding
+from streams.events import decoding
+from streams.events.decoding import Decoding
 from streams.kafka import Sender
+from streams.records import window_records
 from streams.settings import KafkaSettings
-from streams.summarise import shapes_of
+from streams.stages.summarise import shapes_of
 
 MODELS = {MODEL: ModelSpec(MODEL, window_seconds=WINDOW_SECONDS)}
 #: Messages asked for at once; more make the loop no faster.
@@ -174,7 +175,7 @@ def phases(bootstrap: str, topic: str, ends: dict[int, int], prefix: str) -> dic
         closed = bare.add(blocks)
         took("columns", "produce")
         for record in closed:
-            message = history.outgoing(kafka, record)
+            message = window_records.outgoing(kafka, record)
             if isinstance(record, Window):
                 written += len(message.value or b"")
                 features += len(record.features)

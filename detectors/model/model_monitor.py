@@ -6,7 +6,7 @@ Rules:
    windows interleave in the topic changes nothing. Only a decision or an acceptance reaches both.
 3. What comes out carries ids made from its causes, so a repeat of an output is recognised.
 4. A decision or acceptance holds from where it stands in the log. One that was carried into a history made
-   again (streams/rebuild.py) names its place instead, and holds between the same two windows of each kind.
+   again (streams/state/rebuild.py) names its place instead, and holds between the same two windows of each kind.
 5. A document (detectors/reference/reference_set.py) is configuration, as the width of a window is: taken over at the beginning,
    and again after a restart that names another one. What was learned since is not undone by a restart with the same.
 """

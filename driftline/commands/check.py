@@ -16,7 +16,7 @@ from driftline.invocation import Invocation, configured
 from driftline.stock import stock_notes
 from driftline.tables import show_table
 from retrainer.candidate import load_factory
-from streams.cloudevents import rfc3339
+from streams.records.cloudevents import rfc3339
 from streams.settings import Settings
 
 

@@ -18,7 +18,7 @@ from driftline.stored import read_watch
 from driftline.tables import show_table
 from driftline.thresholds import Row, explain
 from driftline.wording import span
-from streams.store import Store
+from streams.state.store import Store
 
 _HEADINGS = (
     *("windows", "segment", "statistic", "monitors", "windows a week", "share of budget", "false alarms a week", "h"),

@@ -9,9 +9,9 @@ from driftline.invocation import Invocation, configured
 from driftline.readiness import require_redis
 from driftline.tables import show_table
 from serving.registry import Registry
-from streams.cloudevents import rfc3339
+from streams.records.cloudevents import rfc3339
 from streams.settings import Settings
-from streams.store import Store
+from streams.state.store import Store
 
 
 @click.group("models")

@@ -9,7 +9,7 @@ import click
 
 from driftline.invocation import Invocation, configured
 from driftline.readiness import require_kafka, require_redis
-from streams.binding import Source
+from streams.state.binding import Source
 
 
 @click.command("rebuild")
@@ -32,7 +32,7 @@ def command(invocation: Invocation, *, source: str, yes: bool, allow_loss: bool)
     settings = invocation.settings(need_key=True)
     require_kafka(settings)
     require_redis(settings)
-    from streams.rebuild import Rebuild  # noqa: PLC0415 - numpy and river take a second; --help and a missing broker do not wait
+    from streams.state.rebuild import Rebuild  # noqa: PLC0415 - numpy and river take a second; --help and a missing broker do not wait
 
     with Rebuild(settings) as rebuild:
         plan = rebuild.plan(cast("Source", source), allow_loss=allow_loss)

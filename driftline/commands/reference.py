@@ -25,11 +25,11 @@ from driftline.replay.options import Options
 from driftline.replay.written import write
 from driftline.stored import read_watch
 from driftline.tables import show_table
-from streams.cloudevents import rfc3339
-from streams.history import outgoing
 from streams.kafka import Sender
-from streams.references import References
-from streams.store import Store
+from streams.records.cloudevents import rfc3339
+from streams.records.window_records import outgoing
+from streams.state.references import References
+from streams.state.store import Store
 
 
 @click.group("reference")

@@ -12,8 +12,8 @@ from detectors.identity import identity
 from driftline.checks import nearest
 from driftline.invocation import Invocation, configured
 from driftline.readiness import require_kafka
-from streams.cloudevents import RETRAIN, encode, seconds_of
 from streams.kafka import Outgoing, Sender
+from streams.records.cloudevents import RETRAIN, encode, seconds_of
 from streams.topics import RETRAINS, topic_name
 
 

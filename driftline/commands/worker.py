@@ -21,7 +21,7 @@ def command(invocation: Invocation) -> int:
     require_port(settings.metrics_host, settings.worker_metrics_port, "[worker] metrics_port")
     # Faust takes half a second; --help and a missing broker do not wait for it.
     from driftline.annotating import AnnotationSink  # noqa: PLC0415 - see above
-    from streams.app import run_worker  # noqa: PLC0415 - see above
+    from streams.worker.app import run_worker  # noqa: PLC0415 - see above
 
     if not (settings.grafana.url and settings.grafana.token):
         return run_worker(settings)

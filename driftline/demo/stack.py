@@ -17,12 +17,12 @@ from detectors.errors import UnavailableError
 from driftline.config import parse_settings
 from driftline.demo.example import MODEL, directory, first_model, module
 from driftline.demo.options import DemoOptions
+from driftline.servers.child import Child
+from driftline.servers.kafka_server import KafkaServer
+from driftline.servers.mock_broker import MockBroker
+from driftline.servers.ports import free_port
+from driftline.servers.redis_server import RedisServer
 from retrainer.publish import publish
-from streams.embedded.child import Child
-from streams.embedded.kafka_server import KafkaServer
-from streams.embedded.mock_broker import MockBroker
-from streams.embedded.ports import free_port
-from streams.embedded.redis_server import RedisServer
 from streams.kafka import create_topics, delete_topics
 from streams.settings import Settings
 from streams.topics import TOPICS, topic_name

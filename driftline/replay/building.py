@@ -29,9 +29,9 @@ from driftline.replay.progress import Progress
 from driftline.replay.reading import read
 from driftline.replay.replaying import KINDS, Replaying
 from driftline.replay.report import fault_notes
-from streams.cloudevents import rfc3339
-from streams.documents import document_of
+from streams.records.cloudevents import rfc3339
 from streams.settings import Settings
+from streams.state.reference_file import document_of
 
 #: Names shown in one message at most.
 _MOST_NAMED = 8

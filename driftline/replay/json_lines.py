@@ -1,7 +1,7 @@
 """JSON Lines -> stretches: rows of a table, one flat object a line, or events as they stand on the events topic.
 
 Rules:
-1. Events are read by the decoder of the workers (streams/decoding.py), so what is refused there is refused here;
+1. Events are read by the decoder of the workers (streams/events/decoding.py), so what is refused there is refused here;
    but nobody's clock stands in for a time that is missing.
 2. In rows NaN and infinities, which Python writes though JSON has none, are missing.
 """
@@ -23,7 +23,7 @@ from driftline.replay.pairs import Pairs
 from driftline.replay.roles import Roles
 from driftline.replay.rows import Table, stretch_of
 from driftline.replay.stretch import Fault, Stretch
-from streams.decoding import Decoding
+from streams.events.decoding import Decoding
 
 #: Lines of one stretch.
 LINES = 8192

@@ -1,7 +1,7 @@
 """Pairs: predictions and labels of a file of events, by id -> errors.
 
 Rules:
-1. They are those of the join of the workers (streams/join.py, rules 3 and 5): the first prediction and the first
+1. They are those of the join of the workers (streams/stages/join.py, rules 3 and 5): the first prediction and the first
    label of an id count, and a label later than `label_within` after its prediction is not joined.
 2. A half waits for `label_within` and two days, and is forgotten then. The workers count that by the clock; a file
    has none, so event time counts.
@@ -15,8 +15,8 @@ from typing import Literal
 
 from detectors.spec import ModelSpec
 from detectors.windows.row import ERROR, Row
-from streams.events import Event, Scalar
-from streams.outcomes import error_between
+from streams.events.event import Event, Scalar
+from streams.records.outcomes import error_between
 
 Half = Literal["p", "l"]
 

@@ -22,9 +22,9 @@ from detectors.spec import ModelSpec
 from detectors.windows.windows import Kind, Mark, Window
 from driftline.replay.lane import Lane
 from driftline.replay.stretch import Fault, Stretch
-from streams import history
+from streams.records import window_records
 from streams.settings import KafkaSettings
-from streams.summarise import shapes_of
+from streams.stages.summarise import shapes_of
 
 #: Both kinds, in the order in which one row's windows are judged.
 KINDS: tuple[Kind, ...] = ("features", "outcomes")
@@ -146,7 +146,7 @@ class Replaying:
 
     def _judge(self, records: Iterable[Window | Mark]) -> Iterator[Alert | Request]:
         for record in records:
-            yield from self._judge_bytes(history.outgoing(self._kafka, record).value or b"")
+            yield from self._judge_bytes(window_records.outgoing(self._kafka, record).value or b"")
 
     def record(self, value: bytes, *, only: str | None = None) -> Iterator[Alert | Request]:
         """Take the next record of a windows topic and yield what follows from it, if it is of that model or any is meant."""
@@ -155,7 +155,7 @@ class Replaying:
 
     def _judge_bytes(self, value: bytes, only: str | None = None) -> Iterator[Alert | Request]:
         try:
-            record = history.parse(value)
+            record = window_records.parse(value)
         except EventError as error:
             self._note_fault(Fault(self._rows, error.reason, str(error)))
             return

@@ -11,7 +11,7 @@ from driftline.durations import format_duration
 from driftline.replay.options import Options
 from driftline.replay.replaying import Replaying, Tally
 from driftline.tables import show_table
-from streams.cloudevents import rfc3339
+from streams.records.cloudevents import rfc3339
 
 _HEADINGS = ["model", "rows", "from", "to", "windows", "opened", "updated", "resolved", "retrains", "judged from"]
 

@@ -9,7 +9,7 @@ from detectors.errors import ConfigError
 from detectors.spec import ModelSpec
 from detectors.windows.row import PREDICTION, VOLUME
 from driftline.checks import nearest
-from streams.events import MAX_NAME_LENGTH
+from streams.events.event import MAX_NAME_LENGTH
 
 #: Columns named in a message at most.
 _MOST_NAMED = 12

@@ -14,9 +14,9 @@ from detectors.windows.row import ERROR, Value
 from detectors.windows.sample import Floats
 from driftline.replay.roles import Roles
 from driftline.replay.stretch import Fault, Stretch
-from streams.events import MAX_NAME_LENGTH, event_time
-from streams.learned import answer_of, predicted_columns
-from streams.outcomes import error_between
+from streams.events.event import MAX_NAME_LENGTH, event_time
+from streams.events.record_types import answer_of, predicted_columns
+from streams.records.outcomes import error_between
 
 #: Epoch seconds beyond any time: a file has no broker whose clock an event could be ahead of.
 _NO_CLOCK = math.inf

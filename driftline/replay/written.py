@@ -10,8 +10,8 @@ import click
 from detectors.errors import ConfigError
 from driftline.replay.building import Built
 from driftline.tables import show_table
-from streams import documents
-from streams.cloudevents import rfc3339
+from streams.records.cloudevents import rfc3339
+from streams.state import reference_file
 
 _HEADINGS = ["windows of", "segment", "windows", "from", "to", "features"]
 
@@ -24,7 +24,7 @@ def write(built: Built, path: Path) -> None:
     """
     part = path.with_name(f"{path.name}.part")
     try:
-        part.write_bytes(documents.dump(built.document))
+        part.write_bytes(reference_file.dump(built.document))
         part.replace(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror}); name another place with --output") from None

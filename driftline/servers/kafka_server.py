@@ -1,7 +1,7 @@
 """A real Apache Kafka on 127.0.0.1: one node in KRaft mode, from jars that Maven fetches once.
 
 The node keeps its port and its data while the object lives, so `kill` and `start` are a crash and a
-restart. `python -m streams.embedded.kafka_server --addr-file FILE` runs one until SIGTERM.
+restart. `python -m driftline.servers.kafka_server --addr-file FILE` runs one until SIGTERM.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Self
 
 from detectors.errors import UnavailableError
-from streams.embedded.child import Child, serve_until_signal
-from streams.embedded.kafka_jars import kafka_jars
-from streams.embedded.ports import free_port
-from streams.embedded.server import PrivateServer
+from driftline.servers.child import Child, serve_until_signal
+from driftline.servers.kafka_jars import kafka_jars
+from driftline.servers.ports import free_port
+from driftline.servers.server import PrivateServer
 
 _JVM = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
 _QUIET = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
@@ -118,7 +118,7 @@ class KafkaServer(PrivateServer):
 
 def main() -> None:
     """Run one node until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m streams.embedded.kafka_server", description="Run a private Apache Kafka.")
+    parser = argparse.ArgumentParser(prog="python -m driftline.servers.kafka_server", description="Run a private Apache Kafka.")
     parser.add_argument("--addr-file", type=Path, help="write host:port here once it answers")
     parser.add_argument("--directory", type=Path, help="keep the data here instead of a temporary directory")
     arguments = parser.parse_args()

@@ -9,7 +9,7 @@ Good for the demo and for quick tests, not for data. What it cannot do:
 - One consumer in a group; a second one does not share the partitions.
 - Everything is in memory and gone with the process; there is no authentication.
 
-`python -m streams.embedded.mock_broker --addr-file FILE` runs one until SIGTERM.
+`python -m driftline.servers.mock_broker --addr-file FILE` runs one until SIGTERM.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Self
 
 from confluent_kafka import Producer
 
-from streams.embedded.child import Child, serve_until_signal
-from streams.embedded.server import PrivateServer
+from driftline.servers.child import Child, serve_until_signal
+from driftline.servers.server import PrivateServer
 
 PARTITIONS = 4
 PARTITION_BYTES = 5 << 20
@@ -38,7 +38,7 @@ class MockBroker(PrivateServer):
         self._address = self.directory / "address"
         self.bootstrap = ""
         self.child = Child(
-            [sys.executable, "-m", "streams.embedded.mock_broker", "--addr-file", str(self._address)],
+            [sys.executable, "-m", "driftline.servers.mock_broker", "--addr-file", str(self._address)],
             log=self.directory / "log",
             name="the embedded broker",
         )
@@ -66,7 +66,7 @@ class MockBroker(PrivateServer):
 
 def main() -> None:
     """Run a mock cluster in this process until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m streams.embedded.mock_broker", description="Run an in-memory Kafka broker.")
+    parser = argparse.ArgumentParser(prog="python -m driftline.servers.mock_broker", description="Run an in-memory Kafka broker.")
     parser.add_argument("--addr-file", type=Path, help="write host:port here once it listens")
     arguments = parser.parse_args()
     cluster = Producer({"bootstrap.servers": "", "test.mock.num.brokers": 1, "log_level": 2})  # the cluster lives in it

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Self
 
 from detectors.errors import UnavailableError
-from streams.embedded.child import Child
-from streams.embedded.ports import free_port
-from streams.embedded.server import PrivateServer
+from driftline.servers.child import Child
+from driftline.servers.ports import free_port
+from driftline.servers.server import PrivateServer
 
 _MACHINES = {"AMD64": "x86_64", "amd64": "x86_64", "arm64": "aarch64"}
 

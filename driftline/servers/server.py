@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from streams.embedded.child import Child
+from driftline.servers.child import Child
 
 
 class PrivateServer(ABC):

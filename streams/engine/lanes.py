@@ -11,7 +11,7 @@ Rules:
    after a crash.
 5. A record at which feeding failed three times goes to the dead letters and is stepped over.
 6. Batches of another epoch are ignored; one that starts beyond `position` leaves a hole: rewind.
-7. So does one that was fetched and will not come any more (streams/arrivals.py).
+7. So does one that was fetched and will not come any more (streams/engine/lost_batches.py).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from typing import Any, Protocol
 from faust.types import TP
 
 from detectors.errors import DriftlineError, EventError, StateError, UnavailableError
-from streams.arrivals import Arrivals
-from streams.dead import dead_letter
+from streams.engine.lost_batches import Arrivals
+from streams.engine.stage import Cut, Stage
+from streams.engine.transport import Batch, LogState, Reach
 from streams.kafka import Sender
 from streams.metrics import Metrics
+from streams.records.dead_letters import dead_letter
 from streams.settings import KafkaSettings
-from streams.stage import Cut, Stage
-from streams.store import FencedError
-from streams.transport import Batch, LogState, Reach
+from streams.state.store import FencedError
 
 _LOG = logging.getLogger("driftline.worker")
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from streams.transport import Batch, Reach
+from streams.engine.transport import Batch, Reach
 
 #: Longer than any batch is on its way, in wall time.
 QUIET_SECONDS = 2.0

@@ -13,8 +13,8 @@ from __future__ import annotations
 import logging
 
 from detectors.errors import StateError
+from streams.engine.transport import LogState
 from streams.metrics import Metrics
-from streams.transport import LogState
 
 _LOG = logging.getLogger("driftline.worker")
 

@@ -34,8 +34,8 @@ from faust.serializers import codecs
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
-from streams import fetched
-from streams.fetched import Stretch
+from streams.engine import fetch
+from streams.engine.fetch import Stretch
 
 _LOG = logging.getLogger("faust.driftline")
 
@@ -136,7 +136,7 @@ class Reach:
 
 
 class Progress(Protocol):
-    """What the transport asks of who reads the batches; `app.progress` is one (streams/lanes.py)."""
+    """What the transport asks of who reads the batches; `app.progress` is one (streams/engine/lanes.py)."""
 
     async def restore(self, epoch: int, logs: Mapping[TP, LogState]) -> dict[TP, int]:
         """Load the state of the partitions and return where each is to be read from.
@@ -183,7 +183,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     logger = _LOG
 
     def _create_worker_consumer(self, transport: Any) -> Any:
-        fetched.install()
+        fetch.install()
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - Faust offers no setting for it
         # Faust's 1.5 s are harmless where new records end the wait; librdkafka's mock broker waits it out.

@@ -2,7 +2,7 @@
 
 Rules:
 1. There are two ways to read a record, and both say the same of it, to the bit: with the type of its model,
-   learned from the records before, and with the general one of streams/events.py. What does not fit the
+   learned from the records before, and with the general one of streams/events/event.py. What does not fit the
    first goes the second way; only that one finds faults. An event that is handed on has its features sorted
    by name, so what is written of it is the same however it was read.
 2. A type holds what has been seen: the names of the features, in the sender's order (which makes them quick
@@ -24,16 +24,10 @@ from detectors.errors import EventError
 from detectors.spec import ModelSpec
 from detectors.windows.block import Block, Integers, blocks_of, is_sparse
 from detectors.windows.row import Row
-from streams.events import (
-    EVENT_KINDS,
-    MAX_EVENT_BYTES,
-    Event,
-    EventKind,
-    parse,
-)
-from streams.grouped import Group, group_of, row_of_event
-from streams.learned import Learned, NoModel, RecordType, feature_columns, predicted_columns
-from streams.wire import MAX_NESTING, is_too_deep
+from streams.events.event import EVENT_KINDS, MAX_EVENT_BYTES, Event, EventKind, parse
+from streams.events.record_types import Learned, NoModel, RecordType, feature_columns, predicted_columns
+from streams.events.typed_records import Group, group_of, row_of_event
+from streams.events.wire import MAX_NESTING, is_too_deep
 
 #: Kinds of events that are no rows of a window of features.
 _NO_ROW: frozenset[EventKind] = frozenset({"label", "outcome_tick"})

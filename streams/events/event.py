@@ -1,7 +1,7 @@
 """One event off the wire: bytes of any client -> an `Event`, or an error that says what is wrong.
 
 Rules:
-1. This is what an event means; streams/decoding.py reads most of them faster, to the same effect.
+1. This is what an event means; streams/events/decoding.py reads most of them faster, to the same effect.
 2. What comes out can be stored and sent by everything after: integers have at most 64 bits (longer
    ones become doubles), strings are valid Unicode, times lie in the years 1970 to 9999.
 3. Only for a record that fails is the place of the fault looked for.
@@ -20,7 +20,7 @@ import msgspec
 import orjson
 
 from detectors.errors import EventError
-from streams.wire import MAX_NAME_LENGTH, MAX_NESTING, Scalar, Wire, is_too_deep, read
+from streams.events.wire import MAX_NAME_LENGTH, MAX_NESTING, Scalar, Wire, is_too_deep, read
 
 __all__ = [
     "EVENT_KINDS",

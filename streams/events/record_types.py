@@ -22,7 +22,7 @@ from detectors.windows.block import ABSENT, Coded, Columns, Flags, columns, name
 from detectors.windows.feature import CATEGORIES, CATEGORY_LENGTH
 from detectors.windows.row import PREDICTION, PREDICTION_LABEL, PREDICTION_SCORE, Value
 from detectors.windows.sample import Floats
-from streams.events import MAX_ID_LENGTH, MAX_NAME_LENGTH
+from streams.events.event import MAX_ID_LENGTH, MAX_NAME_LENGTH
 
 _Integer = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 _Number = _Integer | float | None
@@ -253,7 +253,7 @@ def _nameable(name: str) -> bool:
 
 
 def answer_of(prediction: Any) -> tuple[Value, float | None]:
-    """Return (label, score) of a `prediction`, as streams/events.py does."""
+    """Return (label, score) of a `prediction`, as streams/events/event.py does."""
     if type(prediction) is _Predicted:
         score = prediction.value if prediction.score is msgspec.UNSET else prediction.score
         return prediction.label, None if score is None else float(score)

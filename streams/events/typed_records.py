@@ -1,6 +1,6 @@
 """Records of one model that fit its type, side by side: which of them have a fault, when they are from, what rows they make.
 
-What is said of a record here is what streams/events.py says of it, to the bit (streams/decoding.py, rule 1).
+What is said of a record here is what streams/events/event.py says of it, to the bit (streams/events/decoding.py, rule 1).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from detectors.errors import EventError
 from detectors.windows.block import ABSENT, Flags, Integers
 from detectors.windows.row import PREDICTION_LABEL, PREDICTION_SCORE, Row
 from detectors.windows.sample import Floats
-from streams.events import MAX_AHEAD_SECONDS, MILLISECONDS_FROM, Event, EventKind, as_categories, event_time
-from streams.learned import RecordType, Word, answer_of, class_of
+from streams.events.event import MAX_AHEAD_SECONDS, MILLISECONDS_FROM, Event, EventKind, as_categories, event_time
+from streams.events.record_types import RecordType, Word, answer_of, class_of
 
 _ROWS: tuple[EventKind, ...] = ("prediction", "features", "tick")
 #: The last second of the year 9999.
@@ -138,7 +138,7 @@ def _kind_of(wire: Any) -> EventKind | None:
 
 
 def _times(ts: list[Any], clock: Floats) -> tuple[Floats, Flags]:
-    """Return event times, epoch seconds, and which of them are none (event_time in streams/events.py tells the rules)."""
+    """Return event times, epoch seconds, and which of them are none (event_time in streams/events/event.py tells the rules)."""
     types = set(map(type, ts))
     if types <= {float, int}:
         seconds = np.array(ts, dtype=np.float64)

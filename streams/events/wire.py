@@ -1,6 +1,6 @@
 """The JSON of one event: fields with their types, or an error that says which of them is at fault.
 
-Rules that need more than types are in streams/events.py.
+Rules that need more than types are in streams/events/event.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The one door to confluent_kafka: producer, readers, topics.
 
-Workers consume through streams/transport.py; the readers here are for those that need no Faust: the
+Workers consume through streams/engine/transport.py; the readers here are for those that need no Faust: the
 retrainer, the demo, tests.
 """
 

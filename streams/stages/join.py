@@ -23,18 +23,18 @@ from typing import Literal
 import msgspec
 
 from detectors.spec import ModelSpec
-from streams import outcomes
-from streams.decoding import Decoding
-from streams.events import Event, EventKind, tick
+from streams.engine.stage import Cut
+from streams.engine.transport import Batch
+from streams.events.decoding import Decoding
+from streams.events.event import Event, EventKind, tick
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
-from streams.outcomes import Outcome, PredictionValue, SourceOffset
+from streams.records import outcomes
+from streams.records.outcomes import Outcome, PredictionValue, SourceOffset
 from streams.settings import KafkaSettings
-from streams.stage import Cut
-from streams.store import Store
-from streams.summarise import decoded
+from streams.stages.summarise import decoded
+from streams.state.store import Store
 from streams.topics import OUTCOMES, topic_name
-from streams.transport import Batch
 
 Half = Literal["p", "l"]
 

@@ -6,7 +6,7 @@ Rules:
 2. The snapshot carries its offset and wins over Kafka's committed one, in both directions.
 3. A snapshot is replaced by compare-and-set on the offset it was loaded or last stored with, so a
    worker that lost the partition cannot overwrite the state of the one that has it.
-4. The wall clock decides one thing only: when to write a tick (streams/ticking.py). The tick is in the
+4. The wall clock decides one thing only: when to write a tick (streams/stages/ticking.py). The tick is in the
    log, so what follows from it can be repeated.
 """
 
@@ -23,19 +23,20 @@ from detectors.model.model_monitor import Finding, ReferenceLearned, Stream, Wat
 from detectors.reference.reference_set import Document
 from detectors.spec import ModelSpec
 from detectors.windows.windows import Kind, Mark, WindowShape
-from streams import history, snapshot
-from streams.dead import dead_letter
+from streams.engine.stage import Cut
+from streams.engine.transport import Batch, LogState
 from streams.findings import event_of
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
-from streams.references import References
+from streams.records import window_records
+from streams.records.dead_letters import dead_letter
 from streams.settings import KafkaSettings
-from streams.stage import Cut
-from streams.store import Store
-from streams.summarise import shapes_of
-from streams.ticking import Ticking
+from streams.stages.summarise import shapes_of
+from streams.stages.ticking import Ticking
+from streams.state import snapshot
+from streams.state.references import References
+from streams.state.store import Store
 from streams.topics import ALERTS, RETRAINS, Topic, topic_name
-from streams.transport import Batch, LogState
 
 #: A snapshot is stored at most so often, unless alerts wait for it or the partition is about to go.
 _SNAPSHOT_SECONDS = 1.0
@@ -133,7 +134,7 @@ class Judging:
         """Take the records of a batch from `position` on."""
         for record in batch.records(position):
             try:
-                parsed = history.parse(record.value)
+                parsed = window_records.parse(record.value)
             except EventError as error:
                 self._outbox.append(dead_letter(self._kafka, batch.tp, record, error))
                 self._metrics.count("driftline_dead_letters_total", reason=error.reason)

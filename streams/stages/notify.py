@@ -17,13 +17,13 @@ from typing import Any, Protocol
 import aiohttp
 
 from detectors.errors import EventError, UnavailableError
-from streams import cloudevents
-from streams.dead import dead_letter
+from streams.engine.stage import Cut
+from streams.engine.transport import Batch
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
+from streams.records import cloudevents
+from streams.records.dead_letters import dead_letter
 from streams.settings import KafkaSettings, WebhookSettings
-from streams.stage import Cut
-from streams.transport import Batch
 
 _LOG = logging.getLogger("driftline.notify")
 

@@ -23,16 +23,16 @@ from detectors.outlier import Outliers, outside_of
 from detectors.spec import ModelSpec
 from detectors.windows.block import Block
 from detectors.windows.row import Row
-from streams import cloudevents
-from streams.decoding import Decoding
+from streams.engine.stage import Cut
+from streams.engine.transport import Batch
+from streams.events.decoding import Decoding
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
-from streams.references import References
+from streams.records import cloudevents
 from streams.settings import KafkaSettings
-from streams.stage import Cut
-from streams.summarise import decoded
+from streams.stages.summarise import decoded
+from streams.state.references import References
 from streams.topics import OUTLIERS, topic_name
-from streams.transport import Batch
 
 _LOG = logging.getLogger("driftline.worker")
 

@@ -19,15 +19,15 @@ from detectors.errors import EventError
 from detectors.spec import ModelSpec
 from detectors.windows.row import Row
 from detectors.windows.windows import Kind, Mark, Window, Windows, WindowShape
-from streams import history
-from streams.dead import dead_letter
-from streams.decoding import Decoded, Decoding
+from streams.engine.stage import Cut
+from streams.engine.transport import Batch
+from streams.events.decoding import Decoded, Decoding
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
-from streams.outcomes import Outcome, parse, row_of
+from streams.records import window_records
+from streams.records.dead_letters import dead_letter
+from streams.records.outcomes import Outcome, parse, row_of
 from streams.settings import KafkaSettings
-from streams.stage import Cut
-from streams.transport import Batch
 
 
 def shapes_of(models: Mapping[str, ModelSpec], kind: Kind) -> dict[str, WindowShape]:
@@ -84,7 +84,7 @@ class _Summariser:
 
     def _write(self, records: list[Window | Mark]) -> None:
         for record in records:
-            self._outbox.append(history.outgoing(self._kafka, record))
+            self._outbox.append(window_records.outgoing(self._kafka, record))
             if isinstance(record, Window):
                 self._metrics.count("driftline_windows_total", model=record.model, kind=self._kind)
         for model, late in self._windows.late.items():

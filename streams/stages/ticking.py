@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from detectors.model.model_monitor import Stream
 from detectors.windows.windows import Kind, Mark, WindowShape
-from streams.events import outcome_tick, tick
+from streams.events.event import outcome_tick, tick
 from streams.kafka import Outgoing
 from streams.settings import KafkaSettings
 from streams.topics import EVENTS, topic_name

@@ -7,9 +7,9 @@ cluster. So what they were made with is recorded.
 Rules:
 1. The first worker writes the record, signed; whoever starts later compares. A running worker looks again.
 2. A topic created again is known by its id (KIP-516). Where a broker has no ids, the judge still refuses a
-   snapshot beyond the end of its log (streams/judging.py).
+   snapshot beyond the end of its log (streams/stages/judge.py).
 3. Only `driftline rebuild` replaces the record. While one is under way the record says so, and no worker
-   starts; one that was killed is run again (streams/rebuild.py).
+   starts; one that was killed is run again (streams/state/rebuild.py).
 4. A topic that is missing is no change: it may be about to come back, and there is nothing to read.
 """
 
@@ -23,7 +23,7 @@ import msgspec
 from detectors.errors import SignatureError, StateError
 from streams.kafka import describe
 from streams.settings import KafkaSettings
-from streams.store import Store
+from streams.state.store import Store
 from streams.topics import EVENTS, OUTCOMES, WINDOWS, topic_name
 
 Source = Literal["windows", "events"]

@@ -2,13 +2,13 @@
 
 Rules:
 1. Nobody else writes meanwhile: it is refused while a group it concerns has members, and from its first
-   step to its last the binding (streams/binding.py) keeps workers from starting. Killed in between, it is
+   step to its last the binding (streams/state/binding.py) keeps workers from starting. Killed in between, it is
    run again; every step may be done twice.
 2. `windows`: the judge's snapshots go, so the next workers judge the history from its beginning. Ids are
    hashes of causes: alerts come again with the same ids and bytes.
 3. `events`: outcomes, windows, snapshots and waiting halves go, and the workers read the events from their
    beginning. Windows have to go because repeats of them would be ignored (detectors/model/channel.py, rule 3), and
-   halves because those that were joined once are not joined again (streams/join.py, rule 4).
+   halves because those that were joined once are not joined again (streams/stages/join.py, rule 4).
 4. Decisions on retrains, and changes that were accepted, do not follow from events. They are carried over with
    their place in event time: written behind the old history before that is deleted.
 5. What could not be made again is deleted only with `allow_loss`. Events, alerts, requests, swaps and
@@ -29,11 +29,12 @@ from detectors.errors import EventError, SignatureError, StateError, Unavailable
 from detectors.incidents.decision import Decided, Place
 from detectors.model.model_monitor import Stream
 from detectors.windows.windows import Kind, Mark
-from streams import binding, history
-from streams.binding import Binding, Source
 from streams.kafka import Log, Outgoing, Record, Sender, members, set_offsets, truncate
+from streams.records import window_records
 from streams.settings import KafkaSettings, Settings
-from streams.store import Store
+from streams.state import binding
+from streams.state.binding import Binding, Source
+from streams.state.store import Store
 from streams.topics import EVENTS, OUTCOMES, WINDOWS, Topic, topic_name
 
 _WORKERS, _RETRAINERS = "worker", "retrainer"
@@ -211,7 +212,7 @@ class Rebuild:
         """Delete the history but for its decisions, which are placed; return how many these are."""
         ends = self._log.ends(topic)
         decisions = list(placed(record for _, record in self._in_order(topic, ends)))
-        self._write(history.outgoing(self._kafka, decision) for decision in decisions)
+        self._write(window_records.outgoing(self._kafka, decision) for decision in decisions)
         truncate(self._kafka, topic, {number: end for number, (_, end) in ends.items()})
         return len(decisions)
 
@@ -224,7 +225,7 @@ class Rebuild:
         truncate(self._kafka, topic, {number: end for number, (_, end) in ends.items()})
         return written
 
-    def _in_order(self, topic: str, ends: Mapping[int, tuple[int, int]]) -> Iterator[tuple[Record, history.HistoryRecord]]:
+    def _in_order(self, topic: str, ends: Mapping[int, tuple[int, int]]) -> Iterator[tuple[Record, window_records.HistoryRecord]]:
         """Yield what can be read before the given ends, each model's records in order and each decision once.
 
         Where a model's records are in several partitions, those of the partition it has moved to are the last.
@@ -240,7 +241,7 @@ class Rebuild:
                 if rank >= len(numbers) or numbers[rank] != record.partition:
                     continue
                 try:
-                    parsed = history.parse(record.value)
+                    parsed = window_records.parse(record.value)
                 except EventError:
                     continue  # it is in the dead letters already
                 if isinstance(parsed, Decided):
@@ -271,7 +272,7 @@ class Rebuild:
         return count
 
 
-def placed(records: Iterator[history.HistoryRecord]) -> Iterator[Decided]:
+def placed(records: Iterator[window_records.HistoryRecord]) -> Iterator[Decided]:
     """Yield the decisions of a history, each with the place that it has in event time."""
     streams: dict[str, dict[Kind, Stream]] = {}
     for record in records:

@@ -23,8 +23,8 @@ from detectors.errors import StateError
 from detectors.reference.reference_set import Document, SegmentReference
 from detectors.spec import ModelSpec
 from detectors.windows.windows import Kind
-from streams.arrays import array_in, array_out
-from streams.cloudevents import rfc3339
+from streams.records.cloudevents import rfc3339
+from streams.state.array_codec import array_in, array_out
 
 FORMAT = 3
 #: Larger files are no references of ours.

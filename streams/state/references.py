@@ -2,7 +2,7 @@
 
 Each is an immutable signed blob named by its content; a pointer per model and segment names the
 newest. The judge publishes them, after its snapshot's alerts were acknowledged; being late here delays
-outlier events and changes no alert. Beside them stand the documents (streams/documents.py) that a judge
+outlier events and changes no alert. Beside them stand the documents (streams/state/reference_file.py) that a judge
 began with or took over, so that what was judged by can be told when the file is gone.
 """
 
@@ -15,9 +15,9 @@ import msgspec
 from detectors.errors import StateError
 from detectors.model.model_monitor import ReferenceLearned
 from detectors.reference.reference_set import Document
-from streams import documents
-from streams.arrays import array_in, array_out
-from streams.store import Store
+from streams.state import reference_file
+from streams.state.array_codec import array_in, array_out
+from streams.state.store import Store
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=array_out, order="deterministic")
 _decoder = msgspec.msgpack.Decoder(ReferenceLearned, dec_hook=array_in)
@@ -77,7 +77,7 @@ class References:
         """Store a document under its version; doing it again changes nothing."""
         name = _document(document.model, document.version)
         if not self._store.has_blob(name):
-            self._store.put_blob(name, documents.dump(document))
+            self._store.put_blob(name, reference_file.dump(document))
 
     def document(self, model: str, version: str) -> Document | None:
         """Return the document of that version, None when it was never taken over.
@@ -87,7 +87,7 @@ class References:
             UnavailableError: Redis is away.
         """
         payload = self._store.get_blob(_document(model, version))
-        return None if payload is None else documents.load(f"references {version} of model {model} in Redis", payload)
+        return None if payload is None else reference_file.load(f"references {version} of model {model} in Redis", payload)
 
     def versions(self, model: str) -> list[str]:
         """Return the versions of documents that were taken over for a model, sorted.

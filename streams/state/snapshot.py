@@ -2,7 +2,7 @@
 
 MessagePack of the state's own structs, with a version. Arrays are float64 with their shape; River's detectors, which
 have no format of their own, are pickled, and the River version stands beside them. Bytes come here
-only after their signature was checked (streams/store.py).
+only after their signature was checked (streams/state/store.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from detectors.errors import StateError
 from detectors.judging.detectors import Armed
 from detectors.model.model_monitor import Watch
 from detectors.reference.matrix import Stack
-from streams.arrays import array_in, array_out
+from streams.state.array_codec import array_in, array_out
 
 FORMAT = 4
 

@@ -6,9 +6,9 @@ Rules:
 3. A snapshot carries the source offset it stands for, inside the signed record. It is replaced only
    by who knows the offset that is stored now; a worker that lost its partition does not, and is
    refused (it is a zombie).
-4. Every value that is later unpickled is signed (streams/signature.py). Pointers and waiting halves are not: who may
+4. Every value that is later unpickled is signed (streams/state/signature.py). Pointers and waiting halves are not: who may
    write to this Redis decides which genuine version is served, and what a label is joined with.
-5. The binding (streams/binding.py) is written once by whoever comes first; only a rebuild replaces it.
+5. The binding (streams/state/binding.py) is written once by whoever comes first; only a rebuild replaces it.
 
 The client is synchronous; agents call it through `asyncio.to_thread`.
 """
@@ -26,7 +26,7 @@ import redis
 
 from detectors.errors import SignatureError, StateError, UnavailableError
 from streams.settings import RedisSettings, Secret
-from streams.signature import sign, verify
+from streams.state.signature import sign, verify
 
 _OFFSET = struct.Struct(">q")
 _LOOKS = 5

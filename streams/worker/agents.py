@@ -20,23 +20,23 @@ import faust
 from faust.types import TP
 
 from detectors.spec import ModelSpec
-from streams import snapshot
-from streams.beginning import Beginnings
-from streams.decoding import Decoding
-from streams.join import Join
-from streams.judging import Judging, load_state
+from streams.engine.lanes import Lanes, StageMaker
+from streams.engine.stage import Stage
+from streams.engine.start_offsets import Beginnings
+from streams.engine.transport import Batch, LogState
+from streams.events.decoding import Decoding
 from streams.kafka import Log
-from streams.lanes import Lanes, StageMaker
 from streams.metrics import Metrics
-from streams.notify import Notify, Sink
-from streams.references import References
-from streams.scoring import Scoring
 from streams.settings import KafkaSettings, Settings
-from streams.stage import Stage
-from streams.store import Store
-from streams.summarise import SummariseEvents, SummariseOutcomes
+from streams.stages.join import Join
+from streams.stages.judge import Judging, load_state
+from streams.stages.notify import Notify, Sink
+from streams.stages.outliers import Scoring
+from streams.stages.summarise import SummariseEvents, SummariseOutcomes
+from streams.state import snapshot
+from streams.state.references import References
+from streams.state.store import Store
 from streams.topics import ALERTS, EVENTS, OUTCOMES, SWAPS, WINDOWS
-from streams.transport import Batch, LogState
 
 
 def stage_makers(

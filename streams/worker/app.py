@@ -15,19 +15,19 @@ from faust.types import TP
 from faust.worker import Worker
 
 from detectors.errors import StateError, UnavailableError
-from streams import binding
-from streams.agents import declare, stage_makers
-from streams.guard import guard
+from streams.engine.lanes import Lanes
+from streams.engine.transport import Consumer, KafkaError
 from streams.kafka import Sender, partition_counts
-from streams.lag import Lag
-from streams.lanes import Lanes
 from streams.metrics import Metrics
-from streams.notify import Sink, Webhook
 from streams.settings import Settings
-from streams.stopping import Stopping
-from streams.store import Store
+from streams.stages.notify import Sink, Webhook
+from streams.state import binding
+from streams.state.store import Store
 from streams.topics import EVENTS, OUTCOMES, TOPICS, topic_name
-from streams.transport import Consumer, KafkaError
+from streams.worker.agents import declare, stage_makers
+from streams.worker.guard import guard
+from streams.worker.lag import Lag
+from streams.worker.shutdown import Stopping
 
 _LOG = logging.getLogger("driftline.worker")
 

@@ -12,9 +12,9 @@ import os
 from collections.abc import Callable
 
 from detectors.errors import StateError, UnavailableError
-from streams import binding
 from streams.settings import KafkaSettings
-from streams.store import Store
+from streams.state import binding
+from streams.state.store import Store
 
 _LOG = logging.getLogger("driftline.worker")
 

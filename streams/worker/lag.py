@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from detectors.windows.windows import Kind
-from streams.lanes import Lanes
+from streams.engine.lanes import Lanes
 from streams.metrics import Metrics
 
 _LOOK_SECONDS = 2.0
