@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 from detectors.errors import DriftlineError, UnavailableError
-from driftline.processor import advise_numpy
+from driftline.cli.processor import advise_numpy
 from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
-from driftline.tables import show_table
+from driftline.text.tables import show_table
 
 __all__ = ["Cores", "Fit", "Servers", "fit", "pin", "run", "servers", "show_table", "usage", "whole_number"]
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.machine import run
 from detectors.errors import ConfigError
-from driftline.tables import markdown
+from driftline.text.tables import markdown
 from streams.topics import DAY_SECONDS, EVENTS, WINDOWS
 
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"

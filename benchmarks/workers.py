@@ -23,7 +23,7 @@ from confluent_kafka.admin import AdminClient
 from benchmarks.machine import Servers, pin
 from detectors.errors import UnavailableError
 from detectors.windows.windows import Mark, Window
-from driftline.config import load_settings
+from driftline.config.load import load_settings
 from driftline.servers.child import Child
 from streams.kafka import Log, create_topics
 from streams.metrics import Metrics

@@ -1,6 +1,6 @@
 """What a user asks of one model: plain values, already checked, no defaults left to guess.
 
-driftline/config.py makes these from `driftline.toml`; the core, the agents, the retrainer and the
+driftline/config/load.py makes these from `driftline.toml`; the core, the agents, the retrainer and the
 service only read them. Durations are seconds of event time, rates are per week of event time.
 """
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from driftline.cli import main
+from driftline.cli.main import main
 
 main()

@@ -1,6 +1,6 @@
 """What a process needs to reach its neighbours: plain values, already checked.
 
-driftline/config.py makes a `Settings` from `driftline.toml` and the environment. Secrets are
+driftline/config/load.py makes a `Settings` from `driftline.toml` and the environment. Secrets are
 `Secret`s, which print as `***` wherever a log line or a traceback would show them.
 """
 

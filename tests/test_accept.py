@@ -18,9 +18,9 @@ from detectors.incidents.decision import Acceptance, Change
 from detectors.model.model_monitor import Finding, ReferenceLearned, Watch
 from detectors.spec import ModelSpec, OutlierSpec, ReferenceSpec
 from detectors.windows.windows import Mark, Window
-from driftline.accepting import accept
-from driftline.cli import run
-from driftline.config import load_settings
+from driftline.cli.main import run
+from driftline.config.load import load_settings
+from driftline.references.accept import accept
 from streams.kafka import Log
 from streams.records import window_records
 from streams.settings import Settings

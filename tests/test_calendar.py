@@ -25,9 +25,9 @@ from detectors.reference.reference_set import SegmentReference
 from detectors.reference.season import DAY_SECONDS, Seasons, fit, local_seconds, local_times
 from detectors.spec import ErrorSpec, ModelSpec
 from detectors.windows.windows import Kind
-from driftline.checks import is_calendar
-from driftline.cli import run
-from driftline.commands.check import _season_notes
+from driftline.cli.commands.check import _season_notes
+from driftline.cli.main import run
+from driftline.config.checks import is_calendar
 from streams.state.reference_file import document_of
 
 HOUR = 3600.0

@@ -21,8 +21,8 @@ from detectors.model.model_monitor import Watch
 from detectors.spec import WEEK_SECONDS, ErrorSpec, ModelSpec, ReferenceSpec
 from detectors.windows.row import ERROR, PREDICTION_LABEL, PREDICTION_SCORE, VOLUME
 from detectors.windows.windows import Kind
-from driftline.cli import run
-from driftline.stock import count, named_monitors, own_monitors, stock_notes
+from driftline.cli.main import run
+from driftline.explain.unbudgeted import count, named_monitors, own_monitors, stock_notes
 from streams.state.reference_file import document_of
 from tests.command_line import Done, beside
 from tests.simulated import Column, history, mixed, numbers, segment_reference

@@ -19,9 +19,9 @@ import pytest
 from river.dummy import NoChangeClassifier
 
 import driftline
-from driftline.cli import COMMANDS, run
-from driftline.logs import LineFormatter
-from driftline.tables import markdown
+from driftline.cli.logs import LineFormatter
+from driftline.cli.main import COMMANDS, run
+from driftline.text.tables import markdown
 from retrainer.request import parse
 from serving.artifact import Artifact
 from serving.registry import Registry

@@ -20,7 +20,7 @@ from jsonschema import Draft202012Validator
 
 from dashboards.rules import JOBS
 from detectors.errors import ConfigError
-from driftline.config import VARIABLES, load_settings
+from driftline.config.load import VARIABLES, load_settings
 from driftline.servers.ports import free_port
 
 ROOT = Path(__file__).parents[1]

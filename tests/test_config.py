@@ -13,10 +13,10 @@ import pytest
 
 from detectors.errors import ConfigError
 from detectors.spec import ErrorSpec, ModelSpec, OutlierSpec, ReferenceSpec, RetrainSpec
-from driftline.checks import Expected, is_calendar, is_duration, is_factory, is_names, is_url, is_whole
-from driftline.config import SECRETS, VARIABLES, config_path, load_settings, parse_settings
-from driftline.durations import duration, format_duration, format_rate, weekly_rate
-from driftline.schema import SECTIONS, ModelSection, Section
+from driftline.config.checks import Expected, is_calendar, is_duration, is_factory, is_names, is_url, is_whole
+from driftline.config.load import SECRETS, VARIABLES, config_path, load_settings, parse_settings
+from driftline.config.schema import SECTIONS, ModelSection, Section
+from driftline.text.durations import duration, format_duration, format_rate, weekly_rate
 from streams.settings import Settings
 
 ROOT = Path(__file__).parent.parent

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from driftline.cli import COMMANDS
-from driftline.config import parse_settings
+from driftline.cli.main import COMMANDS
+from driftline.config.load import parse_settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [

@@ -22,8 +22,8 @@ from detectors.model.channel import sides_of
 from detectors.model.model_monitor import Watch
 from detectors.windows.row import ERROR
 from detectors.windows.windows import Kind
-from driftline.cli import run
-from driftline.config import load_settings
+from driftline.cli.main import run
+from driftline.config.load import load_settings
 from streams.settings import RedisSettings, Secret
 from streams.state import reference_file, snapshot
 from streams.state.binding import Binding, Topic, replace

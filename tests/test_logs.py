@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from driftline.logs import OncePerMinute
+from driftline.cli.logs import OncePerMinute
 
 
 def _record(name: str, message: str, *args: object) -> logging.LogRecord:

@@ -13,7 +13,7 @@ import aiohttp
 import orjson
 import pytest
 
-from driftline.config import load_settings
+from driftline.config.load import load_settings
 from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
 from retrainer.publish import publish

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from driftline.processor import advise_numpy
+from driftline.cli.processor import advise_numpy
 
 CPUINFO = """processor\t: 0
 vendor_id\t: {vendor}
@@ -46,8 +46,8 @@ def test_what_the_user_has_set_stays(tmp_path: Path) -> None:
 def test_the_command_line_tells_numpy_before_it_is_imported() -> None:
     """When the command line begins, nothing has imported NumPy yet, and NumPy takes the advice without a word."""
     script = (
-        "import json, os, sys, driftline.cli; early = 'numpy' in sys.modules;"
-        "os.environ['NPY_DISABLE_CPU_FEATURES'] = driftline.processor._AVX512; import numpy;"
+        "import json, os, sys, driftline.cli.main; early = 'numpy' in sys.modules;"
+        "os.environ['NPY_DISABLE_CPU_FEATURES'] = driftline.cli.processor._AVX512; import numpy;"
         "print(json.dumps([early, numpy.sort([2.0, 1.0]).tolist()]))"
     )
     command = [sys.executable, "-W", "error", "-c", script]

@@ -27,7 +27,7 @@ import msgspec
 import pytest
 from river import linear_model, preprocessing
 
-from driftline.config import load_settings
+from driftline.config.load import load_settings
 from driftline.servers.child import Child
 from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.ports import free_port

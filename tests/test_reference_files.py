@@ -20,14 +20,14 @@ from detectors.model.model_monitor import Finding, ReferenceLearned, Watch
 from detectors.reference.reference_set import Document
 from detectors.spec import ModelSpec
 from detectors.windows.windows import Window
-from driftline.cli import run
-from driftline.config import load_settings, parse_settings
-from driftline.reference_files import misfits
-from driftline.replay.building import build
-from driftline.replay.options import Options
-from driftline.replay.progress import Progress
+from driftline.cli.main import run
+from driftline.config.load import load_settings, parse_settings
+from driftline.config.reference_files import misfits
+from driftline.readers.options import Options
+from driftline.references.build import build
 from driftline.replay.reading import read
 from driftline.replay.replaying import Replaying
+from driftline.text.progress import Progress
 from streams.engine.transport import LogState
 from streams.findings import event_of
 from streams.metrics import Metrics

@@ -20,9 +20,9 @@ from detectors.model.model_monitor import Watch
 from detectors.reference.reference_set import Document
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.windows.row import ERROR, VOLUME, Value
-from driftline import wording
-from driftline.cli import run
-from driftline.reference_contents import PERCENT, FeatureContents, of_document
+from driftline.cli.main import run
+from driftline.references.contents import PERCENT, FeatureContents, of_document
+from driftline.text import wording
 from streams.settings import RedisSettings, Secret
 from streams.state import reference_file, snapshot
 from streams.state.binding import Binding, Topic, bind

@@ -18,16 +18,16 @@ from hypothesis import strategies as st
 from detectors.incidents.alert import Alert
 from detectors.incidents.retrain import Request
 from detectors.spec import ModelSpec
-from driftline.cli import run
-from driftline.config import parse_settings
-from driftline.replay.csv_rows import read_csv
-from driftline.replay.json_lines import read_events, read_json_rows
-from driftline.replay.opened import Opened, opened
-from driftline.replay.parquet import read_parquet
+from driftline.cli.main import run
+from driftline.config.load import parse_settings
+from driftline.readers.csv_rows import read_csv
+from driftline.readers.json_lines import read_events, read_json_rows
+from driftline.readers.opened import Opened, opened
+from driftline.readers.parquet import read_parquet
+from driftline.readers.roles import Roles
+from driftline.readers.stretch import Stretch
+from driftline.readers.windows_file import read_windows
 from driftline.replay.replaying import Replaying
-from driftline.replay.roles import Roles
-from driftline.replay.stretch import Stretch
-from driftline.replay.windows_file import read_windows
 from streams.engine.transport import LogState
 from streams.events.decoding import Decoding
 from streams.events.event import tick

@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from detectors.spec import ModelSpec
-from driftline.cli import run
-from driftline.commands.replay import command
-from driftline.replay.opened import Opened
-from driftline.replay.parquet import read_parquet
-from driftline.replay.roles import Roles
+from driftline.cli.commands.replay import command
+from driftline.cli.main import run
+from driftline.readers.opened import Opened
+from driftline.readers.parquet import read_parquet
+from driftline.readers.roles import Roles
 from tests.replayed import BEGIN, CONFIG, MAPPED, csv_text, rows, write_csv, write_lines, write_parquet
 
 PATIENCE_SECONDS = 60.0

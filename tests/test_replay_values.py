@@ -15,16 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.spec import ErrorSpec, ModelSpec
-from driftline.config import parse_settings
-from driftline.replay import cells
-from driftline.replay.csv_rows import read_csv
-from driftline.replay.json_lines import read_events, read_json_rows
-from driftline.replay.opened import opened
-from driftline.replay.pairs import Pairs
-from driftline.replay.parquet import read_parquet
+from driftline.config.load import parse_settings
+from driftline.readers import cells
+from driftline.readers.csv_rows import read_csv
+from driftline.readers.json_lines import read_events, read_json_rows
+from driftline.readers.opened import opened
+from driftline.readers.pairs import Pairs
+from driftline.readers.parquet import read_parquet
+from driftline.readers.roles import Roles
+from driftline.readers.stretch import Stretch
 from driftline.replay.replaying import Replaying
-from driftline.replay.roles import Roles
-from driftline.replay.stretch import Stretch
 from streams.events.event import Event
 from tests.replayed import BEGIN, CONFIG, csv_text
 

@@ -12,14 +12,14 @@ import signal
 import sys
 import threading
 
-import driftline.commands.worker
-from driftline.cli import main
+import driftline.cli.commands.worker
+from driftline.cli.main import main
 
 #: What its log says once the cue may come.
 WAITING = "spare: waiting"
 CUE = signal.SIGUSR1
 
-_ = driftline.commands.worker  # imported for its imports
+_ = driftline.cli.commands.worker  # imported for its imports
 
 if __name__ == "__main__":
     cue = threading.Event()

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from driftline.checks import nearest
-from driftline.invocation import Invocation
-from driftline.replay.options import FORMS, Form
+from driftline.cli.invocation import Invocation
+from driftline.config.checks import nearest
+from driftline.readers.options import FORMS, Form
 
 _STDIN = "-"
 _NO_FILE = "name a FILE of rows, or --windows for those in Kafka"

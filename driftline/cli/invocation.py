@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from driftline.config import config_path, load_settings
-from driftline.logs import start_logging
+from driftline.cli.logs import start_logging
+from driftline.config.load import config_path, load_settings
 from streams.settings import Settings
 
 

@@ -20,9 +20,9 @@ from pathlib import Path
 import click
 
 from driftline import ShadowedError, __version__, check_packages
-from driftline.processor import advise_numpy
+from driftline.cli.processor import advise_numpy
 
-#: Command -> its line in --help. The command itself is `command` in driftline/commands/NAME.py.
+#: Command -> its line in --help. The command itself is `command` in driftline/cli/commands/NAME.py.
 COMMANDS: dict[str, str] = {
     "demo": "Watch the loop close on 45,312 real rows, on this machine alone.",
     "check": "Validate the configuration, and print what was understood.",
@@ -52,7 +52,7 @@ class CommandTable(click.Group):
         """Import one command; None when there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"driftline.commands.{cmd_name}").command
+        command = importlib.import_module(f"driftline.cli.commands.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from detectors.reference.holidays import countries, subdivisions
-from driftline.durations import duration, format_duration, weekly_rate
+from driftline.text.durations import duration, format_duration, weekly_rate
 from streams.events.event import MAX_NAME_LENGTH
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")

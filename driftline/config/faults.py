@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from driftline.checks import Expected, nearest, show
-from driftline.schema import SECTIONS, ModelSection, Section
+from driftline.config.checks import Expected, nearest, show
+from driftline.config.schema import SECTIONS, ModelSection, Section
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SECRETS = {"signing_key": "signing_key_file", "secret": "secret_file", "token": "token_file", "password": "secret_file"}

@@ -9,8 +9,8 @@ from detectors.errors import ConfigError, StateError
 from detectors.reference.reference_set import Document
 from detectors.spec import ModelSpec
 from detectors.windows.windows import OTHER_SEGMENT
-from driftline.durations import format_duration
-from driftline.faults import Faults, Place
+from driftline.config.faults import Faults, Place
+from driftline.text.durations import format_duration
 from streams.state import reference_file
 
 #: Names shown in one message at most.

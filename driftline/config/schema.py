@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 from detectors.judging.detectors import DETECTORS, REFUSED
 from detectors.spec import ErrorSpec, ModelSpec, OutlierSpec, ReferenceSpec, RetrainSpec
-from driftline import checks
+from driftline.config import checks
 from streams.settings import GrafanaSettings, HttpSettings, KafkaSettings, RedisSettings, Settings, WebhookSettings
 
 __all__ = ["MAX_MODELS", "SECTIONS", "ModelSection", "Section"]
@@ -141,7 +141,7 @@ class ReferenceSection(Section):
     document: FilePath = key("file")
 
     def given(self) -> dict[str, Any]:
-        """Return what was written but for the file, which is read by driftline/config.py."""
+        """Return what was written but for the file, which is read by driftline/config/load.py."""
         return {name: value for name, value in super().given().items() if name != "document"}
 
 

@@ -6,12 +6,12 @@ import logging
 import stat
 from pathlib import Path
 
-from driftline.faults import Faults, Place
+from driftline.config.faults import Faults, Place
 from streams.settings import Secret
 
 LEAST_KEY_BYTES = 16
 _MOST_BYTES = 64 << 10
-_log = logging.getLogger("driftline.config")
+_log = logging.getLogger("driftline.config.load")
 
 MAKE_KEY = 'python -c "import secrets; print(secrets.token_hex(32))" > signing_key && chmod 600 signing_key'
 

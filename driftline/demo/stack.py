@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from detectors.errors import UnavailableError
-from driftline.config import parse_settings
+from driftline.config.load import parse_settings
 from driftline.demo.example import MODEL, directory, first_model, module
 from driftline.demo.options import DemoOptions
 from driftline.servers.child import Child

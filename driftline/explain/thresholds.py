@@ -19,8 +19,8 @@ from detectors.reference.season import SEASON_NAMES
 from detectors.spec import ModelSpec
 from detectors.windows.sample import Floats
 from detectors.windows.windows import Kind
-from driftline import wording
-from driftline.durations import format_duration, format_rate
+from driftline.text import wording
+from driftline.text.durations import format_duration, format_rate
 from streams.records.cloudevents import rfc3339
 
 #: Thresholds that differ by less than this are the same.

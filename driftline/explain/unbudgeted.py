@@ -22,7 +22,7 @@ from detectors.reference.feature_reference import QUANTILES, FeatureReference
 from detectors.spec import WEEK_SECONDS, ModelSpec
 from detectors.windows.row import PREDICTION, PREDICTION_LABEL, PREDICTION_SCORE, VOLUME
 from detectors.windows.windows import Kind
-from driftline.wording import listed
+from driftline.text.wording import listed
 
 #: (direction, windows judged together) -> monitors.
 Count = Counter[tuple[Direction, int]]

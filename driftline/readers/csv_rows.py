@@ -20,11 +20,11 @@ from detectors.errors import ConfigError
 from detectors.windows.block import Columns, columns
 from detectors.windows.row import Value
 from detectors.windows.sample import Floats
-from driftline.replay import cells
-from driftline.replay.opened import Opened
-from driftline.replay.roles import Roles
-from driftline.replay.rows import Table, matrix, stretch_of
-from driftline.replay.stretch import Fault, Stretch
+from driftline.readers import cells
+from driftline.readers.opened import Opened
+from driftline.readers.roles import Roles
+from driftline.readers.rows import Table, matrix, stretch_of
+from driftline.readers.stretch import Fault, Stretch
 
 #: Rows of one stretch: enough for columns to pay, few enough to stay in the cache.
 ROWS = 8192

@@ -18,11 +18,11 @@ import orjson
 from detectors.spec import ModelSpec
 from detectors.windows.block import ABSENT, blocks_of, columns
 from detectors.windows.row import Value
-from driftline.replay.opened import Opened
-from driftline.replay.pairs import Pairs
-from driftline.replay.roles import Roles
-from driftline.replay.rows import Table, stretch_of
-from driftline.replay.stretch import Fault, Stretch
+from driftline.readers.opened import Opened
+from driftline.readers.pairs import Pairs
+from driftline.readers.roles import Roles
+from driftline.readers.rows import Table, stretch_of
+from driftline.readers.stretch import Fault, Stretch
 from streams.events.decoding import Decoding
 
 #: Lines of one stretch.

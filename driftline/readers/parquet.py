@@ -12,10 +12,10 @@ from detectors.errors import ConfigError
 from detectors.windows.block import Columns, columns
 from detectors.windows.row import Value
 from detectors.windows.sample import Floats
-from driftline.replay.opened import Opened
-from driftline.replay.roles import Roles
-from driftline.replay.rows import Table, matrix, stretch_of
-from driftline.replay.stretch import Stretch
+from driftline.readers.opened import Opened
+from driftline.readers.roles import Roles
+from driftline.readers.rows import Table, matrix, stretch_of
+from driftline.readers.stretch import Stretch
 
 #: Rows of one stretch.
 ROWS = 32_768

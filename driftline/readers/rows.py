@@ -12,8 +12,8 @@ from detectors.errors import EventError
 from detectors.windows.block import Block, Columns, columns
 from detectors.windows.row import ERROR, Value
 from detectors.windows.sample import Floats
-from driftline.replay.roles import Roles
-from driftline.replay.stretch import Fault, Stretch
+from driftline.readers.roles import Roles
+from driftline.readers.stretch import Fault, Stretch
 from streams.events.event import MAX_NAME_LENGTH, event_time
 from streams.events.record_types import answer_of, predicted_columns
 from streams.records.outcomes import error_between

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from detectors.errors import ConfigError
-from driftline.replay.opened import Opened
+from driftline.readers.opened import Opened
 from streams.topics import WINDOWS
 
 #: The first line of the file.

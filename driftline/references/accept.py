@@ -10,7 +10,7 @@ from detectors.incidents.decision import Acceptance, Change
 from detectors.incidents.incident import Incident
 from detectors.model.model_monitor import Watch
 from detectors.windows.windows import Kind
-from driftline.checks import nearest
+from driftline.config.checks import nearest
 from streams.records.cloudevents import rfc3339
 
 _Open = list[tuple[Kind, Incident]]

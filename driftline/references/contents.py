@@ -21,7 +21,7 @@ from detectors.reference.learned import Learned
 from detectors.reference.reference_set import Document
 from detectors.windows.row import VOLUME
 from detectors.windows.windows import Kind
-from driftline import wording
+from driftline.text import wording
 from streams.records.cloudevents import rfc3339
 
 #: Quantiles that are told, in percent; 0 and 100 are the least and the largest value of all.

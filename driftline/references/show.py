@@ -7,19 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from detectors.errors import ConfigError, DriftlineError, StateError, UnavailableError
-from driftline.checks import nearest
-from driftline.durations import format_duration
-from driftline.reference_contents import (
-    Contents,
-    FeatureContents,
-    MonitorContents,
-    SegmentContents,
-    of_document,
-    of_published,
-)
-from driftline.reference_files import load_document
-from driftline.stored import read_watch
-from driftline.wording import listed, span
+from driftline.config.checks import nearest
+from driftline.config.reference_files import load_document
+from driftline.references.contents import Contents, FeatureContents, MonitorContents, SegmentContents, of_document, of_published
+from driftline.references.stored import read_watch
+from driftline.text.durations import format_duration
+from driftline.text.wording import listed, span
 from streams.state.references import References
 from streams.state.store import Store
 

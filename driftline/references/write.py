@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from detectors.errors import ConfigError
-from driftline.replay.building import Built
-from driftline.tables import show_table
+from driftline.references.build import Built
+from driftline.text.tables import show_table
 from streams.records.cloudevents import rfc3339
 from streams.state import reference_file
 

@@ -14,17 +14,17 @@ from contextlib import contextmanager
 from detectors.errors import ConfigError, DriftlineError
 from detectors.incidents.alert import Alert
 from detectors.incidents.retrain import Request
-from driftline.replay.csv_rows import read_csv
-from driftline.replay.json_lines import read_events, read_json_rows
-from driftline.replay.opened import Opened, opened
-from driftline.replay.options import Options
-from driftline.replay.parquet import read_parquet
-from driftline.replay.progress import Progress
+from driftline.readers.csv_rows import read_csv
+from driftline.readers.json_lines import read_events, read_json_rows
+from driftline.readers.opened import Opened, opened
+from driftline.readers.options import Options
+from driftline.readers.parquet import read_parquet
+from driftline.readers.roles import Roles
+from driftline.readers.stretch import Stretch
+from driftline.readers.windows_file import read_windows
 from driftline.replay.replaying import Replaying
 from driftline.replay.report import fault_lines
-from driftline.replay.roles import Roles
-from driftline.replay.stretch import Stretch
-from driftline.replay.windows_file import read_windows
+from driftline.text.progress import Progress
 from streams.kafka import Log
 from streams.settings import KafkaSettings, Settings
 from streams.topics import WINDOWS, topic_name

@@ -20,8 +20,8 @@ from detectors.incidents.retrain import Request
 from detectors.model.model_monitor import Finding, ReferenceLearned, Watch
 from detectors.spec import ModelSpec
 from detectors.windows.windows import Kind, Mark, Window
+from driftline.readers.stretch import Fault, Stretch
 from driftline.replay.lane import Lane
-from driftline.replay.stretch import Fault, Stretch
 from streams.records import window_records
 from streams.settings import KafkaSettings
 from streams.stages.summarise import shapes_of

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import click
 
 from detectors.spec import ModelSpec
-from driftline.durations import format_duration
-from driftline.replay.options import Options
+from driftline.readers.options import Options
 from driftline.replay.replaying import Replaying, Tally
-from driftline.tables import show_table
+from driftline.text.durations import format_duration
+from driftline.text.tables import show_table
 from streams.records.cloudevents import rfc3339
 
 _HEADINGS = ["model", "rows", "from", "to", "windows", "opened", "updated", "resolved", "retrains", "judged from"]

@@ -12,12 +12,12 @@ from contextlib import ExitStack
 import click
 
 from detectors.incidents.alert import Alert
-from driftline.replay.options import Options
-from driftline.replay.progress import Progress
+from driftline.readers.options import Options
+from driftline.readers.windows_file import writing
 from driftline.replay.reading import read
 from driftline.replay.replaying import Replaying
 from driftline.replay.report import report
-from driftline.replay.windows_file import writing
+from driftline.text.progress import Progress
 from streams.findings import event_of
 from streams.settings import Settings
 

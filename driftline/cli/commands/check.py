@@ -11,10 +11,10 @@ from detectors.errors import ConfigError
 from detectors.reference.season import DAY_SECONDS, OF_WEEK, choose
 from detectors.spec import ModelSpec
 from detectors.windows.windows import Kind
-from driftline.durations import format_duration, format_rate
-from driftline.invocation import Invocation, configured
-from driftline.stock import stock_notes
-from driftline.tables import show_table
+from driftline.cli.invocation import Invocation, configured
+from driftline.explain.unbudgeted import stock_notes
+from driftline.text.durations import format_duration, format_rate
+from driftline.text.tables import show_table
 from retrainer.candidate import load_factory
 from streams.records.cloudevents import rfc3339
 from streams.settings import Settings

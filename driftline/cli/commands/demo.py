@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from driftline.cli.logs import start_logging
 from driftline.demo.options import DemoOptions
-from driftline.logs import start_logging
 
 
 @click.command("demo")

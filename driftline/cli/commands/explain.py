@@ -12,12 +12,12 @@ from dataclasses import asdict
 
 import click
 
-from driftline.checks import nearest
-from driftline.invocation import Invocation, configured
-from driftline.stored import read_watch
-from driftline.tables import show_table
-from driftline.thresholds import Row, explain
-from driftline.wording import span
+from driftline.cli.invocation import Invocation, configured
+from driftline.config.checks import nearest
+from driftline.explain.thresholds import Row, explain
+from driftline.references.stored import read_watch
+from driftline.text.tables import show_table
+from driftline.text.wording import span
 from streams.state.store import Store
 
 _HEADINGS = (

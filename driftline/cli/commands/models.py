@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from driftline.checks import nearest
-from driftline.invocation import Invocation, configured
-from driftline.readiness import require_redis
-from driftline.tables import show_table
+from driftline.cli.invocation import Invocation, configured
+from driftline.cli.readiness import require_redis
+from driftline.config.checks import nearest
+from driftline.text.tables import show_table
 from serving.registry import Registry
 from streams.records.cloudevents import rfc3339
 from streams.settings import Settings

@@ -7,8 +7,8 @@ from typing import cast
 
 import click
 
-from driftline.invocation import Invocation, configured
-from driftline.readiness import require_kafka, require_redis
+from driftline.cli.invocation import Invocation, configured
+from driftline.cli.readiness import require_kafka, require_redis
 from streams.state.binding import Source
 
 

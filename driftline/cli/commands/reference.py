@@ -13,18 +13,18 @@ from typing import Any
 import click
 
 from detectors.model.model_monitor import Watch
-from driftline import showing
-from driftline.accepting import accept as accepted
-from driftline.durations import format_duration
-from driftline.invocation import Invocation, configured
-from driftline.moments import Moment
-from driftline.readiness import require_kafka, require_own_prefix
-from driftline.replay.building import build as learned
-from driftline.replay.mapping import form_of, known_model, mapped, model_of, require_apart
-from driftline.replay.options import Options
-from driftline.replay.written import write
-from driftline.stored import read_watch
-from driftline.tables import show_table
+from driftline.cli.file_options import form_of, known_model, mapped, model_of, require_apart
+from driftline.cli.invocation import Invocation, configured
+from driftline.cli.readiness import require_kafka, require_own_prefix
+from driftline.readers.options import Options
+from driftline.references import show
+from driftline.references.accept import accept as accepted
+from driftline.references.build import build as learned
+from driftline.references.stored import read_watch
+from driftline.references.write import write
+from driftline.text.durations import format_duration
+from driftline.text.moments import Moment
+from driftline.text.tables import show_table
 from streams.kafka import Sender
 from streams.records.cloudevents import rfc3339
 from streams.records.window_records import outgoing
@@ -111,29 +111,29 @@ def accept(invocation: Invocation, *, model: str, incident: str | None, features
 @click.option("--model", metavar="NAME", help="Model whose references they are [default: whosever has that version].")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @configured
-def show(invocation: Invocation, *, name: str, model: str | None, as_json: bool) -> None:
+def show_contents(invocation: Invocation, *, name: str, model: str | None, as_json: bool) -> None:
     """Print what references hold: of each feature what is normal, and what is watched on it.
 
     Given is a file that `driftline reference build` wrote, or a version that `driftline reference list` prints, read from
     Redis. A file needs no configuration; nothing is written.
     """
-    if showing.is_version(name):
+    if show.is_version(name):
         settings = invocation.settings(need_key=True, references=False)
         models = [each.name for each in settings.models]
         if model is not None:
             known_model(invocation, models, model)
-        found = showing.in_store(Store(settings.redis, settings.signing_key), models, name, model)
+        found = show.in_store(Store(settings.redis, settings.signing_key), models, name, model)
     else:
-        found = showing.in_file(Path(name), model)
+        found = show.in_file(Path(name), model)
     if as_json:
         click.echo(json.dumps(asdict(found), ensure_ascii=False))
         return
-    show_table(["what", "value"], list(showing.head(found)))
+    show_table(["what", "value"], list(show.head(found)))
     click.echo()
-    show_table(showing.SEGMENT_HEADINGS, [showing.segment_row(segment) for segment in found.segments])
+    show_table(show.SEGMENT_HEADINGS, [show.segment_row(segment) for segment in found.segments])
     click.echo()
-    features = [showing.feature_row(segment, feature) for segment in found.segments for feature in segment.features]
-    show_table(showing.FEATURE_HEADINGS, features)
+    features = [show.feature_row(segment, feature) for segment in found.segments for feature in segment.features]
+    show_table(show.FEATURE_HEADINGS, features)
 
 
 @command.command("list")

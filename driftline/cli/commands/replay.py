@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from driftline.invocation import Invocation, configured
-from driftline.replay.mapping import form_of, mapped, model_of, require_apart
-from driftline.replay.options import Options
+from driftline.cli.file_options import form_of, mapped, model_of, require_apart
+from driftline.cli.invocation import Invocation, configured
+from driftline.readers.options import Options
 
 _PIPE_GONE = 141  # what a shell says of a program that SIGPIPE ended
 

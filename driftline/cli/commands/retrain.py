@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from detectors.identity import identity
-from driftline.checks import nearest
-from driftline.invocation import Invocation, configured
-from driftline.readiness import require_kafka
+from driftline.cli.invocation import Invocation, configured
+from driftline.cli.readiness import require_kafka
+from driftline.config.checks import nearest
 from streams.kafka import Outgoing, Sender
 from streams.records.cloudevents import RETRAIN, encode, seconds_of
 from streams.topics import RETRAINS, topic_name

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import click
 
-from driftline.invocation import Invocation, configured
-from driftline.readiness import require_kafka, require_own_prefix, require_port, require_redis
+from driftline.cli.invocation import Invocation, configured
+from driftline.cli.readiness import require_kafka, require_own_prefix, require_port, require_redis
 
 
 @click.command("serve")

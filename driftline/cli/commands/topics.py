@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from detectors.errors import UnavailableError
-from driftline.invocation import Invocation, configured
-from driftline.tables import markdown, show_table
+from driftline.cli.invocation import Invocation, configured
+from driftline.text.tables import markdown, show_table
 from streams.kafka import create_topics, partition_counts
 from streams.settings import KafkaSettings
 from streams.topics import DAY_SECONDS, TOPICS, topic_name

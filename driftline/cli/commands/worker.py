@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from driftline.invocation import Invocation, configured
-from driftline.readiness import require_kafka, require_port, require_redis
+from driftline.cli.invocation import Invocation, configured
+from driftline.cli.readiness import require_kafka, require_port, require_redis
 
 
 @click.command("worker")
