@@ -12,10 +12,10 @@ from typing import Any
 
 import orjson
 
-from detectors.windows.windows import Kind, Mark
+from detectors.windows.record import Kind, Mark
 from driftline.servers.child import Child
 from streams.kafka import Log, Outgoing, Record, Sender
-from streams.records import window_records
+from streams.records import window_codec
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.topics import WINDOWS, Topic, topic_name
 
@@ -155,7 +155,7 @@ class Deployment:
         """Tell whether all sources were summarised up to that event time, and the judge has stored what it made of it."""
         marks: dict[tuple[str, Kind, int], tuple[int, int]] = {}
         for record in self.read(WINDOWS):
-            parsed = window_records.parse(record.value)
+            parsed = window_codec.parse(record.value)
             if isinstance(parsed, Mark) and parsed.until >= until:
                 marks.setdefault((parsed.model, parsed.kind, parsed.source), (record.partition, record.offset))
         sources = range(self.kafka.partitions)

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from river import datasets
 
 from benchmarks.seasonal import read_columns
+from detectors.arrays import Floats
 from detectors.identity import seed
-from detectors.windows.sample import Floats
 
 Labels = NDArray[np.int64]
 Flags = NDArray[np.bool_]

@@ -30,10 +30,10 @@ from benchmarks import judging
 from benchmarks.feeding import BEGIN, MODEL, DataSet, bodies
 from benchmarks.machine import run, show_table
 from detectors.errors import DriftlineError
-from detectors.spec import ModelSpec
-from detectors.windows.windows import Window, Windows
+from detectors.spec import ModelSpec, shapes_of
+from detectors.windows.record import Window
+from detectors.windows.windows import Windows
 from streams.events.decoding import Decoding
-from streams.stages.summarise import shapes_of
 
 #: A cost that grows with a higher power of its size than this is superlinear; what is beyond 1 is noise of the machine.
 LIMIT = 1.2

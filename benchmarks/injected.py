@@ -44,8 +44,8 @@ from detectors.errors import UnavailableError
 from detectors.incidents.alert import Alert
 from detectors.judging.detectors import Armed, Arming, arm
 from detectors.spec import ModelSpec
+from detectors.windows.record import Kind
 from detectors.windows.row import ERROR
-from detectors.windows.windows import Kind
 
 PER_WINDOW = 50
 WINDOW_SECONDS = 3600.0

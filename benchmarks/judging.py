@@ -15,10 +15,10 @@ from benchmarks.feeding import BEGIN, WINDOW_SECONDS
 from benchmarks.machine import fit
 from detectors.errors import DriftlineError
 from detectors.model.model_monitor import Watch
-from detectors.spec import ModelSpec, ReferenceSpec
+from detectors.spec import ModelSpec, ReferenceSpec, shapes_of
+from detectors.windows.record import Mark, Window
 from detectors.windows.row import Row
-from detectors.windows.windows import Mark, Window, Windows
-from streams.stages.summarise import shapes_of
+from detectors.windows.windows import Windows
 from streams.state import snapshot
 
 #: (features, sources) of the cases; the first four grow in features, the others in sources.

@@ -32,9 +32,9 @@ from benchmarks.feeding import DATA_SETS, MODEL, PARTITIONS, bodies, closing, en
 from benchmarks.machine import Servers, run, servers, show_table, usage, whole_number
 from benchmarks.workers import Deployment, Ending, Worker
 from detectors.errors import UnavailableError
-from detectors.windows.windows import Mark
+from detectors.windows.record import Mark
 from streams.kafka import Log
-from streams.records import window_records
+from streams.records import window_codec
 from streams.topics import ALERTS, EVENTS, WINDOWS, topic_name
 
 AIM_SECONDS = 1.0
@@ -262,7 +262,7 @@ def wait_until_judged(deployment: Deployment, end: float) -> None:
         marks: dict[tuple[str, int], tuple[int, int]] = {}
         log = Log(deployment.kafka, "benchmark-judged")
         for record in log.read(name, {number: first for number, (first, _) in log.ends(name).items()}):
-            mark = window_records.parse(record.value)
+            mark = window_codec.parse(record.value)
             if isinstance(mark, Mark) and mark.model != MODEL and mark.until >= end:
                 marks.setdefault((mark.model, mark.source), (record.partition, record.offset))
         log.close()

@@ -37,15 +37,16 @@ import numpy as np
 
 from benchmarks.machine import run, show_table
 from benchmarks.scoring import found_share, random_share, regular_share
+from detectors.arrays import Floats
 from detectors.errors import UnavailableError
 from detectors.incidents.alert import Alert
 from detectors.incidents.decision import Decision
 from detectors.model.model_monitor import Watch
-from detectors.reference.season import DAY_SECONDS
-from detectors.spec import WEEK_SECONDS, ModelSpec, ReferenceSpec
+from detectors.reference.local_time import DAY_SECONDS, WEEK_SECONDS
+from detectors.spec import ModelSpec, ReferenceSpec
+from detectors.windows.record import Mark, Window, WindowShape
 from detectors.windows.row import Row
-from detectors.windows.sample import Floats
-from detectors.windows.windows import Mark, Window, Windows, WindowShape
+from detectors.windows.windows import Windows
 
 DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
 WINDOW_SECONDS = 3 * 3600.0

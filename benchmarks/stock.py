@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import run, show_table
-from detectors.judging.detectors import DETECTORS, STOCK_CHANCE, STOCK_OUTCOMES, Direction
+from detectors.judging.detectors import DETECTORS, Direction
 from detectors.judging.monitors import Monitors
-from detectors.measure.measure import STATISTICS, place_of
+from detectors.judging.stock_rates import STOCK_CHANCE, STOCK_OUTCOMES
 from detectors.reference.baseline import Baseline
 from detectors.reference.season import Season
+from detectors.statistics import STATISTICS, place_of
 
 WINDOW_SECONDS = 60.0
 #: Of page_hinkley, which is not measured here; it caps the scores for all, at half of this and 1.

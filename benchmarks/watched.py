@@ -15,8 +15,9 @@ from detectors.incidents.alert import Alert
 from detectors.incidents.decision import Decision
 from detectors.model.model_monitor import Watch
 from detectors.spec import ModelSpec, ReferenceSpec
+from detectors.windows.record import Kind, WindowShape
 from detectors.windows.row import Row
-from detectors.windows.windows import Kind, Windows, WindowShape
+from detectors.windows.windows import Windows
 
 #: Event time of row 0, at which an hour begins.
 BEGIN = 1_700_002_800.0

@@ -22,12 +22,12 @@ from confluent_kafka.admin import AdminClient
 
 from benchmarks.machine import Servers, pin
 from detectors.errors import UnavailableError
-from detectors.windows.windows import Mark, Window
+from detectors.windows.record import Mark, Window
 from driftline.config.load import load_settings
 from driftline.servers.child import Child
 from streams.kafka import Log, create_topics
 from streams.metrics import Metrics
-from streams.records import window_records
+from streams.records import window_codec
 from streams.settings import KafkaSettings
 from streams.state.store import Store
 from streams.topics import EVENTS, OUTCOMES, WINDOWS, topic_name
@@ -248,7 +248,7 @@ class Ending:
         while waiting:
             for message in self._consumer.consume(1000, timeout=0.1):
                 at = time.time()
-                record = window_records.parse(message.value())
+                record = window_codec.parse(message.value())
                 if isinstance(record, Mark) and record.kind == "features" and record.until >= end:
                     waiting.discard(record.source)
                 elif isinstance(record, Window) and record.end <= end:

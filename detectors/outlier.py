@@ -8,9 +8,10 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
+from detectors.arrays import Integers
 from detectors.identity import identity
 from detectors.reference.feature_reference import FeatureReference
-from detectors.windows.block import Block, Integers
+from detectors.windows.block import Block
 from detectors.windows.row import Row, Value
 from detectors.windows.sample import LARGEST
 

@@ -6,11 +6,11 @@ service only read them. Durations are seconds of event time, rates are per week 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from detectors.reference.reference_set import Document
-
-WEEK_SECONDS = 7 * 86_400.0
+from detectors.windows.record import Kind, WindowShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +104,22 @@ class ModelSpec:
     def outcome_window_seconds(self) -> float:
         """Width of a window of outcomes, in seconds of event time."""
         return self.errors.window_seconds or self.window_seconds
+
+
+def width(spec: ModelSpec, kind: Kind) -> float:
+    """Return the width of a model's windows of that kind, in seconds of event time."""
+    return spec.window_seconds if kind == "features" else spec.outcome_window_seconds
+
+
+def shapes_of(models: Mapping[str, ModelSpec], kind: Kind) -> dict[str, WindowShape]:
+    """Return model -> shape of its windows of that kind."""
+    return {
+        name: WindowShape(
+            seconds=spec.window_seconds if kind == "features" else spec.outcome_window_seconds,
+            lateness_seconds=spec.lateness_seconds,
+            max_segments=spec.max_segments,
+            max_features=spec.max_features,
+            max_values=spec.max_values,
+        )
+        for name, spec in models.items()
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dashboards.push import Annotations
-from streams.records import cloudevents
+from streams.records import cloudevents, times
 from streams.settings import GrafanaSettings
 
 
@@ -25,7 +25,7 @@ class AnnotationSink:
         elif event["type"] == cloudevents.SWAP:
             kind = "swap" if data["decision"] == "promoted" else "retrain"
             text = f"{data['model']}: {data['decision']}, {data['reason']}"
-            at = cloudevents.seconds_of(event["time"])
+            at = times.seconds_of(event["time"])
             self._annotations.mark(kind, text, [data["model"], data["decision"]], at, identity=event["id"])
 
     def close(self) -> None:

@@ -14,7 +14,8 @@ from typing import Literal
 import msgspec
 
 from detectors.errors import EventError
-from streams.records.cloudevents import RETRAIN, decode, rfc3339
+from streams.records.cloudevents import RETRAIN, decode
+from streams.records.times import rfc3339
 
 Reason = Literal["drift", "performance", "on_demand"]
 

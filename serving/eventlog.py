@@ -18,7 +18,7 @@ from serving.artifact import Prediction
 from serving.body import LabelRequest, PredictionRequest
 from streams.kafka import Outgoing, Sender
 from streams.metrics import Metrics
-from streams.records.cloudevents import rfc3339
+from streams.records.times import rfc3339
 from streams.settings import KafkaSettings
 from streams.topics import EVENTS, topic_name
 

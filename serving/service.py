@@ -29,7 +29,7 @@ from serving.eventlog import EventLog
 from serving.live import LiveModel, Served
 from serving.oip import answer_infer, model_metadata, read_infer
 from streams.metrics import Metrics
-from streams.records.cloudevents import rfc3339
+from streams.records.times import rfc3339
 
 _BODY_SECONDS = 30.0
 #: Rows of one infer request answered before others get their turn.

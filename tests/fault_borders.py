@@ -20,8 +20,9 @@ from faust.types import TP
 from detectors.errors import UnavailableError
 from streams.engine.lanes import StageMaker
 from streams.engine.stage import Cut, Stage
-from streams.engine.transport import Batch, LogState
+from streams.engine.transport import LogState
 from streams.kafka import Outgoing
+from streams.kafka.batch import Batch
 from tests.faults import DETECTORS, LIFE, PRODUCT, STREAMS, Life, die
 
 #: Where a function may raise anything: code that turns records into state and messages.

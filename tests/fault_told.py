@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import msgspec
 import orjson
 
-from detectors.windows.windows import Mark, Window
+from detectors.windows.record import Mark, Window
 from streams.kafka import Record
-from streams.records import window_records
+from streams.records import window_codec
 from streams.state.store import Store
 from streams.topics import ALERTS, DEAD, OUTCOMES, RETRAINS, WINDOWS, Topic
 
@@ -103,7 +103,7 @@ def _tell_outcomes(broker: Written, found: Told) -> dict[tuple[int, int], int]:
 def _tell_windows(broker: Written, found: Told, numbers: Mapping[tuple[int, int], int]) -> None:
     until: dict[tuple[Any, ...], float] = {}
     for record in broker.told(WINDOWS):
-        parsed = window_records.parse(record.value)
+        parsed = window_codec.parse(record.value)
         assert isinstance(parsed, (Window, Mark))
         stream = (parsed.model, parsed.kind, parsed.source)
         if isinstance(parsed, Mark):

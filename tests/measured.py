@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from detectors.judging.verdict import Seen
-from detectors.measure.measure import STATISTICS, StatisticName, measure
+from detectors.measure.measure import measure
 from detectors.measure.sums import NAMED, Tally, tally
 from detectors.reference.feature_reference import FeatureReference
 from detectors.reference.matrix import Stack
+from detectors.statistics import STATISTICS, StatisticName
 from detectors.windows.feature import Feature
 from tests.simulated import events_in
 

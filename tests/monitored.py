@@ -11,11 +11,12 @@ from detectors.judging.detectors import DETECTORS, Direction
 from detectors.judging.judge import Judge
 from detectors.judging.monitors import Monitors, Raised
 from detectors.judging.scores import Moment
-from detectors.measure.measure import STATISTICS, Measures, StatisticName, place_of
+from detectors.measure.measure import Measures
 from detectors.model.model_monitor import Watch
 from detectors.reference.baseline import Baseline
 from detectors.reference.season import Season
 from detectors.spec import ModelSpec
+from detectors.statistics import STATISTICS, StatisticName, place_of
 from streams.state import snapshot
 
 SECONDS = 60.0

@@ -11,11 +11,10 @@ import orjson
 from faust.types import TP
 
 from detectors.spec import ModelSpec
-from streams.engine.fetch import Stretch
 from streams.engine.stage import Cut, Stage
-from streams.engine.transport import Batch
 from streams.events.decoding import DeadLetter, Decoding
 from streams.events.event import Event
+from streams.kafka.batch import Batch, Stretch
 
 #: The broker's clock in these tests, milliseconds since 1970: 2026-11-21T07:30:00Z.
 NOW_MS = 1_795_246_200_000

@@ -14,9 +14,9 @@ from detectors.model.model_monitor import Finding, Watch
 from detectors.reference.reference_set import SegmentReference
 from detectors.spec import ModelSpec
 from detectors.windows.feature import Feature, column_of
+from detectors.windows.record import Kind, Mark, Window
 from detectors.windows.row import Value
 from detectors.windows.sample import summarise
-from detectors.windows.windows import Kind, Mark, Window
 
 #: One feature over time: one entry for each window, None where the window has no such feature.
 Column = Sequence[Feature | None]

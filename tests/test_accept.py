@@ -17,12 +17,12 @@ from detectors.incidents.alert import Alert
 from detectors.incidents.decision import Acceptance, Change
 from detectors.model.model_monitor import Finding, ReferenceLearned, Watch
 from detectors.spec import ModelSpec, OutlierSpec, ReferenceSpec
-from detectors.windows.windows import Mark, Window
+from detectors.windows.record import Mark, Window
 from driftline.cli.main import run
 from driftline.config.load import load_settings
 from driftline.references.accept import accept
 from streams.kafka import Log
-from streams.records import window_records
+from streams.records import window_codec, window_records
 from streams.settings import Settings
 from streams.state import binding, snapshot
 from streams.state.rebuild import placed
@@ -143,7 +143,7 @@ def test_the_record_goes_through_the_topic(watch: Watch) -> None:
     for one in (acceptance, carried):
         message = window_records.outgoing(Settings().kafka, one)
         assert message.key == b"m"
-        assert window_records.parse(message.value) == one
+        assert window_codec.parse(message.value) == one
 
 
 # -- what is refused ---------------------------------------------------------------------------------
@@ -291,9 +291,9 @@ def test_the_command_writes_one_record_that_the_judge_takes(here: Here, watch: W
     assert done.status == 0, done.stderr
     assert done.stdout.splitlines()[:2] == ["accepted: x", "accepted: z"]
     (value,) = here.written()
-    (ended,) = alerts(watch.add(QUIET, window_records.parse(value)), "resolved")
+    (ended,) = alerts(watch.add(QUIET, window_codec.parse(value)), "resolved")
     assert isinstance(ended, Alert)
     assert ended.summary == "m: accepted as the new normal: x, z"
     assert here.call("--model", "m").status == 0  # the state in Redis has not moved: said twice
     assert here.written() == [value, value]
-    assert watch.add(QUIET, window_records.parse(here.written()[-1])) == []
+    assert watch.add(QUIET, window_codec.parse(here.written()[-1])) == []

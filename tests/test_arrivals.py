@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from faust.types import TP
 
-from streams.engine.fetch import Stretch
 from streams.engine.lost_batches import QUIET_SECONDS, Arrivals
-from streams.engine.transport import Batch, Reach
+from streams.engine.transport import Reach
+from streams.kafka.batch import Batch, Stretch
 
 HERE, THERE = TP("t.events", 0), TP("t.events", 1)
 

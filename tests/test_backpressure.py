@@ -20,8 +20,9 @@ from driftline.servers.child import Child
 from driftline.servers.redis_server import RedisServer
 from streams.engine.lanes import Lanes
 from streams.engine.stage import Cut
-from streams.engine.transport import Batch, LogState
+from streams.engine.transport import LogState
 from streams.kafka import Outgoing, Sender, create_topics, delete_topics
+from streams.kafka.batch import Batch
 from streams.metrics import Metrics
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.topics import ALERTS, EVENTS, OUTCOMES, RETRAINS, topic_name

@@ -9,9 +9,12 @@ import pytest
 from scipy.signal import lfilter
 
 from detectors.judging.scores import Moment, Scores
-from detectors.measure.measure import STATISTICS, Measures
-from detectors.reference.baseline import Baseline, learn
-from detectors.reference.season import DAY_SECONDS, SeasonName
+from detectors.learning.fit_baseline import learn
+from detectors.measure.measure import Measures
+from detectors.reference.baseline import Baseline
+from detectors.reference.local_time import DAY_SECONDS
+from detectors.reference.season import SeasonName
+from detectors.statistics import STATISTICS
 
 FLOOR = 2.0
 Floats = np.ndarray

@@ -20,7 +20,8 @@ from detectors.incidents.alert import Alert
 from detectors.judging.budget import ALLOWANCE, SHARE, fast_limit, run_length, threshold
 from detectors.judging.detectors import Arming, arm
 from detectors.model.model_monitor import Finding
-from detectors.spec import WEEK_SECONDS, ModelSpec, OutlierSpec, ReferenceSpec
+from detectors.reference.local_time import WEEK_SECONDS
+from detectors.spec import ModelSpec, OutlierSpec, ReferenceSpec
 from detectors.windows.feature import Feature
 from tests.simulated import alerts, history, mixed, numbers, watched
 

@@ -24,8 +24,7 @@ from benchmarks.budget.speed import speed
 from benchmarks.budget.trial import BEGIN, Size, Trial, features_of
 from detectors.incidents.alert import Alert
 from detectors.judging.verdict import Verdict
-from detectors.reference.season import DAY_SECONDS
-from detectors.spec import WEEK_SECONDS
+from detectors.reference.local_time import DAY_SECONDS, WEEK_SECONDS
 from detectors.windows.sample import summarise
 
 ROOT = Path(__file__).parents[1]

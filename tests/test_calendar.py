@@ -19,12 +19,14 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from benchmarks.seasonal import DATA, SOURCES, read
+from detectors.learning.fit_season import fit
 from detectors.reference import holidays
 from detectors.reference.holidays import countries, subdivisions, weekday
+from detectors.reference.local_time import DAY_SECONDS, local_seconds, local_times
 from detectors.reference.reference_set import SegmentReference
-from detectors.reference.season import DAY_SECONDS, Seasons, fit, local_seconds, local_times
+from detectors.reference.season import Seasons
 from detectors.spec import ErrorSpec, ModelSpec
-from detectors.windows.windows import Kind
+from detectors.windows.record import Kind
 from driftline.cli.commands.check import _season_notes
 from driftline.cli.main import run
 from driftline.config.checks import is_calendar

@@ -21,7 +21,7 @@ from benchmarks.chaos.evidence import Copies, Evidence, judged_windows
 from benchmarks.chaos.expected import Expected, expected
 from benchmarks.chaos.log import BEGIN, InputLog, input_log
 from benchmarks.chaos.monitors import WINDOW_SECONDS
-from detectors.windows.windows import Mark, Window
+from detectors.windows.record import Mark, Window
 from streams.kafka import Record
 from streams.records import window_records
 from streams.settings import KafkaSettings

@@ -13,14 +13,16 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from detectors.judging.detectors import STOCK
 from detectors.judging.judge import Judge
-from detectors.measure.measure import place_of
-from detectors.model.channel import Side, sides_of
+from detectors.judging.shares import sides_of
+from detectors.judging.stock_rates import STOCK
+from detectors.model.channel import Side
 from detectors.model.model_monitor import Watch
-from detectors.spec import WEEK_SECONDS, ErrorSpec, ModelSpec, ReferenceSpec
+from detectors.reference.local_time import WEEK_SECONDS
+from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec
+from detectors.statistics import place_of
+from detectors.windows.record import Kind
 from detectors.windows.row import ERROR, PREDICTION_LABEL, PREDICTION_SCORE, VOLUME
-from detectors.windows.windows import Kind
 from driftline.cli.main import run
 from driftline.explain.unbudgeted import count, named_monitors, own_monitors, stock_notes
 from streams.state.reference_file import document_of

@@ -26,7 +26,7 @@ from retrainer.request import parse
 from serving.artifact import Artifact
 from serving.registry import Registry
 from streams.kafka import Log
-from streams.records.window_records import HistoryRecord
+from streams.records.window_codec import HistoryRecord
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.state.store import Store
 from streams.topics import RETRAINS, TOPICS, WINDOWS, topic_name

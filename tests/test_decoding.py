@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.spec import ModelSpec
-from detectors.windows.windows import Mark, Window, Windows, WindowShape
+from detectors.windows.record import Mark, Window, WindowShape
+from detectors.windows.windows import Windows
 from streams.events.decoding import Decoded, Decoding
 from streams.events.event import MAX_EVENT_BYTES
 from streams.events.typed_records import row_of_event

@@ -11,7 +11,7 @@ import pytest
 
 from detectors.judging.detectors import DETECTORS, REFUSED, Armed, Arming, Direction, arm
 from detectors.judging.scores import Moment
-from detectors.measure.measure import STATISTICS, UPWARDS, StatisticName, place_of
+from detectors.statistics import STATISTICS, UPWARDS, StatisticName, place_of
 from tests.monitored import PLACE, SECONDS, loaded, measured, monitors, stored, weigh
 
 #: Most alarms on 3,000 stationary values: none where the threshold follows from a budget. The others

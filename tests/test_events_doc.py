@@ -16,7 +16,7 @@ from faust.types import TP
 from detectors.errors import EventError
 from detectors.spec import ModelSpec
 from detectors.windows.feature import CATEGORIES
-from detectors.windows.windows import OTHER_SEGMENT
+from detectors.windows.record import OTHER_SEGMENT
 from streams.events import event as wire_rules
 from streams.events import wire
 from streams.events.event import Event, event_time

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.judging.budget import SHARE, SHARES, false_alarms_per_week, fast_alarms_per_week, fast_limit, run_length, threshold
-from detectors.judging.detectors import STOCK
-from detectors.measure.measure import UPWARDS, place_of
-from detectors.model.channel import sides_of
+from detectors.judging.shares import sides_of
+from detectors.judging.stock_rates import STOCK
 from detectors.model.model_monitor import Watch
+from detectors.statistics import UPWARDS, place_of
+from detectors.windows.record import Kind
 from detectors.windows.row import ERROR
-from detectors.windows.windows import Kind
 from driftline.cli.main import run
 from driftline.config.load import load_settings
 from streams.settings import RedisSettings, Secret

@@ -18,7 +18,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from detectors.spec import ModelSpec
-from detectors.windows.windows import Mark
+from detectors.windows.record import Mark
 from driftline.servers.child import Child
 from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer

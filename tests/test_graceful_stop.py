@@ -15,12 +15,12 @@ import pytest
 from confluent_kafka import ConsumerGroupState
 from confluent_kafka.admin import AdminClient
 
-from detectors.windows.windows import Window
+from detectors.windows.record import Window
 from driftline.servers.child import Child
 from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
 from streams.kafka import Log, create_topics
-from streams.records import window_records
+from streams.records import window_codec
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.topics import ALERTS, EVENTS, RETRAINS, WINDOWS, Topic, topic_name
 from tests.deployment import Deployment, end_of, shop_log, until
@@ -146,7 +146,7 @@ def test_stopped_at_full_speed_the_next_one_goes_on_where_it_was(servers: Server
     deployment.stop()
     # Outcomes are summarised, and windows judged, by one agent alone: nothing of that is written twice. Of events that
     # one agent had read and another had not, windows may come again, in part; their marks tell the judge.
-    parsed = [window_records.parse(record.value) for record in deployment.read(WINDOWS)]
+    parsed = [window_codec.parse(record.value) for record in deployment.read(WINDOWS)]
     windows = Counter((one.source, one.start) for one in parsed if isinstance(one, Window) and one.kind == "outcomes")
     assert max(windows.values()) == 1
     for topic in (ALERTS, RETRAINS):

@@ -9,8 +9,8 @@ import pytest
 from detectors.errors import EventError
 from detectors.incidents.decision import Decision
 from detectors.windows.feature import Feature, column_of
-from detectors.windows.windows import Mark, Window
-from streams.records import window_records
+from detectors.windows.record import Mark, Window
+from streams.records import window_codec, window_records
 from streams.settings import KafkaSettings
 from streams.topics import WINDOWS
 
@@ -31,7 +31,7 @@ def test_every_kind_of_record_is_read_as_it_was_written() -> None:
     for record in records:
         message = window_records.outgoing(KAFKA, record)
         assert message.key == b"m"
-        assert window_records.parse(message.value) == record
+        assert window_codec.parse(message.value) == record
 
 
 def test_a_window_too_large_for_a_message_keeps_its_most_frequent_categories() -> None:
@@ -44,7 +44,7 @@ def test_a_window_too_large_for_a_message_keeps_its_most_frequent_categories() -
     message = window_records.outgoing(KAFKA, _window(features, 120))
     assert len(message.value or b"") <= WINDOWS.max_message_bytes - (128 << 10)
     assert message == window_records.outgoing(KAFKA, _window(features, 120))
-    parsed = window_records.parse(message.value)
+    parsed = window_codec.parse(message.value)
     assert isinstance(parsed, Window)
     assert parsed.features.keys() == features.keys()
     for feature in parsed.features.values():
@@ -56,4 +56,4 @@ def test_a_window_too_large_for_a_message_keeps_its_most_frequent_categories() -
 def test_what_is_no_record_is_said_to_be_none(value: bytes | None) -> None:
     """Bytes of another kind raise an EventError, which becomes a dead letter."""
     with pytest.raises(EventError):
-        window_records.parse(value)
+        window_codec.parse(value)

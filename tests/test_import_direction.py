@@ -37,7 +37,7 @@ DOORS = {
     "aiokafka": ("streams/engine/fetch.py", "streams/engine/transport.py"),
     "click": ("driftline/*",),
     "confluent_kafka": ("streams/kafka/*", "driftline/servers/*"),
-    "faust": ("streams/worker/app.py", "streams/worker/agents.py", "streams/engine/lanes.py", "streams/engine/transport.py"),
+    "faust": ("streams/engine/lanes.py", "streams/engine/transport.py", "streams/kafka/batch.py", "streams/worker/*"),
     "grafana_api": ("dashboards/push.py",),
     "holidays": ("detectors/reference/holidays.py",),
     "pickle": ("serving/artifact.py", "streams/state/snapshot.py"),

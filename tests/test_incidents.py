@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.incidents.alert import Alert
-from detectors.incidents.incident import JOIN_WINDOWS, Incidents
-from detectors.judging.verdict import Verdict
-from detectors.measure.measure import StatisticName
+from detectors.incidents.incident import Incidents
+from detectors.judging.verdict import JOIN_WINDOWS, Verdict
 from detectors.spec import ModelSpec, ReferenceSpec
+from detectors.statistics import StatisticName
 from detectors.windows.feature import Feature
 from detectors.windows.row import ERROR
 from tests.simulated import alerts as alerts_of

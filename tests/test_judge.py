@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.judging.judge import Judge
+from detectors.judging.shares import share_budget
 from detectors.judging.verdict import Verdict
 from detectors.learning.learner import Learner
-from detectors.measure.measure import place_of
 from detectors.measure.sums import ROWS
-from detectors.model.channel import share_budget
 from detectors.model.model_monitor import Watch
 from detectors.reference.learned import Learned
 from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec
+from detectors.statistics import place_of
+from detectors.windows.record import Kind, Mark
 from detectors.windows.row import ERROR, PREDICTION_SCORE, VOLUME, Value
-from detectors.windows.windows import Kind, Mark
 from streams.state import snapshot
 from tests.simulated import Column, alerts, events_in, history, mixed, numbers, watched, window
 

@@ -21,17 +21,17 @@ from hypothesis import strategies as st
 from detectors.errors import SignatureError, StateError
 from detectors.incidents.decision import Decision
 from detectors.model.model_monitor import ReferenceLearned, Watch
-from detectors.spec import ModelSpec, ReferenceSpec, RetrainSpec
+from detectors.spec import ModelSpec, ReferenceSpec, RetrainSpec, shapes_of
+from detectors.windows.record import Kind, Mark, Window
 from detectors.windows.row import ERROR, Row
-from detectors.windows.windows import Kind, Mark, Window, Windows
+from detectors.windows.windows import Windows
 from streams.engine.transport import LogState
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
-from streams.records import cloudevents, window_records
+from streams.records import cloudevents, window_codec, window_records
 from streams.records.dead_letters import REASON
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.stages.judge import Judging, load_state
-from streams.stages.summarise import shapes_of
 from streams.state import snapshot
 from streams.state.references import References
 from streams.state.store import FencedError, Store
@@ -191,7 +191,7 @@ def test_a_snapshot_taken_anywhere_is_the_state_itself() -> None:
     """State that went through bytes at any record goes on exactly as state that stayed in memory."""
     kept, restored = Watch.begin(SPEC), Watch.begin(SPEC)
     for number, record in enumerate(LOG):
-        parsed = window_records.parse(record.value)
+        parsed = window_codec.parse(record.value)
         found, again = (
             [one for one in watch.add(SPEC, parsed) if not isinstance(one, ReferenceLearned)] for watch in (kept, restored)
         )

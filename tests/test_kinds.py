@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from detectors.incidents.alert import Alert
-from detectors.measure.measure import StatisticName
 from detectors.model.model_monitor import Finding
-from detectors.spec import WEEK_SECONDS, ModelSpec, ReferenceSpec
+from detectors.reference.local_time import WEEK_SECONDS
+from detectors.spec import ModelSpec, ReferenceSpec
+from detectors.statistics import StatisticName
+from detectors.windows.record import Mark, Window
 from detectors.windows.row import VOLUME, Value
-from detectors.windows.windows import Mark, Window
 from tests.simulated import alerts, history, mixed, numbers, watched, window
 
 Rows = list[list[Value]]

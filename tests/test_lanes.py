@@ -14,8 +14,9 @@ from faust.types import TP
 from detectors.errors import UnavailableError
 from streams.engine.lanes import Lanes, StageMaker
 from streams.engine.stage import Cut
-from streams.engine.transport import Batch, LogState, Reach
+from streams.engine.transport import LogState, Reach
 from streams.kafka import Log, Outgoing, Sender
+from streams.kafka.batch import Batch
 from streams.metrics import Metrics
 from streams.records.dead_letters import DETAIL, REASON, SOURCE
 from streams.settings import KafkaSettings

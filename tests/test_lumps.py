@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detectors.arrays import Floats
 from detectors.measure.binning import bins_of_lumps
-from detectors.measure.measure import measure, place_of
+from detectors.measure.measure import measure
 from detectors.measure.sums import tally
 from detectors.reference.feature_reference import QUANTILES, FeatureReference, learn_reference
 from detectors.reference.matrix import BINS, Stack, bins_of
 from detectors.spec import ModelSpec, ReferenceSpec
+from detectors.statistics import place_of
 from detectors.windows.feature import Feature
-from detectors.windows.sample import POINTS, Floats, summarise, summarise_rows
+from detectors.windows.sample import POINTS, summarise, summarise_rows
 from tests.simulated import alerts, history, numbers, watched
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

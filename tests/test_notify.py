@@ -20,7 +20,8 @@ from streams.metrics import Metrics
 from streams.records import cloudevents
 from streams.records.dead_letters import REASON
 from streams.settings import KafkaSettings, Secret, WebhookSettings
-from streams.stages.notify import Notify, Webhook
+from streams.stages.notify import Notify
+from streams.stages.webhook import Webhook
 from tests.records import batch_of, feed, log_of
 
 KAFKA = KafkaSettings(prefix="t")

@@ -24,11 +24,11 @@ from detectors.errors import StateError
 from detectors.incidents.decision import Decision
 from detectors.incidents.retrain import Request
 from detectors.model.model_monitor import Stream, Watch
-from detectors.windows.windows import Mark
+from detectors.windows.record import Mark
 from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
 from streams.kafka import GroupReader, Log, Outgoing, Sender, create_topics, delete_topics, truncate
-from streams.records import window_records
+from streams.records import window_codec, window_records
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
 from streams.state import binding, snapshot
 from streams.state.rebuild import Plan, Rebuild, placed
@@ -169,7 +169,7 @@ def test_from_windows_and_from_events_the_same_alerts_come_again(deployment: Dep
     rebuilt(deployment, "--from", "events")
     said = rebuilt(deployment, "--from", "events")
     assert "but for 1 decisions on retrains" in said
-    kinds = [type(window_records.parse(record.value)) for record in deployment.read(WINDOWS)]
+    kinds = [type(window_codec.parse(record.value)) for record in deployment.read(WINDOWS)]
     assert kinds == [Decision]
     assert deployment.read(OUTCOMES) == []
     run_to_the_end(deployment)
@@ -336,7 +336,7 @@ def test_the_history_follows_models_into_other_partitions(rebuild: Rebuild, sett
     for model in models:
         found = _log(kafka, windows)[model.encode()]
         assert {number for number, _ in found} == {homes[model.encode()]}
-        parsed = [window_records.parse(value) for _, value in found]
+        parsed = [window_codec.parse(value) for _, value in found]
         assert [one.until for one in parsed if isinstance(one, Mark)] == [60.0 * number for number in range(8)]
         assert isinstance(parsed[3], Decision)
         assert len(parsed) == 9

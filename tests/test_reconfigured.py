@@ -12,12 +12,13 @@ import pytest
 from detectors.incidents.alert import Alert
 from detectors.judging.budget import SHARES, fast_limit, threshold
 from detectors.judging.monitors import Monitors
-from detectors.model.channel import sides_of
+from detectors.judging.shares import sides_of
 from detectors.model.model_monitor import Finding, Watch
 from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec, RetrainSpec
 from detectors.windows.feature import column_of
+from detectors.windows.record import Mark, Window, WindowShape
 from detectors.windows.row import Row
-from detectors.windows.windows import Mark, Window, Windows, WindowShape
+from detectors.windows.windows import Windows
 from tests.simulated import history, numbers
 
 SPEC = ModelSpec(

@@ -10,7 +10,8 @@ import pytest
 from detectors.incidents.alert import Alert
 from detectors.judging.monitors import Monitors
 from detectors.reference.baseline import Baseline
-from detectors.reference.season import DAY_SECONDS, Season
+from detectors.reference.local_time import DAY_SECONDS
+from detectors.reference.season import Season
 from detectors.spec import ModelSpec, ReferenceSpec
 from tests.monitored import PLACE, SECONDS, has_recovered, loaded, monitors, stored, weigh
 from tests.simulated import history, numbers, watched

@@ -19,7 +19,7 @@ from detectors.incidents.alert import Alert
 from detectors.model.model_monitor import Finding, ReferenceLearned, Watch
 from detectors.reference.reference_set import Document
 from detectors.spec import ModelSpec
-from detectors.windows.windows import Window
+from detectors.windows.record import Window
 from driftline.cli.main import run
 from driftline.config.load import load_settings, parse_settings
 from driftline.config.reference_files import misfits
@@ -29,9 +29,9 @@ from driftline.replay.reading import read
 from driftline.replay.replaying import Replaying
 from driftline.text.progress import Progress
 from streams.engine.transport import LogState
-from streams.findings import event_of
 from streams.metrics import Metrics
-from streams.records import window_records
+from streams.records import window_codec
+from streams.records.cloudevents import event_of
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.stages.judge import Judging
 from streams.state import reference_file, snapshot
@@ -356,7 +356,7 @@ def rest(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 def fed(watch: Watch, spec: ModelSpec, records: list[bytes]) -> list[Finding]:
     """Return what a watch finds."""
-    return [finding for value in records for finding in watch.add(spec, window_records.parse(value))]
+    return [finding for value in records for finding in watch.add(spec, window_codec.parse(value))]
 
 
 def told(found: list[Finding]) -> list[tuple[str, str]]:
@@ -378,7 +378,7 @@ def test_a_snapshot_on_the_way_changes_nothing(document: Document, rest: list[by
     spec = judging_by(document)
     watch, found = Watch.begin(spec), []
     for number, value in enumerate(rest):
-        found += watch.add(spec, window_records.parse(value))
+        found += watch.add(spec, window_codec.parse(value))
         if number % 100 == 0:
             watch = snapshot.load("judge/0", snapshot.dump({"fraud": watch}))["fraud"]
             assert watch.fit(spec) == []
@@ -422,7 +422,7 @@ def test_a_segment_without_room_is_left_out(document: Document, rest: list[bytes
     crowded = replace(SPEC, max_segments=1)
     watch = Watch.begin(crowded)
     for value in rest[:20]:
-        record = window_records.parse(value)
+        record = window_codec.parse(value)
         if isinstance(record, Window) and record.segment == "eu":
             record = msgspec.structs.replace(record, segment="us")
         watch.add(crowded, record)

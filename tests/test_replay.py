@@ -31,9 +31,9 @@ from driftline.replay.replaying import Replaying
 from streams.engine.transport import LogState
 from streams.events.decoding import Decoding
 from streams.events.event import tick
-from streams.findings import event_of
 from streams.kafka import Outgoing, Sender
 from streams.metrics import Metrics
+from streams.records.cloudevents import event_of
 from streams.records.outcomes import OutcomeTick
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.stages.join import Join

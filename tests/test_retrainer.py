@@ -36,7 +36,7 @@ from serving.artifact import predict
 from serving.registry import Registry
 from streams.kafka import Log, Outgoing, Record, Sender, create_topics
 from streams.metrics import Metrics
-from streams.records import window_records
+from streams.records import window_codec
 from streams.records.cloudevents import RETRAIN, SWAP, decode, encode
 from streams.records.dead_letters import REASON, SOURCE
 from streams.records.outcomes import Outcome, PredictionValue, SourceOffset
@@ -221,7 +221,7 @@ def test_a_changed_world_is_learned_proved_and_served(world: World) -> None:
     artifact = world.registry.load("m", 2)
     assert (artifact.parent, artifact.lineage["request"], len(artifact.golden)) == (1, "retrain-1", 20)
     assert predict(artifact.model, {"x": -2.0, "y": 0.0}).label is True
-    (told,) = [window_records.parse(record.value) for record in world.read(WINDOWS)]
+    (told,) = [window_codec.parse(record.value) for record in world.read(WINDOWS)]
     assert isinstance(told, Decision)
     assert (told.request, told.outcome, told.version, told.features) == ("retrain-1", "promoted", 2, ["x"])
     assert metrics.registry.get_sample_value("driftline_retrains_total", {"model": "m", "decision": "promoted"}) == 1
@@ -252,7 +252,7 @@ def test_a_candidate_that_is_not_better_is_rejected(world: World) -> None:
     assert (pointer.version, pointer.generation) == (1, 1)
     assert (data["decision"], data["version"], data["moved_at"]) == ("rejected", None, None)
     assert "candidate" in data["reason"]
-    (told,) = [window_records.parse(record.value) for record in world.read(WINDOWS)]
+    (told,) = [window_codec.parse(record.value) for record in world.read(WINDOWS)]
     assert isinstance(told, Decision)
     assert told.outcome == "rejected"
 

@@ -23,9 +23,10 @@ from detectors.incidents.retrain import Request
 from detectors.model.model_monitor import ReferenceLearned, Watch
 from detectors.outlier import Outliers
 from detectors.reference.feature_reference import learn_reference
-from detectors.spec import ModelSpec, ReferenceSpec, RetrainSpec
+from detectors.spec import ModelSpec, ReferenceSpec, RetrainSpec, shapes_of
+from detectors.windows.record import Window, WindowShape
 from detectors.windows.row import Row
-from detectors.windows.windows import Window, Windows, WindowShape
+from detectors.windows.windows import Windows
 from retrainer.candidate import Candidate
 from retrainer.gate import decide
 from retrainer.request import Request as RetrainRequest
@@ -41,7 +42,6 @@ from streams.kafka import Sender
 from streams.records import cloudevents
 from streams.records.outcomes import Outcome, OutcomeTick, PredictionValue, SourceOffset, encode
 from streams.settings import KafkaSettings, RedisSettings, Secret
-from streams.stages.summarise import shapes_of
 from streams.state.store import Store
 from tests.records import NOW, NOW_MS, Fetched, decode
 

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import lfilter
 
-from detectors.measure.measure import STATISTICS
-from detectors.reference.season import DAY_SECONDS, SEASON_NAMES, Season, SeasonName, Seasons, choose, fit, local_seconds
+from detectors.learning.fit_season import fit
+from detectors.reference.local_time import DAY_SECONDS, local_seconds
+from detectors.reference.season import SEASON_NAMES, Season, SeasonName, Seasons, choose
+from detectors.statistics import STATISTICS
 
 Floats = np.ndarray
 SHAPE = (len(STATISTICS), 1)

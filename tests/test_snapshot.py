@@ -12,10 +12,10 @@ import pytest
 from detectors.errors import StateError
 from detectors.judging.detectors import DETECTORS
 from detectors.model.model_monitor import ReferenceLearned, Watch
-from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec
+from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec, shapes_of
+from detectors.windows.record import Mark, Window
 from detectors.windows.row import ERROR, Row
-from detectors.windows.windows import Mark, Window, Windows
-from streams.stages.summarise import shapes_of
+from detectors.windows.windows import Windows
 from streams.state import snapshot
 
 

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.judging.verdict import describe, largest_share_change, size_of
-from detectors.measure.measure import STATISTICS, UPWARDS, StatisticName, names_for
+from detectors.measure.measure import names_for
 from detectors.measure.sums import tally
 from detectors.reference.feature_reference import FeatureReference, learn_reference
 from detectors.reference.matrix import Stack
+from detectors.statistics import STATISTICS, UPWARDS, StatisticName
 from detectors.windows.feature import Feature
 from detectors.windows.row import VOLUME, Value
 from tests.measured import Measure, of, seen_in, taken

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from benchmarks.stock import STREAMS, alarms, cases
-from detectors.judging.detectors import DETECTORS, STOCK, STOCK_CHANCE, STOCK_OUTCOMES, Direction
+from detectors.judging.detectors import DETECTORS, Direction
+from detectors.judging.stock_rates import STOCK, STOCK_CHANCE, STOCK_OUTCOMES
 
 
 def test_every_stock_detector_has_a_rate() -> None:

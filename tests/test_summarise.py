@@ -17,19 +17,19 @@ from hypothesis import strategies as st
 
 from detectors.errors import EventError
 from detectors.model.model_monitor import Stream
-from detectors.spec import ErrorSpec, ModelSpec
+from detectors.spec import ErrorSpec, ModelSpec, shapes_of
+from detectors.windows.record import Mark, Window
 from detectors.windows.row import PREDICTION_LABEL, PREDICTION_SCORE
-from detectors.windows.windows import Mark, Window
 from streams.events.decoding import Decoding
 from streams.events.event import tick
 from streams.events.typed_records import row_of_event
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
-from streams.records import window_records
+from streams.records import window_codec, window_records
 from streams.records.dead_letters import REASON, SOURCE
 from streams.records.outcomes import Outcome, PredictionValue, SourceOffset, encode
 from streams.settings import KafkaSettings
-from streams.stages.summarise import SummariseEvents, SummariseOutcomes, shapes_of
+from streams.stages.summarise import SummariseEvents, SummariseOutcomes
 from tests.records import Fetched, batch_of, decode, feed, log_of, make_durable
 
 KAFKA = KafkaSettings(prefix="t")
@@ -66,7 +66,7 @@ def sample(metrics: Metrics, name: str, **labels: str) -> float:
 
 def told(messages: Iterable[Outgoing]) -> list[Window | Mark]:
     """Return the windows and marks among messages."""
-    found = [window_records.parse(message.value) for message in messages if message.topic == "t.windows"]
+    found = [window_codec.parse(message.value) for message in messages if message.topic == "t.windows"]
     return [record for record in found if isinstance(record, Window | Mark)]
 
 
@@ -208,9 +208,9 @@ async def test_a_window_that_cannot_be_is_none(broken: dict[str, Any]) -> None:
     changed = {name: value for name, value in broken.items() if name in ("n", "seconds", "start", "source")}
     record = window_records.outgoing(KAFKA, msgspec.structs.replace(window, features={"x": other}, **changed))
     with pytest.raises(EventError) as caught:
-        window_records.parse(record.value)
+        window_codec.parse(record.value)
     assert caught.value.reason == "not_a_window"
-    assert window_records.parse(window_records.outgoing(KAFKA, window).value) == window
+    assert window_codec.parse(window_records.outgoing(KAFKA, window).value) == window
 
 
 # -- whatever comes, in whatever order ---------------------------------------------------------------

@@ -13,14 +13,14 @@ from scipy.stats import false_discovery_control
 
 from detectors.judging.codrift import passed, suspects
 from detectors.judging.monitors import Monitors, Raised
+from detectors.judging.shares import share_budget
 from detectors.judging.verdict import Verdict
 from detectors.learning.learner import Learner
-from detectors.measure.measure import STATISTICS, place_of
-from detectors.model.channel import share_budget
 from detectors.model.model_monitor import Finding
 from detectors.reference.baseline import Baseline
 from detectors.reference.season import Season
 from detectors.spec import ModelSpec, ReferenceSpec
+from detectors.statistics import STATISTICS, place_of
 from tests.simulated import alerts, history, numbers, watched, window
 
 SPEC = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=80 * 60.0, min_windows=24))

@@ -20,8 +20,9 @@ from detectors.incidents.decision import Decision
 from detectors.incidents.retrain import Request
 from detectors.model.model_monitor import Finding, ReferenceLearned, Stream, Watch
 from detectors.spec import ModelSpec, OutlierSpec, ReferenceSpec, RetrainSpec
+from detectors.windows.record import OTHER_SEGMENT, Kind, Mark, Window, WindowShape
 from detectors.windows.row import ERROR, Row
-from detectors.windows.windows import OTHER_SEGMENT, Kind, Mark, Window, Windows, WindowShape
+from detectors.windows.windows import Windows
 from streams.state import snapshot
 from tests.simulated import alerts, history, mixed, numbers, requests, watched, window
 

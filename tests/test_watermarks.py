@@ -20,15 +20,16 @@ from hypothesis import strategies as st
 
 from detectors.model.model_monitor import Stream
 from detectors.spec import ModelSpec, ReferenceSpec
+from detectors.windows.record import Mark, Window, WindowShape
 from detectors.windows.row import Row
-from detectors.windows.windows import Mark, Window, Windows, WindowShape
+from detectors.windows.windows import Windows
 from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
 from streams.engine.stage import Stage
 from streams.engine.transport import LogState
 from streams.kafka import Outgoing, create_topics, delete_topics
 from streams.metrics import Metrics
-from streams.records import window_records
+from streams.records import window_codec, window_records
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
 from streams.stages.judge import Judging, load_state
 from streams.state.references import References
@@ -284,7 +285,7 @@ def rows_judged(values: Iterable[bytes | None]) -> dict[float, int]:
     """Return start of bucket -> rows of it, as a reader of a windows topic of one model gets them."""
     stream, found = Stream(), {}
     for value in values:
-        parsed = window_records.parse(value)
+        parsed = window_codec.parse(value)
         if isinstance(parsed, Window):
             stream.take(parsed)
         elif isinstance(parsed, Mark):

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from detectors.model.model_monitor import Stream
 from detectors.windows.feature import CATEGORIES, Feature
+from detectors.windows.record import OTHER_SEGMENT, Mark, Window, WindowShape
 from detectors.windows.row import VOLUME, Row, Value
 from detectors.windows.sample import LARGEST, POINTS
-from detectors.windows.windows import OTHER_SEGMENT, Mark, Window, Windows, WindowShape
+from detectors.windows.windows import Windows
 
 SHAPES = {
     "a": WindowShape(10.0, 0.0, max_segments=2, max_features=3),

@@ -31,7 +31,7 @@ from benchmarks.budget.progress import Say, progress
 from benchmarks.budget.speed import speed
 from benchmarks.budget.trial import Size
 from benchmarks.machine import run, whole_number
-from detectors.reference.season import DAY_SECONDS
+from detectors.reference.local_time import DAY_SECONDS
 from detectors.spec import ReferenceSpec
 
 PARTS = ("alarms", "delays", "pages", "speed")

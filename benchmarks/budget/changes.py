@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.budget.kinds import KINDS, Alter, Kind
-from detectors.windows.sample import Floats
+from detectors.arrays import Floats
 
 #: (noise of shape (n,), seconds since the change, kind, dice) -> what becomes of it; NaN is a null.
 Change = Callable[[Floats, Floats, Kind, np.random.Generator], Floats]

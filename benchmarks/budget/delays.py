@@ -21,7 +21,7 @@ from benchmarks.budget.kinds import Stream
 from benchmarks.budget.trial import BEGIN, Size, Trial
 from benchmarks.scoring import random_share, regular_share
 from detectors.judging.verdict import Verdict
-from detectors.spec import WEEK_SECONDS
+from detectors.reference.local_time import WEEK_SECONDS
 
 #: Before the first change and after the last.
 _CALM_SECONDS = 1800.0

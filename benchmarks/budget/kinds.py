@@ -18,8 +18,8 @@ from math import exp, sqrt
 import numpy as np
 from scipy.signal import lfilter
 
-from detectors.reference.season import DAY_SECONDS
-from detectors.windows.sample import Floats
+from detectors.arrays import Floats
+from detectors.reference.local_time import DAY_SECONDS
 
 #: Median of what is drawn; of events in a second one is in every second.
 Innovations = Callable[[np.random.Generator, tuple[int, int]], Floats]

@@ -13,7 +13,7 @@ from benchmarks.budget.pages import Pages
 from benchmarks.budget.speed import AIM_PER_SECOND, LEAST_PER_SECOND, Speed
 from benchmarks.budget.trial import Size
 from benchmarks.machine import show_table
-from detectors.spec import WEEK_SECONDS
+from detectors.reference.local_time import WEEK_SECONDS
 
 
 @dataclass(slots=True)

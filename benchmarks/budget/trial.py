@@ -17,15 +17,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.budget.kinds import Alter, Stream
+from detectors.arrays import Floats
 from detectors.errors import DriftlineError
 from detectors.incidents.alert import Alert
 from detectors.judging.verdict import Verdict
 from detectors.model.model_monitor import Watch
-from detectors.reference.season import DAY_SECONDS
-from detectors.spec import WEEK_SECONDS, ModelSpec, ReferenceSpec
+from detectors.reference.local_time import DAY_SECONDS, WEEK_SECONDS
+from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.windows.feature import Feature
-from detectors.windows.sample import Floats, summarise, summarise_rows
-from detectors.windows.windows import Mark, Window
+from detectors.windows.record import Mark, Window
+from detectors.windows.sample import summarise, summarise_rows
 
 #: A window and a day begin here.
 BEGIN = 19_676 * DAY_SECONDS

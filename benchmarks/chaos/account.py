@@ -20,7 +20,7 @@ from benchmarks.chaos.evidence import Bytes, Copies, Evidence
 from benchmarks.chaos.expected import Expected
 from benchmarks.chaos.log import BEGIN, Drift
 from benchmarks.chaos.monitors import WINDOW_SECONDS
-from detectors.windows.windows import Kind
+from detectors.windows.record import Kind
 
 #: Examples named in one difference.
 _NAMED = 5

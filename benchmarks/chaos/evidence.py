@@ -17,9 +17,9 @@ import orjson
 
 from benchmarks.chaos.expected import Place, WindowKey
 from benchmarks.deployment import Deployment
-from detectors.windows.windows import Kind, Mark, Window
+from detectors.windows.record import Kind, Mark, Window
 from streams.kafka import Record
-from streams.records import window_records
+from streams.records import window_codec
 from streams.records.dead_letters import REASON, SOURCE
 from streams.topics import ALERTS, DEAD, EVENTS, OUTCOMES, RETRAINS, WINDOWS
 
@@ -113,7 +113,7 @@ def judged_windows(records: Iterable[Record]) -> tuple[dict[WindowKey, tuple[int
     until: dict[tuple[str, Kind, int], float] = {}
     repeats = 0
     for record in records:  # all windows and marks of a model are in one partition, in order
-        parsed = window_records.parse(record.value)
+        parsed = window_codec.parse(record.value)
         if isinstance(parsed, Mark):
             source = (parsed.model, parsed.kind, parsed.source)
             until[source] = max(until.get(source, float("-inf")), parsed.until)

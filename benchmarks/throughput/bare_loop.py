@@ -21,16 +21,16 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from benchmarks.feeding import MODEL, WINDOW_SECONDS
 from detectors.errors import UnavailableError
-from detectors.spec import ModelSpec
+from detectors.spec import ModelSpec, shapes_of
 from detectors.windows.block import Block
 from detectors.windows.part import columns_of
-from detectors.windows.windows import Mark, Window, Windows
+from detectors.windows.record import Mark, Window
+from detectors.windows.windows import Windows
 from streams.events import decoding
 from streams.events.decoding import Decoding
 from streams.kafka import Sender
 from streams.records import window_records
 from streams.settings import KafkaSettings
-from streams.stages.summarise import shapes_of
 
 MODELS = {MODEL: ModelSpec(MODEL, window_seconds=WINDOW_SECONDS)}
 #: Messages asked for at once; more make the loop no faster.

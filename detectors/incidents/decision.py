@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from detectors.windows.windows import Kind
+from detectors.windows.record import Kind
 
 Outcome = Literal["promoted", "rejected", "abandoned"]
 

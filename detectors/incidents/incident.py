@@ -19,11 +19,9 @@ import msgspec
 
 from detectors.identity import identity
 from detectors.incidents.alert import Alert, Level, Severity, Status
-from detectors.judging.verdict import Verdict
+from detectors.judging.verdict import JOIN_WINDOWS, Verdict
 from detectors.windows.row import ERROR
 
-#: Two statistics date the same change so many windows apart.
-JOIN_WINDOWS = 10
 _MOST_OPEN = 16
 #: Share of the model's features from which drift is critical, and that of features with a large change.
 _CRITICAL_SHARE, _CRITICAL_LARGE_SHARE = 0.3, 0.1

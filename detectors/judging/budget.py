@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
-from detectors.spec import WEEK_SECONDS
-from detectors.windows.windows import Kind
+from detectors.reference.local_time import WEEK_SECONDS
+from detectors.windows.record import Kind
 
 #: Allowance of the Page-Hinkley detector, in standard deviations: half the shift it is best at.
 ALLOWANCE = 0.5

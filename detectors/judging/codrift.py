@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.incidents.incident import JOIN_WINDOWS
+from detectors.arrays import Floats
 from detectors.judging.budget import ALLOWANCE, EXCESS
 from detectors.judging.monitors import Monitors, Raised
+from detectors.judging.verdict import JOIN_WINDOWS
 from detectors.reference.season import Flags
-from detectors.windows.sample import Floats
 
 #: Share of wrong ones among the features that are named.
 _FALSE_DISCOVERIES = 0.01

@@ -13,24 +13,26 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from detectors.arrays import Floats
 from detectors.judging.codrift import suspects
 from detectors.judging.detectors import DETECTORS, Direction
 from detectors.judging.monitors import Monitors, Raised
 from detectors.judging.scores import Moment
 from detectors.judging.verdict import Seen, Verdict, describe, size_of
 from detectors.learning.learner import Learner
-from detectors.measure.measure import STATISTICS, UPWARDS, Measures, StatisticName, mean_of, measure, place_of
+from detectors.measure.measure import Measures, mean_of, measure
 from detectors.measure.rollup import Gather, Wide
 from detectors.measure.sums import NAMED, Tally, tally
 from detectors.reference.feature_reference import FeatureReference
 from detectors.reference.learned import Learned
+from detectors.reference.local_time import local_seconds
 from detectors.reference.matrix import Stack
-from detectors.reference.season import Flags, local_seconds
+from detectors.reference.season import Flags
 from detectors.spec import ModelSpec
+from detectors.statistics import STATISTICS, UPWARDS, StatisticName, place_of
 from detectors.windows.feature import Feature
+from detectors.windows.record import Kind, Window
 from detectors.windows.row import ERROR, PREDICTION, VOLUME
-from detectors.windows.sample import Floats
-from detectors.windows.windows import Kind, Window
 
 #: Features that are learned anew in one bucket, at most; the others wait for the next, or the worker would stand still.
 _MOST_AT_ONCE = 16

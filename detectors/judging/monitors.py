@@ -17,13 +17,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from detectors.arrays import Floats, widened
 from detectors.judging.budget import ALLOWANCE
 from detectors.judging.detectors import DETECTORS, Armed, Arming, Direction, arm
 from detectors.judging.scores import Scores
-from detectors.measure.measure import STATISTICS
 from detectors.reference.baseline import Baseline
-from detectors.reference.season import DAY_SECONDS, Flags, widened
-from detectors.windows.sample import Floats
+from detectors.reference.local_time import DAY_SECONDS
+from detectors.reference.season import Flags
+from detectors.statistics import STATISTICS
 
 #: Recovery is a sequential test of "no shift" against the shift that raised the alarm: so much evidence
 #: (log-likelihood ratio; a chance of about exp(-12) while the shift lasts), and so many windows at least.

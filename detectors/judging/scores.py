@@ -12,10 +12,12 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from detectors.measure.measure import STATISTICS, Measures
+from detectors.arrays import Floats, widened
+from detectors.measure.measure import Measures
 from detectors.reference.baseline import Baseline, steady
-from detectors.reference.season import DAY_SECONDS, SWINGS, Flags, Seasons, swing_at, widened
-from detectors.windows.sample import Floats
+from detectors.reference.local_time import DAY_SECONDS
+from detectors.reference.season import SWINGS, Flags, Seasons, swing_at
+from detectors.statistics import STATISTICS
 
 #: Time constant of the slow level that slots of the week follow, in seconds.
 _SLOW_SECONDS = 21 * DAY_SECONDS

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from detectors.measure.measure import StatisticName
 from detectors.reference.feature_reference import FeatureReference
+from detectors.statistics import StatisticName
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -149,3 +149,7 @@ def largest_share_change(seen: Seen, reference: FeatureReference) -> tuple[str, 
     now = {name: seen.categories.get(name, 0) / named for name in names}
     name = max(names, key=lambda item: (abs(now[item] - reference.shares.get(item, 0.0)), item))
     return name, now[name], reference.shares.get(name, 0.0)
+
+
+#: Two statistics date the same change so many windows apart.
+JOIN_WINDOWS = 10

@@ -21,14 +21,16 @@ from collections.abc import Sequence
 import msgspec
 
 from detectors.identity import seed
+from detectors.learning.fit_volume import learn_volume
 from detectors.learning.recording import BLOCK, Recording, turn_of
 from detectors.learning.rollup_width import strides_of
 from detectors.reference.feature_reference import learn_reference
-from detectors.reference.learned import Calendar, Learned, learn_volume
-from detectors.spec import WEEK_SECONDS, ModelSpec
+from detectors.reference.learned import Calendar, Learned
+from detectors.reference.local_time import WEEK_SECONDS
+from detectors.spec import ModelSpec
 from detectors.windows.feature import Feature
+from detectors.windows.record import Window
 from detectors.windows.row import VOLUME
-from detectors.windows.windows import Window
 
 _MOST_WINDOWS, _MOST_WINDOWS_APART = 4096, 1024
 #: What a category costs beside its name.

@@ -17,15 +17,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 import numpy as np
 
+from detectors.learning.fit_baseline import learn
 from detectors.measure.batches import Tiles
-from detectors.measure.measure import FLOOR, OF_G, STATISTICS, Measures, StatisticName, names_for, place_of
+from detectors.measure.measure import Measures, names_for
 from detectors.measure.rollup import Gather
 from detectors.measure.sums import Tally
-from detectors.reference.baseline import Baseline, learn
+from detectors.reference.baseline import Baseline
 from detectors.reference.feature_reference import FeatureReference
 from detectors.reference.learned import Calendar, Learned
+from detectors.reference.local_time import DAY_SECONDS, local_times
 from detectors.reference.matrix import Integers, Stack
-from detectors.reference.season import COARSE_SECONDS, DAY_SECONDS, Flags, choose, local_times
+from detectors.reference.season import COARSE_SECONDS, Flags, choose
+from detectors.statistics import FLOOR, OF_G, STATISTICS, StatisticName, place_of
 from detectors.windows.feature import Feature
 
 #: Windows that are kept or dropped together.

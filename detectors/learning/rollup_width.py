@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from detectors.arrays import Floats
 from detectors.learning.recording import BLOCK, stack_of
 from detectors.measure.batches import Tiles
-from detectors.measure.measure import place_of
 from detectors.measure.sums import NAMED, NUMBERS
 from detectors.reference.feature_reference import FeatureReference
 from detectors.reference.matrix import Integers
 from detectors.reference.season import COARSE_SECONDS
+from detectors.statistics import place_of
 from detectors.windows.feature import Feature
-from detectors.windows.sample import Floats
 
 #: Merged windows hold so many values at least and are correlated by no more.
 _LEAST_VALUES, _MOST_CORRELATED = 8, 0.25

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from detectors.arrays import Floats
 from detectors.reference.feature_reference import QUANTILES
 from detectors.reference.matrix import BINS, Integers, Stack, bins_of
-from detectors.windows.sample import Floats
 
 _PLACES = 2.0 * QUANTILES
 #: Neighbours closer than this are at one place.

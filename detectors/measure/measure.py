@@ -21,38 +21,21 @@ the first event of a quiet window a score that a Gaussian threshold does not hol
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from detectors.arrays import Floats
 from detectors.measure.sums import COARSE, FAR, FIRST, FOURTH, NAMED, NUMBERS, PRESENT, ROWS, SECOND, THIRD, TOTAL, UNSEEN, Tally
 from detectors.reference.feature_reference import FeatureReference
 from detectors.reference.matrix import Stack
+from detectors.statistics import OF_MODEL, PLACE, STATISTICS, StatisticName
 from detectors.windows.row import VOLUME
-from detectors.windows.sample import Floats
-
-StatisticName = Literal["location", "scale", "shape", "outliers", "shares", "unseen", "missing", "volume"]
-
-#: Statistics in the order in which they are computed and listed: of numbers, of categories, of both, and of a model's rows.
-OF_NUMBERS: tuple[StatisticName, ...] = ("location", "scale", "shape", "outliers")
-OF_CATEGORIES: tuple[StatisticName, ...] = ("shares", "unseen")
-OF_ALL: tuple[StatisticName, ...] = ("missing",)
-OF_MODEL: tuple[StatisticName, ...] = ("volume",)
-STATISTICS = OF_NUMBERS + OF_CATEGORIES + OF_ALL + OF_MODEL
-_PLACE = {name: place for place, name in enumerate(STATISTICS)}
-#: Those whose fall is no news: it means that a distribution is more like the reference than its own windows were.
-UPWARDS: frozenset[StatisticName] = frozenset({"shape", "outliers", "shares", "unseen"})
 
 #: A feature with fewer different quantiles has no scale worth watching, one with fewer bins no shape.
 _MIN_DISTINCT = 8
 _MIN_BINS = 3
-#: Least standard deviation of any statistic, times the number of events: one odd event among n moves a
-#: mean score by at most 2.9 / n, so a feature that never varied needs more than one to raise anything.
-FLOOR = 2.0
 #: Lumps smooth G by an eighth or so; where a bin is less than a lump the arithmetic would say more.
 _LEAST_EXPECTED = 0.5
-#: Statistics of the kind of a chi-square: they vary whatever the feature does, and need no floor.
-OF_G: frozenset[StatisticName] = frozenset({"shape", "shares"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +54,7 @@ class Measures:
 
     def of(self, statistic: StatisticName, column: int) -> float:
         """Return one statistic of one feature."""
-        return float(self.value[_PLACE[statistic], column])
-
-
-def place_of(statistic: StatisticName) -> int:
-    """Return the row of a statistic."""
-    return _PLACE[statistic]
+        return float(self.value[PLACE[statistic], column])
 
 
 def names_for(feature: str, reference: FeatureReference) -> tuple[StatisticName, ...]:
@@ -112,7 +90,7 @@ def measure(tally: Tally, stack: Stack) -> Measures:
         column = stack.column[VOLUME]
         rows_here = rows[column]
         found.value[:, column] = np.nan
-        place = _PLACE["volume"]
+        place = PLACE["volume"]
         # The variance of the log of a Poisson count is about one by the count.
         found.value[place, column], found.within[place, column] = np.log1p(rows_here), 1.0
         found.count[place, column] = max(1.0, rows_here)
@@ -120,7 +98,7 @@ def measure(tally: Tally, stack: Stack) -> Measures:
 
 
 def _put(found: Measures, name: StatisticName, value: Floats, within: Floats | float, count: Floats | float) -> None:
-    place = _PLACE[name]
+    place = PLACE[name]
     found.value[place], found.within[place], found.count[place] = value, within, count
 
 

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping
 import msgspec
 import numpy as np
 
+from detectors.arrays import Floats
 from detectors.measure.binning import bins_of_lumps
 from detectors.reference.feature_reference import scores_of
 from detectors.reference.matrix import BINS, Integers, Stack, bins_of
 from detectors.windows.feature import Feature
-from detectors.windows.sample import Floats, Numeric
+from detectors.windows.sample import Numeric
 
 #: Rows of `Tally.sums`, in their order.
 NUMBERS, FIRST, SECOND, THIRD, FOURTH, COARSE, FAR, TOTAL, ROWS, PRESENT, NAMED, UNSEEN = range(12)

@@ -18,109 +18,26 @@ Rules:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import msgspec
-import numpy as np
 
-from detectors.incidents.alert import Alert
 from detectors.incidents.incident import Incident, Incidents
-from detectors.incidents.retrain import Request, Retrains
-from detectors.judging.budget import SHARES, fast_limit, threshold
-from detectors.judging.detectors import DETECTORS
+from detectors.incidents.retrain import Retrains
+from detectors.judging.budget import SHARES
 from detectors.judging.judge import Judge
-from detectors.reference.feature_reference import FeatureReference
-from detectors.spec import WEEK_SECONDS, ModelSpec
+from detectors.judging.shares import share_budget
+from detectors.model.aligner import Stream
+from detectors.model.finding import Finding, ReferenceLearned
+from detectors.reference.local_time import WEEK_SECONDS
+from detectors.spec import ModelSpec, width
+from detectors.windows.record import OTHER_SEGMENT, Kind, Window
 from detectors.windows.row import VOLUME
-from detectors.windows.windows import OTHER_SEGMENT, Kind, Mark, Window
 
 #: Buckets of a silence that are judged.
 _MOST_SILENT = 120
 #: Alarms of the last week that are remembered.
 _MOST_OPENED = 1000
-
-
-class ReferenceLearned(msgspec.Struct, frozen=True):
-    """A segment got a reference for features: what the outlier scorer needs.
-
-    Args:
-        at: event time from which it holds, epoch seconds.
-        features: feature -> reference, the whole set of the segment.
-    """
-
-    model: str
-    segment: str
-    at: float
-    features: dict[str, FeatureReference]
-
-
-Finding = Alert | Request | ReferenceLearned
-
-
-class Stream(msgspec.Struct):
-    """One kind of windows of the model, on its way to being complete.
-
-    Args:
-        until: source partition -> end of its last mark, epoch seconds.
-        sources: how many source partitions there are.
-        parts: start of bucket -> segment -> source -> part that waits.
-        judged: windows judged so far.
-        reached: event time up to which buckets have been judged, epoch seconds.
-        late: rows of parts that came when their bucket had been judged.
-    """
-
-    until: dict[int, float] = {}
-    sources: int = 0
-    parts: dict[float, dict[str, dict[int, Window]]] = {}
-    judged: int = 0
-    reached: float = -math.inf
-    late: int = 0
-
-    def take(self, window: Window) -> None:
-        """Let a part wait for the others of its bucket."""
-        if window.end <= self.until.get(window.source, float("-inf")):
-            return
-        if window.end <= self.reached:
-            self.late += window.n
-            return
-        self.parts.setdefault(window.start, {}).setdefault(window.segment, {}).setdefault(window.source, window)
-
-    def advance(self, mark: Mark) -> list[tuple[float, dict[str, list[Window]]]]:
-        """Take a mark and return the buckets that it completes: (start, segment -> parts by source) in order."""
-        self.sources = mark.sources
-        if mark.until > self.until.get(mark.source, float("-inf")):
-            self.until[mark.source] = mark.until
-        complete = self.complete()
-        self.reached = max(self.reached, complete)
-        ready: list[tuple[float, dict[str, list[Window]]]] = []
-        for start in sorted(self.parts):
-            segments = self.parts[start]
-            if next(iter(next(iter(segments.values())).values())).end > complete:
-                break
-            ready.append((start, {name: [part for _, part in sorted(segments[name].items())] for name in sorted(segments)}))
-            del self.parts[start]
-        return ready
-
-    def keep(self, seconds: float) -> None:
-        """Let only parts of that width wait on: others were written before the configuration changed."""
-        for start in list(self.parts):
-            if any(part.seconds != seconds for parts in self.parts[start].values() for part in parts.values()):
-                del self.parts[start]
-
-    def complete(self) -> float:
-        """Return the event time up to which all sources have come, -inf before the first mark of each.
-
-        A source that there is no more, because the topic was made again with fewer, holds up nobody.
-        """
-        return min((self.until.get(source, -math.inf) for source in range(self.sources)), default=-math.inf)
-
-    def behind(self) -> dict[int, float]:
-        """Return the sources that hold the others up: number -> event time that the furthest has reached."""
-        if not self.until:
-            return {}
-        furthest = max(self.until.values())
-        return {source: furthest for source in range(self.sources) if self.until.get(source, float("-inf")) < furthest}
 
 
 class Side(msgspec.Struct):
@@ -274,36 +191,3 @@ class Side(msgspec.Struct):
     def raised_by(self, at: float) -> list[Incident]:
         """Return the open incidents that were raised at or before that event time."""
         return [incident for incident in self.incidents.open if incident.raised_at <= at]
-
-
-def width(spec: ModelSpec, kind: Kind) -> float:
-    """Return the width of a model's windows of that kind, in seconds of event time."""
-    return spec.window_seconds if kind == "features" else spec.outcome_window_seconds
-
-
-def share_budget(spec: ModelSpec, judges: list[Judge], *, share: float) -> None:
-    """Give every monitor of some segments its part of a share of the model's false-alarm budget."""
-    allowed = share * spec.false_alarms_per_week
-    every, fast = sides_of(judges)
-    for judge in judges:
-        monitors = judge.monitors
-        if not monitors.watched.any():  # so that a restart, which shares the budget as well, changes nothing
-            continue
-        monitors.threshold = threshold(false_alarms_per_week=allowed, window_seconds=judge.seconds, sides=every)
-        monitors.limit = math.inf
-        if DETECTORS[monitors.detector].budgeted:
-            monitors.limit = fast_limit(false_alarms_per_week=allowed, window_seconds=judge.seconds, sides=fast)
-
-
-def sides_of(judges: Iterable[Judge]) -> tuple[float, float]:
-    """Return how many sides the monitors of some segments have, in a bucket: all of them, and those with a fast path.
-
-    A monitor of a feature whose stride is k has a window in every kth bucket only, and counts as much.
-    """
-    every = fast = 0.0
-    for judge in judges:
-        monitors = judge.monitors
-        sides = np.where(monitors.watched, 2.0 - monitors.up, 0.0) / judge.gather.strides
-        every += float(sides.sum())
-        fast += float((sides * monitors.fast).sum())
-    return every, fast

@@ -21,10 +21,13 @@ import msgspec
 from detectors.incidents.alert import Alert
 from detectors.incidents.decision import Acceptance, Decided, Decision
 from detectors.incidents.incident import Incident
-from detectors.model.channel import Finding, ReferenceLearned, Side, Stream, width
-from detectors.spec import WEEK_SECONDS, ModelSpec
+from detectors.model.aligner import Stream
+from detectors.model.channel import Side
+from detectors.model.finding import Finding, ReferenceLearned
+from detectors.reference.local_time import WEEK_SECONDS
+from detectors.spec import ModelSpec, width
+from detectors.windows.record import Kind, Mark, Window
 from detectors.windows.row import PREDICTION
-from detectors.windows.windows import Kind, Mark, Window
 
 __all__ = ["Finding", "ReferenceLearned", "Stream", "Watch"]
 

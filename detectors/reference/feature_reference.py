@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from detectors.arrays import Floats
 from detectors.windows.feature import Feature
-from detectors.windows.sample import Floats, Numeric
+from detectors.windows.sample import Numeric
 
 QUANTILES = 256
 #: Categories of the reference kept by name; the rest is one share, `other`.

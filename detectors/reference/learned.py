@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import msgspec
-import numpy as np
 
-from detectors.measure.measure import FLOOR, StatisticName
-from detectors.reference.baseline import Baseline, learn
+from detectors.reference.baseline import Baseline
 from detectors.reference.feature_reference import FeatureReference
-from detectors.reference.season import DAY_SECONDS, choose, local_times
-
-#: A volume that lies off by less than a half or double for good is no news while the reference knows less than a week: the
-#: weekend may do it. Page and Hinkley's test lets half a standard deviation pass, and a baseline's spread is half of one at least
-#: (detectors/reference/baseline.py).
-_UNKNOWN_WEEK = 4 * math.log(2)
-_LEAST_BUCKETS = 8
+from detectors.statistics import StatisticName
 
 
 class Learned(msgspec.Struct, frozen=True):
@@ -34,24 +23,3 @@ class Calendar(msgspec.Struct, frozen=True):
     reference_seconds: float
     timezone: str
     holidays: str
-
-
-def learn_volume(buckets: Sequence[tuple[float, int]], window_seconds: float, calendar: Calendar) -> Learned | None:
-    """Return what the (first second, rows) of buckets, in order of time, say of the traffic; None when they are too few."""
-    if len(buckets) < _LEAST_BUCKETS:
-        return None
-    starts, rows = (np.array(column, dtype=np.float64) for column in zip(*buckets, strict=True))
-    local = local_times(starts, calendar.timezone, calendar.holidays)
-    (baseline,) = learn(
-        choose(window_seconds, calendar.reference_seconds, local),
-        window_seconds,
-        starts=starts,
-        local=local,
-        values=np.log1p(rows)[:, None],
-        within=np.ones(1),
-        counts=np.maximum(1.0, rows)[:, None],
-        floor=np.array([FLOOR]),
-        least=_UNKNOWN_WEEK if calendar.reference_seconds < 7 * DAY_SECONDS else 0.0,
-    )
-    nothing = FeatureReference(quantiles=np.empty(0), shares={}, other=0.0, known={}, mean=float(rows.mean()))
-    return Learned(nothing, {"volume": baseline})

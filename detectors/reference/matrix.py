@@ -14,8 +14,9 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays import Floats
 from detectors.reference.feature_reference import QUANTILES, FeatureReference
-from detectors.windows.sample import POINTS, Floats
+from detectors.windows.sample import POINTS
 
 #: Bins of about equal share that the shape of a distribution is told by.
 BINS = 16

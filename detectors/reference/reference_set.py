@@ -12,7 +12,7 @@ import copy
 import msgspec
 
 from detectors.reference.learned import Learned
-from detectors.windows.windows import Kind
+from detectors.windows.record import Kind
 
 
 class SegmentReference(msgspec.Struct, frozen=True):

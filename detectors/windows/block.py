@@ -18,11 +18,10 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from detectors.arrays import Flags, Floats, Integers
 from detectors.windows.feature import CATEGORY_LENGTH, doubles
 from detectors.windows.row import Row, Value
-from detectors.windows.sample import Floats
 
 #: Stands for a feature that a row does not have. A float, so that arrays take it for a missing number; told by identity.
 ABSENT = float("nan")
@@ -30,8 +29,6 @@ ABSENT = float("nan")
 #: A block with more cells than so many for each value, beside a few, is cut into smaller ones.
 _CELLS_OF_A_VALUE, _FEW_CELLS = 8, 4096
 
-Integers = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 _NUMBERS = {float, int, type(None)}
 

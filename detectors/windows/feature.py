@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
+from detectors.arrays import Floats
 from detectors.windows.row import Value
-from detectors.windows.sample import LARGEST, Floats, Numeric, merged, summarise
+from detectors.windows.sample import LARGEST, Numeric, merged, summarise
 
 #: Most categories of one feature counted by name in one window; the rest is `other`.
 CATEGORIES = 100

@@ -14,10 +14,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from detectors.windows.block import ABSENT, Block, Coded, Integers
+from detectors.arrays import Floats, Integers
+from detectors.windows.block import ABSENT, Block, Coded
 from detectors.windows.feature import Column, category_of, column_of
 from detectors.windows.row import Value
-from detectors.windows.sample import Floats, summarise, summarise_rows
+from detectors.windows.sample import summarise, summarise_rows
 
 
 @dataclass(frozen=True, slots=True)

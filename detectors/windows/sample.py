@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from detectors.arrays import Floats
 
 #: The greatest double.
 LARGEST = float(np.finfo(np.float64).max)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from driftline.cli.invocation import Invocation
-from driftline.config.checks import nearest
+from driftline.cli.known_model import known_model
 from driftline.readers.options import FORMS, Form
 
 _STDIN = "-"
@@ -103,14 +103,3 @@ def model_of(invocation: Invocation, known: list[str], given: dict[str, Any], fo
             f"{invocation.config} has several models: say with --model whose rows these are; {', '.join(known)}"
         )
     return known[0]
-
-
-def known_model(invocation: Invocation, known: list[str], name: str) -> str:
-    """Return the name of a model if the configuration has it.
-
-    Raises:
-        click.UsageError: it has not.
-    """
-    if name not in known:
-        raise click.UsageError(f"no model {name} in {invocation.config}; {nearest(name, known) or 'known: ' + ', '.join(known)}")
-    return name

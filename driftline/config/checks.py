@@ -8,7 +8,6 @@ Rules:
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import json
 import math
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 
 from detectors.reference.holidays import countries, subdivisions
 from driftline.text.durations import duration, format_duration, weekly_rate
+from driftline.text.nearest import nearest, nearest_meaning
 from streams.events.event import MAX_NAME_LENGTH
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -56,23 +56,6 @@ def show(value: object) -> str:
     else:
         text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def nearest(word: object, known: Iterable[str]) -> str:
-    """Return `did you mean "x"?` for the nearest known word, or nothing when none is near.
-
-    >>> nearest("windw", ["window", "lateness"])
-    'did you mean "window"?'
-    """
-    meant = _meant(word, {name: name for name in known})
-    return f'did you mean "{meant}"?' if meant else ""
-
-
-def _meant(word: object, spellings: Mapping[str, str]) -> str:
-    """Return what the nearest of the spellings stands for, or nothing when none is near."""
-    folded = {spelling.casefold(): spellings[spelling] for spelling in sorted(spellings)}
-    found = difflib.get_close_matches(str(word).casefold(), folded, n=1, cutoff=0.6)
-    return folded[found[0]] if found else ""
 
 
 def is_duration(least: str, most: str) -> Check:
@@ -224,9 +207,9 @@ def is_calendar(value: Any) -> str:
         return ""
     written, dash, part = value.partition("-") if isinstance(value, str) else ("", "", "")
     spellings = countries()
-    country = written if written in spellings.values() else _meant(written, spellings)
+    country = written if written in spellings.values() else nearest_meaning(written, spellings)
     parts = subdivisions(country) if country else {}
-    subdivision = _meant(part, parts)
+    subdivision = nearest_meaning(part, parts)
     hint = f'did you mean "{country}{"-" if subdivision else ""}{subdivision}"?' if country else ""
     if not country or country != written:
         raise Expected('a country of ISO 3166 such as "DE", or one with its subdivision such as "DE-BY"', hint=hint)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from driftline.config.checks import Expected, nearest, show
+from driftline.config.checks import Expected, show
 from driftline.config.schema import SECTIONS, ModelSection, Section
+from driftline.text.nearest import nearest
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SECRETS = {"signing_key": "signing_key_file", "secret": "secret_file", "token": "token_file", "password": "secret_file"}

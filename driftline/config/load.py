@@ -20,14 +20,16 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from detectors.errors import ConfigError
-from detectors.spec import WEEK_SECONDS, ModelSpec
+from detectors.reference.local_time import WEEK_SECONDS
+from detectors.spec import ModelSpec
 from detectors.windows.row import VOLUME
-from driftline.config.checks import NAME, nearest, show
+from driftline.config.checks import NAME, show
 from driftline.config.faults import Faults, Place
 from driftline.config.reference_files import read_document
 from driftline.config.schema import MAX_MODELS, SECTIONS, ModelSection, Section
 from driftline.config.secret_files import check_key, read_secret
 from driftline.text.durations import format_duration, format_rate
+from driftline.text.nearest import nearest
 from streams.settings import GrafanaSettings, HttpSettings, KafkaSettings, RedisSettings, Secret, Settings, WebhookSettings
 
 __all__ = ["DEFAULT_FILE", "SECRETS", "VARIABLES", "config_path", "load_settings", "parse_settings"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from detectors.errors import ConfigError, StateError
 from detectors.reference.reference_set import Document
 from detectors.spec import ModelSpec
-from detectors.windows.windows import OTHER_SEGMENT
+from detectors.windows.record import OTHER_SEGMENT
 from driftline.config.faults import Faults, Place
 from driftline.text.durations import format_duration
 from streams.state import reference_file

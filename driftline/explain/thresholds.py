@@ -9,19 +9,21 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from detectors.arrays import Floats
 from detectors.judging import budget
-from detectors.judging.detectors import DETECTORS, stock_rate
+from detectors.judging.detectors import DETECTORS
 from detectors.judging.judge import Judge
-from detectors.measure.measure import STATISTICS, StatisticName, place_of
-from detectors.model.channel import Side, sides_of, width
+from detectors.judging.shares import sides_of
+from detectors.judging.stock_rates import stock_rate
+from detectors.model.channel import Side
 from detectors.model.model_monitor import Watch
 from detectors.reference.season import SEASON_NAMES
-from detectors.spec import ModelSpec
-from detectors.windows.sample import Floats
-from detectors.windows.windows import Kind
+from detectors.spec import ModelSpec, width
+from detectors.statistics import STATISTICS, StatisticName, place_of
+from detectors.windows.record import Kind
 from driftline.text import wording
 from driftline.text.durations import format_duration, format_rate
-from streams.records.cloudevents import rfc3339
+from streams.records.times import rfc3339
 
 #: Thresholds that differ by less than this are the same.
 _SAME = 1e-6

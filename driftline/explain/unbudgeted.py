@@ -14,14 +14,17 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from detectors.judging.budget import windows_per_week
-from detectors.judging.detectors import DETECTORS, Direction, StockRate, stock_rate
+from detectors.judging.detectors import DETECTORS, Direction
 from detectors.judging.judge import Judge
-from detectors.measure.measure import UPWARDS, StatisticName, names_for
-from detectors.model.channel import Side, width
+from detectors.judging.stock_rates import StockRate, stock_rate
+from detectors.measure.measure import names_for
+from detectors.model.channel import Side
 from detectors.reference.feature_reference import QUANTILES, FeatureReference
-from detectors.spec import WEEK_SECONDS, ModelSpec
+from detectors.reference.local_time import WEEK_SECONDS
+from detectors.spec import ModelSpec, width
+from detectors.statistics import UPWARDS, StatisticName
+from detectors.windows.record import Kind
 from detectors.windows.row import PREDICTION, PREDICTION_LABEL, PREDICTION_SCORE, VOLUME
-from detectors.windows.windows import Kind
 from driftline.text.wording import listed
 
 #: (direction, windows judged together) -> monitors.

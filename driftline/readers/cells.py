@@ -16,8 +16,8 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from detectors.arrays import Floats
 from detectors.windows.row import Value
-from detectors.windows.sample import Floats
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _decode = msgspec.json.Decoder(list[float]).decode

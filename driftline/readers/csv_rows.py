@@ -16,10 +16,10 @@ from functools import cached_property
 from itertools import accumulate, islice
 from typing import Any
 
+from detectors.arrays import Floats
 from detectors.errors import ConfigError
 from detectors.windows.block import Columns, columns
 from detectors.windows.row import Value
-from detectors.windows.sample import Floats
 from driftline.readers import cells
 from driftline.readers.opened import Opened
 from driftline.readers.roles import Roles

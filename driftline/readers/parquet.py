@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from detectors.arrays import Floats
 from detectors.errors import ConfigError
 from detectors.windows.block import Columns, columns
 from detectors.windows.row import Value
-from detectors.windows.sample import Floats
 from driftline.readers.opened import Opened
 from driftline.readers.roles import Roles
 from driftline.readers.rows import Table, matrix, stretch_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from detectors.errors import ConfigError
 from detectors.spec import ModelSpec
 from detectors.windows.row import PREDICTION, VOLUME
-from driftline.config.checks import nearest
+from driftline.text.nearest import nearest
 from streams.events.event import MAX_NAME_LENGTH
 
 #: Columns named in a message at most.

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from detectors.arrays import Floats
 from detectors.errors import EventError
 from detectors.windows.block import Block, Columns, columns
 from detectors.windows.row import ERROR, Value
-from detectors.windows.sample import Floats
 from driftline.readers.roles import Roles
 from driftline.readers.stretch import Fault, Stretch
 from streams.events.event import MAX_NAME_LENGTH, event_time

@@ -9,9 +9,9 @@ from detectors.identity import identity
 from detectors.incidents.decision import Acceptance, Change
 from detectors.incidents.incident import Incident
 from detectors.model.model_monitor import Watch
-from detectors.windows.windows import Kind
-from driftline.config.checks import nearest
-from streams.records.cloudevents import rfc3339
+from detectors.windows.record import Kind
+from driftline.text.nearest import nearest
+from streams.records.times import rfc3339
 
 _Open = list[tuple[Kind, Incident]]
 

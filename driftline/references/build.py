@@ -20,16 +20,16 @@ from detectors.model.model_monitor import Watch
 from detectors.reference.learned import Learned
 from detectors.reference.reference_set import Document, SegmentReference
 from detectors.spec import ModelSpec
+from detectors.windows.record import Kind
 from detectors.windows.row import ERROR, PREDICTION, VOLUME
-from detectors.windows.windows import Kind
-from driftline.config.checks import nearest
 from driftline.readers.options import Options
 from driftline.replay.reading import read
 from driftline.replay.replaying import KINDS, Replaying
 from driftline.replay.report import fault_notes
 from driftline.text.durations import format_duration
+from driftline.text.nearest import nearest
 from driftline.text.progress import Progress
-from streams.records.cloudevents import rfc3339
+from streams.records.times import rfc3339
 from streams.settings import Settings
 from streams.state.reference_file import document_of
 

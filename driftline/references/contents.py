@@ -13,16 +13,16 @@ from dataclasses import dataclass
 
 from detectors.judging.judge import Judge
 from detectors.judging.monitors import Monitors
-from detectors.measure.measure import StatisticName
 from detectors.model.model_monitor import ReferenceLearned
 from detectors.reference.baseline import Baseline
 from detectors.reference.feature_reference import QUANTILES, FeatureReference
 from detectors.reference.learned import Learned
 from detectors.reference.reference_set import Document
+from detectors.statistics import StatisticName
+from detectors.windows.record import Kind
 from detectors.windows.row import VOLUME
-from detectors.windows.windows import Kind
 from driftline.text import wording
-from streams.records.cloudevents import rfc3339
+from streams.records.times import rfc3339
 
 #: Quantiles that are told, in percent; 0 and 100 are the least and the largest value of all.
 PERCENT = (0, 1, 5, 25, 50, 75, 95, 99, 100)

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from detectors.errors import ConfigError, DriftlineError, StateError, UnavailableError
-from driftline.config.checks import nearest
 from driftline.config.reference_files import load_document
 from driftline.references.contents import Contents, FeatureContents, MonitorContents, SegmentContents, of_document, of_published
 from driftline.references.stored import read_watch
 from driftline.text.durations import format_duration
+from driftline.text.nearest import nearest
 from driftline.text.wording import listed, span
 from streams.state.references import References
 from streams.state.store import Store

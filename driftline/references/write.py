@@ -10,7 +10,7 @@ import click
 from detectors.errors import ConfigError
 from driftline.references.build import Built
 from driftline.text.tables import show_table
-from streams.records.cloudevents import rfc3339
+from streams.records.times import rfc3339
 from streams.state import reference_file
 
 _HEADINGS = ["windows of", "segment", "windows", "from", "to", "features"]

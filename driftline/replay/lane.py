@@ -11,7 +11,8 @@ import math
 import numpy as np
 
 from detectors.windows.block import Block, columns
-from detectors.windows.windows import Kind, Mark, Window, Windows, WindowShape
+from detectors.windows.record import Kind, Mark, Window, WindowShape
+from detectors.windows.windows import Windows
 
 
 class Lane:

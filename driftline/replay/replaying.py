@@ -18,13 +18,12 @@ from detectors.errors import EventError
 from detectors.incidents.alert import Alert, Status
 from detectors.incidents.retrain import Request
 from detectors.model.model_monitor import Finding, ReferenceLearned, Watch
-from detectors.spec import ModelSpec
-from detectors.windows.windows import Kind, Mark, Window
+from detectors.spec import ModelSpec, shapes_of
+from detectors.windows.record import Kind, Mark, Window
 from driftline.readers.stretch import Fault, Stretch
 from driftline.replay.lane import Lane
-from streams.records import window_records
+from streams.records import window_codec, window_records
 from streams.settings import KafkaSettings
-from streams.stages.summarise import shapes_of
 
 #: Both kinds, in the order in which one row's windows are judged.
 KINDS: tuple[Kind, ...] = ("features", "outcomes")
@@ -155,7 +154,7 @@ class Replaying:
 
     def _judge_bytes(self, value: bytes, only: str | None = None) -> Iterator[Alert | Request]:
         try:
-            record = window_records.parse(value)
+            record = window_codec.parse(value)
         except EventError as error:
             self._note_fault(Fault(self._rows, error.reason, str(error)))
             return

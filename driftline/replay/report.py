@@ -11,7 +11,7 @@ from driftline.readers.options import Options
 from driftline.replay.replaying import Replaying, Tally
 from driftline.text.durations import format_duration
 from driftline.text.tables import show_table
-from streams.records.cloudevents import rfc3339
+from streams.records.times import rfc3339
 
 _HEADINGS = ["model", "rows", "from", "to", "windows", "opened", "updated", "resolved", "retrains", "judged from"]
 

@@ -18,7 +18,7 @@ from driftline.replay.reading import read
 from driftline.replay.replaying import Replaying
 from driftline.replay.report import report
 from driftline.text.progress import Progress
-from streams.findings import event_of
+from streams.records.cloudevents import event_of
 from streams.settings import Settings
 
 

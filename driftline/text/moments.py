@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from streams.records.cloudevents import seconds_of
+from streams.records.times import seconds_of
 
 
 class Moment(click.ParamType):

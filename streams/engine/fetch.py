@@ -11,36 +11,17 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from aiokafka.consumer import fetcher  # type: ignore[import-untyped] # aiokafka carries no types
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords  # type: ignore[import-untyped] # as above
 from aiokafka.errors import CorruptRecordException  # type: ignore[import-untyped] # as above
-from numpy.typing import NDArray
 
-__all__ = ["Stretch", "install"]
+from streams.kafka.batch import Stretch
 
 #: What Kafka says for a record without a time: one of the first message format.
 _NO_TIME = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Records that stand one after the other in a partition, at least one; of equal length.
-
-    Args:
-        offsets: growing.
-        timestamps: of the broker or the producer, milliseconds since 1970, shape (n,).
-        keys: None where there is none.
-        values: None where there is none.
-    """
-
-    offsets: Sequence[int]
-    timestamps: NDArray[np.int64]
-    keys: list[bytes | None]
-    values: list[bytes | None]
 
 
 class ParsedRecords(PartitionRecords):  # type: ignore[misc] # as above

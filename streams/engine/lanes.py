@@ -28,8 +28,9 @@ from faust.types import TP
 from detectors.errors import DriftlineError, EventError, StateError, UnavailableError
 from streams.engine.lost_batches import Arrivals
 from streams.engine.stage import Cut, Stage
-from streams.engine.transport import Batch, LogState, Reach
+from streams.engine.transport import LogState, Reach
 from streams.kafka import Sender
+from streams.kafka.batch import Batch
 from streams.metrics import Metrics
 from streams.records.dead_letters import dead_letter
 from streams.settings import KafkaSettings

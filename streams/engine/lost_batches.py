@@ -18,7 +18,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from streams.engine.transport import Batch, Reach
+from streams.engine.transport import Reach
+from streams.kafka.batch import Batch
 
 #: Longer than any batch is on its way, in wall time.
 QUIET_SECONDS = 2.0

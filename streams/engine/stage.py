@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from streams.engine.transport import Batch
 from streams.kafka import Outgoing
+from streams.kafka.batch import Batch
 
 
 @dataclass(frozen=True, slots=True)

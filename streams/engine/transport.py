@@ -22,20 +22,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from bisect import bisect_left
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-import msgspec
-import numpy as np
 from aiokafka.errors import KafkaError  # type: ignore[import-untyped] # aiokafka carries no types
 from faust.serializers import codecs
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
 from streams.engine import fetch
-from streams.engine.fetch import Stretch
+from streams.kafka.batch import Batch, Stretch
 
 _LOG = logging.getLogger("faust.driftline")
 
@@ -45,68 +42,6 @@ __all__ = ["Batch", "Consumer", "KafkaError", "Progress", "Reach", "Transport"]
 _FLUSH_SECONDS = 4.0
 #: How long the broker may hold a fetch that finds nothing.
 _FETCH_WAIT_MS = 100
-
-
-class Record(msgspec.Struct, frozen=True, gc=False):
-    """One record of a batch; `timestamp` in milliseconds since 1970."""
-
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-
-
-class Batch:
-    """The records of one fetch of one partition.
-
-    Args:
-        tp: topic and partition.
-        epoch: of the partition when they were fetched.
-        start: where the fetch was to begin; the first record may come later (a gap in the log).
-        stretches: the records in offset order, at least one.
-        number: batches of all partitions are numbered in the order in which they are handed out.
-    """
-
-    __slots__ = ("_keys", "cache", "epoch", "longest", "number", "offsets", "size", "start", "timestamps", "tp", "values")
-
-    def __init__(self, tp: TP, epoch: int, start: int, stretches: Sequence[Stretch], number: int = 0) -> None:
-        self.tp = tp
-        self.epoch = epoch
-        self.start = start
-        self.number = number
-        self.timestamps = np.concatenate([stretch.timestamps for stretch in stretches])
-        self.values = [value for stretch in stretches for value in stretch.values]
-        self._keys = [key for stretch in stretches for key in stretch.keys]
-        first, end = stretches[0].offsets[0], stretches[-1].offsets[-1] + 1
-        #: Offsets only grow: as many as lie between the first and the last are all of them.
-        whole = end - first == len(self.values)
-        self.offsets: Sequence[int] = (
-            range(first, end) if whole else [offset for stretch in stretches for offset in stretch.offsets]
-        )
-        sizes = [len(value) for value in self.values if value]
-        #: Bytes of all values, and of the longest.
-        self.size, self.longest = sum(sizes), max(sizes, default=0)
-        #: What one reader decoded, for the next reader of the same batch.
-        self.cache: Any = None
-
-    @property
-    def end(self) -> int:
-        """Offset after the last record."""
-        return self.offsets[-1] + 1
-
-    def record(self, place: int) -> Record:
-        """Return one record."""
-        return Record(self.offsets[place], int(self.timestamps[place]), self._keys[place], self.values[place])
-
-    def records(self, position: int) -> Iterator[Record]:
-        """Yield the records from an offset on."""
-        return map(self.record, range(bisect_left(self.offsets, position), len(self.values)))
-
-    def alone(self, record: Record, start: int) -> Batch:
-        """Return a batch of one of the records, as if it had been fetched alone from `start`."""
-        return Batch(
-            self.tp, self.epoch, start, [Stretch([record.offset], np.array([record.timestamp]), [record.key], [record.value])]
-        )
 
 
 @dataclass(frozen=True, slots=True)

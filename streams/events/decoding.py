@@ -20,14 +20,16 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
+from detectors.arrays import Integers
 from detectors.errors import EventError
 from detectors.spec import ModelSpec
-from detectors.windows.block import Block, Integers, blocks_of, is_sparse
+from detectors.windows.block import Block, blocks_of, is_sparse
 from detectors.windows.row import Row
 from streams.events.event import EVENT_KINDS, MAX_EVENT_BYTES, Event, EventKind, parse
 from streams.events.record_types import Learned, NoModel, RecordType, feature_columns, predicted_columns
 from streams.events.typed_records import Group, group_of, row_of_event
 from streams.events.wire import MAX_NESTING, is_too_deep
+from streams.kafka.batch import Batch
 
 #: Kinds of events that are no rows of a window of features.
 _NO_ROW: frozenset[EventKind] = frozenset({"label", "outcome_tick"})
@@ -279,3 +281,10 @@ def _block(group: Group) -> Block | None:
         ticks=ticks,
         columns=found,
     )
+
+
+def decoded(batch: Batch, decoding: Decoding) -> Decoded:
+    """Return what a batch holds, decoded once for all agents that read it."""
+    if batch.cache is None:
+        batch.cache = decoding.decode(batch.offsets, batch.timestamps, batch.values, longest=batch.longest)
+    return cast("Decoded", batch.cache)

@@ -17,11 +17,11 @@ from typing import Annotated, Any, Literal, Self
 import msgspec
 import numpy as np
 
+from detectors.arrays import Flags, Floats
 from detectors.spec import ModelSpec
-from detectors.windows.block import ABSENT, Coded, Columns, Flags, columns, named_columns
+from detectors.windows.block import ABSENT, Coded, Columns, columns, named_columns
 from detectors.windows.feature import CATEGORIES, CATEGORY_LENGTH
 from detectors.windows.row import PREDICTION, PREDICTION_LABEL, PREDICTION_SCORE, Value
-from detectors.windows.sample import Floats
 from streams.events.event import MAX_ID_LENGTH, MAX_NAME_LENGTH
 
 _Integer = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]

@@ -12,10 +12,10 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
+from detectors.arrays import Flags, Floats, Integers
 from detectors.errors import EventError
-from detectors.windows.block import ABSENT, Flags, Integers
+from detectors.windows.block import ABSENT
 from detectors.windows.row import PREDICTION_LABEL, PREDICTION_SCORE, Row
-from detectors.windows.sample import Floats
 from streams.events.event import MAX_AHEAD_SECONDS, MILLISECONDS_FROM, Event, EventKind, as_categories, event_time
 from streams.events.record_types import RecordType, Word, answer_of, class_of
 

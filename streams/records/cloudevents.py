@@ -6,12 +6,15 @@ Types are versioned and additive within a major: `io.driftline.alert.v1`, `.outl
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import orjson
 
 from detectors.errors import EventError
+from detectors.incidents.alert import Alert
+from detectors.incidents.retrain import Request
+from streams.records.times import rfc3339
 
 #: Longest id taken; our own have about 25 characters.
 MAX_ID_LENGTH = 256
@@ -20,24 +23,6 @@ ALERT = "io.driftline.alert.v1"
 OUTLIER = "io.driftline.outlier.v1"
 RETRAIN = "io.driftline.retrain.v1"
 SWAP = "io.driftline.swap.v1"
-
-
-def rfc3339(seconds: float) -> str:
-    """Return an RFC 3339 UTC time with milliseconds.
-
-    >>> rfc3339(0.5)
-    '1970-01-01T00:00:00.500Z'
-    """
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def seconds_of(text: str) -> float:
-    """Return the epoch seconds of an RFC 3339 time.
-
-    Raises:
-        ValueError: the text is not such a time.
-    """
-    return datetime.fromisoformat(text).timestamp()
 
 
 def encode(kind: str, identity: str, model: str, time_seconds: float, data: dict[str, Any]) -> bytes:
@@ -63,6 +48,12 @@ def encode(kind: str, identity: str, model: str, time_seconds: float, data: dict
         },
         option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY,
     )
+
+
+def event_of(finding: Alert | Request) -> bytes:
+    """Return the CloudEvent of an alert or a request to retrain: what the topic carries, and what `driftline replay` prints."""
+    kind, at = (ALERT, finding.raised_at) if isinstance(finding, Alert) else (RETRAIN, finding.requested_at)
+    return encode(kind, finding.id, finding.model, at, msgspec.to_builtins(finding))
 
 
 def decode(value: bytes, *expected: str) -> dict[str, Any]:

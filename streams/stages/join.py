@@ -24,15 +24,14 @@ import msgspec
 
 from detectors.spec import ModelSpec
 from streams.engine.stage import Cut
-from streams.engine.transport import Batch
-from streams.events.decoding import Decoding
+from streams.events.decoding import Decoding, decoded
 from streams.events.event import Event, EventKind, tick
 from streams.kafka import Outgoing
+from streams.kafka.batch import Batch
 from streams.metrics import Metrics
 from streams.records import outcomes
 from streams.records.outcomes import Outcome, PredictionValue, SourceOffset
 from streams.settings import KafkaSettings
-from streams.stages.summarise import decoded
 from streams.state.store import Store
 from streams.topics import OUTCOMES, topic_name
 

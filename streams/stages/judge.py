@@ -21,17 +21,17 @@ from detectors.incidents.alert import Alert
 from detectors.incidents.retrain import Request
 from detectors.model.model_monitor import Finding, ReferenceLearned, Stream, Watch
 from detectors.reference.reference_set import Document
-from detectors.spec import ModelSpec
-from detectors.windows.windows import Kind, Mark, WindowShape
+from detectors.spec import ModelSpec, shapes_of
+from detectors.windows.record import Kind, Mark, WindowShape
 from streams.engine.stage import Cut
-from streams.engine.transport import Batch, LogState
-from streams.findings import event_of
+from streams.engine.transport import LogState
 from streams.kafka import Outgoing
+from streams.kafka.batch import Batch
 from streams.metrics import Metrics
-from streams.records import window_records
+from streams.records import window_codec
+from streams.records.cloudevents import event_of
 from streams.records.dead_letters import dead_letter
 from streams.settings import KafkaSettings
-from streams.stages.summarise import shapes_of
 from streams.stages.ticking import Ticking
 from streams.state import snapshot
 from streams.state.references import References
@@ -134,7 +134,7 @@ class Judging:
         """Take the records of a batch from `position` on."""
         for record in batch.records(position):
             try:
-                parsed = window_records.parse(record.value)
+                parsed = window_codec.parse(record.value)
             except EventError as error:
                 self._outbox.append(dead_letter(self._kafka, batch.tp, record, error))
                 self._metrics.count("driftline_dead_letters_total", reason=error.reason)

@@ -24,13 +24,12 @@ from detectors.spec import ModelSpec
 from detectors.windows.block import Block
 from detectors.windows.row import Row
 from streams.engine.stage import Cut
-from streams.engine.transport import Batch
-from streams.events.decoding import Decoding
+from streams.events.decoding import Decoding, decoded
 from streams.kafka import Outgoing
+from streams.kafka.batch import Batch
 from streams.metrics import Metrics
 from streams.records import cloudevents
 from streams.settings import KafkaSettings
-from streams.stages.summarise import decoded
 from streams.state.references import References
 from streams.topics import OUTLIERS, topic_name
 

@@ -11,44 +11,23 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 import numpy as np
 
 from detectors.errors import EventError
-from detectors.spec import ModelSpec
+from detectors.spec import ModelSpec, shapes_of
+from detectors.windows.record import Kind, Mark, Window
 from detectors.windows.row import Row
-from detectors.windows.windows import Kind, Mark, Window, Windows, WindowShape
+from detectors.windows.windows import Windows
 from streams.engine.stage import Cut
-from streams.engine.transport import Batch
-from streams.events.decoding import Decoded, Decoding
+from streams.events.decoding import Decoding, decoded
 from streams.kafka import Outgoing
+from streams.kafka.batch import Batch
 from streams.metrics import Metrics
 from streams.records import window_records
 from streams.records.dead_letters import dead_letter
 from streams.records.outcomes import Outcome, parse, row_of
 from streams.settings import KafkaSettings
-
-
-def shapes_of(models: Mapping[str, ModelSpec], kind: Kind) -> dict[str, WindowShape]:
-    """Return model -> shape of its windows of that kind."""
-    return {
-        name: WindowShape(
-            seconds=spec.window_seconds if kind == "features" else spec.outcome_window_seconds,
-            lateness_seconds=spec.lateness_seconds,
-            max_segments=spec.max_segments,
-            max_features=spec.max_features,
-            max_values=spec.max_values,
-        )
-        for name, spec in models.items()
-    }
-
-
-def decoded(batch: Batch, decoding: Decoding) -> Decoded:
-    """Return what a batch holds, decoded once for all agents that read it."""
-    if batch.cache is None:
-        batch.cache = decoding.decode(batch.offsets, batch.timestamps, batch.values, longest=batch.longest)
-    return cast("Decoded", batch.cache)
 
 
 class _Summariser:

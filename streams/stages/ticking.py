@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from detectors.model.model_monitor import Stream
-from detectors.windows.windows import Kind, Mark, WindowShape
+from detectors.windows.record import Kind, Mark, WindowShape
 from streams.events.event import outcome_tick, tick
 from streams.kafka import Outgoing
 from streams.settings import KafkaSettings

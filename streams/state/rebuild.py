@@ -28,9 +28,9 @@ import msgspec
 from detectors.errors import EventError, SignatureError, StateError, UnavailableError
 from detectors.incidents.decision import Decided, Place
 from detectors.model.model_monitor import Stream
-from detectors.windows.windows import Kind, Mark
+from detectors.windows.record import Kind, Mark
 from streams.kafka import Log, Outgoing, Record, Sender, members, set_offsets, truncate
-from streams.records import window_records
+from streams.records import window_codec, window_records
 from streams.settings import KafkaSettings, Settings
 from streams.state import binding
 from streams.state.binding import Binding, Source
@@ -225,7 +225,7 @@ class Rebuild:
         truncate(self._kafka, topic, {number: end for number, (_, end) in ends.items()})
         return written
 
-    def _in_order(self, topic: str, ends: Mapping[int, tuple[int, int]]) -> Iterator[tuple[Record, window_records.HistoryRecord]]:
+    def _in_order(self, topic: str, ends: Mapping[int, tuple[int, int]]) -> Iterator[tuple[Record, window_codec.HistoryRecord]]:
         """Yield what can be read before the given ends, each model's records in order and each decision once.
 
         Where a model's records are in several partitions, those of the partition it has moved to are the last.
@@ -241,7 +241,7 @@ class Rebuild:
                 if rank >= len(numbers) or numbers[rank] != record.partition:
                     continue
                 try:
-                    parsed = window_records.parse(record.value)
+                    parsed = window_codec.parse(record.value)
                 except EventError:
                     continue  # it is in the dead letters already
                 if isinstance(parsed, Decided):
@@ -272,7 +272,7 @@ class Rebuild:
         return count
 
 
-def placed(records: Iterator[window_records.HistoryRecord]) -> Iterator[Decided]:
+def placed(records: Iterator[window_codec.HistoryRecord]) -> Iterator[Decided]:
     """Yield the decisions of a history, each with the place that it has in event time."""
     streams: dict[str, dict[Kind, Stream]] = {}
     for record in records:

@@ -22,8 +22,8 @@ import orjson
 from detectors.errors import StateError
 from detectors.reference.reference_set import Document, SegmentReference
 from detectors.spec import ModelSpec
-from detectors.windows.windows import Kind
-from streams.records.cloudevents import rfc3339
+from detectors.windows.record import Kind
+from streams.records.times import rfc3339
 from streams.state.array_codec import array_in, array_out
 
 FORMAT = 3

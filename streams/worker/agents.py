@@ -23,9 +23,10 @@ from detectors.spec import ModelSpec
 from streams.engine.lanes import Lanes, StageMaker
 from streams.engine.stage import Stage
 from streams.engine.start_offsets import Beginnings
-from streams.engine.transport import Batch, LogState
+from streams.engine.transport import LogState
 from streams.events.decoding import Decoding
 from streams.kafka import Log
+from streams.kafka.batch import Batch
 from streams.metrics import Metrics
 from streams.settings import KafkaSettings, Settings
 from streams.stages.join import Join

@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from detectors.windows.windows import Kind
+from detectors.windows.record import Kind
 from streams.engine.lanes import Lanes
 from streams.metrics import Metrics
 

@@ -8,15 +8,16 @@ import click
 import numpy as np
 
 from detectors.errors import ConfigError
-from detectors.reference.season import DAY_SECONDS, OF_WEEK, choose
+from detectors.reference.local_time import DAY_SECONDS
+from detectors.reference.season import OF_WEEK, choose
 from detectors.spec import ModelSpec
-from detectors.windows.windows import Kind
+from detectors.windows.record import Kind
 from driftline.cli.invocation import Invocation, configured
 from driftline.explain.unbudgeted import stock_notes
 from driftline.text.durations import format_duration, format_rate
 from driftline.text.tables import show_table
 from retrainer.candidate import load_factory
-from streams.records.cloudevents import rfc3339
+from streams.records.times import rfc3339
 from streams.settings import Settings
 
 

@@ -13,9 +13,9 @@ from dataclasses import asdict
 import click
 
 from driftline.cli.invocation import Invocation, configured
-from driftline.config.checks import nearest
 from driftline.explain.thresholds import Row, explain
 from driftline.references.stored import read_watch
+from driftline.text.nearest import nearest
 from driftline.text.tables import show_table
 from driftline.text.wording import span
 from streams.state.store import Store

@@ -13,8 +13,9 @@ from typing import Any
 import click
 
 from detectors.model.model_monitor import Watch
-from driftline.cli.file_options import form_of, known_model, mapped, model_of, require_apart
+from driftline.cli.file_options import form_of, mapped, model_of, require_apart
 from driftline.cli.invocation import Invocation, configured
+from driftline.cli.known_model import known_model
 from driftline.cli.readiness import require_kafka, require_own_prefix
 from driftline.readers.options import Options
 from driftline.references import show
@@ -26,7 +27,7 @@ from driftline.text.durations import format_duration
 from driftline.text.moments import Moment
 from driftline.text.tables import show_table
 from streams.kafka import Sender
-from streams.records.cloudevents import rfc3339
+from streams.records.times import rfc3339
 from streams.records.window_records import outgoing
 from streams.state.references import References
 from streams.state.store import Store

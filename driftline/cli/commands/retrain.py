@@ -11,9 +11,10 @@ import click
 from detectors.identity import identity
 from driftline.cli.invocation import Invocation, configured
 from driftline.cli.readiness import require_kafka
-from driftline.config.checks import nearest
+from driftline.text.nearest import nearest
 from streams.kafka import Outgoing, Sender
-from streams.records.cloudevents import RETRAIN, encode, seconds_of
+from streams.records.cloudevents import RETRAIN, encode
+from streams.records.times import seconds_of
 from streams.topics import RETRAINS, topic_name
 
 

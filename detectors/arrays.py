@@ -1,0 +1,19 @@
+"""Types of arrays, and what is done to any of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+Integers = NDArray[np.int64]
+
+
+Flags = NDArray[np.bool_]
+
+
+def widened(array: np.ndarray, columns: int) -> np.ndarray:
+    """Return an array with so many columns of zeros more on its last axis."""
+    return np.concatenate([array, np.zeros((*array.shape[:-1], columns))], axis=-1)
