@@ -38,7 +38,7 @@ _POOL = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class DataSet:
     """A data set: values of shape (n, d), labels from 0 on of shape (n,)."""
 
     name: str
@@ -63,14 +63,14 @@ BUNDLED: Mapping[str, Callable[[], datasets.base.Dataset]] = {
 FILES = {"elec2": ("elec2.csv.gz", "class"), "sea": ("sea_50k.csv.gz", "label")}
 
 
-def bundled(name: str) -> Table:
+def bundled(name: str) -> DataSet:
     """Return a data set that River brings along."""
     rows, labels = zip(*((list(x.values()), str(y)) for x, y in BUNDLED[name]()), strict=True)
     columns = list(next(iter(BUNDLED[name]()))[0])
-    return Table(name, columns, np.array(rows, dtype=np.float64), _numbered(labels))
+    return DataSet(name, columns, np.array(rows, dtype=np.float64), _numbered(labels))
 
 
-def from_file(name: str, home: Path) -> Table:
+def from_file(name: str, home: Path) -> DataSet:
     """Return a data set of a directory.
 
     Raises:
@@ -79,7 +79,7 @@ def from_file(name: str, home: Path) -> Table:
     file, label = FILES[name]
     columns = read_columns(home, file)
     labels = _numbered(columns.pop(label))
-    return Table(name, list(columns), np.array(list(columns.values()), dtype=np.float64).T, labels)
+    return DataSet(name, list(columns), np.array(list(columns.values()), dtype=np.float64).T, labels)
 
 
 def _numbered(labels: object) -> Labels:
@@ -116,7 +116,7 @@ def _unchanged(values: Floats, labels: Labels) -> tuple[Floats, Labels]:
     return values, labels
 
 
-def _labels(table: Table, draw: np.random.Generator) -> Change:
+def _labels(table: DataSet, draw: np.random.Generator) -> Change:
     """Two labels change places."""
     one, other = draw.choice(table.classes, size=2, replace=False)
 
@@ -126,7 +126,7 @@ def _labels(table: Table, draw: np.random.Generator) -> Change:
     return change
 
 
-def _region(table: Table, draw: np.random.Generator) -> Change:
+def _region(table: DataSet, draw: np.random.Generator) -> Change:
     """In a quarter of the rows, beyond a plane at random, labels move on to the next one."""
     scale = np.where(table.values.std(axis=0) > 0, table.values.std(axis=0), 1.0)
     plane = draw.normal(size=table.values.shape[1]) / scale
@@ -138,19 +138,19 @@ def _region(table: Table, draw: np.random.Generator) -> Change:
     return change
 
 
-def _columns(table: Table, draw: np.random.Generator) -> Change:
+def _columns(table: DataSet, draw: np.random.Generator) -> Change:
     """Half of the columns change places."""
     places = _places(table, draw)
     return lambda values, labels: (values[:, places], labels)
 
 
-def _class(table: Table, draw: np.random.Generator) -> Change:
+def _class(table: DataSet, draw: np.random.Generator) -> Change:
     """Half of the columns change places, in the rows of one label only."""
     places, label = _places(table, draw), int(draw.integers(table.classes))
     return lambda values, labels: (np.where((labels == label)[:, None], values[:, places], values), labels)
 
 
-def _places(table: Table, draw: np.random.Generator) -> NDArray[np.int64]:
+def _places(table: DataSet, draw: np.random.Generator) -> NDArray[np.int64]:
     columns = table.values.shape[1]
     chosen = draw.choice(columns, size=max(2, columns // 2), replace=False)
     places = np.arange(columns)
@@ -158,7 +158,7 @@ def _places(table: Table, draw: np.random.Generator) -> NDArray[np.int64]:
     return places
 
 
-def _shift(table: Table, draw: np.random.Generator) -> Change:
+def _shift(table: DataSet, draw: np.random.Generator) -> Change:
     """Columns, a third of them, move by one standard deviation; labels stay with their rows."""
     columns = table.values.shape[1]
     offset = np.zeros(columns)
@@ -168,7 +168,7 @@ def _shift(table: Table, draw: np.random.Generator) -> Change:
 
 
 #: Kind of drift -> how a change of that kind is drawn. The first two move labels alone, the last one columns alone.
-KINDS: Mapping[str, Callable[[Table, np.random.Generator], Change]] = {
+KINDS: Mapping[str, Callable[[DataSet, np.random.Generator], Change]] = {
     "labels": _labels,
     "region": _region,
     "columns": _columns,
@@ -178,7 +178,7 @@ KINDS: Mapping[str, Callable[[Table, np.random.Generator], Change]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class DriftingRows:
     """Rows with drifts.
 
     Args:
@@ -199,7 +199,7 @@ class Stream:
     rises: list[float]
 
 
-def stream_of(table: Table, kind: str, *, transition: int, drifts: int, number: int) -> Stream:
+def stream_of(table: DataSet, kind: str, *, transition: int, drifts: int, number: int) -> DriftingRows:
     """Return a stream of a data set.
 
     Args:
@@ -240,4 +240,4 @@ def stream_of(table: Table, kind: str, *, transition: int, drifts: int, number: 
             before = fresh[(regime == place - 1) & ~in_interval].mean()
             rises.append(float(stale[mine & (since >= transition)].mean() - before))
     intervals = [(begin, begin + transition + MAX_DELAY) for begin in begins.tolist()]
-    return Stream(table.name, kind, table.columns, values, intervals, fresh, stale, rises)
+    return DriftingRows(table.name, kind, table.columns, values, intervals, fresh, stale, rises)

@@ -35,11 +35,11 @@ from typing import Any, Protocol
 import numpy as np
 from river import drift
 
-from benchmarks.drifting import BUNDLED, FILES, KINDS, MAX_DELAY, TRANSITION, Stream, Table, bundled, from_file, stream_of
+from benchmarks.drifting import BUNDLED, FILES, KINDS, MAX_DELAY, TRANSITION, DataSet, DriftingRows, bundled, from_file, stream_of
 from benchmarks.machine import run, show_table, whole_number
 from benchmarks.scoring import Episodes, at_random, episodes, every
 from benchmarks.seasonal import DATA
-from benchmarks.watched import REFERENCE_WINDOWS, Watched
+from benchmarks.watched import REFERENCE_WINDOWS, PacedMonitor
 from detectors.errors import UnavailableError
 from detectors.incidents.alert import Alert
 from detectors.judging.detectors import Armed, Arming, arm
@@ -65,7 +65,7 @@ _RISE = 0.05
 class Watcher(Protocol):
     """Somebody who sees a stream row by row."""
 
-    def take(self, row: int, *, wrong: bool) -> Sequence[int]:
+    def add(self, row: int, *, wrong: bool) -> Sequence[int]:
         """Take a row, of which the served model was wrong or right, and return the places of the alarms that follow."""
 
     def swap(self, row: int) -> None:
@@ -75,16 +75,16 @@ class Watcher(Protocol):
 class Product:
     """Driftline's judge of outcomes, or of the columns."""
 
-    def __init__(self, stream: Stream, budget: float, *, columns: bool) -> None:
+    def __init__(self, stream: DriftingRows, budget: float, *, columns: bool) -> None:
         self._rows = (dict(zip(stream.columns, row, strict=True)) for row in stream.values.tolist()) if columns else None
         kind: Kind = "features" if columns else "outcomes"
-        self._watched = Watched(kind, PER_WINDOW, budget, window_seconds=WINDOW_SECONDS)
+        self._watched = PacedMonitor(kind, PER_WINDOW, budget, window_seconds=WINDOW_SECONDS)
         self._open: list[Alert] = []
 
-    def take(self, row: int, *, wrong: bool) -> Sequence[int]:
+    def add(self, row: int, *, wrong: bool) -> Sequence[int]:
         """Take a row and return the places of its alarms."""
         values = {ERROR: float(wrong)} if self._rows is None else next(self._rows)
-        found = list(self._watched.take(row, values))
+        found = list(self._watched.add(row, values))
         self._open.extend(alert for _, alert in found)
         return [alarm.raised for alarm, _ in found]
 
@@ -104,7 +104,7 @@ class Stock:
         self._make = make
         self._armed = make()
 
-    def take(self, row: int, *, wrong: bool) -> Sequence[int]:
+    def add(self, row: int, *, wrong: bool) -> Sequence[int]:
         """Take a row and return its place if it raised an alarm."""
         return [row + 1] if self._armed.update(int(wrong)) else []
 
@@ -132,7 +132,7 @@ ERRORS, COLUMNS = "Driftline, errors", "Driftline, columns"
 QUICK = ("bananas", "phishing")
 
 
-def alarms_of(stream: Stream, watcher: Watcher, *, settled: bool = False) -> list[int]:
+def alarms_of(stream: DriftingRows, watcher: Watcher, *, settled: bool = False) -> list[int]:
     """Return the places of the alarms that a watcher raises while the loop is closed (rule 4).
 
     With `settled` a swap waits for the end of the transition, as it does where a new model needs rows of the new regime alone.
@@ -143,7 +143,7 @@ def alarms_of(stream: Stream, watcher: Watcher, *, settled: bool = False) -> lis
     due: int | None = None
     for row, (fresh, stale) in enumerate(zip(stream.fresh.tolist(), stream.stale.tolist(), strict=True)):
         newest += newest < len(begins) and row == begins[newest]
-        raised = watcher.take(row, wrong=stale if served < newest else fresh)
+        raised = watcher.add(row, wrong=stale if served < newest else fresh)
         if raised:
             alarms.extend(raised)
             answer = bisect_left(begins, raised[-1])  # a window that ended before the drift has seen nothing of it
@@ -157,7 +157,7 @@ def alarms_of(stream: Stream, watcher: Watcher, *, settled: bool = False) -> lis
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AlarmScore:
     """What became of the alarms of one watcher; two of them add up.
 
     Args:
@@ -170,22 +170,22 @@ class Told:
     rises: list[float]
     draws: int = 1
 
-    def __add__(self, other: Told) -> Told:
-        return Told(self.met + other.met, self.rises + other.rises, self.draws)
+    def __add__(self, other: AlarmScore) -> AlarmScore:
+        return AlarmScore(self.met + other.met, self.rises + other.rises, self.draws)
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class WatcherScore:
     """What became of streams, by watcher; two of them add up."""
 
-    told: dict[str, Told]
+    told: dict[str, AlarmScore]
     rows: int
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally({name: one + other.told[name] for name, one in self.told.items()}, self.rows + other.rows)
+    def __add__(self, other: WatcherScore) -> WatcherScore:
+        return WatcherScore({name: one + other.told[name] for name, one in self.told.items()}, self.rows + other.rows)
 
 
-def judge(stream: Stream, budget: float, seed: int, *, settled: bool = False) -> Tally:
+def judge(stream: DriftingRows, budget: float, seed: int, *, settled: bool = False) -> WatcherScore:
     """Let everybody watch a stream."""
     length = len(stream.fresh)
     alarms: dict[str, list[int]] = {
@@ -195,14 +195,14 @@ def judge(stream: Stream, budget: float, seed: int, *, settled: bool = False) ->
         "never": [],
         f"every {_EVERY:,}": every(_EVERY, begin=0, end=length),
     }
-    told = {name: Told(episodes(stream.drifts, places, length=length), stream.rises) for name, places in alarms.items()}
+    told = {name: AlarmScore(episodes(stream.drifts, places, length=length), stream.rises) for name, places in alarms.items()}
     draw, known = np.random.default_rng([seed, length]), REFERENCE_WINDOWS * PER_WINDOW
     drawn = [at_random(draw, len(alarms[ERRORS]), begin=known, end=length) for _ in range(_DRAWS)]
     random = reduce(operator.add, [episodes(stream.drifts, places, length=length) for places in drawn])
-    return Tally({**told, "random": Told(random, stream.rises * _DRAWS, _DRAWS)}, length)
+    return WatcherScore({**told, "random": AlarmScore(random, stream.rises * _DRAWS, _DRAWS)}, length)
 
 
-def figures(one: Told) -> dict[str, float | None]:
+def figures(one: AlarmScore) -> dict[str, float | None]:
     """Return what is told of a watcher; those over nothing are None."""
     met = one.met
     took = [delay for delay in met.delays if delay is not None]
@@ -221,7 +221,7 @@ def figures(one: Told) -> dict[str, float | None]:
     return {name: None if figure is None else round(figure, 3) for name, figure in found.items()}
 
 
-def summary(tallies: Mapping[tuple[str, str, str], Tally]) -> dict[str, Any]:
+def summary(tallies: Mapping[tuple[str, str, str], WatcherScore]) -> dict[str, Any]:
     """Return what is printed as JSON, of what became of (speed, data set, kind of drift)."""
     result: dict[str, Any] = {"benchmark": "injected"}
     for speed, (least, aim) in MARKS.items():
@@ -246,7 +246,7 @@ def summary(tallies: Mapping[tuple[str, str, str], Tally]) -> dict[str, Any]:
     return result
 
 
-def _part(tallies: Iterable[Tally]) -> dict[str, Any]:
+def _part(tallies: Iterable[WatcherScore]) -> dict[str, Any]:
     """Return figures of both sides of the product, and of the detector of River that does best there."""
     total = reduce(operator.add, tallies)
     best = _best_of_river(total)
@@ -254,7 +254,7 @@ def _part(tallies: Iterable[Tally]) -> dict[str, Any]:
     return {words: figures(total.told[name]) for words, name in shown.items()}
 
 
-def _best_of_river(tally: Tally) -> str:
+def _best_of_river(tally: WatcherScore) -> str:
     """Return the detector with the greatest F1, chosen when all is known: nobody could have chosen better."""
     return max(STOCK, key=lambda name: tally.told[name].met.f1)
 
@@ -286,7 +286,7 @@ def _cells(one: Mapping[str, float | None]) -> list[str]:
     return ["-" if value is None else f"{value:.0f}" if name in whole else f"{value:.2f}" for name, value in one.items()]
 
 
-def tables(home: Path | None, *, quick: bool) -> list[Table]:
+def tables(home: Path | None, *, quick: bool) -> list[DataSet]:
     """Return the data sets that are there.
 
     Raises:
@@ -306,7 +306,7 @@ def tables(home: Path | None, *, quick: bool) -> list[Table]:
 
 
 def tallied(
-    data: Iterable[Table],
+    data: Iterable[DataSet],
     *,
     streams: int,
     drifts: int,
@@ -314,19 +314,19 @@ def tallied(
     seed: int,
     settled: bool = False,
     kinds: Iterable[str] = tuple(KINDS),
-) -> dict[tuple[str, str, str], Tally]:
+) -> dict[tuple[str, str, str], WatcherScore]:
     """Return what became of streams of each data set, by (speed, data set, kind of drift).
 
     Args:
         data: the data sets.
-        streams: of each kind and speed.
+        aligners: of each kind and speed.
         drifts: in each.
         budget: false alarms a week.
         seed: another one gives other streams.
         settled: whether swaps wait for the end of a transition.
         kinds: of drift.
     """
-    found: dict[tuple[str, str, str], Tally] = {}
+    found: dict[tuple[str, str, str], WatcherScore] = {}
     for table, kind, (speed, transition) in itertools.product(data, kinds, SPEEDS.items()):
         numbers = range(streams * seed, streams * (seed + 1))
         made = (stream_of(table, kind, transition=transition, drifts=drifts, number=number) for number in numbers)
@@ -347,7 +347,7 @@ def main() -> None:
 
     def benchmark() -> tuple[dict[str, Any], int]:
         data = tables(arguments.data, quick=arguments.quick)
-        streams, drifts = arguments.streams or (1 if arguments.quick else 3), 2 if arguments.quick else 8
+        streams, drifts = arguments.aligners or (1 if arguments.quick else 3), 2 if arguments.quick else 8
         budget, seed = arguments.false_alarms, arguments.seed
         tallies = tallied(data, streams=streams, drifts=drifts, budget=budget, seed=seed, settled=arguments.settled)
         result = summary(tallies)

@@ -1,6 +1,6 @@
 """What a judge costs: merged windows of one model against its references, in this process.
 
-Parts of every source are made beforehand; what is timed is `Watch.add`, from the bucket in which the references
+Parts of every source are made beforehand; what is timed is `ModelMonitor.add`, from the bucket in which the references
 are there. Nothing drifts. A part is one feature of one source's window.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.feeding import BEGIN, WINDOW_SECONDS
 from benchmarks.machine import fit
 from detectors.errors import DriftlineError
-from detectors.model.model_monitor import Watch
+from detectors.model.model_monitor import ModelMonitor
 from detectors.spec import ModelSpec, ReferenceSpec, shapes_of
 from detectors.windows.record import Mark, Window
 from detectors.windows.row import Row
@@ -31,7 +31,7 @@ _ROWS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgingCost:
     """One case: CPU seconds of a bucket, bytes of the snapshot afterwards."""
 
     features: int
@@ -40,7 +40,7 @@ class Judged:
     snapshot_bytes: int
 
 
-def cost(features: int, sources: int, *, scale: float, repeats: int) -> Judged:
+def cost(features: int, sources: int, *, scale: float, repeats: int) -> JudgingCost:
     """Return what a bucket of so many features and sources costs: the least of some runs."""
     learned, judged = max(_LEAST_LEARNED, int(_LEARNED * scale)), max(_LEAST_JUDGED, int(_JUDGED * scale))
     spec = ModelSpec("hot", window_seconds=WINDOW_SECONDS, max_features=features)
@@ -48,18 +48,18 @@ def cost(features: int, sources: int, *, scale: float, repeats: int) -> Judged:
     buckets = _buckets(spec, features, sources, learned + judged)
     taken: list[float] = []
     for _ in range(repeats):
-        watch = Watch.begin(spec)
+        monitor = ModelMonitor.begin(spec)
         for bucket in buckets[:learned]:
             for record in bucket:
-                watch.add(spec, record)
-        if watch.learning:
+                monitor.add(spec, record)
+        if monitor.learning:
             raise DriftlineError(f"no reference after {learned} windows: the run measures nothing")
         began = time.process_time()
         for bucket in buckets[learned:]:
             for record in bucket:
-                watch.add(spec, record)
+                monitor.add(spec, record)
         taken.append((time.process_time() - began) / judged)
-    return Judged(features, sources, min(taken), len(snapshot.dump({"hot": watch})))
+    return JudgingCost(features, sources, min(taken), len(snapshot.dump({"hot": monitor})))
 
 
 def _buckets(spec: ModelSpec, features: int, sources: int, count: int) -> list[list[Window | Mark]]:
@@ -90,7 +90,7 @@ def _of(record: Window | Mark, source: int) -> Window | Mark:
     return type(record)(**{**fields, "source": source})
 
 
-def summary(judged: list[Judged]) -> dict[str, float]:
+def summary(judged: list[JudgingCost]) -> dict[str, float]:
     """Return microseconds of a feature and of each part of it in a bucket, and snapshot bytes of a feature."""
     of_sources = [one for one in judged if one.features == 20]
     line = fit([one.sources for one in of_sources], [1e6 * one.seconds / one.features for one in of_sources])

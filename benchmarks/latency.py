@@ -29,8 +29,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from benchmarks.feeding import DATA_SETS, MODEL, PARTITIONS, bodies, closing, encoded, events, fill
-from benchmarks.machine import Servers, run, servers, show_table, usage, whole_number
-from benchmarks.workers import Deployment, Ending, Worker
+from benchmarks.machine import BenchmarkServers, run, servers, show_table, usage, whole_number
+from benchmarks.workers import Ending, ReadyWorker, WorkerFleet
 from detectors.errors import UnavailableError
 from detectors.windows.record import Mark
 from streams.kafka import Log
@@ -148,7 +148,7 @@ class Probes:
         return max(known) / 1000.0 if len(known) == PARTITIONS else None
 
 
-def caught_up(deployment: Deployment, on: Servers, count: int, now: float) -> tuple[Worker, CatchUp]:
+def caught_up(deployment: WorkerFleet, on: BenchmarkServers, count: int, now: float) -> tuple[ReadyWorker, CatchUp]:
     """Write the backlog, start a worker, and return it once all windows of the backlog are there."""
     begin = math.floor((now - OUTAGE_SECONDS) / _HOT_WINDOW) * _HOT_WINDOW
     end = begin + OUTAGE_SECONDS
@@ -170,7 +170,7 @@ def caught_up(deployment: Deployment, on: Servers, count: int, now: float) -> tu
 class Feeder:
     """Sends the hot model's events and the probes' as time goes on."""
 
-    def __init__(self, deployment: Deployment, probes: Probes) -> None:
+    def __init__(self, deployment: WorkerFleet, probes: Probes) -> None:
         """Connect."""
         self._topic = topic_name(deployment.kafka.prefix, EVENTS)
         self._probes = probes
@@ -227,7 +227,7 @@ class Feeder:
         return delivered
 
 
-def learn(deployment: Deployment, probes: Probes, now: float) -> None:
+def learn(deployment: WorkerFleet, probes: Probes, now: float) -> None:
     """Write the seconds of the probes before now: what they learn their references from."""
     producer = Producer({"bootstrap.servers": deployment.kafka.bootstrap, "linger.ms": 20, "log_level": 2})
     topic = topic_name(deployment.kafka.prefix, EVENTS)
@@ -241,7 +241,7 @@ def learn(deployment: Deployment, probes: Probes, now: float) -> None:
         raise UnavailableError("the broker did not take the probes' events within 60 s")
 
 
-def alerts_stamped_by_the_broker(on: Servers) -> str:
+def alerts_stamped_by_the_broker(on: BenchmarkServers) -> str:
     """Make the alerts topic with the broker's clock for its times, as events have it, and return its name."""
     name = topic_name(_PREFIX, ALERTS)
     admin = AdminClient({"bootstrap.servers": on.kafka.bootstrap, "log_level": 2})
@@ -250,7 +250,7 @@ def alerts_stamped_by_the_broker(on: Servers) -> str:
     return name
 
 
-def wait_until_judged(deployment: Deployment, end: float) -> None:
+def wait_until_judged(deployment: WorkerFleet, end: float) -> None:
     """Return once the judges have stored what they made of the probes' windows up to that end.
 
     Raises:
@@ -274,7 +274,7 @@ def wait_until_judged(deployment: Deployment, end: float) -> None:
         time.sleep(0.2)
 
 
-def latencies(deployment: Deployment, topic: str, probes: Probes) -> list[float]:
+def latencies(deployment: WorkerFleet, topic: str, probes: Probes) -> list[float]:
     """Return the latency of every alert that a live event made possible, in seconds, ascending."""
     log = Log(deployment.kafka, "benchmark-alerts")
     found: list[float] = []
@@ -312,7 +312,7 @@ def benchmark() -> tuple[dict[str, Any], int]:
     with servers() as on:
         print(on.cores.words)
         topic = alerts_stamped_by_the_broker(on)
-        deployment = Deployment(on, _MODELS, prefix=_PREFIX, partitions=PARTITIONS)
+        deployment = WorkerFleet(on, _MODELS, prefix=_PREFIX, partitions=PARTITIONS)
         try:
             _, catch_up = caught_up(deployment, on, backlog, time.time())
             began = time.time()

@@ -28,7 +28,7 @@ from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
 from driftline.text.tables import show_table
 
-__all__ = ["Cores", "Fit", "Servers", "fit", "pin", "run", "servers", "show_table", "usage", "whole_number"]
+__all__ = ["BenchmarkServers", "Cores", "Fit", "fit", "pin", "run", "servers", "show_table", "usage", "whole_number"]
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -104,7 +104,7 @@ def usage(pid: int) -> Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Servers:
+class BenchmarkServers:
     """A real Kafka, a real Redis, and a directory; `home` is removed with everything in it at the end."""
 
     kafka: KafkaServer
@@ -114,7 +114,7 @@ class Servers:
 
 
 @contextlib.contextmanager
-def servers(*, apart: bool = True) -> Iterator[Servers]:
+def servers(*, apart: bool = True) -> Iterator[BenchmarkServers]:
     """Start both servers and end them; `apart` keeps them, this process and its children off the measured core.
 
     Raises:
@@ -127,7 +127,7 @@ def servers(*, apart: bool = True) -> Iterator[Servers]:
     if apart:
         pin(os.getpid(), cores.others)  # children inherit it
     with tempfile.TemporaryDirectory(prefix="driftline-benchmark-") as home, KafkaServer() as kafka, RedisServer() as redis:
-        yield Servers(kafka, redis, Path(home), cores)
+        yield BenchmarkServers(kafka, redis, Path(home), cores)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from river.drift import datasets
 from benchmarks.machine import run, show_table
 from benchmarks.scoring import at_random, covering, delays, every, f1, matched
 from benchmarks.seasonal import DATA, read_columns
-from benchmarks.watched import REFERENCE_WINDOWS, Alarm, Watched
+from benchmarks.watched import REFERENCE_WINDOWS, Alarm, PacedMonitor
 from detectors.errors import UnavailableError
 from detectors.incidents.alert import Alert
 from detectors.spec import ModelSpec
@@ -46,7 +46,7 @@ _DRAWS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class PointSeries:
     """A data set.
 
     Args:
@@ -101,14 +101,14 @@ LABELLED = {
 }
 
 
-def annotated(name: str) -> Stream:
+def annotated(name: str) -> PointSeries:
     """Return one of River's series."""
     found = SERIES[name]
     rows = [y if isinstance(y, dict) else {"value": float(y)} for _, y in found]
-    return Stream(name, rows, [sorted(changes) for changes in found.annotations.values()], _TURING_MARGIN, per_window=1)
+    return PointSeries(name, rows, [sorted(changes) for changes in found.annotations.values()], _TURING_MARGIN, per_window=1)
 
 
-def labelled(name: str, home: Path) -> Stream:
+def labelled(name: str, home: Path) -> PointSeries:
     """Return a stream with labels.
 
     Raises:
@@ -120,45 +120,45 @@ def labelled(name: str, home: Path) -> Stream:
     values = np.array(list(columns.values()), dtype=np.float64).T.tolist()
     rows = [dict(zip(columns, row, strict=True)) for row in values]
     changes = list(range(source.regime, len(rows), source.regime))
-    return Stream(
+    return PointSeries(
         name, rows, [changes], source.regime // 10, source.per_window, labels=labels, make=source.make, training=source.training
     )
 
 
-def alarms_of(stream: Stream, budget: float) -> list[Alarm]:
+def alarms_of(stream: PointSeries, budget: float) -> list[Alarm]:
     """Return the alarms that a stream raises, in order."""
     return _of_errors(stream, budget) if stream.make else _of_features(stream, budget)
 
 
-def _of_features(stream: Stream, budget: float) -> list[Alarm]:
-    watched = Watched("features", stream.per_window, budget)
+def _of_features(stream: PointSeries, budget: float) -> list[Alarm]:
+    watched = PacedMonitor("features", stream.per_window, budget)
     alarms: list[Alarm] = []
     for number, values in enumerate([*stream.rows, None]):
-        for alarm, alert in watched.take(number, values):
+        for alarm, alert in watched.add(number, values):
             alarms.append(alarm)
             watched.swap(alert)
     return alarms
 
 
-def _of_errors(stream: Stream, budget: float) -> list[Alarm]:
-    watched = Watched("outcomes", stream.per_window, budget)
+def _of_errors(stream: PointSeries, budget: float) -> list[Alarm]:
+    watched = PacedMonitor("outcomes", stream.per_window, budget)
     served = _trained(stream, 0, stream.training)
     alarms: list[Alarm] = []
     waiting: tuple[Alarm, Alert] | None = None
     for number in range(stream.training, len(stream.rows)):
         wrong = served.predict_one(stream.rows[number]) != stream.labels[number]
-        for alarm, alert in watched.take(number, {ERROR: float(wrong)}):
+        for alarm, alert in watched.add(number, {ERROR: float(wrong)}):
             alarms.append(alarm)
             waiting = waiting or (alarm, alert)
         if waiting and number + 1 - waiting[0].dated >= stream.training:
             served = _trained(stream, waiting[0].dated, number + 1)
             watched.swap(waiting[1])
             waiting = None
-    alarms.extend(alarm for alarm, _ in watched.take(len(stream.rows), None))
+    alarms.extend(alarm for alarm, _ in watched.add(len(stream.rows), None))
     return alarms
 
 
-def _trained(stream: Stream, begin: int, end: int) -> Any:
+def _trained(stream: PointSeries, begin: int, end: int) -> Any:
     assert stream.make is not None
     made = stream.make()
     for number in range(begin, end):
@@ -166,7 +166,7 @@ def _trained(stream: Stream, begin: int, end: int) -> Any:
     return made
 
 
-def scores(stream: Stream, alarms: Sequence[Alarm]) -> dict[str, float | None]:
+def scores(stream: PointSeries, alarms: Sequence[Alarm]) -> dict[str, float | None]:
     """Return the figures of some alarms; those over no alarm or no change are None."""
     length, dated, raised = len(stream.rows), [alarm.dated for alarm in alarms], [alarm.raised for alarm in alarms]
     marked = sorted({change for changes in stream.annotators for change in changes})
@@ -184,7 +184,7 @@ def scores(stream: Stream, alarms: Sequence[Alarm]) -> dict[str, float | None]:
     }
 
 
-def floors(stream: Stream, count: int, seed: int) -> dict[str, dict[str, float | None]]:
+def floors(stream: PointSeries, count: int, seed: int) -> dict[str, dict[str, float | None]]:
     """Return the figures of alarms that know nothing: never, every N rows, and `count` of them at random."""
     length = len(stream.rows)
     known = stream.training + REFERENCE_WINDOWS * stream.per_window
@@ -207,7 +207,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return statistics.fmean(known) if known else None
 
 
-def result_of(stream: Stream, budget: float, seed: int) -> dict[str, Any]:
+def result_of(stream: PointSeries, budget: float, seed: int) -> dict[str, Any]:
     """Return the figures of a stream, the product's and those of the floors."""
     alarms = alarms_of(stream, budget)
     figures = {"driftline": scores(stream, alarms), **floors(stream, len(alarms), seed)}

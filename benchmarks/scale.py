@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.feeding import DATA_SETS, WINDOW_SECONDS, closing, end_of, events, fill
-from benchmarks.machine import Servers, run, servers, show_table, usage, whole_number
-from benchmarks.workers import Deployment, Ending
+from benchmarks.machine import BenchmarkServers, run, servers, show_table, usage, whole_number
+from benchmarks.workers import Ending, WorkerFleet
 
 EVENTS, EVENTS_QUICK = 2_000_000, 400_000
 REPEATS, REPEATS_QUICK = 3, 1
@@ -44,9 +44,9 @@ class Shared:
     broker: float
 
 
-def measure(on: Servers, workers: int, count: int, number: int) -> Shared:
+def measure(on: BenchmarkServers, workers: int, count: int, number: int) -> Shared:
     """Run so many workers over so many events."""
-    deployment = Deployment(on, _MODEL, prefix=f"scale-{workers}-{number}")
+    deployment = WorkerFleet(on, _MODEL, prefix=f"scale-{workers}-{number}")
     cores = sorted(on.cores.all)
     try:
         ending = Ending(deployment.kafka)

@@ -41,7 +41,7 @@ from detectors.arrays import Floats
 from detectors.errors import UnavailableError
 from detectors.incidents.alert import Alert
 from detectors.incidents.decision import Decision
-from detectors.model.model_monitor import Watch
+from detectors.model.model_monitor import ModelMonitor
 from detectors.reference.local_time import DAY_SECONDS, WEEK_SECONDS
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.windows.record import Mark, Window, WindowShape
@@ -152,19 +152,19 @@ def read(home: Path, names: Sequence[str], *, weeks: float | None = None, holida
     return found
 
 
-class Judged:
+class JudgedSeries:
     """A series as the product judges it; `opened` are its alarms, in order."""
 
-    def __init__(self, spec: ModelSpec, watch: Watch, *, answered: bool = False) -> None:
+    def __init__(self, spec: ModelSpec, monitor: ModelMonitor, *, answered: bool = False) -> None:
         self._spec = spec
         self._answered = answered
-        self.watch = watch
+        self.monitor = monitor
         shape = WindowShape(spec.window_seconds, spec.lateness_seconds)
         self._windows = Windows("features", source=0, sources=1, shapes={spec.name: shape})
         self._rows = 0
         self.opened: list[Alert] = []
 
-    def take(self, times: Floats, values: Floats) -> None:
+    def add(self, times: Floats, values: Floats) -> None:
         """Take readings; a window is judged when the first reading behind it comes."""
         rows = [
             Row(self._rows + place, self._spec.name, at, "", {"value": value})
@@ -180,17 +180,17 @@ class Judged:
 
     def _judge(self, records: Sequence[Window | Mark]) -> None:
         for record in records:
-            for found in self.watch.add(self._spec, record):
+            for found in self.monitor.add(self._spec, record):
                 if isinstance(found, Alert) and found.status == "opened":
                     self.opened.append(found)
                     if self._answered:
-                        self.watch.add(self._spec, promoted(found))
+                        self.monitor.add(self._spec, promoted(found))
 
     @property
     def watching(self) -> bool:
         """Whether no incident is open and no reference is being learned, so that an alarm can be raised."""
-        judges = self.watch.sides["features"].judges.values()
-        return not (self.watch.learning or self.watch.open_incidents or any(judge.renewing for judge in judges))
+        judges = self.monitor.sides["features"].judges.values()
+        return not (self.monitor.learning or self.monitor.open_incidents or any(judge.renewing for judge in judges))
 
 
 def promoted(alert: Alert) -> Decision:
@@ -200,7 +200,7 @@ def promoted(alert: Alert) -> Decision:
 
 
 @dataclass(slots=True)
-class Outcome:
+class SeriesResult:
     """What became of a series.
 
     Args:
@@ -224,7 +224,7 @@ class Outcome:
         return found_share(self.onsets, [alert.raised_at for alert in self.alarms], WITHIN_SECONDS)
 
 
-def judge(series: Series, budget: float, seed: int, *, answered: bool = False) -> Outcome:
+def judge(series: Series, budget: float, seed: int, *, answered: bool = False) -> SeriesResult:
     """Judge a series as it is and, from each onset on, with each change."""
     spec = ModelSpec(
         "m",
@@ -237,14 +237,14 @@ def judge(series: Series, budget: float, seed: int, *, answered: bool = False) -
     bucket = np.floor(series.times / WINDOW_SECONDS)
     known = series.times < series.times[0] + REFERENCE_SECONDS
     mean, sd = float(series.values[known].mean()), float(series.values[known].std())
-    plain = Judged(spec, Watch.begin(spec), answered=answered)
+    plain = JudgedSeries(spec, ModelMonitor.begin(spec), answered=answered)
     begin = series.times[0] + REFERENCE_SECONDS
-    found = Outcome(series.name, weeks=float(series.times[-1] - begin) / WEEK_SECONDS)
+    found = SeriesResult(series.name, weeks=float(series.times[-1] - begin) / WEEK_SECONDS)
     cuts = [0, *(np.flatnonzero(np.diff(bucket)) + 1).tolist(), len(bucket)]
     draw = np.random.default_rng(seed)
     first = round(REFERENCE_SECONDS / WINDOW_SECONDS) + _ONSET_WINDOWS // 2
     for number, (low, high) in enumerate(pairwise(cuts)):
-        plain.take(series.times[low:high], series.values[low:high])
+        plain.add(series.times[low:high], series.values[low:high])
         onset = low + int(draw.integers(high - low))
         ahead = series.times <= series.times[onset] + WITHIN_SECONDS
         if number < first or (number - first) % _ONSET_WINDOWS or ahead[-1]:
@@ -255,22 +255,22 @@ def judge(series: Series, budget: float, seed: int, *, answered: bool = False) -
         for name, change in CHANGES.items():
             values = series.values[low:until].copy()
             values[onset - low :] = change(values[onset - low :], mean, sd, draw)
-            found.delays[name].append(_delay(spec, plain.watch, series.times[low:until], values, onset - low))
+            found.delays[name].append(_delay(spec, plain.monitor, series.times[low:until], values, onset - low))
     plain.end(float(series.times[-1]) + WINDOW_SECONDS)
     found.alarms = plain.opened
     return found
 
 
-def _delay(spec: ModelSpec, watch: Watch, times: Floats, values: Floats, onset: int) -> float | None:
+def _delay(spec: ModelSpec, monitor: ModelMonitor, times: Floats, values: Floats, onset: int) -> float | None:
     """Return how soon after its onset a change is found by a copy of the judge, in seconds, or None."""
-    changed = Judged(spec, copy.deepcopy(watch))
-    changed.take(times, values)
+    changed = JudgedSeries(spec, copy.deepcopy(monitor))
+    changed.add(times, values)
     changed.end(float(times[onset]) + WITHIN_SECONDS)
     delays = [alert.raised_at - float(times[onset]) for alert in changed.opened]
     return next((delay for delay in delays if 0 < delay <= WITHIN_SECONDS), None)
 
 
-def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def summary(outcomes: Sequence[SeriesResult]) -> dict[str, Any]:
     """Return what is printed as JSON: every onset and every week count alike, whatever the series."""
     total = _figures(outcomes)
     rate = total["alarms"] / sum(outcome.weeks for outcome in outcomes)
@@ -292,7 +292,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def _figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _figures(outcomes: Sequence[SeriesResult]) -> dict[str, Any]:
     weeks = sum(outcome.weeks for outcome in outcomes)
     alarms = sum(len(outcome.alarms) for outcome in outcomes)
     onsets = sum(len(outcome.onsets) for outcome in outcomes)
@@ -343,7 +343,7 @@ def show(result: dict[str, Any]) -> None:
     print(f"at least {LEAST_FOUND} of {HEADLINE} found (it is {result['found'][HEADLINE]})")
 
 
-def show_alarms(series: Sequence[Series], outcomes: Sequence[Outcome]) -> None:
+def show_alarms(series: Sequence[Series], outcomes: Sequence[SeriesResult]) -> None:
     """Print when the change began that each alarm on the series as they are tells of, in their own time."""
     rows = []
     for one, outcome in zip(series, outcomes, strict=True):

@@ -24,7 +24,7 @@ import orjson
 from redis import Redis
 
 from benchmarks.machine import fit, run, servers, show_table, usage, whole_number
-from benchmarks.workers import Deployment, Worker
+from benchmarks.workers import ReadyWorker, WorkerFleet
 from detectors.errors import UnavailableError
 from driftline.servers.child import Child
 from streams.kafka import Outgoing, Sender
@@ -56,7 +56,7 @@ min_windows = {windows}
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class GrowthLimit:
     """Something that must not grow: its unit, and how much it may over the whole time, given its level and the rate."""
 
     unit: str
@@ -65,12 +65,12 @@ class Measure:
 
 
 #: Name without the process -> what it is. Memory creeps by what the allocator does not give back.
-MEASURES: dict[str, Measure] = {
-    "memory": Measure("MiB", _MIB, lambda level, _rate: 0.03 * level + 8 * _MIB),
-    "files": Measure("", 1.0, lambda _level, _rate: 3.0),
-    "lag": Measure("records", 1.0, lambda _level, rate: 4.0 * rate),
-    "unread": Measure("records", 1.0, lambda _level, rate: 2.0 * rate),
-    "snapshot": Measure("KiB", 1024.0, lambda level, _rate: 0.05 * level + 8 * 1024),
+MEASURES: dict[str, GrowthLimit] = {
+    "memory": GrowthLimit("MiB", _MIB, lambda level, _rate: 0.03 * level + 8 * _MIB),
+    "files": GrowthLimit("", 1.0, lambda _level, _rate: 3.0),
+    "lag": GrowthLimit("records", 1.0, lambda _level, rate: 4.0 * rate),
+    "unread": GrowthLimit("records", 1.0, lambda _level, rate: 2.0 * rate),
+    "snapshot": GrowthLimit("KiB", 1024.0, lambda level, _rate: 0.05 * level + 8 * 1024),
 }
 
 
@@ -184,7 +184,7 @@ class Load:
             raise UnavailableError(f"the broker did not take the last {left} events within 30 s")
 
 
-def looked(worker: Worker, retrainer: Child) -> dict[str, float]:
+def looked(worker: ReadyWorker, retrainer: Child) -> dict[str, float]:
     """Return every measure at this moment."""
     found: dict[str, float] = {}
     for name, pid in (("worker", worker.pid), ("retrainer", retrainer.pid)):
@@ -223,7 +223,7 @@ def soak(minutes: float, rate: int) -> tuple[dict[str, Any], int]:
     every = min(5.0, max(0.25, seconds / 120))
     samples = Samples()
     with servers(apart=False) as on:
-        deployment = Deployment(on, model, prefix="soak")
+        deployment = WorkerFleet(on, model, prefix="soak")
         empty = Redis.from_url(on.redis.url).info("memory")["used_memory"]
         try:
             worker = deployment.worker(on.cores.all)

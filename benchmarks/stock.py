@@ -82,7 +82,7 @@ def _monitors(name: str, direction: Direction, columns: int) -> Monitors:
     baseline = Baseline(
         Season("constant", WINDOW_SECONDS, [0.0]), 1.0, 0.0, 0.0, 0.0, 1.0, REFERENCE_WINDOWS, 0.0, -WINDOW_SECONDS
     )
-    found = Monitors.none(name, direction, WINDOW_SECONDS)
+    found = Monitors.empty(name, direction, WINDOW_SECONDS)
     found.widen(columns)
     for column in range(columns):
         found.set((_PLACE, column), baseline)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from benchmarks.seasonal import promoted
 from detectors.incidents.alert import Alert
 from detectors.incidents.decision import Decision
-from detectors.model.model_monitor import Watch
+from detectors.model.model_monitor import ModelMonitor
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.windows.record import Kind, WindowShape
 from detectors.windows.row import Row
@@ -32,7 +32,7 @@ class Alarm:
     raised: int
 
 
-class Watched:
+class PacedMonitor:
     """The product's judge of one kind of rows, which come at an even pace."""
 
     def __init__(self, kind: Kind, per_window: int, budget: float, *, window_seconds: float = 60.0) -> None:
@@ -41,12 +41,12 @@ class Watched:
         self._kind = kind
         self._per_window = per_window
         self._step = window_seconds / per_window
-        self._watch = Watch.begin(self._spec)
+        self._watch = ModelMonitor.begin(self._spec)
         self._windows = Windows(kind, source=0, sources=1, shapes={"m": WindowShape(window_seconds, 0.0)})
         #: Rows that close no window; they are handed on with the next one that may.
         self._held: list[Row] = []
 
-    def take(self, row: int, values: Mapping[str, float] | None) -> Iterator[tuple[Alarm, Alert]]:
+    def add(self, row: int, values: Mapping[str, float] | None) -> Iterator[tuple[Alarm, Alert]]:
         """Take a row of that number, None for the end, and yield the alarms that follow."""
         self._held.append(Row(row, "m", BEGIN + row * self._step, "", values))
         if values is not None and row % self._per_window:

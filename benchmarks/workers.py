@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from benchmarks.machine import Servers, pin
+from benchmarks.machine import BenchmarkServers, pin
 from detectors.errors import UnavailableError
 from detectors.windows.record import Mark, Window
 from driftline.config.load import load_settings
@@ -55,7 +55,7 @@ metrics_port = 0
 
 
 @dataclass(slots=True)
-class Worker:
+class ReadyWorker:
     """A worker that has its partitions; `ready_at` is when it said so, in seconds of the clock."""
 
     child: Child
@@ -82,10 +82,10 @@ class Worker:
         return {name: float(value) for name, _, value in lines}
 
 
-class Deployment:
+class WorkerFleet:
     """Topics, configuration and workers of one deployment on a benchmark's servers."""
 
-    def __init__(self, on: Servers, models: str, *, prefix: str, partitions: int = 4) -> None:
+    def __init__(self, on: BenchmarkServers, models: str, *, prefix: str, partitions: int = 4) -> None:
         """Create the topics; `models` is the part of `driftline.toml` that describes the models."""
         self._servers = on
         self._models = models
@@ -153,13 +153,13 @@ class Deployment:
         pin(child.pid, cores)
         return child
 
-    def worker(self, cores: Iterable[int]) -> Worker:
+    def worker(self, cores: Iterable[int]) -> ReadyWorker:
         """Start a worker on these cores and return it once it has its partitions."""
         child = self.start("worker", cores)
 
-        def said() -> Worker | None:
+        def said() -> ReadyWorker | None:
             found = re.search(r"driftline worker: ready .*?(http://[^\s)]+)", child.log.read_text(errors="replace"))
-            return Worker(child, min(time.time(), child.log.stat().st_mtime), found[1]) if found else None
+            return ReadyWorker(child, min(time.time(), child.log.stat().st_mtime), found[1]) if found else None
 
         return child.until(said, timeout_seconds=_READY_SECONDS)
 
@@ -231,7 +231,7 @@ class Ending:
         *,
         sources: int,
         rows: int,
-        workers: Iterable[Worker],
+        workers: Iterable[ReadyWorker],
         timeout_seconds: float,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> Finished:

@@ -45,7 +45,7 @@ class Token(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Annotation:
     """One annotation as it should be; times are epoch milliseconds, `end` None is a point in time."""
 
     text: str
@@ -78,7 +78,7 @@ class Annotations:
         self.counts = {"ok": 0, "failed": 0, "dropped": 0}
         self._address = urlsplit(url)._replace(query="", fragment="").geturl().rpartition("@")[2]
         self._metrics = metrics
-        self._marks: queue.Queue[Mark] = queue.Queue(_QUEUE)
+        self._marks: queue.Queue[Annotation] = queue.Queue(_QUEUE)
         self._logged_at = -_LOG_EVERY_SECONDS
         self._unlogged = 0
         self._lock = threading.Lock()
@@ -112,7 +112,7 @@ class Annotations:
         identity = identity or hashlib.blake2b(cause, digest_size=8).hexdigest()
         wanted = ("driftline", kind, *tags, f"id:{identity}")
         try:
-            self._marks.put_nowait(Mark(text, tuple(dict.fromkeys(wanted)), identity, round(time_seconds * 1000), end))
+            self._marks.put_nowait(Annotation(text, tuple(dict.fromkeys(wanted)), identity, round(time_seconds * 1000), end))
         except queue.Full:
             self._count("dropped")
             self._complain("the queue is full")
@@ -146,7 +146,7 @@ class Annotations:
             finally:
                 self._marks.task_done()
 
-    def _send(self, mark: Mark) -> None:
+    def _send(self, mark: Annotation) -> None:
         api = self._face.annotations
         found = api.get_annotation(tags=[quote(f"id:{mark.identity}", safe="")], limit=1)
         body = {"time_from": mark.start, "time_to": mark.end or mark.start, "tags": list(mark.tags), "text": mark.text}
@@ -172,7 +172,7 @@ class Annotations:
         )
 
 
-def _differs(found: dict[str, Any], mark: Mark) -> bool:
+def _differs(found: dict[str, Any], mark: Annotation) -> bool:
     end = mark.end or mark.start
     return (
         found.get("text") != mark.text

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from detectors.reference.reference_set import Document
+from detectors.reference.reference_set import ReferenceSet
 from detectors.windows.record import Kind, WindowShape
 
 
@@ -21,11 +21,11 @@ class ReferenceSpec:
     #: Fewer windows than this and learning goes on, however much time has passed.
     min_windows: int = 24
     #: References learned beforehand; None without any.
-    document: Document | None = field(default=None, repr=False)
+    reference_set: ReferenceSet | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorSpec:
+class OutcomeSpec:
     """How outcomes (predictions joined with labels) are watched."""
 
     #: A label that comes later than this after its prediction is counted and not joined.
@@ -96,7 +96,7 @@ class ModelSpec:
     #: Values held as rows in one bucket of one source partition; beyond, the largest window is folded to its summary.
     max_values: int = 4_000_000
     reference: ReferenceSpec = field(default_factory=ReferenceSpec)
-    errors: ErrorSpec = field(default_factory=ErrorSpec)
+    errors: OutcomeSpec = field(default_factory=OutcomeSpec)
     outliers: OutlierSpec = field(default_factory=OutlierSpec)
     retrain: RetrainSpec = field(default_factory=RetrainSpec)
 

@@ -1,7 +1,7 @@
 """Driftline: a streaming drift monitor that closes the loop.
 
 This package is the front door: the command line (driftline/cli/main.py) and the configuration
-(driftline/config/load.py). The work is done in `detectors`, `streams`, `serving`, `retrainer` and
+(driftline/config/load.py). The work is done in `detectors`, `aligners`, `serving`, `retrainer` and
 `dashboards`. Those names are general, so `check_packages` makes sure that the ones Python finds are
 the ones that came with this package.
 """

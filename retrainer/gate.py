@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class GateDecision:
     """What the gate says; losses are means over `rows` held-out rows (inf: a row was left without an answer)."""
 
     promote: bool
@@ -43,7 +43,7 @@ def decide(
     max_error: float,
     verb: str = "right",
     against: str = "",
-) -> Decision:
+) -> GateDecision:
     """Return the decision for per-row losses of both models on the same rows.
 
     Args:
@@ -67,7 +67,7 @@ def decide(
     # Nearer on most rows yet worse on average (a few huge errors) is no improvement; with losses of
     # 0 and 1 more wins always mean a smaller mean, so there this condition adds nothing.
     promote = p_value <= max_error and means[0] <= means[1] and math.isfinite(means[0])
-    return Decision(
+    return GateDecision(
         promote=promote,
         reason=_words(wins, losses, p_value, max_error=max_error, means=means, verb=verb) + against,
         p_value=p_value,

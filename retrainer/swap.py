@@ -24,7 +24,7 @@ import orjson
 
 from detectors.identity import identity
 from retrainer.request import Request
-from retrainer.trial import Finding
+from retrainer.trial import TrialResult
 from serving.registry import PointerMovedError, Registry
 from streams.kafka import Outgoing, Sender
 from streams.records.cloudevents import SWAP, encode
@@ -105,7 +105,7 @@ class Swaps:
                 return swap
         return None
 
-    def record(self, request: Request, finding: Finding, attempt: int) -> Swap:
+    def record(self, request: Request, finding: TrialResult, attempt: int) -> Swap:
         """Record the decision that a finding means, publishing the candidate if it is to be promoted.
 
         What is recorded already stands: by a call whose answer was lost, or by another process.
@@ -164,7 +164,7 @@ class Swaps:
         asyncio.run(self._sender.send_all(messages))
         self._store.put_blob(_announced(request), b"")
 
-    def _decide(self, request: Request, finding: Finding) -> Swap:
+    def _decide(self, request: Request, finding: TrialResult) -> Swap:
         proof = finding.proof
         pointer = proof.pointer if proof is not None else self._registry.current(request.model)
         generation = pointer.generation if pointer is not None else 0

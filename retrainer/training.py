@@ -30,7 +30,7 @@ _PROBE = 1_000
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Row:
+class Example:
     """One outcome to learn from; `source` and `place` are (partition, offset) of its prediction and of itself."""
 
     predicted_at: float
@@ -46,10 +46,10 @@ class TrainingSet:
     """Rows in order, and where they are: partition of the outcomes topic -> (first offset, offset after the last)."""
 
     topic: str
-    rows: tuple[Row, ...]
+    rows: tuple[Example, ...]
     offsets: dict[int, tuple[int, int]]
 
-    def split(self, holdout: float) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    def split(self, holdout: float) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
         """Return the older rows to learn from and the newest share to be judged on."""
         held_out = max(1, round(len(self.rows) * holdout)) if self.rows else 0
         cut = len(self.rows) - held_out
@@ -76,7 +76,7 @@ class Outcomes:
         self._began_at = began_at
         self._max_rows = max_rows
         self._next = first_offsets(log, topic, model, began_at)
-        self._newest: list[Row] = []  # a heap, the oldest row first
+        self._newest: list[Example] = []  # a heap, the oldest row first
         self._sources: set[tuple[int, int]] = set()
         #: Outcomes that could not be decoded; they are left out.
         self.unreadable = 0
@@ -102,7 +102,7 @@ class Outcomes:
             if count % 1_000 == 0:
                 pulse()
 
-    def take(self) -> TrainingSet:
+    def training_set(self) -> TrainingSet:
         """Return the rows as they are now."""
         rows = tuple(sorted(self._newest))
         offsets: dict[int, tuple[int, int]] = {}
@@ -120,7 +120,7 @@ class Outcomes:
         wanted = outcome.model == self._model and outcome.label is not None and outcome.predicted_at >= self._began_at
         if not wanted or source in self._sources:
             return
-        row = Row(
+        row = Example(
             predicted_at=outcome.predicted_at,
             source=source,
             place=(record.partition, record.offset),
@@ -153,7 +153,7 @@ def training_rows(log: Log, settings: Settings, model: str, began_at: float, *, 
     topic = topic_name(settings.kafka.prefix, OUTCOMES)
     outcomes = Outcomes(log, topic, model, began_at, max_rows=max_rows)
     outcomes.advance(log.ends(topic))
-    return outcomes.take()
+    return outcomes.training_set()
 
 
 def first_offsets(log: Log, topic: str, model: str, seconds: float) -> dict[int, int]:

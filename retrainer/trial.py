@@ -28,10 +28,10 @@ from retrainer.candidate import (
     make_fresh,
     train_each,
 )
-from retrainer.gate import Decision, decide
+from retrainer.gate import GateDecision, decide
 from retrainer.loss import VERBS, constant_answer, loss, task_of
 from retrainer.request import Request
-from retrainer.training import Outcomes, Row, TrainingSet
+from retrainer.training import Example, Outcomes, TrainingSet
 from serving.artifact import Artifact, Kind, golden_rows
 from serving.registry import Pointer, Registry
 from streams.kafka import Log
@@ -49,13 +49,13 @@ class Proof:
     candidate: Candidate
     task: Kind
     rows: TrainingSet
-    training: tuple[Row, ...]
-    held_out: tuple[Row, ...]
+    training: tuple[Example, ...]
+    held_out: tuple[Example, ...]
     #: The served version, None when there is none.
     pointer: Pointer | None
     #: Whether the opponent was that version; False: the best answer that looks at no feature.
     against_champion: bool
-    decision: Decision
+    decision: GateDecision
 
     def artifact(self, lineage: dict[str, object]) -> Artifact:
         """Return what is to be published.
@@ -75,7 +75,7 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class TrialResult:
     """How a trial ends; `proof` is None when it never came to the gate."""
 
     word: Word
@@ -100,9 +100,9 @@ class Trial:
         self._looks = 0
         self._seen = 0
         self._unspent = spec.retrain.max_error
-        self._last: Finding | None = None
+        self._last: TrialResult | None = None
 
-    def advance(self, ends: Mapping[int, tuple[int, int]], now: float, progress: Progress) -> Finding | None:
+    def advance(self, ends: Mapping[int, tuple[int, int]], now: float, progress: Progress) -> TrialResult | None:
         """Read what is new, look at the gate when it is time to, and return a finding once there is one.
 
         Args:
@@ -115,7 +115,7 @@ class Trial:
         """
         rules = self._spec.retrain
         if not rules.enabled:
-            return Finding(
+            return TrialResult(
                 "abandoned", f"retraining of {self._spec.name} is switched off: set models.{self._spec.name}.retrain.enabled"
             )
         if self._outcomes is None:
@@ -128,12 +128,12 @@ class Trial:
             return self._look(last=late or rows >= rules.max_rows or self._looks == _LOOKS - 1, progress=progress)
         if not late:
             return None
-        return self._last or Finding(
+        return self._last or TrialResult(
             "abandoned",
             f"{rows} labelled rows since the change point within {rules.patience_seconds:g} s, {self._needed} are needed",
         )
 
-    def again(self, proof: Proof, progress: Progress) -> Finding:
+    def again(self, proof: Proof, progress: Progress) -> TrialResult:
         """Return the finding for a proven candidate against a champion that took the place meanwhile.
 
         Raises:
@@ -145,9 +145,9 @@ class Trial:
             )
         )
 
-    def _look(self, *, last: bool, progress: Progress) -> Finding | None:
+    def _look(self, *, last: bool, progress: Progress) -> TrialResult | None:
         assert self._outcomes is not None
-        rows = self._outcomes.take()
+        rows = self._outcomes.training_set()
         share = self._unspent if last else self._unspent / 2
         finding = self._guarded(lambda: self._prove(rows, share, progress))
         self._unspent -= share
@@ -157,15 +157,15 @@ class Trial:
         self._last = finding
         return None if finding.word == "rejected" and not last else finding
 
-    def _guarded(self, work: Callable[[], Finding]) -> Finding:
+    def _guarded(self, work: Callable[[], TrialResult]) -> TrialResult:
         try:
             return work()
         except UnavailableError:
             raise
         except DriftlineError as error:
-            return Finding("abandoned", str(error))
+            return TrialResult("abandoned", str(error))
 
-    def _prove(self, rows: TrainingSet, max_error: float, progress: Progress) -> Finding:
+    def _prove(self, rows: TrainingSet, max_error: float, progress: Progress) -> TrialResult:
         training, _ = rows.split(self._spec.retrain.holdout)
         if not training:
             raise ModelError(f"{len(rows.rows)} rows leave none to learn from beside the held-out share; raise retrain.min_rows")
@@ -216,7 +216,7 @@ class Trial:
         *,
         max_error: float,
         progress: Progress,
-    ) -> Finding:
+    ) -> TrialResult:
         """Put the first candidate that answers the held-out rows before the gate; `candidates` are in order of choice."""
         training, held_out = rows.split(self._spec.retrain.holdout)
         candidate, mine = first_that_answers(candidates, held_out, task, dropped, progress=progress)
@@ -232,9 +232,9 @@ class Trial:
             against += f"; dropped {'; '.join(dropped)}"
         decision = decide(mine, opponent, max_error=max_error, verb=VERBS[task], against=against)
         proof = Proof(candidate, task, rows, training, held_out, pointer, champion is not None, decision)
-        return Finding("promoted" if decision.promote else "rejected", decision.reason, proof)
+        return TrialResult("promoted" if decision.promote else "rejected", decision.reason, proof)
 
 
-def abandoned(finding: Finding, reason: str) -> Finding:
+def abandoned(finding: TrialResult, reason: str) -> TrialResult:
     """Return a finding that keeps its proof but promotes nothing."""
     return replace(finding, word="abandoned", reason=reason)

@@ -23,7 +23,7 @@ from retrainer.candidate import load_factory
 from retrainer.outage import Outage
 from retrainer.request import Request, parse
 from retrainer.swap import ATTEMPTS, Swap, Swaps
-from retrainer.trial import Finding, Trial, abandoned
+from retrainer.trial import Trial, TrialResult, abandoned
 from serving.registry import Registry
 from streams.kafka import GroupReader, Log, Record, Sender, missing_topics
 from streams.metrics import Metrics
@@ -45,14 +45,14 @@ class _Stopped(Exception):  # noqa: N818 - no error: how a long step learns that
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenRequest:
     """One record of the retrains topic on its way to a decision."""
 
     record: Record
     read_at: float
     request: Request | None = None
     trial: Trial | None = None
-    finding: Finding | None = None
+    finding: TrialResult | None = None
     #: Decisions recorded for it that lost the pointer to somebody else.
     lost: int = 0
 
@@ -72,7 +72,7 @@ class Retrainer:
         self._store = Store(settings.redis, settings.signing_key)
         self._registry = Registry(self._store)
         self._swaps = Swaps(settings.kafka, self._store, self._registry, self._sender)
-        self._open: dict[tuple[int, int], _Open] = {}
+        self._open: dict[tuple[int, int], _OpenRequest] = {}
         self._read: dict[int, int] = {}
         self._committed: dict[int, int] = {}
 
@@ -108,7 +108,7 @@ class Retrainer:
             self._read.pop(partition)
             self._committed.pop(partition, None)
         if record is not None:
-            self._open.setdefault((record.partition, record.offset), _Open(record, time.monotonic()))
+            self._open.setdefault((record.partition, record.offset), _OpenRequest(record, time.monotonic()))
             self._read[record.partition] = record.offset + 1
 
     def _commit(self) -> None:
@@ -120,7 +120,7 @@ class Retrainer:
             self._reader.commit(new)
             self._committed.update(new)
 
-    def _forward(self, item: _Open, ends: dict[int, tuple[int, int]], busy: set[str]) -> bool:
+    def _forward(self, item: _OpenRequest, ends: dict[int, tuple[int, int]], busy: set[str]) -> bool:
         """Bring one request forward; True when it is done with."""
         try:
             item.request = item.request or parse(item.record.value)
@@ -137,7 +137,7 @@ class Retrainer:
             self._bury(item.record, EventError("undecided", "", str(error)))
         return True
 
-    def _decide(self, item: _Open, request: Request, ends: dict[int, tuple[int, int]]) -> bool:
+    def _decide(self, item: _OpenRequest, request: Request, ends: dict[int, tuple[int, int]]) -> bool:
         if item.trial is None:
             if self._swaps.announced(request):
                 return True
@@ -176,15 +176,15 @@ class Retrainer:
         _LOG.info("%s: retrain %s asked for (%s)", request.model, request.id, request.reason)
         return Trial(request, spec, self._registry, self._log, self._outcomes, started_at=time.monotonic())
 
-    def _answered(self, request: Request) -> Finding | None:
+    def _answered(self, request: Request) -> TrialResult | None:
         spec = self._settings.model(request.model)
         swap = None if spec is None else self._swaps.answering(request, spec.retrain.cooldown_seconds)
         if swap is None:
             return None
         reason = f"answered by the swap to version {swap.data['version']}, which was asked for within a cool-down before"
-        return Finding("abandoned", reason)
+        return TrialResult("abandoned", reason)
 
-    def _finish(self, item: _Open, request: Request, swap: Swap) -> None:
+    def _finish(self, item: _OpenRequest, request: Request, swap: Swap) -> None:
         self._swaps.announce(request, swap)
         data = swap.data
         self._metrics.count("driftline_retrains_total", model=request.model, decision=data["decision"])
@@ -205,8 +205,8 @@ class Retrainer:
             sys.stderr.flush()
 
 
-def _outrun() -> Finding:
-    return Finding("abandoned", "the served version was changed by somebody else twice while this one was proved; ask again")
+def _outrun() -> TrialResult:
+    return TrialResult("abandoned", "the served version was changed by somebody else twice while this one was proved; ask again")
 
 
 def run_retrainer(settings: Settings, metrics: Metrics | None = None, *, stopping: threading.Event | None = None) -> None:

@@ -48,7 +48,7 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
-class Swap:
+class VersionChange:
     """One change of version: `seconds` from the pointer's move to the first answer with the new one."""
 
     replaced: int
@@ -82,13 +82,13 @@ class LiveModel:
         self._registry = registry
         self._metrics = metrics
         self._poll_seconds = poll_seconds
-        self._swaps: deque[Swap] = deque(maxlen=_SWAPS_KEPT)
+        self._swaps: deque[VersionChange] = deque(maxlen=_SWAPS_KEPT)
         self._replaced = 0
         self._swapping = threading.Lock()
         self._stopping = threading.Event()
 
     @property
-    def swaps(self) -> tuple[Swap, ...]:
+    def swaps(self) -> tuple[VersionChange, ...]:
         """Return the last 100 swaps, oldest first."""
         with self._swapping:
             return tuple(self._swaps)
@@ -133,7 +133,7 @@ class LiveModel:
             self.awaiting = None
             pointer = served.pointer
             seconds = max(0.0, time.time() - pointer.moved_at)  # clocks of two machines may differ
-            self._swaps.append(Swap(self._replaced, pointer.version, pointer.generation, pointer.by, seconds))
+            self._swaps.append(VersionChange(self._replaced, pointer.version, pointer.generation, pointer.by, seconds))
         self._metrics.observe("driftline_swap_seconds", seconds, model=self.name)
 
     def _artifact(self, pointer: Pointer, served: Served | None) -> Artifact:

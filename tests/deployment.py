@@ -55,7 +55,7 @@ def until(answer: Callable[[], _T | None], *, seconds: float = 60.0, what: str) 
     return found
 
 
-class Deployment(deployment.Deployment):
+class ShopDeployment(deployment.Deployment):
     """Processes of one deployment of the shop's model on given servers."""
 
     def __init__(self, home: Path, kafka: KafkaSettings, redis: RedisSettings, key: Secret) -> None:

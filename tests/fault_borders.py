@@ -19,18 +19,24 @@ from faust.types import TP
 
 from detectors.errors import UnavailableError
 from streams.engine.lanes import StageMaker
-from streams.engine.stage import Cut, Stage
+from streams.engine.stage import Checkpoint, Stage
 from streams.engine.transport import LogState
 from streams.kafka import Outgoing
 from streams.kafka.batch import Batch
 from tests.faults import DETECTORS, LIFE, PRODUCT, STREAMS, Life, die
 
 #: Where a function may raise anything: code that turns records into state and messages.
-_STAGE_CODE = (
-    *(str(STREAMS / f"{name}.py") for name in ("join", "judging", "summarise", "history", "outcomes", "dead")),
-    *(str(DETECTORS / f"{name}.py") for name in ("window", "watch", "incident", "retrain")),
+_STAGE_CODE = tuple(
+    str(path.resolve(strict=True))
+    for path in (
+        *(STREAMS / "stages" / f"{name}.py" for name in ("join", "judge", "summarise")),
+        *(STREAMS / "records" / f"{name}.py" for name in ("window_records", "window_codec", "outcomes", "dead_letters")),
+        DETECTORS / "windows" / "windows.py",
+        *(DETECTORS / "model" / f"{name}.py" for name in ("model_monitor", "aligner", "channel")),
+        *(DETECTORS / "incidents" / f"{name}.py" for name in ("incident", "retrain")),
+    )
 )
-_STORE = str(STREAMS / "store.py")
+_STORE = str((STREAMS / "state" / "store.py").resolve(strict=True))
 
 
 # -- Redis -----------------------------------------------------------------------------------------
@@ -196,19 +202,19 @@ class _FaultyStage:
         with _failing(f"{self._agent} step_over"):
             self._stage.step_over(letter)
 
-    def cut(self, position: int, *, final: bool) -> Cut | None:
+    def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:
         """Give away what was produced."""
         with _failing(f"{self._agent} cut"):
-            cut = self._stage.cut(position, final=final)
-        if cut is None or cut.store is None:
-            return cut
-        keep = cut.store
+            checkpoint = self._stage.checkpoint(position, final=final)
+        if checkpoint is None or checkpoint.complete is None:
+            return checkpoint
+        keep = checkpoint.complete
 
         async def store() -> None:
             with _failing(f"{self._agent} store"):
                 await keep()
 
-        return Cut(cut.outgoing, cut.durable, store)
+        return Checkpoint(checkpoint.outgoing, checkpoint.durable, store)
 
 
 @contextmanager

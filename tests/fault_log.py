@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from detectors.spec import ErrorSpec, ModelSpec, OutlierSpec, ReferenceSpec, RetrainSpec
+from detectors.spec import ModelSpec, OutcomeSpec, OutlierSpec, ReferenceSpec, RetrainSpec
 from streams.kafka import Outgoing
 from streams.topics import EVENTS, topic_name
 
@@ -25,7 +25,7 @@ MODELS = (
         window_seconds=_WINDOW_SECONDS,
         lateness_seconds=20.0,
         reference=ReferenceSpec(seconds=20 * _WINDOW_SECONDS, min_windows=20),
-        errors=ErrorSpec(label_within_seconds=600.0),
+        errors=OutcomeSpec(label_within_seconds=600.0),
         outliers=OutlierSpec(enabled=False),
         retrain=RetrainSpec(cooldown_seconds=3600.0),
     ),

@@ -1,6 +1,6 @@
 """A worker in small for fault injection: the real lanes and stages on real Kafka and Redis, without Faust around them.
 
-The consumer's part is played by `Worker`: it hands out batches, commits, rewinds, rebalances, and begins a
+The consumer's part is played by `FaultyWorker`: it hands out batches, commits, rewinds, rebalances, and begins a
 new life after a crash. Every run has Redis keys of its own, but all share the topics: a run sees what was
 written since it began, with offsets from 0, so hundreds of runs need no topics of their own.
 """
@@ -119,7 +119,7 @@ class _GaveUp(BaseException):
     """The worker would have left hard."""
 
 
-class Mortal(Lanes):
+class MortalLanes(Lanes):
     """Lanes that do not end the test's process when they give up."""
 
     def _give_up(self, error: DriftlineError) -> None:
@@ -127,7 +127,7 @@ class Mortal(Lanes):
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadingOrder:
     """In what order the topics are read.
 
     Args:
@@ -139,10 +139,10 @@ class Reading:
     fetch: int = 130
 
 
-class Worker:
+class FaultyWorker:
     """One run over all events, with at most one fault."""
 
-    def __init__(self, broker: Broker, store: Store, injector: Injector, lanes: type[Lanes], reading: Reading) -> None:
+    def __init__(self, broker: Broker, store: Store, injector: Injector, lanes: type[Lanes], reading: ReadingOrder) -> None:
         self._slow = reading.slow
         self._fetch = {**_FETCH, "events": reading.fetch}
         self._broker = broker
@@ -264,7 +264,7 @@ class Worker:
             if records:
                 self._places[tp] = (epoch, records[-1].offset + 1)
                 batch = batch_of(records, epoch=epoch, start=position)
-                tasks += [self._life.spawn(self._lanes.take(agent, batch)) for agent, of in self._lanes._lanes if of == tp]
+                tasks += [self._life.spawn(self._lanes.add(agent, batch)) for agent, of in self._lanes._lanes if of == tp]
         hasty = self._injector.fault is not None and self._injector.fault.kind == "held"
         flushing = self._life.spawn(self._lanes.flush(_SOON_SECONDS if hasty else 30.0)) if final or hasty else None
         if flushing is None:
@@ -329,10 +329,10 @@ def own_store(settings: Settings, name: str) -> Iterator[Store]:
 
 
 async def run(
-    broker: Broker, name: str, fault: Fault | None = None, lanes: type[Lanes] = Mortal, reading: Reading | None = None
+    broker: Broker, name: str, fault: Fault | None = None, lanes: type[Lanes] = MortalLanes, reading: ReadingOrder | None = None
 ) -> tuple[Told, Injector]:
     """Return what a run with that fault left behind, and the points it passed."""
     injector = Injector(fault)
     with own_store(broker.settings, name) as store:
-        await Worker(broker, store, injector, lanes, reading or Reading()).run()
+        await FaultyWorker(broker, store, injector, lanes, reading or ReadingOrder()).run()
         return told(broker, store), injector

@@ -9,15 +9,15 @@ import numpy as np
 
 from detectors.judging.verdict import Seen
 from detectors.measure.measure import measure
-from detectors.measure.sums import NAMED, Tally, tally
+from detectors.measure.sums import NAMED, WindowSums, window_sums
 from detectors.reference.feature_reference import FeatureReference
-from detectors.reference.matrix import Stack
+from detectors.reference.matrix import ReferenceMatrix
 from detectors.statistics import STATISTICS, StatisticName
 from detectors.windows.feature import Feature
 from tests.simulated import events_in
 
 
-class Measure(NamedTuple):
+class OneMeasure(NamedTuple):
     """One statistic of one feature: its value, its variance within the window times the events, and the events."""
 
     value: float
@@ -25,21 +25,21 @@ class Measure(NamedTuple):
     count: float
 
 
-def tallied(feature: Feature, reference: FeatureReference, *, beyond: float = 6.0) -> tuple[Tally, Stack]:
+def tallied(feature: Feature, reference: FeatureReference, *, beyond: float = 6.0) -> tuple[WindowSums, ReferenceMatrix]:
     """Return the sums of a window of one part with a feature `x`, and the stack of its reference."""
-    stack = Stack({"x": reference})
-    return tally([{"x": feature}], events_in(feature), stack, outlier_beyond=beyond), stack
+    matrix = ReferenceMatrix({"x": reference})
+    return window_sums([{"x": feature}], events_in(feature), matrix, outlier_beyond=beyond), matrix
 
 
-def taken(sums: Tally, stack: Stack, column: int = 0) -> dict[StatisticName, Measure]:
+def taken(sums: WindowSums, matrix: ReferenceMatrix, column: int = 0) -> dict[StatisticName, OneMeasure]:
     """Return the statistics of a feature that a window has something to say about."""
-    found = measure(sums, stack)
+    found = measure(sums, matrix)
     values = zip(found.value[:, column], found.within[:, column], found.count[:, column], strict=True)
-    measures = {name: Measure(*map(float, figures)) for name, figures in zip(STATISTICS, values, strict=True)}
+    measures = {name: OneMeasure(*map(float, figures)) for name, figures in zip(STATISTICS, values, strict=True)}
     return {name: one for name, one in measures.items() if not np.isnan(one.value)}
 
 
-def of(feature: Feature, reference: FeatureReference) -> dict[StatisticName, Measure]:
+def of(feature: Feature, reference: FeatureReference) -> dict[StatisticName, OneMeasure]:
     """Return the statistics of a window of one part."""
     return taken(*tallied(feature, reference))
 
@@ -51,6 +51,6 @@ def seen_in(feature: Feature, reference: FeatureReference) -> Seen:
     return Seen(mean, reference.mean, dict(feature.categories), float(sums.sums[NAMED, 0]))
 
 
-def every_column(sums: Tally, stack: Stack) -> Mapping[str, dict[StatisticName, Measure]]:
+def every_column(sums: WindowSums, matrix: ReferenceMatrix) -> Mapping[str, dict[StatisticName, OneMeasure]]:
     """Return feature -> its statistics."""
-    return {name: taken(sums, stack, column) for column, name in enumerate(stack.names)}
+    return {name: taken(sums, matrix, column) for column, name in enumerate(matrix.names)}

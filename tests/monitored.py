@@ -12,7 +12,7 @@ from detectors.judging.judge import Judge
 from detectors.judging.monitors import Monitors, Raised
 from detectors.judging.scores import Moment
 from detectors.measure.measure import Measures
-from detectors.model.model_monitor import Watch
+from detectors.model.model_monitor import ModelMonitor
 from detectors.reference.baseline import Baseline
 from detectors.reference.season import Season
 from detectors.spec import ModelSpec
@@ -55,7 +55,7 @@ def monitors(
         statistic: which one.
     """
     baseline = Baseline(Season("constant", SECONDS, [0.0]), 1.0, 0.0, 0.0, correlation, spread, windows, 0.0, -SECONDS, fast=fast)
-    found = Monitors.none(detector, direction, SECONDS)
+    found = Monitors.empty(detector, direction, SECONDS)
     found.widen(columns)
     for column in range(columns):
         found.set((place_of(statistic), column), baseline, up=up)
@@ -98,16 +98,16 @@ def weigh(
 def stored(found: Monitors) -> bytes:
     """Return what a judge's snapshot holds of monitors, with some bytes around it that are always the same."""
     spec = ModelSpec("m")
-    watch = Watch.begin(spec)
+    monitor = ModelMonitor.begin(spec)
     judge = Judge.begin(spec, "features", "", SECONDS)
     judge.monitors = found
-    watch.sides["features"].judges[""] = judge
-    return snapshot.dump({"m": watch})
+    monitor.channels["features"].judges[""] = judge
+    return snapshot.dump({"m": monitor})
 
 
 def loaded(payload: bytes) -> Monitors:
     """Return the monitors in such a snapshot."""
-    return snapshot.load("judge/0", payload)["m"].sides["features"].judges[""].monitors
+    return snapshot.load("judge/0", payload)["m"].channels["features"].judges[""].monitors
 
 
 def has_fired(found: Monitors, column: int = 0) -> bool:

@@ -11,10 +11,10 @@ import orjson
 from faust.types import TP
 
 from detectors.spec import ModelSpec
-from streams.engine.stage import Cut, Stage
+from streams.engine.stage import Checkpoint, Stage
 from streams.events.decoding import DeadLetter, Decoding
 from streams.events.event import Event
-from streams.kafka.batch import Batch, Stretch
+from streams.kafka.batch import Batch, RecordColumns
 
 #: The broker's clock in these tests, milliseconds since 1970: 2026-11-21T07:30:00Z.
 NOW_MS = 1_795_246_200_000
@@ -61,9 +61,9 @@ def batch_of(records: Sequence[Fetched], *, epoch: int = 1, start: int | None = 
     return Batch(TP(first.topic, first.partition), epoch, first.offset if start is None else start, [stretch_of(records)])
 
 
-def stretch_of(records: Sequence[Fetched]) -> Stretch:
+def stretch_of(records: Sequence[Fetched]) -> RecordColumns:
     """Return the records as a batch of one producer."""
-    return Stretch(
+    return RecordColumns(
         [record.offset for record in records],
         np.array([record.timestamp for record in records]),
         [record.key for record in records],
@@ -84,10 +84,10 @@ async def feed(stage: Stage, records: Sequence[Fetched], sizes: Sequence[int] = 
     return position
 
 
-async def make_durable(cut: Cut | None) -> list[Any]:
+async def make_durable(checkpoint: Checkpoint | None) -> list[Any]:
     """Return the messages of a cut after storing what it stores, as a flush does."""
-    if cut is None:
+    if checkpoint is None:
         return []
-    if cut.store is not None:
-        await cut.store()
-    return cut.outgoing
+    if checkpoint.complete is not None:
+        await checkpoint.complete()
+    return checkpoint.outgoing

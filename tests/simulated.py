@@ -10,7 +10,8 @@ from detectors.incidents.alert import Alert
 from detectors.incidents.decision import Decision
 from detectors.incidents.retrain import Request
 from detectors.learning.learner import Learner
-from detectors.model.model_monitor import Finding, Watch
+from detectors.model.finding import Finding
+from detectors.model.model_monitor import ModelMonitor
 from detectors.reference.reference_set import SegmentReference
 from detectors.spec import ModelSpec
 from detectors.windows.feature import Feature, column_of
@@ -64,10 +65,10 @@ def history(
         yield Mark(model=spec.name, kind=kind, source=0, sources=1, until=begin + seconds)
 
 
-def watched(spec: ModelSpec, records: Iterable[Window | Mark | Decision]) -> tuple[Watch, list[Finding]]:
+def watched(spec: ModelSpec, records: Iterable[Window | Mark | Decision]) -> tuple[ModelMonitor, list[Finding]]:
     """Return a new watch after all records, and what it found."""
-    watch = Watch.begin(spec)
-    return watch, [finding for record in records for finding in watch.add(spec, record)]
+    monitor = ModelMonitor.begin(spec)
+    return monitor, [finding for record in records for finding in monitor.add(spec, record)]
 
 
 def segment_reference(spec: ModelSpec, columns: Mapping[str, Column], *, kind: Kind = "features") -> SegmentReference:

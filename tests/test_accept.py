@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from detectors.errors import DriftlineError
 from detectors.incidents.alert import Alert
 from detectors.incidents.decision import Acceptance, Change
-from detectors.model.model_monitor import Finding, ReferenceLearned, Watch
+from detectors.model.finding import Finding, ReferenceLearned
+from detectors.model.model_monitor import ModelMonitor
 from detectors.spec import ModelSpec, OutlierSpec, ReferenceSpec
 from detectors.windows.record import Mark, Window
 from driftline.cli.main import run
@@ -51,9 +52,9 @@ def drifting(spec: ModelSpec = QUIET, *, windows: int = 500) -> list[Window | Ma
     return list(simulated.history(spec, {name: numbers(values) for name, values in columns.items()}))
 
 
-def fed(watch: Watch, records: Iterable[Record], spec: ModelSpec = QUIET) -> list[Finding]:
+def fed(monitor: ModelMonitor, records: Iterable[Record], spec: ModelSpec = QUIET) -> list[Finding]:
     """Return what a watch finds."""
-    return [finding for record in records for finding in watch.add(spec, record)]
+    return [finding for record in records for finding in monitor.add(spec, record)]
 
 
 STORY = drifting()
@@ -62,9 +63,9 @@ KNOWN = 240
 
 
 @pytest.fixture
-def watch() -> Watch:
+def monitor() -> ModelMonitor:
     """A model with one incident open, about x and z."""
-    found = Watch.begin(QUIET)
+    found = ModelMonitor.begin(QUIET)
     fed(found, STORY[:KNOWN])
     assert [sorted(one.drifted) for one in found.open_incidents] == [["x", "z"]]
     return found
@@ -73,50 +74,50 @@ def watch() -> Watch:
 # -- what the judge makes of it ----------------------------------------------------------------------
 
 
-def test_an_accepted_change_is_the_new_normal(watch: Watch) -> None:
+def test_an_accepted_change_is_the_new_normal(monitor: ModelMonitor) -> None:
     """The incident ends and says why, its features are learned from the alarm on, the others stay under watch."""
-    found = fed(watch, [accept(watch, incident=None, features=()), *STORY[KNOWN:]])
+    found = fed(monitor, [accept(monitor, incident=None, features=()), *STORY[KNOWN:]])
     (ended, *_) = alerts(found, "resolved")
     assert ended.summary == "m: accepted as the new normal: x, z"
     assert [[verdict.feature for verdict in alert.features] for alert in alerts(found)] == [["y"], ["x"]]
     assert [alert.began_at / 60 for alert in alerts(found)] == pytest.approx([160, 400], abs=3)
     learned = [finding.at / 60 for finding in found if isinstance(finding, ReferenceLearned)]
     assert learned[0] == pytest.approx(100 + 60, abs=4)  # an hour from the alarm, not from the acceptance at 120
-    references = watch.sides["features"].judges[""].references
+    references = monitor.channels["features"].judges[""].references
     assert {name: round(references[name].mean) for name in ("x", "y", "z")} == {"x": 5, "y": 0, "z": -5}
 
 
-def test_only_the_features_that_are_named_are_accepted(watch: Watch) -> None:
+def test_only_the_features_that_are_named_are_accepted(monitor: ModelMonitor) -> None:
     """The rest of the incident stays open, and ends when that is accepted too."""
-    assert alerts(fed(watch, [accept(watch, incident=None, features=("z",))]), "resolved") == []
-    assert [sorted(one.drifted) for one in watch.open_incidents] == [["x"]]
-    assert list(watch.sides["features"].judges[""].renewing) == ["z"]
-    (ended,) = alerts(fed(watch, [accept(watch, incident=watch.open_incidents[0].id, features=())]), "resolved")
+    assert alerts(fed(monitor, [accept(monitor, incident=None, features=("z",))]), "resolved") == []
+    assert [sorted(one.drifted) for one in monitor.open_incidents] == [["x"]]
+    assert list(monitor.channels["features"].judges[""].renewing) == ["z"]
+    (ended,) = alerts(fed(monitor, [accept(monitor, incident=monitor.open_incidents[0].id, features=())]), "resolved")
     assert ended.summary == "m: accepted as the new normal: x"
 
 
-def test_saying_it_twice_is_saying_it_once(watch: Watch) -> None:
+def test_saying_it_twice_is_saying_it_once(monitor: ModelMonitor) -> None:
     """The id is that of what is accepted; the second record finds nothing open, also when a relapse has come since."""
-    acceptance = accept(watch, incident=None, features=())
-    assert accept(watch, incident=None, features=("z", "x")).id == acceptance.id
-    once = snapshot.load("judge/0", snapshot.dump({"m": watch}))["m"]
+    acceptance = accept(monitor, incident=None, features=())
+    assert accept(monitor, incident=None, features=("z", "x")).id == acceptance.id
+    once = snapshot.load("judge/0", snapshot.dump({"m": monitor}))["m"]
     wanted = fed(once, [acceptance, *STORY[KNOWN:]])
-    found = fed(watch, [acceptance, acceptance, *STORY[KNOWN:-40], acceptance, *STORY[-40:]])
-    assert watch.open_incidents  # the relapse of x at window 400
+    found = fed(monitor, [acceptance, acceptance, *STORY[KNOWN:-40], acceptance, *STORY[-40:]])
+    assert monitor.open_incidents  # the relapse of x at window 400
     assert as_bytes(found) == as_bytes(wanted)
-    assert snapshot.dump({"m": once}) == snapshot.dump({"m": watch})
+    assert snapshot.dump({"m": once}) == snapshot.dump({"m": monitor})
 
 
-def test_what_has_ended_or_came_later_is_not_accepted(watch: Watch) -> None:
+def test_what_has_ended_or_came_later_is_not_accepted(monitor: ModelMonitor) -> None:
     """The word is about what was open when it was given: an incident of y that opens before it is read stays open."""
-    acceptance = accept(watch, incident=None, features=())
+    acceptance = accept(monitor, incident=None, features=())
     late = Acceptance(acceptance.id, "m", [], [*acceptance.changes, Change("features", "", "y")], acceptance.seen)
-    fed(watch, STORY[KNOWN:340])
-    assert any("y" in one.drifted for one in watch.open_incidents)
-    fed(watch, [late])
-    assert [sorted(one.drifted) for one in watch.open_incidents] == [["y"]]
+    fed(monitor, STORY[KNOWN:340])
+    assert any("y" in one.drifted for one in monitor.open_incidents)
+    fed(monitor, [late])
+    assert [sorted(one.drifted) for one in monitor.open_incidents] == [["y"]]
     unknown = Acceptance("acceptance-1", "m", [], [Change("outcomes", "nowhere", "y")], {"outcomes": 1e12})
-    assert fed(watch, [unknown]) == []
+    assert fed(monitor, [unknown]) == []
 
 
 def test_only_the_segment_that_drifted_learns_anew() -> None:
@@ -124,20 +125,20 @@ def test_only_the_segment_that_drifted_learns_anew() -> None:
     draw = np.random.default_rng(7)
     columns = {"eu": draw.normal(size=(130, 20)), "us": draw.normal(size=(130, 20))}
     columns["eu"][100:] += 5
-    watch = Watch.begin(QUIET)
+    monitor = ModelMonitor.begin(QUIET)
     for index in range(130):
         for segment, values in columns.items():
             feature = numbers(values[index : index + 1])[0]
-            watch.add(QUIET, simulated.window(QUIET, index * 60.0, {"x": feature}, rows=20, segment=segment))
-        watch.add(QUIET, Mark(model="m", kind="features", source=0, sources=1, until=(index + 1) * 60.0))
-    fed(watch, [accept(watch, incident=None, features=("x",))])
-    judges = watch.sides["features"].judges
+            monitor.add(QUIET, simulated.window(QUIET, index * 60.0, {"x": feature}, rows=20, segment=segment))
+        monitor.add(QUIET, Mark(model="m", kind="features", source=0, sources=1, until=(index + 1) * 60.0))
+    fed(monitor, [accept(monitor, incident=None, features=("x",))])
+    judges = monitor.channels["features"].judges
     assert {name: list(judge.renewing) for name, judge in judges.items()} == {"eu": ["x"], "us": []}
 
 
-def test_the_record_goes_through_the_topic(watch: Watch) -> None:
+def test_the_record_goes_through_the_topic(monitor: ModelMonitor) -> None:
     """Written and read again it is the same, with and without a place."""
-    acceptance = accept(watch, incident=None, features=())
+    acceptance = accept(monitor, incident=None, features=())
     (carried,) = placed(iter([*STORY[:KNOWN], acceptance]))
     assert carried.place is not None
     for one in (acceptance, carried):
@@ -161,23 +162,23 @@ def test_the_record_goes_through_the_topic(watch: Watch) -> None:
         (None, ("x", "zz"), r'model m has no feature zz; did you mean "z"\?'),
     ],
 )
-def test_what_is_not_open_is_refused(watch: Watch, incident: str | None, features: tuple[str, ...], told: str) -> None:
+def test_what_is_not_open_is_refused(monitor: ModelMonitor, incident: str | None, features: tuple[str, ...], told: str) -> None:
     """An incident or a feature that is unknown, or calm, is named with what is open."""
     with pytest.raises(DriftlineError, match=told):
-        accept(watch, incident=incident, features=features)
+        accept(monitor, incident=incident, features=features)
 
 
-def test_which_one_is_meant_must_be_clear(watch: Watch) -> None:
+def test_which_one_is_meant_must_be_clear(monitor: ModelMonitor) -> None:
     """Of several open incidents one has to be named; where none is open there is nothing to accept."""
     with pytest.raises(DriftlineError, match="no incident of model m is open: there is nothing to accept"):
-        accept(Watch.begin(QUIET), incident=None, features=())
-    fed(watch, STORY[KNOWN:400])
-    first, second = watch.open_incidents
+        accept(ModelMonitor.begin(QUIET), incident=None, features=())
+    fed(monitor, STORY[KNOWN:400])
+    first, second = monitor.open_incidents
     with pytest.raises(DriftlineError, match=f"2 incidents of model m are open: .*{first.id} .*{second.id}"):
-        accept(watch, incident=None, features=())
-    assert [change.feature for change in accept(watch, incident=second.id, features=()).changes] == ["y"]
+        accept(monitor, incident=None, features=())
+    assert [change.feature for change in accept(monitor, incident=second.id, features=()).changes] == ["y"]
     with pytest.raises(DriftlineError, match=f"feature x of model m is not in {second.id}"):
-        accept(watch, incident=second.id, features=("x",))
+        accept(monitor, incident=second.id, features=("x",))
 
 
 # -- a history that is made again ----------------------------------------------------------------------
@@ -190,18 +191,18 @@ def features_only(order: Iterable[int]) -> list[Record]:
 
 def accepted(records: list[Record], delay: int) -> list[Record]:
     """Return the records with an acceptance of all that is open when the first alarm is known, so many records later."""
-    watch = Watch.begin(SPEC)
+    monitor = ModelMonitor.begin(SPEC)
     for number, record in enumerate(records):
-        watch.add(SPEC, record)
-        if watch.open_incidents:
-            word = accept(watch, incident=watch.open_incidents[0].id, features=())
+        monitor.add(SPEC, record)
+        if monitor.open_incidents:
+            word = accept(monitor, incident=monitor.open_incidents[0].id, features=())
             return [*records[: number + delay], word, *records[number + delay :]]
     raise AssertionError("the story has no incident")
 
 
 def watched(records: Iterable[Record]) -> list[bytes]:
     """Return all that a new watch finds."""
-    return as_bytes(fed(Watch.begin(SPEC), records, SPEC))
+    return as_bytes(fed(ModelMonitor.begin(SPEC), records, SPEC))
 
 
 @effort(max_examples=5)
@@ -222,12 +223,12 @@ def test_an_acceptance_that_was_carried_over_holds_where_it_did(order: list[int]
 def test_an_acceptance_goes_through_a_snapshot_on_the_way_to_its_place() -> None:
     """A judge that is stopped between the beginning of the history and its place does not forget it."""
     told = accepted(features_only(ROUND_ROBIN), 20)
-    watch = Watch.begin(SPEC)
-    found = fed(watch, placed(iter(told)), SPEC)
+    monitor = ModelMonitor.begin(SPEC)
+    found = fed(monitor, placed(iter(told)), SPEC)
     for number, record in enumerate(features_only(ROUND_ROBIN)):
-        found += watch.add(SPEC, record)
+        found += monitor.add(SPEC, record)
         if number % 100 == 0:
-            watch = snapshot.load("judge/0", snapshot.dump({"m": watch}))["m"]
+            monitor = snapshot.load("judge/0", snapshot.dump({"m": monitor}))["m"]
     assert as_bytes(found) == watched(told)
 
 
@@ -268,7 +269,7 @@ def here(
         yield Here(settings, lambda *line: Done(run(["reference", "accept", *line]), *capsys.readouterr()))
 
 
-def test_the_command_writes_one_record_that_the_judge_takes(here: Here, watch: Watch) -> None:
+def test_the_command_writes_one_record_that_the_judge_takes(here: Here, monitor: ModelMonitor) -> None:
     """With a state in Redis the record is written, and what is wrong is told before anything is."""
     done = here.call("--model", "m")
     assert (done.status, done.stdout) == (1, "")
@@ -276,7 +277,7 @@ def test_the_command_writes_one_record_that_the_judge_takes(here: Here, watch: W
 
     store = Store(here.settings.redis, here.settings.signing_key)
     binding.bind(store, binding.current(here.settings.kafka))
-    store.save_snapshot("judge/1", None, KNOWN, snapshot.dump({"m": watch}))
+    store.save_snapshot("judge/1", None, KNOWN, snapshot.dump({"m": monitor}))
     for wrong, told, status in (
         (("--model", "n"), "no model n in driftline.toml", 2),
         (("--model", "m", "--incident", "incident-1"), "no incident incident-1 of model m is open", 1),
@@ -291,9 +292,9 @@ def test_the_command_writes_one_record_that_the_judge_takes(here: Here, watch: W
     assert done.status == 0, done.stderr
     assert done.stdout.splitlines()[:2] == ["accepted: x", "accepted: z"]
     (value,) = here.written()
-    (ended,) = alerts(watch.add(QUIET, window_codec.parse(value)), "resolved")
+    (ended,) = alerts(monitor.add(QUIET, window_codec.parse(value)), "resolved")
     assert isinstance(ended, Alert)
     assert ended.summary == "m: accepted as the new normal: x, z"
     assert here.call("--model", "m").status == 0  # the state in Redis has not moved: said twice
     assert here.written() == [value, value]
-    assert watch.add(QUIET, window_codec.parse(here.written()[-1])) == []
+    assert monitor.add(QUIET, window_codec.parse(here.written()[-1])) == []

@@ -10,7 +10,7 @@ from faust.types import TP
 
 from streams.engine.lost_batches import QUIET_SECONDS, Arrivals
 from streams.engine.transport import Reach
-from streams.kafka.batch import Batch, Stretch
+from streams.kafka.batch import Batch, RecordColumns
 
 HERE, THERE = TP("t.events", 0), TP("t.events", 1)
 
@@ -28,7 +28,7 @@ class Clock:
 
 def batch(tp: TP, number: int) -> Batch:
     """Return a batch of one record."""
-    return Batch(tp, 1, 0, [Stretch([0], np.array([1000]), [None], [b"x"])], number)
+    return Batch(tp, 1, 0, [RecordColumns([0], np.array([1000]), [None], [b"x"])], number)
 
 
 @pytest.fixture

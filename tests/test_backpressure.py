@@ -19,14 +19,14 @@ from faust.types import TP
 from driftline.servers.child import Child
 from driftline.servers.redis_server import RedisServer
 from streams.engine.lanes import Lanes
-from streams.engine.stage import Cut
+from streams.engine.stage import Checkpoint
 from streams.engine.transport import LogState
 from streams.kafka import Outgoing, Sender, create_topics, delete_topics
 from streams.kafka.batch import Batch
 from streams.metrics import Metrics
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.topics import ALERTS, EVENTS, OUTCOMES, RETRAINS, topic_name
-from tests.deployment import PER_WINDOW, Deployment, end_of, shop_log, until
+from tests.deployment import PER_WINDOW, ShopDeployment, end_of, shop_log, until
 from tests.records import Fetched, batch_of
 
 WINDOWS_SENT, DRIFT_AT = 120, 60
@@ -81,20 +81,20 @@ def slow(url: str, seconds: float) -> Iterator[None]:
 @pytest.fixture
 def deployments(
     kafka_settings: KafkaSettings, redis_settings: RedisSettings, own_redis: RedisServer, signing_key: Secret, tmp_path: Path
-) -> Iterator[tuple[Deployment, Deployment]]:
+) -> Iterator[tuple[ShopDeployment, ShopDeployment]]:
     """One deployment on the shared Redis, and one on a Redis of the test's own."""
     made = []
     for name, url in (("calm", redis_settings.url), ("rough", own_redis.url)):
         kafka = replace(kafka_settings, prefix=f"{kafka_settings.prefix}-{name}")
         create_topics(kafka)
-        made.append(Deployment(tmp_path / name, kafka, RedisSettings(url, kafka.prefix), signing_key))
+        made.append(ShopDeployment(tmp_path / name, kafka, RedisSettings(url, kafka.prefix), signing_key))
     yield made[0], made[1]
     for deployment in made:
         deployment.stop()
         delete_topics(deployment.kafka)
 
 
-def finish(deployment: Deployment, address: str) -> dict[str, set[bytes]]:
+def finish(deployment: ShopDeployment, address: str) -> dict[str, set[bytes]]:
     """Wait until everything is judged and return alerts and requests by id."""
     until(lambda: metric(address, "driftline_events_total") >= EVENTS_SENT or None, seconds=120, what="the last events")
     until(lambda: deployment.judged_to_the_end(end_of(WINDOWS_SENT)) or None, seconds=120, what="the end of the log")
@@ -102,7 +102,7 @@ def finish(deployment: Deployment, address: str) -> dict[str, set[bytes]]:
 
 
 def test_with_redis_frozen_the_lag_grows_and_the_memory_does_not(
-    deployments: tuple[Deployment, Deployment], own_redis: RedisServer
+    deployments: tuple[ShopDeployment, ShopDeployment], own_redis: RedisServer
 ) -> None:
     """A backlog of 150 MB that cannot be stored stays in Kafka; with a slow Redis too; in the end the alerts are as without."""
     calm, rough = deployments
@@ -172,10 +172,10 @@ class Hoarder:
         """Send the letter with the next flush."""
         self.outbox.append(letter)
 
-    def cut(self, position: int, *, final: bool) -> Cut | None:
+    def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:
         """Return the outbox."""
         outgoing, self.outbox = self.outbox, []
-        return Cut(outgoing, position) if outgoing or final else None
+        return Checkpoint(outgoing, position) if outgoing or final else None
 
 
 @pytest.mark.parametrize(("size", "batches"), [(1, 5000), (100_000, 100)])
@@ -196,7 +196,7 @@ async def test_a_broker_that_takes_nothing_stops_the_reading(size: int, batches:
     while reading is None or reading.done():
         assert taken * batches <= 50_000, "feeding did not wait"
         records = [Fetched(value, taken * batches + number) for number in range(batches)]
-        reading = asyncio.create_task(lanes.take("hoard", batch_of(records)))
+        reading = asyncio.create_task(lanes.add("hoard", batch_of(records)))
         taken += 1
         await asyncio.wait([reading], timeout=0.5)
     assert taken * batches * size <= (32 << 20) + 2 * batches * size

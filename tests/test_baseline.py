@@ -48,7 +48,7 @@ def learned(
 
 def scored_by(baselines: list[Baseline], width: float = 60.0) -> Scores:
     """Return scores with a column for each baseline."""
-    found = Scores.none(width)
+    found = Scores.empty(width)
     found.widen(len(baselines))
     for column, baseline in enumerate(baselines):
         found.set((0, column), baseline)

@@ -19,7 +19,7 @@ from scipy.stats import norm
 from detectors.incidents.alert import Alert
 from detectors.judging.budget import ALLOWANCE, SHARE, fast_limit, run_length, threshold
 from detectors.judging.detectors import Arming, arm
-from detectors.model.model_monitor import Finding
+from detectors.model.finding import Finding
 from detectors.reference.local_time import WEEK_SECONDS
 from detectors.spec import ModelSpec, OutlierSpec, ReferenceSpec
 from detectors.windows.feature import Feature

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from benchmarks.budget.changes import APART_SECONDS, CHANGES, LAST_SECONDS, Injected, altering, schedule
 from benchmarks.budget.delays import Delays, delays, delays_of, median
 from benchmarks.budget.false_alarms import quiet
-from benchmarks.budget.kinds import KINDS, Stream
+from benchmarks.budget.kinds import KINDS, EventStream
 from benchmarks.budget.pages import SORTS, Sort, pages
 from benchmarks.budget.speed import speed
-from benchmarks.budget.trial import BEGIN, Size, Trial, features_of
+from benchmarks.budget.trial import BEGIN, BudgetTrial, Size, features_of
 from detectors.incidents.alert import Alert
 from detectors.judging.verdict import Verdict
 from detectors.reference.local_time import DAY_SECONDS, WEEK_SECONDS
@@ -36,9 +36,9 @@ _HOUR_WEEKS = 3600.0 / WEEK_SECONDS
 
 def day(name: str, seed: int = 1) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Return a day of a kind of stream, shape (features, events), and the times of its events."""
-    stream = Stream(name, _FEATURES, begin=BEGIN, seed=seed)
+    stream = EventStream(name, _FEATURES, begin=BEGIN, seed=seed)
     lengths = [_STRETCH] * (int(DAY_SECONDS) // _STRETCH) + [int(DAY_SECONDS) % _STRETCH]
-    values = np.concatenate([stream.take(length) for length in lengths], axis=1)
+    values = np.concatenate([stream.draw(length) for length in lengths], axis=1)
     return values, BEGIN + np.arange(values.shape[1])
 
 
@@ -81,8 +81,8 @@ def test_a_weekend_has_a_quarter_of_a_working_day():
     """From Monday to Friday a cycle of one standard deviation rises from zero; on Saturday and Sunday a quarter of it does."""
     monday = BEGIN + 5 * DAY_SECONDS
     assert datetime.fromtimestamp(monday, UTC).strftime("%A") == "Monday"
-    stream = Stream("working days", 3, begin=monday, seed=2)
-    days = [stream.take(int(DAY_SECONDS)) for _ in range(8)]
+    stream = EventStream("working days", 3, begin=monday, seed=2)
+    days = [stream.draw(int(DAY_SECONDS)) for _ in range(8)]
     means = np.array([values.mean() for values in days])
     assert means == pytest.approx([1.0] * 5 + [0.25] * 2 + [1.0], abs=0.01)
     hours = days[0].reshape(3, 24, 3600).mean(axis=2)
@@ -120,9 +120,9 @@ def test_a_change_moves_mean_and_spread_as_it_is_called(change: str, kind: str):
     """In units of the noise, whatever its kind, while it lasts and not before or after."""
     changed = Injected(1, change, BEGIN + 30.0, BEGIN + 30.0 + LAST_SECONDS)
     events = int(LAST_SECONDS) + 60
-    plain = Stream(kind, 200, begin=BEGIN, seed=4).take(events)
+    plain = EventStream(kind, 200, begin=BEGIN, seed=4).draw(events)
     wanted = [Injected(feature, change, changed.at, changed.until) for feature in range(100)]
-    values = Stream(kind, 200, begin=BEGIN, seed=4).take(events, altering(wanted, kind, 5))
+    values = EventStream(kind, 200, begin=BEGIN, seed=4).draw(events, altering(wanted, kind, 5))
     assert np.array_equal(values[100:], plain[100:])
     assert np.array_equal(values[:, :30], plain[:, :30])
     assert np.array_equal(values[:, -30:], plain[:, -30:])
@@ -135,7 +135,7 @@ def test_a_change_moves_mean_and_spread_as_it_is_called(change: str, kind: str):
 
 def test_two_humps_leave_nothing_in_the_middle():
     """A third of a standard deviation about the mean has a quarter of the events before, and a tenth after."""
-    row = Stream("gaussian", 1, begin=BEGIN, seed=4).take(100_000)
+    row = EventStream("gaussian", 1, begin=BEGIN, seed=4).draw(100_000)
     before = (np.abs(row) < 1 / 3).mean()
     altering([Injected(0, "two humps", BEGIN, BEGIN + 100_000)], "gaussian", 5)(row, BEGIN + np.arange(100_000.0))
     assert before == pytest.approx(0.261, abs=0.01)
@@ -216,7 +216,7 @@ def alert(sequence: int, status: Any, *verdicts: Verdict) -> Alert:
 
 def test_a_verdict_counts_once_however_often_it_is_told():
     """Each alert of an incident tells all of its features, and its end none that is new."""
-    trial = Trial(Size(2, 1.0).spec, 2)
+    trial = BudgetTrial(Size(2, 1.0).spec, 2)
     first, second, again = verdict("f0", 60.0), verdict("f1", 120.0), verdict("f0", 240.0)
     trial.alerts = [
         alert(0, "opened", first),
@@ -247,9 +247,9 @@ _SMALL = Size(12, weeks=6 * _HOUR_WEEKS, reference_seconds=6 * 3600.0)
 
 def test_a_quiet_stream_is_judged_for_as_long_as_is_said():
     """Windows behind the reference are judged, all features of each, and only they are timed."""
-    trial = Trial(_SMALL.spec, _SMALL.features)
+    trial = BudgetTrial(_SMALL.spec, _SMALL.features)
     shares: list[float] = []
-    stream = Stream("gaussian", _SMALL.features, begin=BEGIN, seed=1)
+    stream = EventStream("gaussian", _SMALL.features, begin=BEGIN, seed=1)
     trial.run(stream, until=_SMALL.counted_from + _SMALL.week_seconds, tick=shares.append)
     assert trial.judged == 12 * 6 * 60
     assert trial.cpu_seconds > 0

@@ -25,7 +25,7 @@ from detectors.reference.holidays import countries, subdivisions, weekday
 from detectors.reference.local_time import DAY_SECONDS, local_seconds, local_times
 from detectors.reference.reference_set import SegmentReference
 from detectors.reference.season import Seasons
-from detectors.spec import ErrorSpec, ModelSpec
+from detectors.spec import ModelSpec, OutcomeSpec
 from detectors.windows.record import Kind
 from driftline.cli.commands.check import _season_notes
 from driftline.cli.main import run
@@ -170,7 +170,7 @@ def test_a_holiday_is_expected_to_be_a_sunday() -> None:
     starts = datetime(2026, 1, 12, tzinfo=ZoneInfo(zone)).timestamp() + HOUR * np.arange(28 * 24)
     local = local_times(starts, zone, "DE")
     (season,), _, _ = fit("slot-of-week", HOUR, local, np.where(local < 6 * DAY_SECONDS, 1.0, 0.0)[:, None])
-    seasons = Seasons.none(HOUR, (1, 1))
+    seasons = Seasons.empty(HOUR, (1, 1))
     seasons.set((0, 0), season)
     noon = datetime(2026, 5, 1, 12, tzinfo=ZoneInfo(zone)).timestamp()
     assert seasons.expect(local_seconds(noon, zone, "DE")) == 0.0
@@ -323,9 +323,9 @@ def test_check_looks_at_features_and_at_errors(
 )
 def test_a_file_of_references_is_looked_at_too(days: int, kinds: tuple[Kind, ...], told: str) -> None:
     """What it covers counts, not the length that the configuration asks for; kinds that it has not are learned as that says."""
-    spec = ModelSpec("m", window_seconds=300.0, errors=ErrorSpec(window_seconds=300.0))
+    spec = ModelSpec("m", window_seconds=300.0, errors=OutcomeSpec(window_seconds=300.0))
     segments = {kind: {"": SegmentReference(100, 0.0, days * DAY_SECONDS, {})} for kind in kinds}
-    document = document_of(spec, segments)
-    notes = list(_season_notes(replace(spec, reference=replace(spec.reference, document=document))))
+    reference_set = document_of(spec, segments)
+    notes = list(_season_notes(replace(spec, reference=replace(spec.reference, reference_set=reference_set))))
     assert len(notes) == bool(told)
     assert "".join(notes).startswith(told)

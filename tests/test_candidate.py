@@ -22,13 +22,13 @@ from retrainer.candidate import (
     train_each,
 )
 from retrainer.loss import constant_answer, loss, task_of
-from retrainer.training import Row
+from retrainer.training import Example
 
 
-def rows(labels: list[Any], features: list[dict[str, Any]] | None = None) -> list[Row]:
+def rows(labels: list[Any], features: list[dict[str, Any]] | None = None) -> list[Example]:
     """Rows with the given labels, a second apart."""
     shown = features or [{"x": float(number)} for number in range(len(labels))]
-    return [Row(float(n), (0, n), (0, n), f"row-{n}", x, y) for n, (x, y) in enumerate(zip(shown, labels, strict=True))]
+    return [Example(float(n), (0, n), (0, n), f"row-{n}", x, y) for n, (x, y) in enumerate(zip(shown, labels, strict=True))]
 
 
 class Recorder:

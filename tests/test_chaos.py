@@ -18,7 +18,7 @@ import pytest
 
 from benchmarks.chaos import account
 from benchmarks.chaos.evidence import Copies, Evidence, judged_windows
-from benchmarks.chaos.expected import Expected, expected
+from benchmarks.chaos.expected import ExpectedResults, expected
 from benchmarks.chaos.log import BEGIN, InputLog, input_log
 from benchmarks.chaos.monitors import WINDOW_SECONDS
 from detectors.windows.record import Mark, Window
@@ -105,7 +105,7 @@ def log() -> InputLog:
 
 
 @pytest.fixture(scope="module")
-def wanted(log: InputLog) -> Expected:
+def wanted(log: InputLog) -> ExpectedResults:
     """What has to come of it."""
     return expected(log)
 
@@ -115,7 +115,7 @@ def _alert(identity: str, **data: Any) -> tuple[str, tuple[bytes | None, ...]]:
 
 
 @pytest.fixture
-def perfect(log: InputLog, wanted: Expected) -> Evidence:
+def perfect(log: InputLog, wanted: ExpectedResults) -> Evidence:
     """What a run leaves behind that did everything right, with an incident for each known drift."""
     alerts = []
     for number, drift in enumerate(log.drifts):
@@ -143,7 +143,7 @@ def perfect(log: InputLog, wanted: Expected) -> Evidence:
     )
 
 
-def _verdict(found: Evidence, perfect: Evidence, log: InputLog, wanted: Expected) -> list[str]:
+def _verdict(found: Evidence, perfect: Evidence, log: InputLog, wanted: ExpectedResults) -> list[str]:
     differences = [
         *account.against_log(found, wanted),
         *account.told(found, log.drifts),
@@ -152,14 +152,14 @@ def _verdict(found: Evidence, perfect: Evidence, log: InputLog, wanted: Expected
     return [str(difference) for difference in differences]
 
 
-def test_a_perfect_run_has_no_difference(perfect: Evidence, log: InputLog, wanted: Expected) -> None:
+def test_a_perfect_run_has_no_difference(perfect: Evidence, log: InputLog, wanted: ExpectedResults) -> None:
     """Nothing is said of a run that left what it had to, and the log has late rows, open rows and dead letters to judge it by."""
     assert _verdict(perfect, perfect, log, wanted) == []
     assert wanted.dead
     assert min(wanted.late["features"], wanted.late["outcomes"], wanted.open["features"], wanted.open["outcomes"]) > 0
 
 
-def test_a_repeat_is_counted_and_no_difference(perfect: Evidence, log: InputLog, wanted: Expected) -> None:
+def test_a_repeat_is_counted_and_no_difference(perfect: Evidence, log: InputLog, wanted: ExpectedResults) -> None:
     """The same bytes once more are a repeat."""
     again = replace(perfect, alerts=_copied(perfect.alerts, "alert-0"))
     assert _verdict(again, perfect, log, wanted) == []
@@ -251,7 +251,7 @@ _DOCTORED: dict[str, tuple[Callable[[Evidence], Evidence], str]] = {
 
 
 @pytest.mark.parametrize("doctored", _DOCTORED)
-def test_whatever_is_wrong_is_named(doctored: str, perfect: Evidence, log: InputLog, wanted: Expected) -> None:
+def test_whatever_is_wrong_is_named(doctored: str, perfect: Evidence, log: InputLog, wanted: ExpectedResults) -> None:
     """A result that is not exact in one place is not exact, and the account names the place."""
     change, said = _DOCTORED[doctored]
     assert any(said in line for line in _verdict(change(perfect), perfect, log, wanted))

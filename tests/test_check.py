@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from detectors.judging.judge import Judge
 from detectors.judging.shares import sides_of
 from detectors.judging.stock_rates import STOCK
-from detectors.model.channel import Side
-from detectors.model.model_monitor import Watch
+from detectors.model.channel import Channel
+from detectors.model.model_monitor import ModelMonitor
 from detectors.reference.local_time import WEEK_SECONDS
-from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec
+from detectors.spec import ModelSpec, OutcomeSpec, ReferenceSpec
 from detectors.statistics import place_of
 from detectors.windows.record import Kind
 from detectors.windows.row import ERROR, PREDICTION_LABEL, PREDICTION_SCORE, VOLUME
@@ -64,10 +64,10 @@ def traffic(spec: ModelSpec, windows: int) -> dict[str, Column]:
 
 def learned(spec: ModelSpec, columns: dict[str, Column], kind: Kind = "features") -> Judge:
     """Return a judge that has learned from those windows."""
-    watch = Watch.begin(spec)
+    monitor = ModelMonitor.begin(spec)
     for record in history(spec, columns, kind=kind):
-        watch.add(spec, record)
-    (judge,) = watch.sides[kind].judges.values()
+        monitor.add(spec, record)
+    (judge,) = monitor.channels[kind].judges.values()
     assert not judge.learning
     return judge
 
@@ -101,7 +101,7 @@ def test_what_is_counted_is_what_a_judge_watches(features: list[str], categories
 
 def test_errors_have_one_monitor_of_rises():
     """As the judge of outcomes does, whatever comes beside the errors."""
-    spec = replace(SPEC, detector="page_hinkley", errors=ErrorSpec(detector="ddm"))
+    spec = replace(SPEC, detector="page_hinkley", errors=OutcomeSpec(detector="ddm"))
     wrong = numbers(np.random.default_rng(2).random((30, EVENTS)) < 0.1)
     judge = learned(spec, {ERROR: wrong}, "outcomes")
     assert dict(count(spec, judge)) == {("up", 1): 1}
@@ -148,8 +148,8 @@ def test_a_file_of_references_is_counted_as_it_is():
     draw = np.random.default_rng(5)
     steady = {"amount": numbers(draw.normal(size=(100, EVENTS))), "rare": numbers(draw.normal(size=(100, 2)))}
     segments = {name: segment_reference(spec, columns) for name, columns in (("", steady), ("eu", {"amount": steady["amount"]}))}
-    spec = replace(spec, volume=False, reference=replace(spec.reference, document=document_of(spec, {"features": segments})))
-    judges = Side.begin(spec, "features").judges
+    spec = replace(spec, volume=False, reference=replace(spec.reference, reference_set=document_of(spec, {"features": segments})))
+    judges = Channel.begin(spec, "features").judges
     assert judges[""].monitors.watched[place_of("volume")].any()
     (note,) = stock_notes(spec)
     assert "the 2 segments of the file of references: 6 monitors of rises and falls x 10,080 windows a week x about" in note

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from detectors.errors import ConfigError
-from detectors.spec import ErrorSpec, ModelSpec, OutlierSpec, ReferenceSpec, RetrainSpec
+from detectors.spec import ModelSpec, OutcomeSpec, OutlierSpec, ReferenceSpec, RetrainSpec
 from driftline.config.checks import Expected, is_calendar, is_duration, is_factory, is_names, is_url, is_whole
 from driftline.config.load import SECRETS, VARIABLES, config_path, load_settings, parse_settings
 from driftline.config.schema import SECTIONS, ModelSection, Section
@@ -115,7 +115,7 @@ def test_every_key_reaches_its_field():
         max_features=2,
         max_segments=3,
         reference=ReferenceSpec(seconds=604_800.0, min_windows=9),
-        errors=ErrorSpec(label_within_seconds=3600.0, detector="ddm", window_seconds=600.0),
+        errors=OutcomeSpec(label_within_seconds=3600.0, detector="ddm", window_seconds=600.0),
         outliers=OutlierSpec(enabled=False, beyond=4.0, per_window=0),
         retrain=RetrainSpec(
             cooldown_seconds=0.0,

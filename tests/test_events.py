@@ -355,7 +355,7 @@ _VALUES = st.one_of(
     _EVENTS.map(lambda value: json.dumps(value).encode()),
     _EVENTS.map(lambda value: json.dumps({"specversion": "1.0", "id": "e", "data": value}, ensure_ascii=False).encode()),
     st.sampled_from((b"{},{}", b"{", b"}", b'"', b",", b'{"a":[{}', b"{}]}", b"NaN", b"\xff", b'{"model":"m","id":"\\ud800"}')),
-    st.builds(lambda cut, value: value[:cut], st.integers(0, 40), st.just(GOOD)),
+    st.builds(lambda checkpoint, value: value[:checkpoint], st.integers(0, 40), st.just(GOOD)),
 )
 
 
@@ -403,10 +403,10 @@ def test_a_dead_letter_is_cut_only_where_no_message_could_hold_it() -> None:
     whole = dead_letter(settings, TP("t.events", 0), Fetched(b"x" * (2 << 20), key=b"k"), error)
     assert (whole.key, len(whole.value or b""), len(whole.headers)) == (b"k", 2 << 20, 4)
     for key, value in ((b"k", b"x" * (20 << 20)), (b"k" * (4 << 20), b"x"), (None, b"x" * (MAX_LETTER_BYTES + 1))):
-        cut = dead_letter(settings, TP("t.events", 0), Fetched(value, key=key), error)
-        assert dict(cut.headers)[CUT] == str(len(key or b"") + len(value)).encode()
-        assert len(cut.key or b"") + len(cut.value or b"") < 1 << 20
-        assert value.startswith(cut.value or b"")
+        checkpoint = dead_letter(settings, TP("t.events", 0), Fetched(value, key=key), error)
+        assert dict(checkpoint.headers)[CUT] == str(len(key or b"") + len(value)).encode()
+        assert len(checkpoint.key or b"") + len(checkpoint.value or b"") < 1 << 20
+        assert value.startswith(checkpoint.value or b"")
 
 
 def test_dead_letters_know_their_offset() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from detectors.judging.budget import SHARE, SHARES, false_alarms_per_week, fast_alarms_per_week, fast_limit, run_length, threshold
 from detectors.judging.shares import sides_of
 from detectors.judging.stock_rates import STOCK
-from detectors.model.model_monitor import Watch
+from detectors.model.model_monitor import ModelMonitor
 from detectors.statistics import UPWARDS, place_of
 from detectors.windows.record import Kind
 from detectors.windows.row import ERROR
@@ -26,7 +26,7 @@ from driftline.cli.main import run
 from driftline.config.load import load_settings
 from streams.settings import RedisSettings, Secret
 from streams.state import reference_file, snapshot
-from streams.state.binding import Binding, Topic, replace
+from streams.state.binding import Binding, BoundTopic, replace
 from streams.state.reference_file import document_of
 from streams.state.store import Store
 from tests.command_line import Done, beside
@@ -39,7 +39,7 @@ FRAUD = '[models.fraud]\nwindow = "30m"\nvolume = true\n'
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
+class ExplainHome:
     """A directory with a configuration, a Redis with what a judge left there, and the command line."""
 
     home: Path
@@ -52,29 +52,29 @@ class Deployment:
         text = f'[redis]\nurl = "{self.redis.url}"\nprefix = "{self.redis.prefix}"\n{models}'
         (self.home / "driftline.toml").write_text(text)
 
-    def watch(self, *histories: tuple[Kind, str, Mapping[str, Column]]) -> Watch:
+    def monitor(self, *histories: tuple[Kind, str, Mapping[str, Column]]) -> ModelMonitor:
         """Return the judge's state of the first model after (kind, segment, columns), each behind those before it."""
         spec = load_settings(self.home / "driftline.toml", {}).models[0]
-        watch = Watch.begin(spec)
+        monitor = ModelMonitor.begin(spec)
         for kind, segment, columns in histories:
-            start = max(watch.streams[kind].until.values(), default=0.0)
+            start = max(monitor.aligners[kind].until.values(), default=0.0)
             for record in history(spec, columns, kind=kind, segment=segment, start=start):
-                watch.add(spec, record)
-        return watch
+                monitor.add(spec, record)
+        return monitor
 
-    def keep(self, watch: Watch, *, partition: int = 2) -> None:
+    def keep(self, monitor: ModelMonitor, *, partition: int = 2) -> None:
         """Store a state as judging does, in one of four partitions, and another model's in the one before it."""
-        replace(self.store, Binding("cluster", "driftline", {"windows": Topic(None, 4)}))
+        replace(self.store, Binding("cluster", "driftline", {"windows": BoundTopic(None, 4)}))
         self.store.save_snapshot(f"judge/{partition - 1}", None, 7, snapshot.dump({}))
-        self.store.save_snapshot(f"judge/{partition}", None, 9, snapshot.dump({watch.model: watch}))
+        self.store.save_snapshot(f"judge/{partition}", None, 9, snapshot.dump({monitor.model: monitor}))
 
     def write_references(self, *, seed: int) -> str:
         """Write references that were learned from plain features into a file named after its version, and return that."""
         spec = load_settings(self.home / "driftline.toml", {}).models[0]
         found = segment_reference(spec, plain(seed=seed))
-        document = document_of(spec, {"features": {"": found}})
-        (self.home / f"{document.version}.json").write_bytes(reference_file.dump(document))
-        return document.version
+        reference_set = document_of(spec, {"features": {"": found}})
+        (self.home / f"{reference_set.version}.json").write_bytes(reference_file.dump(reference_set))
+        return reference_set.version
 
     def explain(self, *arguments: str, model: str = "fraud") -> Done:
         """Run the command."""
@@ -90,11 +90,11 @@ class Deployment:
 @pytest.fixture
 def here(
     tmp_path: Path, redis_settings: RedisSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Deployment]:
+) -> Iterator[ExplainHome]:
     """A deployment with one model and no state."""
     with beside(tmp_path, "", monkeypatch):
         monkeypatch.setenv("DRIFTLINE_SIGNING_KEY", KEY)
-        found = Deployment(
+        found = ExplainHome(
             tmp_path,
             redis_settings,
             Store(redis_settings, Secret(KEY.encode())),
@@ -120,10 +120,10 @@ def errors(windows: int = WINDOWS) -> dict[str, Column]:
     return {ERROR: numbers(np.random.default_rng(2).random((windows, 40)) < 0.1)}
 
 
-def test_every_threshold_follows_from_the_budget(here: Deployment):
+def test_every_threshold_follows_from_the_budget(here: ExplainHome):
     """The table has all monitors, the season that the length of the reference gives, and thresholds that spend the budget."""
-    watch = here.watch(("features", "", plain()), ("outcomes", "", errors()))
-    here.keep(watch)
+    monitor = here.monitor(("features", "", plain()), ("outcomes", "", errors()))
+    here.keep(monitor)
     account = here.account()
     rows = {(row["windows"], row["statistic"]): row for row in account["rows"]}
     counts = {statistic: row["monitors"] for (kind, statistic), row in rows.items() if kind == "features"}
@@ -165,13 +165,13 @@ def test_every_threshold_follows_from_the_budget(here: Deployment):
     assert account["learning"] == account["notes"] == []
 
 
-def test_people_read_a_table_and_a_sentence_for_each_step(here: Deployment):
+def test_people_read_a_table_and_a_sentence_for_each_step(here: ExplainHome):
     """Columns in a pipe, and the arithmetic with its numbers."""
-    watch = here.watch(("features", "", plain()), ("outcomes", "", errors()))
-    here.keep(watch)
+    monitor = here.monitor(("features", "", plain()), ("outcomes", "", errors()))
+    here.keep(monitor)
     done = here.explain()
     assert (done.status, done.stderr) == (0, "")
-    monitors = watch.sides["features"].judges[""].monitors
+    monitors = monitor.channels["features"].judges[""].monitors
     h, limit = monitors.threshold, monitors.limit
     quick = int(monitors.fast[place_of("location")].sum())
     path = rf"{limit:.2f} \({quick}\)" if quick else "-"
@@ -184,7 +184,7 @@ def test_people_read_a_table_and_a_sentence_for_each_step(here: Deployment):
         done.stdout
     )
     assert f"for which Siegmund's approximation gives h = {h:.2f}." in done.stdout
-    fast = int(sides_of(watch.sides["features"].judges.values())[1])
+    fast = int(sides_of(monitor.channels["features"].judges.values())[1])
     assert (
         f"features, fast path: as many again, for {fast} sides whose scores have the tails for it: two windows in a row beyond "
         f"{limit:.2f} standard deviations on one side."
@@ -196,18 +196,18 @@ def test_people_read_a_table_and_a_sentence_for_each_step(here: Deployment):
     )
 
 
-def test_windows_that_are_judged_together_are_said(here: Deployment):
+def test_windows_that_are_judged_together_are_said(here: ExplainHome):
     """A feature with two values in a window of a minute is judged over four of them, and counts as a fourth of a side."""
     here.configure('[models.fraud]\nwindow = "1m"\nvolume = true\nreference.duration = "6h"\n')
     draw = np.random.default_rng(3)
     columns = {"often": numbers(draw.normal(size=(400, 30))), "rare": numbers(draw.normal(size=(400, 2)))}
-    watch = here.watch(("features", "", columns))
-    here.keep(watch)
+    monitor = here.monitor(("features", "", columns))
+    here.keep(monitor)
     account = here.account()
     (location,) = [row for row in account["rows"] if row["statistic"] == "location"]
     (volume,) = [row for row in account["rows"] if row["statistic"] == "volume"]
     assert (location["merged"], volume["merged"]) == ([1, 4], [1, 1])
-    every, _ = sides_of(watch.sides["features"].judges.values())
+    every, _ = sides_of(monitor.channels["features"].judges.values())
     alarms = false_alarms_per_week(threshold=location["threshold"], window_seconds=60.0, sides=2 + 2 / 4)
     assert location["false_alarms_per_week"] >= alarms
     assert every % 1 in {0.0, 0.25, 0.5, 0.75}
@@ -216,12 +216,12 @@ def test_windows_that_are_judged_together_are_said(here: Deployment):
     assert re.search(r"^features +- +location .* 1 to 4 ", printed, re.MULTILINE)
 
 
-def test_public_holidays_are_said_where_a_season_looks_at_them(here: Deployment):
+def test_public_holidays_are_said_where_a_season_looks_at_them(here: ExplainHome):
     """Slots of the week have the calendar beside their name; a season of the day looks at none, and has none."""
     daily = {"amount": numbers(np.random.default_rng(4).normal(size=(5 * 28, 30)))}
     calendar = 'holidays = "DE"\nreference.duration = "28d"\n'
     here.configure(f'[models.fraud]\nwindow = "6h"\n{calendar}')
-    here.keep(here.watch(("features", "", daily)))
+    here.keep(here.monitor(("features", "", daily)))
     for row in here.account()["rows"]:
         assert list(row["seasons"]) == ["slot-of-week with public holidays of DE"]
     assert " slot-of-week with public holidays of DE " in here.explain().stdout
@@ -229,13 +229,13 @@ def test_public_holidays_are_said_where_a_season_looks_at_them(here: Deployment)
     assert list(here.account()["rows"][0]["seasons"]) == ["slot-of-week"]
     here.store.drop("snapshot")
     here.configure(f'{FRAUD}holidays = "DE"\n')
-    here.keep(here.watch(("features", "", plain())))
+    here.keep(here.monitor(("features", "", plain())))
     assert list(here.account()["rows"][0]["seasons"]) == ["slot-of-day"]
 
 
-def test_references_from_a_file_are_said_with_their_version(here: Deployment):
+def test_references_from_a_file_are_said_with_their_version(here: ExplainHome):
     """What was taken over last stands below the table; a file that the configuration names by now, in a note."""
-    here.keep(here.watch(("features", "", plain())))
+    here.keep(here.monitor(("features", "", plain())))
     assert "references: version" not in here.explain().stdout
     first, second = here.write_references(seed=1), here.write_references(seed=2)
     here.configure(f'{FRAUD}reference.file = "{first}.json"\n')
@@ -244,7 +244,7 @@ def test_references_from_a_file_are_said_with_their_version(here: Deployment):
         note == f"note: the configuration names references of version {first}, none was taken over yet: start the workers again."
     )
     here.store.drop("snapshot")
-    here.keep(here.watch(("features", "", plain(3))))
+    here.keep(here.monitor(("features", "", plain(3))))
     account = here.account()
     assert (account["document"], account["notes"]) == (first, [])
     assert account["monitors"] == 14
@@ -255,9 +255,9 @@ def test_references_from_a_file_are_said_with_their_version(here: Deployment):
     assert f"names references of version {second}, version {first} was taken over last: " in account["notes"][0]
 
 
-def test_segments_share_one_budget(here: Deployment):
+def test_segments_share_one_budget(here: ExplainHome):
     """Each segment has its rows, and all of them together spend what one would alone."""
-    here.keep(here.watch(("features", "north", plain()), ("features", "south", plain(seed=5))))
+    here.keep(here.monitor(("features", "north", plain()), ("features", "south", plain(seed=5))))
     account = here.account()
     assert {row["segment"] for row in account["rows"]} == {"north", "south"}
     assert account["monitors"] == 28
@@ -265,9 +265,9 @@ def test_segments_share_one_budget(here: Deployment):
     assert account["learning"] == ["outcomes: no window has been judged yet; a share of 0.1 of the budget waits for them."]
 
 
-def test_what_is_still_learning_is_said(here: Deployment):
+def test_what_is_still_learning_is_said(here: ExplainHome):
     """Before the reference is there, there is no table, and how far it has come is told; a feature that is new is named."""
-    here.keep(here.watch(("features", "", plain(48))))
+    here.keep(here.monitor(("features", "", plain(48))))
     done = here.explain()
     assert done.status == 0
     assert "features: still learning, 48 windows over 1d of 3d and 24 windows; " in done.stdout
@@ -276,15 +276,15 @@ def test_what_is_still_learning_is_said(here: Deployment):
     columns = plain()
     columns["new"] = [None] * (WINDOWS - 10) + list(columns["amount"][:10])
     here.store.drop("snapshot")
-    here.keep(here.watch(("features", "", columns)))
+    here.keep(here.monitor(("features", "", columns)))
     assert "features: not judged while a reference is learned: new; " in here.explain().stdout
 
 
-def test_a_configuration_that_changed_is_said(here: Deployment):
+def test_a_configuration_that_changed_is_said(here: ExplainHome):
     """What the state was made with stands in the table; what the configuration gives, in a note."""
-    watch = here.watch(("features", "", plain()))
-    here.keep(watch)
-    before = watch.sides["features"].judges[""].monitors.threshold
+    monitor = here.monitor(("features", "", plain()))
+    here.keep(monitor)
+    before = monitor.channels["features"].judges[""].monitors.threshold
     here.configure(f'{FRAUD}false_alarms = "20 per week"\ndetector = "kswin"\n')
     account = here.account()
     after = threshold(false_alarms_per_week=18.0, window_seconds=1800.0, sides=22)
@@ -297,10 +297,10 @@ def test_a_configuration_that_changed_is_said(here: Deployment):
     assert "windows of features were 30m wide, the configuration says 1h: " in here.explain().stdout
 
 
-def test_a_stock_detector_has_a_rate_and_no_threshold(here: Deployment):
+def test_a_stock_detector_has_a_rate_and_no_threshold(here: ExplainHome):
     """Its rows say what it is expected to add, by the table of measured rates, and that it keeps no budget."""
     here.configure(f'{FRAUD}detector = "kswin"\nerrors.detector = "ddm"\n')
-    here.keep(here.watch(("features", "", plain()), ("outcomes", "", errors())))
+    here.keep(here.monitor(("features", "", plain()), ("outcomes", "", errors())))
     account = here.account()
     for row in account["rows"]:
         up = row["windows"] == "outcomes" or row["statistic"] in UPWARDS
@@ -318,24 +318,24 @@ def said(done: Done, status: int) -> str:
     return done.stderr.strip()
 
 
-def test_an_unknown_model_is_told_with_those_that_are_known(here: Deployment):
+def test_an_unknown_model_is_told_with_those_that_are_known(here: ExplainHome):
     """Status 2, and the nearest name."""
     assert 'no model fruad in driftline.toml; did you mean "fraud"?' in said(here.explain(model="fruad"), 2)
     assert "known: fraud" in said(here.explain(model="xyzzy"), 2)
 
 
-def test_no_state_yet_says_what_to_start(here: Deployment):
+def test_no_state_yet_says_what_to_start(here: ExplainHome):
     """Before the first worker, and for a model of which no window came, it is one line."""
     words = "driftline: no state of model fraud under "
     assert said(here.explain(), 1).startswith(words)
-    here.keep(Watch.begin(load_settings(Path("driftline.toml"), {}).models[0]))
+    here.keep(ModelMonitor.begin(load_settings(Path("driftline.toml"), {}).models[0]))
     here.configure("[models.churn]\n")
     assert "start `driftline worker` and send events" in said(here.explain(model="churn"), 1)
 
 
-def test_an_altered_state_is_refused(here: Deployment):
+def test_an_altered_state_is_refused(here: ExplainHome):
     """A snapshot with another byte is not read, and nothing of it is unpickled."""
-    here.keep(here.watch(("features", "", plain(48))))
+    here.keep(here.monitor(("features", "", plain(48))))
     client: Any = redis.Redis.from_url(here.redis.url)
     name = f"{here.redis.prefix}:snapshot:judge/2"
     blob = bytearray(client.get(name))
@@ -344,14 +344,14 @@ def test_an_altered_state_is_refused(here: Deployment):
     assert "judge/2" in said(here.explain(), 4)
 
 
-def test_a_rebuild_that_has_not_finished_is_said(here: Deployment):
+def test_a_rebuild_that_has_not_finished_is_said(here: ExplainHome):
     """What is being made again is not explained."""
-    here.keep(here.watch(("features", "", plain(48))))
-    replace(here.store, Binding("cluster", "driftline", {"windows": Topic(None, 4)}, rebuilding="windows"))
+    here.keep(here.monitor(("features", "", plain(48))))
+    replace(here.store, Binding("cluster", "driftline", {"windows": BoundTopic(None, 4)}, rebuilding="windows"))
     assert "`driftline rebuild --from windows` has not finished" in said(here.explain(), 4)
 
 
-def test_without_redis_it_says_so(here: Deployment):
+def test_without_redis_it_says_so(here: ExplainHome):
     """Status 3, with the address."""
     with socket.socket() as holder:  # as long as it is held, nothing begins to listen there
         holder.bind(("127.0.0.1", 0))
@@ -360,9 +360,9 @@ def test_without_redis_it_says_so(here: Deployment):
         assert said(here.explain(), 3).startswith(f"driftline: no Redis at 127.0.0.1:{port}/0 ")
 
 
-def test_nothing_is_written(here: Deployment):
+def test_nothing_is_written(here: ExplainHome):
     """Every key holds the same bytes afterwards."""
-    here.keep(here.watch(("features", "", plain())))
+    here.keep(here.monitor(("features", "", plain())))
     client: Any = redis.Redis.from_url(here.redis.url)
 
     def all_of_it() -> dict[bytes, bytes]:

@@ -23,14 +23,14 @@ from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
 from streams.engine import lanes
 from streams.engine.lanes import Lane
-from streams.engine.stage import Cut
+from streams.engine.stage import Checkpoint
 from streams.kafka import create_topics, delete_topics
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
 from tests.fault_borders import faulty_functions, faulty_redis
 from tests.fault_log import MODELS, SOURCES
 from tests.fault_told import Told
 from tests.faults import KINDS, Fault, Point, watch_tasks
-from tests.faulty_worker import Broker, Mortal, Reading, run
+from tests.faulty_worker import Broker, MortalLanes, ReadingOrder, run
 
 #: Runs side by side: most of a run is waiting.
 _AT_ONCE = 3
@@ -93,7 +93,7 @@ def plan(seen: Seen, borders: set[str], passings: int) -> Iterator[Fault]:
 
 
 async def inexact(
-    brokers: list[Broker], faults: list[Fault], reference: Told, kind: type[lanes.Lanes] = Mortal
+    brokers: list[Broker], faults: list[Fault], reference: Told, kind: type[lanes.Lanes] = MortalLanes
 ) -> tuple[dict[str, str], int]:
     """Run with each fault; return fault -> what was not as in the reference, and how many faults happened.
 
@@ -145,7 +145,7 @@ async def test_without_faults_the_order_of_work_changes_nothing(brokers: list[Br
     """Whichever topic is read last, a run without faults tells the same."""
     reference, _ = await run(brokers[0], "reference")
     for slow in ("events", "outcomes", "windows"):
-        told, _ = await run(brokers[1], slow, reading=Reading(slow=slow))
+        told, _ = await run(brokers[1], slow, reading=ReadingOrder(slow=slow))
         assert told.differences(reference) == []
 
 
@@ -156,8 +156,8 @@ async def test_small_batches_tell_the_same_as_large_ones(
 ) -> None:
     """A worker that keeps up, so that windows of errors come between those of features, tells the same as one that catches up."""
     with opened(kafka_server, redis_server, ahead) as broker:
-        reference, _ = await run(broker, "reference", reading=Reading(fetch=1000))
-        told, _ = await run(broker, "small", reading=Reading(fetch=10))
+        reference, _ = await run(broker, "reference", reading=ReadingOrder(fetch=1000))
+        told, _ = await run(broker, "small", reading=ReadingOrder(fetch=10))
     assert told.windows == reference.windows
     assert told.alerts == reference.alerts
     assert told.retrains == reference.retrains
@@ -196,25 +196,25 @@ async def test_any_function_may_fail(brokers: list[Broker], say: Say) -> None:
     assert happened > 0.9 * len(faults)
 
 
-class DurableTooEarly(Mortal):
+class DurableTooEarly(MortalLanes):
     """Lanes that call an offset durable before its messages are acknowledged."""
 
-    async def _make_durable(self, lane: Lane, cut: Cut) -> None:
-        if cut.durable is not None:
-            lane.durable = cut.durable
-        await super()._make_durable(lane, cut)
+    async def _make_durable(self, lane: Lane, checkpoint: Checkpoint) -> None:
+        if checkpoint.durable is not None:
+            lane.durable = checkpoint.durable
+        await super()._make_durable(lane, checkpoint)
 
 
-class StoredTooEarly(Mortal):
+class StoredTooEarly(MortalLanes):
     """Lanes that store the state before its messages are acknowledged."""
 
-    async def _make_durable(self, lane: Lane, cut: Cut) -> None:
-        if cut.store is not None:
-            await cut.store()
-        await super()._make_durable(lane, Cut(cut.outgoing, cut.durable))
+    async def _make_durable(self, lane: Lane, checkpoint: Checkpoint) -> None:
+        if checkpoint.complete is not None:
+            await checkpoint.complete()
+        await super()._make_durable(lane, Checkpoint(checkpoint.outgoing, checkpoint.durable))
 
 
-class GoesOn(Mortal):
+class GoesOn(MortalLanes):
     """Lanes that go on after a flush was broken off, as if what it had cut had been sent."""
 
     def _rewind(self, lane: Lane, why: str, *, pause: bool = True) -> None:
@@ -230,7 +230,7 @@ class GoesOn(Mortal):
         (GoesOn, "produce", "held"),
     ],
 )
-async def test_a_wrong_order_is_noticed(brokers: list[Broker], kind: type[Mortal], border: str, fault: str) -> None:
+async def test_a_wrong_order_is_noticed(brokers: list[Broker], kind: type[MortalLanes], border: str, fault: str) -> None:
     """Lanes that keep the order of a flush wrong are exact without faults, and caught by the faults above."""
     reference, injector = await run(brokers[0], "reference")
     told, _ = await run(brokers[0], "broken", lanes=kind)

@@ -31,7 +31,7 @@ from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
 from streams.state.store import FencedError, Store
 from streams.topics import ALERTS, EVENTS, OUTCOMES, RETRAINS, WINDOWS, topic_name
 from streams.worker.agents import stage_makers
-from tests.deployment import Deployment, end_of, shop_log, until
+from tests.deployment import ShopDeployment, end_of, shop_log, until
 from tests.records import batch_of, log_of
 
 # -- the store -----------------------------------------------------------------------------------------
@@ -159,12 +159,12 @@ async def test_lanes_that_lost_their_partition_move_no_offset(redis_settings: Re
 
     (old, old_metrics), (new, _) = worker(), worker()
     await old.restore(1, {HERE: LogState(None, 0, len(MARKS))})
-    await old.take("judge", batch_of(MARKS[:30]))
+    await old.add("judge", batch_of(MARKS[:30]))
     await old.flush(10.0)
     assert old.durable(HERE) == 30
-    await old.take("judge", batch_of(MARKS[30:60]))  # here it freezes
+    await old.add("judge", batch_of(MARKS[30:60]))  # here it freezes
     assert (await new.restore(1, {HERE: LogState(30, 0, len(MARKS))})) == {HERE: 30}
-    await new.take("judge", batch_of(MARKS[30:50]))
+    await new.add("judge", batch_of(MARKS[30:50]))
     await new.flush(10.0)
     assert new.durable(HERE) == 50
     stored = store.load_snapshot("judge/0")
@@ -178,7 +178,7 @@ async def test_lanes_that_lost_their_partition_move_no_offset(redis_settings: Re
         await asyncio.sleep(0.01)
     assert rewound.positions == [50]
     assert old_metrics.registry.get_sample_value("driftline_rewinds_total", {"agent": "judge"}) == 1
-    await new.take("judge", batch_of(MARKS[50:]))
+    await new.add("judge", batch_of(MARKS[50:]))
     await new.flush(10.0)
     assert new.durable(HERE) == len(MARKS)
     sender.close(0.0)
@@ -196,10 +196,10 @@ def metric(address: str, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name}{{"))
 
 
-class Watched:
+class WatchedOffsets:
     """What a zombie could spoil: the snapshot's offset and the committed ones; none may ever go back."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: ShopDeployment) -> None:
         self._deployment = deployment
         self._store = Store(deployment.redis, deployment.key)
         self._names = [f"judge/{number}" for number in range(4)]
@@ -225,34 +225,34 @@ class Watched:
 @pytest.fixture
 def deployments(
     kafka_server: KafkaServer, redis_server: RedisServer, signing_key: Secret, prefix: str, tmp_path: Path
-) -> Iterator[list[Deployment]]:
+) -> Iterator[list[ShopDeployment]]:
     """Two deployments on the shared servers, for the same log."""
     made = []
     for name in ("calm", "rough"):
         kafka = KafkaSettings(bootstrap=kafka_server.bootstrap, prefix=f"{prefix}-{name}")
         create_topics(kafka)
-        made.append(Deployment(tmp_path / name, kafka, RedisSettings(redis_server.url, kafka.prefix), signing_key))
+        made.append(ShopDeployment(tmp_path / name, kafka, RedisSettings(redis_server.url, kafka.prefix), signing_key))
     yield made
     for deployment in made:
         deployment.stop()
         delete_topics(deployment.kafka)
 
 
-def finish(deployment: Deployment) -> dict[str, set[bytes]]:
+def finish(deployment: ShopDeployment) -> dict[str, set[bytes]]:
     """Wait until everything is judged and return alerts and requests by id."""
     said = "\n".join(child.tail(1500) for child in deployment.children)
     until(lambda: deployment.judged_to_the_end(end_of(WINDOWS_SENT)) or None, seconds=120, what=f"the end of the log; {said}")
     return {**deployment.bytes_by_id(ALERTS), **deployment.bytes_by_id(RETRAINS)}
 
 
-def at_work(deployment: Deployment) -> Child:
+def at_work(deployment: ShopDeployment) -> Child:
     """Start a worker and return it when it is in the middle of the log."""
     worker, address = deployment.ready("worker")
     until(lambda: metric(address, "driftline_windows_judged_total") > 0 or None, what=f"a judge at work; {worker.tail()}")
     return worker
 
 
-def test_a_worker_that_wakes_up_after_its_session_changes_nothing(deployments: list[Deployment]) -> None:
+def test_a_worker_that_wakes_up_after_its_session_changes_nothing(deployments: list[ShopDeployment]) -> None:
     """Frozen, replaced, woken: no snapshot and no commit goes back, repeats are the same bytes, and it works again."""
     calm, rough = deployments
     calm.send(shop_log(calm.kafka.prefix, WINDOWS_SENT, drift_at=DRIFT_AT))
@@ -265,7 +265,7 @@ def test_a_worker_that_wakes_up_after_its_session_changes_nothing(deployments: l
     frozen = at_work(rough)
     frozen.signal(signal.SIGSTOP)
     _, address = rough.ready("worker")  # has its partitions once the session of the other is over
-    watched = Watched(rough)
+    watched = WatchedOffsets(rough)
 
     def caught_up() -> bool | None:
         watched.look()

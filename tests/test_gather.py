@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.measure.rollup import Gather
-from detectors.measure.sums import NUMBERS, ROWS, Tally, tally
+from detectors.measure.rollup import Rollup
+from detectors.measure.sums import NUMBERS, ROWS, WindowSums, window_sums
 from detectors.reference.feature_reference import learn_reference
-from detectors.reference.matrix import Stack
+from detectors.reference.matrix import ReferenceMatrix
 from detectors.windows.feature import Feature
 from tests.simulated import mixed, numbers
 
@@ -18,30 +18,30 @@ STRIDES = (1, 2, 4, 8, 16)
 NUMBER = learn_reference([numbers(np.arange(80.0)[None])])
 CITY = learn_reference([mixed([["NO", "SE"]])])
 
-Taken = list[tuple[int, int, list[int], Tally]]
+Taken = list[tuple[int, int, list[int], WindowSums]]
 
 
-def stack_of(columns: int) -> Stack:
+def stack_of(columns: int) -> ReferenceMatrix:
     """Return columns of numbers and of categories, in turn."""
-    return Stack({f"f{column}": CITY if column % 2 else NUMBER for column in range(columns)})
+    return ReferenceMatrix({f"f{column}": CITY if column % 2 else NUMBER for column in range(columns)})
 
 
-def bucket(place: int, stack: Stack, rows: int) -> Tally:
+def bucket(place: int, matrix: ReferenceMatrix, rows: int) -> WindowSums:
     """Return the sums of a bucket in which every row holds its number, or a city."""
     held: dict[str, Feature] = {}
-    for column, name in enumerate(stack.names if rows else []):
+    for column, name in enumerate(matrix.names if rows else []):
         (held[name],) = mixed([["NO"] * rows]) if column % 2 else numbers(np.full((1, rows), float(place)))
-    return tally([held] if rows else [], rows, stack, outlier_beyond=6.0)
+    return window_sums([held] if rows else [], rows, matrix, outlier_beyond=6.0)
 
 
-def gathered(strides: list[int], buckets: dict[int, int]) -> Taken:
+def gathered(rollup_widths: list[int], buckets: dict[int, int]) -> Taken:
     """Return (place, stride, columns, sums) of what can be judged, of buckets with so many rows by their place."""
-    stack, gather = stack_of(len(strides)), Gather()
-    gather.set(np.array(strides, dtype=np.float64))
+    matrix, rollup = stack_of(len(rollup_widths)), Rollup()
+    rollup.set(np.array(rollup_widths, dtype=np.float64))
     return [
-        (wide.place, wide.stride, np.flatnonzero(wide.columns).tolist(), wide.sums.copy())
+        (wide.place, wide.rollup_width, np.flatnonzero(wide.columns).tolist(), wide.sums.copy())
         for place, rows in sorted(buckets.items())
-        for wide in gather.take(place, bucket(place, stack, rows), stack)
+        for wide in rollup.add(place, bucket(place, matrix, rows), matrix)
         if wide.columns.any()
     ]
 
@@ -50,21 +50,21 @@ def gathered(strides: list[int], buckets: dict[int, int]) -> Taken:
     st.lists(st.sampled_from(STRIDES), min_size=1, max_size=5),
     st.dictionaries(st.integers(0, 80), st.integers(0, 3), min_size=1, max_size=50),
 )
-def test_what_goes_in_comes_out_once(strides: list[int], buckets: dict[int, int]) -> None:
+def test_what_goes_in_comes_out_once(rollup_widths: list[int], buckets: dict[int, int]) -> None:
     """For each column: the rows of a wide window are those of its buckets, in order of time, whatever gaps there are."""
-    found = gathered(strides, buckets)
-    for column, stride in enumerate(strides):
+    found = gathered(rollup_widths, buckets)
+    for column, rollup_width in enumerate(rollup_widths):
         mine = [(place, int(sums.sums[ROWS, column])) for place, _, columns, sums in found if column in columns]
         wanted: dict[int, int] = {}
         for place, rows in sorted(buckets.items()):
-            wanted[place // stride * stride] = wanted.get(place // stride * stride, 0) + rows
+            wanted[place // rollup_width * rollup_width] = wanted.get(place // rollup_width * rollup_width, 0) + rows
         last = max(wanted)
-        if last + stride - 1 not in buckets:
+        if last + rollup_width - 1 not in buckets:
             del wanted[last]  # waits for a bucket that ends it
         assert mine == list(wanted.items())
-    for place, stride, columns, sums in found:
-        assert place % stride == 0
-        assert all(strides[column] == stride for column in columns)
+    for place, rollup_width, columns, sums in found:
+        assert place % rollup_width == 0
+        assert all(rollup_widths[column] == rollup_width for column in columns)
         for column in columns:
             rows = sums.sums[ROWS, column]
             counted = sums.bins[:, column].sum() if column % 2 == 0 else sums.cells.reshape(-1, 3)[column // 2].sum()
@@ -74,18 +74,18 @@ def test_what_goes_in_comes_out_once(strides: list[int], buckets: dict[int, int]
 
 def test_a_column_of_stride_one_is_judged_at_once() -> None:
     """It waits for nothing, and no sums are held for it."""
-    gather, stack = Gather(), stack_of(2)
-    gather.set(np.ones(2))
+    rollup, matrix = Rollup(), stack_of(2)
+    rollup.set(np.ones(2))
     for place in (3, 4, 9):
-        now = bucket(place, stack, 2)
-        (wide,) = gather.take(place, now, stack)
-        assert (wide.place, wide.stride, wide.sums is now, wide.columns.tolist()) == (place, 1, True, [True, True])
-    assert gather.waiting is None
+        now = bucket(place, matrix, 2)
+        (wide,) = rollup.add(place, now, matrix)
+        assert (wide.place, wide.rollup_width, wide.sums is now, wide.columns.tolist()) == (place, 1, True, [True, True])
+    assert rollup.waiting is None
 
 
 def test_a_whole_group_is_judged_with_its_last_bucket() -> None:
     """Four buckets of stride four: nothing before the last of them, and then all of them."""
-    places = [(place, stride) for place, stride, _, _ in gathered([4], dict.fromkeys(range(4, 7), 1))]
+    places = [(place, rollup_width) for place, rollup_width, _, _ in gathered([4], dict.fromkeys(range(4, 7), 1))]
     assert places == []
     (one,) = gathered([4], dict.fromkeys(range(4, 8), 1))
     assert (one[0], one[1], one[3].sums[ROWS, 0]) == (4, 4, 4)
@@ -102,24 +102,24 @@ def test_a_later_bucket_shows_that_the_rest_had_no_rows(later: int) -> None:
 
 def test_what_waits_is_of_bounded_size() -> None:
     """One set of sums, whatever the stride and however many buckets."""
-    gather, stack = Gather(), stack_of(3)
-    gather.set(np.array([16.0, 8.0, 1.0]))
+    rollup, matrix = Rollup(), stack_of(3)
+    rollup.set(np.array([16.0, 8.0, 1.0]))
     sizes = set()
     for place in range(100):
-        list(gather.take(place, bucket(place, stack, 1), stack))
-        assert gather.waiting is not None
-        sizes.add((gather.waiting.sums.nbytes, gather.waiting.bins.nbytes, gather.waiting.cells.nbytes))
+        list(rollup.add(place, bucket(place, matrix, 1), matrix))
+        assert rollup.waiting is not None
+        sizes.add((rollup.waiting.sums.nbytes, rollup.waiting.bins.nbytes, rollup.waiting.cells.nbytes))
     assert len(sizes) == 1
 
 
 def test_other_strides_begin_anew() -> None:
     """What waited for the old ones is dropped: it was measured against references that may be others now."""
-    gather, stack = Gather(), stack_of(1)
-    gather.set(np.array([4.0]))
-    list(gather.take(0, bucket(0, stack, 5), stack))
-    gather.set(np.array([2.0]))
-    assert [wide.columns.any() for wide in gather.take(2, bucket(2, stack, 1), stack)] == [False]
-    found = [wide.sums.sums[ROWS, 0] for wide in gather.take(3, bucket(3, stack, 1), stack) if wide.columns.any()]
+    rollup, matrix = Rollup(), stack_of(1)
+    rollup.set(np.array([4.0]))
+    list(rollup.add(0, bucket(0, matrix, 5), matrix))
+    rollup.set(np.array([2.0]))
+    assert [wide.columns.any() for wide in rollup.add(2, bucket(2, matrix, 1), matrix)] == [False]
+    found = [wide.sums.sums[ROWS, 0] for wide in rollup.add(3, bucket(3, matrix, 1), matrix) if wide.columns.any()]
     assert found == [2]
 
 
@@ -132,30 +132,32 @@ def test_another_reference_of_a_column_costs_the_others_nothing(
     columns: list[tuple[int, bool]], added: list[int], place: int
 ) -> None:
     """Some columns get other references, with more categories, others come: what comes out of those that stay is the same."""
-    strides = [stride for stride, _ in columns]
-    before, gather = stack_of(len(columns)), Gather()
-    gather.set(np.array(strides, dtype=np.float64))
+    rollup_widths = [rollup_width for rollup_width, _ in columns]
+    before, rollup = stack_of(len(columns)), Rollup()
+    rollup.set(np.array(rollup_widths, dtype=np.float64))
     (more,) = mixed([["NO", "SE", "DK", "FI"]])
     references = dict(zip(before.names, before.references, strict=True))
     references |= {name: learn_reference([[more]]) for name, (_, anew) in zip(before.names, columns, strict=True) if anew}
     references |= {f"f{len(columns) + number}": CITY for number in range(len(added))}
-    after = Stack(references)
+    after = ReferenceMatrix(references)
     anew = np.array([*(one for _, one in columns), *(True for _ in added)])
     found: list[tuple[int, int, float, float, float]] = []
     for now in range(40):
         if now == place:
-            gather.exchange(np.array([*strides, *added], dtype=np.float64), anew, before, after)
-        stack = before if now < place else after
-        for wide in gather.take(now, bucket(now, stack, now % 3), stack):
+            rollup.exchange(np.array([*rollup_widths, *added], dtype=np.float64), anew, before, after)
+        matrix = before if now < place else after
+        for wide in rollup.add(now, bucket(now, matrix, now % 3), matrix):
             for column in np.flatnonzero(wide.columns).tolist():
                 sums = wide.sums
-                binned, celled = sums.bins[:, column].sum(), sums.cells[stack.owner == column].sum()
+                binned, celled = sums.bins[:, column].sum(), sums.cells[matrix.owner == column].sum()
                 found.append((column, wide.place, float(sums.sums[ROWS, column]), float(binned), float(celled)))
-    undisturbed = gathered(strides, {now: now % 3 for now in range(40)})
-    for column, (stride, other) in enumerate(columns):
+    undisturbed = gathered(rollup_widths, {now: now % 3 for now in range(40)})
+    for column, (rollup_width, other) in enumerate(columns):
         wanted = {first: float(sums.sums[ROWS, column]) for first, _, mine, sums in undisturbed if column in mine}
         if other:
-            wanted[place // stride * stride] = sum(now % 3 for now in range(place, (place // stride + 1) * stride))
+            wanted[place // rollup_width * rollup_width] = sum(
+                now % 3 for now in range(place, (place // rollup_width + 1) * rollup_width)
+            )
         mine = [(first, rows, binned, celled) for number, first, rows, binned, celled in found if number == column]
         assert {first: rows for first, rows, _, _ in mine} == wanted
         if not other:
@@ -163,22 +165,22 @@ def test_another_reference_of_a_column_costs_the_others_nothing(
 
 
 @given(st.lists(st.sampled_from(STRIDES), min_size=1, max_size=5), st.integers(0, 40), st.integers(0, 40))
-def test_what_stands_is_the_latest_whole_window_of_each_column(strides: list[int], last: int, anew: int) -> None:
+def test_what_stands_is_the_latest_whole_window_of_each_column(rollup_widths: list[int], last: int, anew: int) -> None:
     """Of a column of stride one the bucket itself; of a wider one what was judged last, and nothing before or after a renewal."""
-    stack, gather = stack_of(len(strides)), Gather()
-    gather.set(np.array(strides, dtype=np.float64))
-    first = np.array([True] + [False] * (len(strides) - 1))
+    matrix, rollup = stack_of(len(rollup_widths)), Rollup()
+    rollup.set(np.array(rollup_widths, dtype=np.float64))
+    first = np.array([True] + [False] * (len(rollup_widths) - 1))
     for place in range(last + 1):
         if place == anew:
-            gather.exchange(gather.strides, first, stack, stack)
-        now = bucket(place, stack, 1 + place % 3)
-        list(gather.take(place, now, stack))
-    standing = gather.standing(now, stack)
-    for column, stride in enumerate(strides):
-        end = (last + 1) // stride * stride
-        lost = column == 0 and stride > 1 and anew <= last
-        begin = max(anew, end - stride) if lost else end - stride
+            rollup.exchange(rollup.rollup_widths, first, matrix, matrix)
+        now = bucket(place, matrix, 1 + place % 3)
+        list(rollup.add(place, now, matrix))
+    standing = rollup.standing(now, matrix)
+    for column, rollup_width in enumerate(rollup_widths):
+        end = (last + 1) // rollup_width * rollup_width
+        lost = column == 0 and rollup_width > 1 and anew <= last
+        begin = max(anew, end - rollup_width) if lost else end - rollup_width
         rows = sum(1 + place % 3 for place in range(max(0, begin), end))
         assert standing.sums[ROWS, column] == rows
-        held = standing.bins[:, column].sum() if column % 2 == 0 else standing.cells[stack.owner == column].sum()
+        held = standing.bins[:, column].sum() if column % 2 == 0 else standing.cells[matrix.owner == column].sum()
         assert held == rows

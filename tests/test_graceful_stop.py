@@ -23,7 +23,7 @@ from streams.kafka import Log, create_topics
 from streams.records import window_codec
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.topics import ALERTS, EVENTS, RETRAINS, WINDOWS, Topic, topic_name
-from tests.deployment import Deployment, end_of, shop_log, until
+from tests.deployment import ShopDeployment, end_of, shop_log, until
 
 WINDOWS_SENT, DRIFT_AT = 110, 60
 #: Makes an event so long that a fetch holds a small part of the log.
@@ -42,13 +42,13 @@ class Servers:
         self.redis = redis
         self._directory = directory
 
-    def deploy(self, padding: bytes = PADDING) -> Deployment:
+    def deploy(self, padding: bytes = PADDING) -> ShopDeployment:
         """Return a new deployment with the whole log waiting for it."""
         name = f"t{uuid.uuid4().hex[:8]}"
         kafka = KafkaSettings(bootstrap=self.kafka.bootstrap, prefix=name)
         create_topics(kafka)
         key = Secret(b"a key that only the tests know...")
-        deployment = Deployment(self._directory / name, kafka, RedisSettings(self.redis.url, name), key)
+        deployment = ShopDeployment(self._directory / name, kafka, RedisSettings(self.redis.url, name), key)
         log = shop_log(name, WINDOWS_SENT, drift_at=DRIFT_AT)
         deployment.send(replace(message, value=(message.value or b"")[:-1] + padding) for message in log)
         return deployment
@@ -69,7 +69,7 @@ def metric(address: str, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name}{{"))
 
 
-def finish(deployment: Deployment, address: str) -> Alerts:
+def finish(deployment: ShopDeployment, address: str) -> Alerts:
     """Wait until everything is judged and return alerts and requests by id."""
     said = "\n".join(child.tail(1000) for child in deployment.children)
     committed, ends = offsets(deployment, EVENTS)
@@ -90,7 +90,7 @@ def calm(servers: Servers) -> Alerts:
     return alerts
 
 
-def at_work(deployment: Deployment) -> Child:
+def at_work(deployment: ShopDeployment) -> Child:
     """Start a worker and return it when it is in the middle of the log."""
     worker, address = deployment.ready("worker")
     until(lambda: metric(address, "driftline_events_total") > 0 or None, what=f"a worker at work; {worker.tail()}")
@@ -109,7 +109,7 @@ def stopped(worker: Child, *signals: signal.Signals) -> None:
     assert took < PROMISED_SECONDS, worker.tail()
 
 
-def members(deployment: Deployment) -> int:
+def members(deployment: ShopDeployment) -> int:
     """Return how many members the workers' group has."""
     admin = AdminClient({"bootstrap.servers": deployment.kafka.bootstrap})
     group = f"{deployment.kafka.prefix}.worker"
@@ -118,7 +118,7 @@ def members(deployment: Deployment) -> int:
     return len(found.members)
 
 
-def offsets(deployment: Deployment, topic: Topic) -> tuple[dict[int, int], dict[int, int]]:
+def offsets(deployment: ShopDeployment, topic: Topic) -> tuple[dict[int, int], dict[int, int]]:
     """Return what the workers committed and where the log ends, by partition."""
     log = Log(deployment.kafka, "worker")
     try:

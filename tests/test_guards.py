@@ -32,48 +32,48 @@ from streams.state import binding, snapshot
 from streams.state.store import Store
 from streams.topics import EVENTS, OUTCOMES, TOPICS, WINDOWS, Topic, topic_name
 from streams.worker.guard import guard
-from tests.deployment import Deployment, shop_log, until
+from tests.deployment import ShopDeployment, shop_log, until
 
 
 @pytest.fixture
 def deployment(
     kafka_server: KafkaServer, redis_server: RedisServer, signing_key: Secret, prefix: str, tmp_path: Path
-) -> Iterator[Deployment]:
+) -> Iterator[ShopDeployment]:
     """A deployment of the test's own on the shared servers."""
     kafka = KafkaSettings(bootstrap=kafka_server.bootstrap, prefix=prefix, session_timeout_seconds=6.0)
     create_topics(kafka)
-    made = Deployment(tmp_path / "home", kafka, RedisSettings(url=redis_server.url, prefix=prefix), signing_key)
+    made = ShopDeployment(tmp_path / "home", kafka, RedisSettings(url=redis_server.url, prefix=prefix), signing_key)
     yield made
     made.stop()
     delete_topics(kafka)
 
 
 @pytest.fixture
-def store(deployment: Deployment) -> Store:
+def store(deployment: ShopDeployment) -> Store:
     """The deployment's Redis."""
     return Store(deployment.redis, deployment.key)
 
 
-def name_of(deployment: Deployment, topic: Topic) -> str:
+def name_of(deployment: ShopDeployment, topic: Topic) -> str:
     """Return a topic's name on the broker."""
     return topic_name(deployment.kafka.prefix, topic)
 
 
 @pytest.fixture
-def bound(deployment: Deployment, store: Store) -> Deployment:
+def bound(deployment: ShopDeployment, store: Store) -> ShopDeployment:
     """The deployment after its first worker has been there."""
     binding.bind(store, binding.current(deployment.kafka))
     return deployment
 
 
-def started(deployment: Deployment) -> None:
+def started(deployment: ShopDeployment) -> None:
     """Let a worker start, get its partitions and stop."""
     worker, _ = deployment.ready("worker")
     worker.stop()
     assert worker.exit_status == 0, worker.tail()
 
 
-def refused(deployment: Deployment, command: str = "worker") -> str:
+def refused(deployment: ShopDeployment, command: str = "worker") -> str:
     """Start a process that has to be refused for its state, and return what it said."""
     child = deployment.start(command)
     assert child.wait(90) == 4, child.tail()
@@ -82,7 +82,7 @@ def refused(deployment: Deployment, command: str = "worker") -> str:
     return said
 
 
-def rebuilt(deployment: Deployment, *arguments: str) -> str:
+def rebuilt(deployment: ShopDeployment, *arguments: str) -> str:
     """Run a rebuild that has to succeed, and return what it said."""
     environment = {**os.environ, "DRIFTLINE_SIGNING_KEY": deployment.key.reveal().decode()}
     command = [sys.executable, "-m", "driftline", "--config", str(deployment.config), "rebuild", "--yes", *arguments]
@@ -129,7 +129,7 @@ def filled(kafka: KafkaSettings, topic: Topic, count: int, partition: int = 0) -
 # -- a topic of the same name ----------------------------------------------------------------------
 
 
-def test_a_topic_created_again_is_known_however_long_it_has_grown(bound: Deployment, store: Store) -> None:
+def test_a_topic_created_again_is_known_however_long_it_has_grown(bound: ShopDeployment, store: Store) -> None:
     """No worker starts on another topic of the same name, though every offset fits it; the rebuild that it names helps."""
     for topic, words, way_out in [
         (WINDOWS, "snapshots are of the old one", "--from windows"),
@@ -169,7 +169,7 @@ async def test_a_running_worker_notices_within_two_looks(settings: Settings) -> 
 # -- offsets that are not there --------------------------------------------------------------------
 
 
-async def test_events_that_retention_has_overtaken_are_counted(deployment: Deployment) -> None:
+async def test_events_that_retention_has_overtaken_are_counted(deployment: ShopDeployment) -> None:
     """A worker that comes too late goes on where the log begins; how many records were lost is in its log and its metrics."""
     deployment.send(shop_log(deployment.kafka.prefix, 2, drift_at=9))
     events = name_of(deployment, EVENTS)
@@ -203,7 +203,7 @@ def test_a_loss_is_told_once_and_a_partition_too_many_is_refused() -> None:
 # -- other numbers of partitions -------------------------------------------------------------------
 
 
-def test_added_partitions_are_refused_until_they_are_accepted(bound: Deployment) -> None:
+def test_added_partitions_are_refused_until_they_are_accepted(bound: ShopDeployment) -> None:
     """Which topic, how many, and what it means for keys and models; rebuilt from the windows, the deployment goes on."""
     deployment = bound
     with_partitions(deployment.kafka, 6, EVENTS)
@@ -221,32 +221,32 @@ def test_added_partitions_are_refused_until_they_are_accepted(bound: Deployment)
 # -- snapshots that do not fit ---------------------------------------------------------------------
 
 
-def _below(deployment: Deployment, store: Store, _raw: Any) -> None:
+def _below(deployment: ShopDeployment, store: Store, _raw: Any) -> None:
     filled(deployment.kafka, WINDOWS, 30, partition=0)
     truncate(deployment.kafka, name_of(deployment, WINDOWS), {0: 25})
     store.save_snapshot("judge/0", None, 10, snapshot.dump({}))
 
 
-def _beyond(_deployment: Deployment, store: Store, _raw: Any) -> None:
+def _beyond(_deployment: ShopDeployment, store: Store, _raw: Any) -> None:
     store.save_snapshot("judge/0", None, 500, snapshot.dump({}))
 
 
-def _foreign_river(_deployment: Deployment, store: Store, _raw: Any) -> None:
+def _foreign_river(_deployment: ShopDeployment, store: Store, _raw: Any) -> None:
     store.save_snapshot("judge/0", None, 30, msgspec.msgpack.encode(snapshot.Snapshot(river="0.25.0", models={})))
 
 
-def _newer(_deployment: Deployment, store: Store, _raw: Any) -> None:
+def _newer(_deployment: ShopDeployment, store: Store, _raw: Any) -> None:
     newer = {"format": snapshot.FORMAT + 1, "driftline": "9.0.0", "river": "1.0", "state": [1, 2]}
     store.save_snapshot("judge/0", None, 30, msgspec.msgpack.encode(newer))
 
 
-def _altered(_deployment: Deployment, store: Store, raw: Any) -> None:
+def _altered(_deployment: ShopDeployment, store: Store, raw: Any) -> None:
     store.save_snapshot("judge/0", None, 30, snapshot.dump({}))
     key = f"{store.prefix}:snapshot:judge/0"
     raw.set(key, raw.get(key)[:-1] + b"\x00")
 
 
-_UNFIT: list[tuple[Callable[[Deployment, Store, Any], None], str]] = [
+_UNFIT: list[tuple[Callable[[ShopDeployment, Store, Any], None], str]] = [
     (_below, "stands at offset 10, but the windows topic begins at 25: retention removed 15 records"),
     (_beyond, "stands at offset 500, but the windows topic ends at 30: it was created again"),
     (_foreign_river, f"was made with River 0.25.0, here is {version('river')}: install that one"),
@@ -255,7 +255,7 @@ _UNFIT: list[tuple[Callable[[Deployment, Store, Any], None], str]] = [
 ]
 
 
-def test_snapshots_that_do_not_fit_are_refused(bound: Deployment, store: Store) -> None:
+def test_snapshots_that_do_not_fit_are_refused(bound: ShopDeployment, store: Store) -> None:
     """Below the log or beyond it, of another River or a newer Driftline, altered: status 4, the reason, and a rebuild helps."""
     # A worker that gives up does not leave the group, and the next one waits until its session is over.
     bound.config.write_text(bound.config.read_text().replace('session_timeout = "6s"', 'session_timeout = "3s"'))
@@ -280,23 +280,25 @@ def test_snapshots_that_do_not_fit_are_refused(bound: Deployment, store: Store) 
 # -- two deployments under one prefix --------------------------------------------------------------
 
 
-def test_two_deployments_do_not_share_a_prefix(bound: Deployment, mock_broker: MockBroker, prefix: str, tmp_path: Path) -> None:
+def test_two_deployments_do_not_share_a_prefix(
+    bound: ShopDeployment, mock_broker: MockBroker, prefix: str, tmp_path: Path
+) -> None:
     """Worker, retrainer and service of another cluster, or of another prefix in Kafka, are refused: the first to come stays."""
     elsewhere = replace(bound.kafka, bootstrap=mock_broker.bootstrap)
     mock_broker.declare(topic_name(prefix, topic) for topic in TOPICS)
     renamed = replace(bound.kafka, prefix=f"{prefix}-other")
     create_topics(renamed)
     for kafka, command in [(elsewhere, "worker"), (renamed, "retrainer"), (renamed, "serve")]:
-        second = Deployment(tmp_path / command, kafka, bound.redis, bound.key)
+        second = ShopDeployment(tmp_path / command, kafka, bound.redis, bound.key)
         said = refused(second, command)
         assert f"[redis] prefix {prefix} belongs to topics {prefix}.* of Kafka cluster" in said
         assert "set another [redis] prefix" in said
     delete_topics(renamed)
 
 
-def test_another_signing_key_is_no_reason_to_overwrite(bound: Deployment, tmp_path: Path) -> None:
+def test_another_signing_key_is_no_reason_to_overwrite(bound: ShopDeployment, tmp_path: Path) -> None:
     """A second deployment with a key of its own is told that somebody has the prefix, or that the key was changed."""
-    stranger = Deployment(tmp_path / "stranger", bound.kafka, bound.redis, Secret(b"quite another key"))
+    stranger = ShopDeployment(tmp_path / "stranger", bound.kafka, bound.redis, Secret(b"quite another key"))
     said = refused(stranger)
     assert f"[redis] prefix {bound.redis.prefix}: binding: the signature does not match" in said
     assert "set another one here" in said
@@ -310,20 +312,20 @@ def test_another_signing_key_is_no_reason_to_overwrite(bound: Deployment, tmp_pa
 def test_the_first_binding_stays(redis_settings: RedisSettings, signing_key: Secret) -> None:
     """Whoever comes second compares and writes nothing; unknown ids and topics that are away are no difference."""
     store = Store(redis_settings, signing_key)
-    first = binding.Binding("c", "t", {"events": binding.Topic("a", 4), "windows": binding.Topic(None, 4)})
+    first = binding.Binding("c", "t", {"events": binding.BoundTopic("a", 4), "windows": binding.BoundTopic(None, 4)})
     binding.bind(store, first)
     same = [
         first,
-        binding.Binding(None, "t", {"events": binding.Topic(None, 4)}),
-        binding.Binding("c", "t", {"windows": binding.Topic("w", 4), "outcomes": binding.Topic("o", 4)}),
+        binding.Binding(None, "t", {"events": binding.BoundTopic(None, 4)}),
+        binding.Binding("c", "t", {"windows": binding.BoundTopic("w", 4), "outcomes": binding.BoundTopic("o", 4)}),
     ]
     for other in same:
         binding.bind(store, other)
     for other, words in [
         (binding.Binding("d", "t", {}), "belongs to topics t"),
         (binding.Binding("c", "u", {}), "belongs to topics t"),
-        (binding.Binding("c", "t", {"events": binding.Topic("b", 4)}), "created again"),
-        (binding.Binding("c", "t", {"events": binding.Topic("a", 8)}), "has 8 partitions, the state was made with 4"),
+        (binding.Binding("c", "t", {"events": binding.BoundTopic("b", 4)}), "created again"),
+        (binding.Binding("c", "t", {"events": binding.BoundTopic("a", 8)}), "has 8 partitions, the state was made with 4"),
     ]:
         with pytest.raises(StateError, match=words):
             binding.bind(store, other)

@@ -202,9 +202,9 @@ def test_thirty_of_two_hundred_features_with_mixed_changes_are_one_page() -> Non
             columns[name] = mixed(np.where(null, None, values).tolist())
             continue
         columns[name] = numbers(values)
-    watch, findings = watched(model, history(model, columns))
+    monitor, findings = watched(model, history(model, columns))
     (opened,) = alerts_of(findings)
-    (incident,) = watch.open_incidents
+    (incident,) = monitor.open_incidents
     assert abs(opened.features[0].began_at - 130 * WIDTH) <= 3 * WIDTH
     assert (130 - JOIN_WINDOWS) * WIDTH <= opened.began_at <= 131 * WIDTH  # the earliest of thirty estimates
     assert opened.raised_at <= 135 * WIDTH

@@ -12,7 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from river import naive_bayes
 
-from benchmarks.drifting import BUNDLED, FILES, KINDS, MAX_DELAY, TRANSITION, NaiveBayes, Stream, Table, bundled, stream_of
+from benchmarks.drifting import (
+    BUNDLED,
+    FILES,
+    KINDS,
+    MAX_DELAY,
+    TRANSITION,
+    DataSet,
+    DriftingRows,
+    NaiveBayes,
+    bundled,
+    stream_of,
+)
 from benchmarks.injected import COLUMNS, ERRORS, MARKS, MOST_FALSE, SPEEDS, STOCK, alarms_of, show, summary, tables, tallied
 from benchmarks.scoring import Episodes, episodes
 from detectors.errors import UnavailableError
@@ -73,14 +84,14 @@ def test_one_alarm_in_each_interval_is_perfect():
     assert met([40, 81]).hits == 0
 
 
-def made(rows: int = 9000) -> Table:
+def made(rows: int = 9000) -> DataSet:
     """Return a data set of three labels that two of four columns tell apart."""
     draw = np.random.default_rng(5)
     labels = draw.integers(3, size=rows)
     values = draw.normal(size=(rows, 4))
     values[:, 0] += 3 * labels
     values[:, 1] -= 2 * labels
-    return Table("made", ["a", "b", "c", "d"], values, labels)
+    return DataSet("made", ["a", "b", "c", "d"], values, labels)
 
 
 def test_the_classifier_is_rivers():
@@ -141,14 +152,14 @@ def test_another_number_is_another_stream():
 
 
 @dataclass
-class Told:
+class ScriptedWatcher:
     """A watcher that raises the alarms it was told to: row -> place of the alarm."""
 
     alarms: dict[int, int]
     wrong: list[int] = field(default_factory=list)
     swaps: list[int] = field(default_factory=list)
 
-    def take(self, row: int, *, wrong: bool) -> list[int]:
+    def add(self, row: int, *, wrong: bool) -> list[int]:
         """Take a row."""
         if wrong:
             self.wrong.append(row)
@@ -159,12 +170,14 @@ class Told:
         self.swaps.append(row)
 
 
-def stale_in(*intervals: tuple[int, int], length: int = LENGTH) -> Stream:
+def stale_in(*intervals: tuple[int, int], length: int = LENGTH) -> DriftingRows:
     """Return a stream in which the old model is always wrong and the new one never."""
     stale = np.zeros(length, dtype=bool)
     for begin, end in intervals:
         stale[begin:end] = True
-    return Stream("made", "labels", [], np.zeros((length, 0)), list(intervals), np.zeros(length, dtype=bool), stale, [1.0] * 2)
+    return DriftingRows(
+        "made", "labels", [], np.zeros((length, 0)), list(intervals), np.zeros(length, dtype=bool), stale, [1.0] * 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,14 +192,14 @@ def stale_in(*intervals: tuple[int, int], length: int = LENGTH) -> Stream:
 )
 def test_an_alarm_swaps_the_model_and_a_miss_ends_with_its_interval(alarms: dict[int, int], wrong: list[int], swaps: list[int]):
     """What a watcher sees after a drift are errors of the old model, up to its alarm or to the end of the interval."""
-    watcher = Told(alarms)
+    watcher = ScriptedWatcher(alarms)
     assert alarms_of(stale_in((100, 150), (200, 250)), watcher) == list(alarms.values())
     assert (watcher.wrong, watcher.swaps) == (wrong, swaps)
 
 
 def test_a_settled_swap_waits_for_the_end_of_the_transition():
     """What an alarm in the transition answers is done when no old rows come any more; later alarms are answered at once."""
-    watcher = Told({109: 110, 2149: 2150})
+    watcher = ScriptedWatcher({109: 110, 2149: 2150})
     drifts = [(100, 120 + MAX_DELAY), (2000, 2100 + MAX_DELAY)]
     stream = stale_in(*drifts, length=4000)
     assert alarms_of(stream, watcher, settled=True) == [110, 2150]

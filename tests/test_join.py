@@ -17,7 +17,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from detectors.errors import UnavailableError
-from detectors.spec import ErrorSpec, ModelSpec
+from detectors.spec import ModelSpec, OutcomeSpec
 from streams.events.decoding import Decoding
 from streams.events.event import outcome_tick
 from streams.kafka import Outgoing
@@ -29,7 +29,7 @@ from streams.state.store import Store
 from tests.records import NOW, Fetched, batch_of, feed, log_of, make_durable
 
 WITHIN = 100.0
-MODELS = {name: ModelSpec(name, errors=ErrorSpec(label_within_seconds=WITHIN)) for name in ("m", "n")}
+MODELS = {name: ModelSpec(name, errors=OutcomeSpec(label_within_seconds=WITHIN)) for name in ("m", "n")}
 KAFKA = KafkaSettings(prefix="t")
 PARTITION = 2
 
@@ -80,7 +80,7 @@ async def joined(store: Store, events: Sequence[Any], metrics: Metrics | None = 
     """Return the outcomes of a log that is read once, without trouble."""
     stage = join(store, metrics=metrics)
     position = await feed(stage, log_of(events, partition=PARTITION))
-    return outcomes_of(await make_durable(stage.cut(position, final=False)))
+    return outcomes_of(await make_durable(stage.checkpoint(position, final=False)))
 
 
 def counted(metrics: Metrics, result: str, model: str = "m") -> float:
@@ -112,10 +112,12 @@ async def test_outcomes_go_to_the_partition_of_their_events(store: Store) -> Non
     """The message names its partition and carries the id as its key: sources of one partition stay in order."""
     stage = join(store)
     position = await feed(stage, log_of([prediction("a"), truth("a")], partition=PARTITION))
-    cut = stage.cut(position, final=False)
-    assert cut is not None
-    assert [(message.topic, message.key, message.partition) for message in cut.outgoing] == [("t.outcomes", b"a", PARTITION)]
-    assert cut.durable == 2
+    checkpoint = stage.checkpoint(position, final=False)
+    assert checkpoint is not None
+    assert [(message.topic, message.key, message.partition) for message in checkpoint.outgoing] == [
+        ("t.outcomes", b"a", PARTITION)
+    ]
+    assert checkpoint.durable == 2
 
 
 async def test_a_label_may_come_first(store: Store) -> None:
@@ -159,9 +161,9 @@ async def test_a_half_waits_in_redis_for_a_later_run(store: Store) -> None:
     """A prediction made durable by one worker is joined by the next one with its label."""
     log = log_of([prediction("a"), truth("a")], partition=PARTITION)
     first = join(store)
-    await make_durable(first.cut(await feed(first, log[:1]), final=True))
+    await make_durable(first.checkpoint(await feed(first, log[:1]), final=True))
     second = join(store, start=1)
-    found = outcomes_of(await make_durable(second.cut(await feed(second, log), final=False)))
+    found = outcomes_of(await make_durable(second.checkpoint(await feed(second, log), final=False)))
     assert [(one.id, one.features) for one in found] == [("a", {"x": 0.0})]
 
 
@@ -170,27 +172,27 @@ async def test_what_is_joined_shrinks_to_its_offset(store: Store, redis_settings
     raw: Any = redis.Redis.from_url(redis_settings.url)
     log = log_of([prediction("a", note="x" * 5000, features={"x": "y" * 5000}), truth("a"), truth("a")], partition=PARTITION)
     stage = join(store)
-    await make_durable(stage.cut(await feed(stage, log[:1]), final=False))
+    await make_durable(stage.checkpoint(await feed(stage, log[:1]), final=False))
     (key,) = raw.keys(f"{redis_settings.prefix}:pending:*")
     assert raw.strlen(key) > 5000
     await stage.feed(batch_of(log[1:2]), 1)
-    await make_durable(stage.cut(2, final=False))
+    await make_durable(stage.checkpoint(2, final=False))
     keys = raw.keys(f"{redis_settings.prefix}:pending:*")
     assert len(keys) == 2
     assert all(raw.strlen(key) < 16 and 0 < raw.ttl(key) <= WITHIN + 2 * 86_400 for key in keys)
     await stage.feed(batch_of(log[2:]), 2)
-    assert await make_durable(stage.cut(3, final=False)) == []
+    assert await make_durable(stage.checkpoint(3, final=False)) == []
 
 
 async def test_nothing_new_is_nothing_to_do(store: Store) -> None:
     """A stage that has read nothing since its last cut has nothing to flush."""
     stage = join(store)
-    assert stage.cut(0, final=True) is None
+    assert stage.checkpoint(0, final=True) is None
     position = await feed(stage, log_of([prediction("a")], partition=PARTITION))
     assert stage.outbox_size == 1
-    await make_durable(stage.cut(position, final=False))
+    await make_durable(stage.checkpoint(position, final=False))
     assert stage.outbox_size == 0
-    assert stage.cut(position, final=False) is None
+    assert stage.checkpoint(position, final=False) is None
 
 
 class Held(Store):
@@ -219,16 +221,16 @@ async def test_a_flush_while_redis_is_asked_loses_no_pair(redis_settings: RedisS
     held.arrive.clear()
     feeding = asyncio.create_task(stage.feed(batch_of(log[1:]), 1))
     await asyncio.to_thread(held.asked.wait, 30)
-    await make_durable(stage.cut(1, final=False))
+    await make_durable(stage.checkpoint(1, final=False))
     held.arrive.set()
     await feeding
-    assert [one.id for one in outcomes_of(await make_durable(stage.cut(2, final=False)))] == ["a"]
+    assert [one.id for one in outcomes_of(await make_durable(stage.checkpoint(2, final=False)))] == ["a"]
 
 
 # -- crashes ---------------------------------------------------------------------------------------
 
 
-class Mortal(Store):
+class MortalStore(Store):
     """A Redis that goes away after so many writes."""
 
     lives = 1_000_000
@@ -290,7 +292,7 @@ def _expected(events: Sequence[tuple[str, str, float, str]]) -> list[tuple[str, 
     return found
 
 
-async def _survive(stores: tuple[Mortal, Store], log: list[Fetched], runs: Sequence[Run]) -> list[Outcome]:
+async def _survive(stores: tuple[MortalStore, Store], log: list[Fetched], runs: Sequence[Run]) -> list[Outcome]:
     """Return the outcomes topic after the runs, and one that is left alone."""
     mortal, store = stores
     topic: list[Outcome] = []
@@ -306,24 +308,24 @@ async def _survive(stores: tuple[Mortal, Store], log: list[Fetched], runs: Seque
                 break
             await stage.feed(batch_of(records), position)
             position += len(records)
-            cut = stage.cut(position, final=False)
-            if cut is None:
+            checkpoint = stage.checkpoint(position, final=False)
+            if checkpoint is None:
                 continue
             last = number == len(run.sizes) - 1
-            found = outcomes_of(cut.outgoing[: run.sent] if last else cut.outgoing)
+            found = outcomes_of(checkpoint.outgoing[: run.sent] if last else checkpoint.outgoing)
             written += found
-            if last and len(found) < len(cut.outgoing):
+            if last and len(found) < len(checkpoint.outgoing):
                 break
             mortal.lives = run.lives if last else 1_000_000
             try:
-                await make_durable(cut)
+                await make_durable(checkpoint)
             except UnavailableError:
                 break
-            durable = max(durable, cut.durable or 0)
+            durable = max(durable, checkpoint.durable or 0)
         assert [one.source.offset for one in written] == sorted({one.source.offset for one in written})
         topic += written
     stage = join(store, start=durable)
-    return topic + outcomes_of(await make_durable(stage.cut(await feed(stage, log), final=True)))
+    return topic + outcomes_of(await make_durable(stage.checkpoint(await feed(stage, log), final=True)))
 
 
 def test_outcomes_are_the_same_whatever_crashes(redis_settings: RedisSettings, signing_key: Secret) -> None:
@@ -346,7 +348,7 @@ def test_outcomes_are_the_same_whatever_crashes(redis_settings: RedisSettings, s
             for number, (half, identity, at, model) in enumerate(events)
         ]
         log = log_of(values, partition=PARTITION)
-        mortal = fresh(Mortal)
+        mortal = fresh(MortalStore)
         name = mortal._settings.prefix
         topic = asyncio.run(_survive((mortal, Store(RedisSettings(redis_settings.url, name), signing_key)), log, runs))
         kept: list[Outcome] = []
@@ -400,6 +402,6 @@ async def test_a_tick_for_outcomes_keeps_its_place(store: Store) -> None:
     log = log_of(events, topic="t.events", partition=PARTITION)
     stage = join(store)
     await feed(stage, log)
-    sent = await make_durable(stage.cut(len(log), final=False))
+    sent = await make_durable(stage.checkpoint(len(log), final=False))
     assert [getattr(parse(one.value), "id", "tick") for one in sent] == ["a", "tick", "b"]
     assert {(one.topic, one.partition) for one in sent} == {("t.outcomes", PARTITION)}

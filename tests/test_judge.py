@@ -15,9 +15,9 @@ from detectors.judging.shares import share_budget
 from detectors.judging.verdict import Verdict
 from detectors.learning.learner import Learner
 from detectors.measure.sums import ROWS
-from detectors.model.model_monitor import Watch
-from detectors.reference.learned import Learned
-from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec
+from detectors.model.model_monitor import ModelMonitor
+from detectors.reference.learned import FeatureBaseline
+from detectors.spec import ModelSpec, OutcomeSpec, ReferenceSpec
 from detectors.statistics import place_of
 from detectors.windows.record import Kind, Mark
 from detectors.windows.row import ERROR, PREDICTION_SCORE, VOLUME, Value
@@ -163,7 +163,7 @@ def test_of_outcomes_the_error_rate_is_watched_upwards() -> None:
 @pytest.mark.parametrize("detector", ["ddm", "hddm_a", "fhddm"])
 def test_a_detector_of_outcomes_gets_every_outcome(detector: str) -> None:
     """700 outcomes in a window are summarised, and each error of them is still counted."""
-    spec = ModelSpec("m", volume=True, window_seconds=60.0, errors=ErrorSpec(detector=detector), reference=SPEC.reference)
+    spec = ModelSpec("m", volume=True, window_seconds=60.0, errors=OutcomeSpec(detector=detector), reference=SPEC.reference)
     judge = judge_of(spec, "outcomes")
     rng = np.random.default_rng(5)
     assert weigh(judge, spec, {ERROR: numbers((rng.random((60, 700)) < 0.05) * 1.0)}) == []
@@ -283,7 +283,7 @@ def test_a_feature_of_wider_windows_is_judged_once_in_so_many() -> None:
     learner = Learner(240.0, ["x"])
     for index, features in enumerate(numbers(np.random.default_rng(3).normal(size=(240, 120)))):
         learner.add(SPEC, index * 240.0, [window(SPEC, index * 240.0, {"x": features}, rows=120)])
-    judge.adopt({"x": Learned(judge.references["x"], learner.learn(SPEC)["x"].baselines, stride=4)})
+    judge.adopt({"x": FeatureBaseline(judge.references["x"], learner.learn(SPEC)["x"].baselines, rollup_width=4)})
     share_budget(SPEC, [judge], share=1.0)
     found = weigh(judge, SPEC, {"x": normal(40, seed=4, shift=1.5), "y": normal(40, seed=5)}, begin=60)
     told = [verdict for verdict in found if verdict.feature == "x"]
@@ -299,13 +299,15 @@ def test_a_feature_that_is_renewed_leaves_what_waits_of_the_others() -> None:
     judge = judge_of(SPEC)
     columns = {"x": normal(60), "y": normal(60, seed=2), "city": mixed([["NO", "SE", "DK"] * 10] * 60)}
     weigh(judge, SPEC, columns)
-    learned = {name: Learned(reference, {}, stride=4) for name, reference in judge.references.items() if name != VOLUME}
+    learned = {
+        name: FeatureBaseline(reference, {}, rollup_width=4) for name, reference in judge.references.items() if name != VOLUME
+    }
     judge.adopt(learned)
     later = {name: column[:2] for name, column in columns.items()}
     weigh(judge, SPEC, later, begin=60)
     judge.adopt({"y": learned["y"]})
     weigh(judge, SPEC, later, begin=62)
-    waiting = judge.gather.waiting
+    waiting = judge.rollup.waiting
     assert waiting is not None
     assert dict(zip(judge.references, waiting.sums[ROWS].tolist(), strict=True)) == {
         "city": 120.0,
@@ -322,12 +324,12 @@ def test_a_reference_without_a_feature_is_one() -> None:
     nothing = [window(spec, index * 60.0, {}, rows=30) for index in range(40)]
     later = normal(80, seed=9)
     some = [window(spec, (40 + index) * 60.0, {"x": feature}, rows=30) for index, feature in enumerate(later) if feature]
-    watch = Watch.begin(spec)
+    monitor = ModelMonitor.begin(spec)
     found = [
         finding
         for one in (*nothing, *some)
         for record in (one, Mark("m", "features", 0, 1, one.end))
-        for finding in watch.add(spec, record)
+        for finding in monitor.add(spec, record)
     ]
     assert alerts(found) == []
-    assert "x" in watch.sides["features"].judges[""].references
+    assert "x" in monitor.channels["features"].judges[""].references

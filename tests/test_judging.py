@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from detectors.errors import SignatureError, StateError
 from detectors.incidents.decision import Decision
-from detectors.model.model_monitor import ReferenceLearned, Watch
+from detectors.model.finding import ReferenceLearned
+from detectors.model.model_monitor import ModelMonitor
 from detectors.spec import ModelSpec, ReferenceSpec, RetrainSpec, shapes_of
 from detectors.windows.record import Kind, Mark, Window
 from detectors.windows.row import ERROR, Row
@@ -31,7 +32,7 @@ from streams.metrics import Metrics
 from streams.records import cloudevents, window_codec, window_records
 from streams.records.dead_letters import REASON
 from streams.settings import KafkaSettings, RedisSettings, Secret
-from streams.stages.judge import Judging, load_state
+from streams.stages.judge import JudgeStage, load_state
 from streams.state import snapshot
 from streams.state.references import References
 from streams.state.store import FencedError, Store
@@ -96,10 +97,10 @@ def history_log() -> list[Fetched]:
 LOG = history_log()
 
 
-async def judge(store: Store, log: LogState, clock: Clock | None = None, metrics: Metrics | None = None) -> Judging:
+async def judge(store: Store, log: LogState, clock: Clock | None = None, metrics: Metrics | None = None) -> JudgeStage:
     """Return the stage as a worker begins it: from the snapshot, if there is one."""
-    stored, watches = await load_state(store, NAME, log)
-    return Judging(
+    stored, monitors = await load_state(store, NAME, log)
+    return JudgeStage(
         kafka=KAFKA,
         store=store,
         references=References(store),
@@ -108,7 +109,7 @@ async def judge(store: Store, log: LogState, clock: Clock | None = None, metrics
         partition=0,
         log=log,
         stored=stored,
-        watches=watches,
+        monitors=monitors,
         clock=clock or Clock(),
     )
 
@@ -125,7 +126,7 @@ def told(messages: Iterable[Outgoing]) -> Told:
 
 
 @dataclass(frozen=True)
-class Life:
+class JudgeLife:
     """One life of a worker.
 
     Args:
@@ -139,10 +140,10 @@ class Life:
     committed: int
 
 
-async def survive(store: Store, lives: Sequence[Life]) -> Told:
+async def survive(store: Store, lives: Sequence[JudgeLife]) -> Told:
     """Return what follows from LOG when workers die on the way and one comes to the end."""
     messages: list[Outgoing] = []
-    for life in [*lives, Life([len(LOG)], None, 0)]:
+    for life in [*lives, JudgeLife([len(LOG)], None, 0)]:
         stage = await judge(store, LogState(life.committed, 0, len(LOG)))
         position = stage.start
         for number, size in enumerate(life.batches):
@@ -151,13 +152,13 @@ async def survive(store: Store, lives: Sequence[Life]) -> Told:
                 break
             await stage.feed(batch_of(records), position)
             position += len(records)
-            cut = stage.cut(position, final=number % 2 == 0)
-            if cut is None:
+            checkpoint = stage.checkpoint(position, final=number % 2 == 0)
+            if checkpoint is None:
                 continue
             if number == len(life.batches) - 1 and life.sent is not None:
-                messages += cut.outgoing[: life.sent]
+                messages += checkpoint.outgoing[: life.sent]
                 break
-            messages += await make_durable(cut)
+            messages += await make_durable(checkpoint)
     return told(messages)
 
 
@@ -176,12 +177,15 @@ def test_alerts_are_the_same_to_the_byte_whatever_crashes(redis_settings: RedisS
     @given(
         st.lists(
             st.builds(
-                Life, st.lists(st.integers(1, 120), min_size=1, max_size=6), st.none() | st.integers(0, 3), st.integers(0, 500)
+                JudgeLife,
+                st.lists(st.integers(1, 120), min_size=1, max_size=6),
+                st.none() | st.integers(0, 3),
+                st.integers(0, 500),
             ),
             max_size=5,
         )
     )
-    def check(lives: list[Life]) -> None:
+    def check(lives: list[JudgeLife]) -> None:
         assert asyncio.run(survive(fresh(), lives)) == clean
 
     check()
@@ -189,33 +193,33 @@ def test_alerts_are_the_same_to_the_byte_whatever_crashes(redis_settings: RedisS
 
 def test_a_snapshot_taken_anywhere_is_the_state_itself() -> None:
     """State that went through bytes at any record goes on exactly as state that stayed in memory."""
-    kept, restored = Watch.begin(SPEC), Watch.begin(SPEC)
+    kept, restored = ModelMonitor.begin(SPEC), ModelMonitor.begin(SPEC)
     for number, record in enumerate(LOG):
         parsed = window_codec.parse(record.value)
         found, again = (
-            [one for one in watch.add(SPEC, parsed) if not isinstance(one, ReferenceLearned)] for watch in (kept, restored)
+            [one for one in monitor.add(SPEC, parsed) if not isinstance(one, ReferenceLearned)] for monitor in (kept, restored)
         )
         assert found == again
         if number % 7 == 0:
             restored = snapshot.load(NAME, snapshot.dump({"m": restored}))["m"]
     assert kept.open_incidents == restored.open_incidents
-    assert kept.sides["features"].retrains == restored.sides["features"].retrains
+    assert kept.channels["features"].retrains == restored.channels["features"].retrains
 
 
 async def test_references_are_published_with_the_snapshot_and_after_the_acknowledgements(store: Store) -> None:
     """What scoring reads appears only when the messages before it were acknowledged, and again after a restart."""
     stage = await judge(store, LogState(None, 0, len(LOG)))
     await stage.feed(batch_of(LOG), 0)
-    cut = stage.cut(len(LOG), final=False)
-    assert cut is not None
+    checkpoint = stage.checkpoint(len(LOG), final=False)
+    assert checkpoint is not None
     assert References(store).current("m", "", None) is None
-    await make_durable(cut)
+    await make_durable(checkpoint)
     found = References(store).current("m", "", None)
     assert found is not None
     version_before = found[0]
     again = await judge(store, LogState(None, 0, len(LOG) + 1))
     await again.feed(batch_of([Fetched(b"garbage", len(LOG), topic="t.windows")]), len(LOG))
-    await make_durable(again.cut(len(LOG) + 1, final=True))
+    await make_durable(again.checkpoint(len(LOG) + 1, final=True))
     assert References(store).current("m", "", version_before) is None
 
 
@@ -224,9 +228,9 @@ async def test_incidents_spend_the_budget_of_a_week(store: Store) -> None:
     metrics = Metrics()
     stage = await judge(store, LogState(None, 0, len(LOG)), metrics=metrics)
     await stage.feed(batch_of(LOG), 0)
-    cut = stage.cut(len(LOG), final=True)
-    assert cut is not None
-    statuses = [orjson.loads(value)["data"].get("status") for value in told(cut.outgoing).values()]
+    checkpoint = stage.checkpoint(len(LOG), final=True)
+    assert checkpoint is not None
+    statuses = [orjson.loads(value)["data"].get("status") for value in told(checkpoint.outgoing).values()]
     spent = metrics.registry.get_sample_value("driftline_budget_spent", {"model": "m"})
     assert spent == statuses.count("opened") / SPEC.false_alarms_per_week > 1
 
@@ -236,7 +240,7 @@ async def test_the_snapshot_is_where_reading_begins(store: Store) -> None:
     assert (await judge(store, LogState(40, 3, 100))).start == 3
     stage = await judge(store, LogState(None, 0, 100))
     await stage.feed(batch_of(LOG[:50]), 0)
-    await make_durable(stage.cut(50, final=True))
+    await make_durable(stage.checkpoint(50, final=True))
     for committed in (None, 10, 90):
         assert (await judge(store, LogState(committed, 0, 100))).start == 50
 
@@ -318,12 +322,12 @@ async def test_who_lost_the_partition_cannot_overwrite_the_state(store: Store) -
     old, new = await judge(store, log), await judge(store, log)
     await old.feed(batch_of(LOG[:30]), 0)
     await new.feed(batch_of(LOG[:20]), 0)
-    await make_durable(new.cut(20, final=True))
+    await make_durable(new.checkpoint(20, final=True))
     with pytest.raises(FencedError, match="judge/0"):
-        await make_durable(old.cut(30, final=True))
+        await make_durable(old.checkpoint(30, final=True))
     assert (await judge(store, log)).start == 20
     await new.feed(batch_of(LOG[20:60]), 20)
-    await make_durable(new.cut(60, final=True))
+    await make_durable(new.checkpoint(60, final=True))
     assert (await judge(store, log)).start == 60
 
 
@@ -335,17 +339,17 @@ async def test_snapshots_are_not_stored_more_often_than_needed(store: Store) -> 
     clock = Clock()
     stage = await judge(store, LogState(None, 0, len(LOG)), clock)
     await stage.feed(batch_of(LOG[:10]), 0)
-    assert stage.cut(10, final=False) is None
-    assert stage.cut(10, final=True) is not None
+    assert stage.checkpoint(10, final=False) is None
+    assert stage.checkpoint(10, final=True) is not None
     clock.now = 1.0
-    cut = stage.cut(10, final=False)
-    assert cut is not None
-    assert cut.durable == 10
-    await make_durable(cut)
-    assert stage.cut(10, final=True) is None
+    checkpoint = stage.checkpoint(10, final=False)
+    assert checkpoint is not None
+    assert checkpoint.durable == 10
+    await make_durable(checkpoint)
+    assert stage.checkpoint(10, final=True) is None
     await stage.feed(batch_of(LOG[10:]), 10)
     assert stage.outbox_size > 0
-    assert stage.cut(len(LOG), final=False) is not None
+    assert stage.checkpoint(len(LOG), final=False) is not None
 
 
 async def test_garbage_goes_to_the_dead_letters(store: Store) -> None:
@@ -356,7 +360,7 @@ async def test_garbage_goes_to_the_dead_letters(store: Store) -> None:
     garbage = [b"", b"\xff", b'{"model":"m"}', msgspec.msgpack.encode({"type": "mark", "model": "m"}), b"\x91" * 5000]
     log = log_of([*garbage, mark, LOG[0].value], topic="t.windows")
     await stage.feed(batch_of(log), 0)
-    letters = await make_durable(stage.cut(len(log), final=True))
+    letters = await make_durable(stage.checkpoint(len(log), final=True))
     assert [(one.topic, one.value) for one in letters] == [("t.dead-letters", value) for value in garbage]
     assert {dict(one.headers)[REASON] for one in letters} == {b"not_a_window"}
     counted = metrics.registry.get_sample_value("driftline_dead_letters_total", {"reason": "not_a_window"})
@@ -367,7 +371,7 @@ def _mark(source: int, until: float, kind: Kind = "features") -> Fetched:
     return Fetched(window_records.outgoing(KAFKA, Mark("m", kind, source, SOURCES, until)).value, topic="t.windows")
 
 
-async def _take(stage: Judging, records: Iterable[Fetched], position: int) -> int:
+async def _take(stage: JudgeStage, records: Iterable[Fetched], position: int) -> int:
     for record in records:
         await stage.feed(batch_of([Fetched(record.value, position, topic="t.windows")]), position)
         position += 1
@@ -382,14 +386,14 @@ async def test_a_source_that_falls_silent_is_ticked(store: Store, kind: Kind, wr
     position = await _take(stage, [_mark(0, 120.0, kind)], 0)
     for now, expected in ((0.0, 0), (9.9, 0), (10.0, 1), (10.1, 0), (19.9, 0), (20.0, 1)):
         clock.now = now
-        cut = stage.cut(position, final=False)
-        ticks = [one for one in (cut.outgoing if cut else []) if one.topic == "t.events"]
+        checkpoint = stage.checkpoint(position, final=False)
+        ticks = [one for one in (checkpoint.outgoing if checkpoint else []) if one.topic == "t.events"]
         assert len(ticks) == expected, now
         for one in ticks:
             assert (one.partition, one.key) == (1, None)
             (event,), _ = decode([Fetched(one.value)], MODELS)
             assert (event.kind, event.model, event.ts) == (written, "m", 120.0)
-        await make_durable(cut)
+        await make_durable(checkpoint)
 
 
 async def test_rows_of_a_new_source_for_judged_buckets_are_counted_as_late(store: Store) -> None:
@@ -417,14 +421,14 @@ async def test_a_source_that_moves_is_not_ticked(store: Store) -> None:
     stage = await judge(store, LogState(None, 0, 100), clock)
     position = await _take(stage, [_mark(0, 600.0), _mark(1, 60.0)], 0)
     for step in range(1, 8):
-        cut = stage.cut(position, final=False)
-        assert [one.topic for one in (cut.outgoing if cut else [])] == []
-        await make_durable(cut)
+        checkpoint = stage.checkpoint(position, final=False)
+        assert [one.topic for one in (checkpoint.outgoing if checkpoint else [])] == []
+        await make_durable(checkpoint)
         clock.now += 8.0
         position = await _take(stage, [_mark(1, 60.0 + 60 * step)], position)
     position = await _take(stage, [_mark(1, 600.0)], position)
     for _ in range(4):
         clock.now += 11.0
-        cut = stage.cut(position, final=False)
-        assert [one.topic for one in (cut.outgoing if cut else [])] == []
-        await make_durable(cut)
+        checkpoint = stage.checkpoint(position, final=False)
+        assert [one.topic for one in (checkpoint.outgoing if checkpoint else [])] == []
+        await make_durable(checkpoint)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from detectors.incidents.alert import Alert
-from detectors.model.model_monitor import Finding
+from detectors.model.finding import Finding
 from detectors.reference.local_time import WEEK_SECONDS
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.statistics import StatisticName
@@ -121,8 +121,8 @@ def test_a_feature_of_any_kind_keeps_the_budget(name: str) -> None:
     rng = np.random.default_rng(21)
     model = spec(budget=1000.0)
     columns = {f"f{index}": mixed(KINDS[name].usual(rng, REFERENCE + 400)) for index in range(8)}
-    watch, findings = watched(model, history(model, columns))
-    assert not watch.learning
+    monitor, findings = watched(model, history(model, columns))
+    assert not monitor.learning
     assert len(verdicts(findings)) <= 1000.0 * 400 * 60 / WEEK_SECONDS
 
 
@@ -202,14 +202,14 @@ def test_a_segment_that_falls_silent_is_told() -> None:
     model = replace(spec(), volume=True)
     rows = np.random.default_rng(27).poisson(60, size=(REFERENCE + 60, 3))
     rows[REFERENCE + 30 :, 1] = 0
-    watch, findings = watched(model, traffic(model, rows, ("east", "north", "west")))
+    monitor, findings = watched(model, traffic(model, rows, ("east", "north", "west")))
     (alert,) = alerts(findings)
     (verdict,) = alert.features
     assert (alert.segment, verdict.feature) == ("north", VOLUME)
     assert re.fullmatch(r"0 rows in a window, was (5\d|6\d)(\.\d)?", verdict.words), verdict.words
     assert abs(alert.began_at - (REFERENCE + 30) * 60.0) <= 2 * 60.0
     assert alert.raised_at <= (REFERENCE + 45) * 60.0
-    assert [incident.segment for incident in watch.open_incidents] == ["north"]
+    assert [incident.segment for incident in monitor.open_incidents] == ["north"]
 
 
 @pytest.mark.parametrize(("before", "after"), [(80, 800), (800, 80)])
@@ -245,6 +245,6 @@ def test_a_boolean_that_is_true_more_often_for_good_is_one_incident(seed: int) -
     draw = np.random.default_rng(seed)
     rate = np.where(np.arange(400 + 1500) < 400, 0.005, 0.05)[:, None]
     columns = {"is_fraud": mixed((draw.random((len(rate), 30)) < rate).tolist())}
-    watch, findings = watched(spec(windows=380), history(spec(windows=380), columns))
+    monitor, findings = watched(spec(windows=380), history(spec(windows=380), columns))
     assert [found.status for found in findings if isinstance(found, Alert) and found.status != "updated"] == ["opened"]
-    assert len(watch.open_incidents) == 1
+    assert len(monitor.open_incidents) == 1

@@ -13,7 +13,7 @@ from faust.types import TP
 
 from detectors.errors import UnavailableError
 from streams.engine.lanes import Lanes, StageMaker
-from streams.engine.stage import Cut
+from streams.engine.stage import Checkpoint
 from streams.engine.transport import LogState, Reach
 from streams.kafka import Log, Outgoing, Sender
 from streams.kafka.batch import Batch
@@ -72,7 +72,7 @@ class Ledger:
         self.letters.append(letter)
         self.outbox.append(letter)
 
-    def cut(self, position: int, *, final: bool) -> Cut | None:
+    def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:
         """Return the outbox, and entries to store."""
         if position == self._stored:
             return None
@@ -89,10 +89,10 @@ class Ledger:
             self._redis.happened.append(f"stored {position}{' at the end' if final else ''}")
             self._stored = position
 
-        return Cut(outgoing, position, store)
+        return Checkpoint(outgoing, position, store)
 
 
-class Reading:
+class FetchesInMemory:
     """The consumer's part: fetches of a log in memory, with epochs; a rewind restores the lanes and goes back."""
 
     def __init__(self, lanes: Lanes, logs: dict[TP, list[Fetched]], agents: Sequence[str], size: int = 3) -> None:
@@ -135,7 +135,7 @@ class Reading:
                 batch = batch_of(records, epoch=epoch, start=position)
                 batch.number = self.batches
                 if (tp, self.batches) not in self.drops:
-                    await asyncio.gather(*(self.lanes.take(agent, batch) for agent in self.agents))
+                    await asyncio.gather(*(self.lanes.add(agent, batch) for agent in self.agents))
 
     async def until(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
         """Fetch, flush and commit until the condition holds."""
@@ -156,7 +156,7 @@ class Reading:
         return all(self.committed.get(tp) == len(log) for tp, log in self.logs.items())
 
 
-class World:
+class LanesWorld:
     """Lanes over ledgers, one a partition and agent, read from logs in memory."""
 
     def __init__(self, sender: Sender, kafka: KafkaSettings, agents: Sequence[str], topic: str | None = None) -> None:
@@ -202,10 +202,10 @@ def values(*texts: str) -> list[bytes]:
     return [text.encode() for text in texts]
 
 
-async def begin(world: World, logs: dict[TP, list[bytes]], agents: Sequence[str] = ("a",), size: int = 3) -> Reading:
+async def begin(world: LanesWorld, logs: dict[TP, list[bytes]], agents: Sequence[str] = ("a",), size: int = 3) -> FetchesInMemory:
     """Return a reading whose partitions have been assigned."""
     held = {tp: log_of(log, topic=tp.topic, partition=tp.partition) for tp, log in logs.items()}
-    reading = Reading(world.lanes, held, agents, size)
+    reading = FetchesInMemory(world.lanes, held, agents, size)
     await reading.rewind(held)
     reading.rewound.clear()
     return reading
@@ -213,7 +213,7 @@ async def begin(world: World, logs: dict[TP, list[bytes]], agents: Sequence[str]
 
 async def test_every_record_reaches_every_stage_once(sender: Sender) -> None:
     """Two agents on two partitions read everything in order, and then all of it may be committed."""
-    world = World(sender, NOWHERE, "ab")
+    world = LanesWorld(sender, NOWHERE, "ab")
     logs = {HERE: [b"%d" % number for number in range(20)], THERE: [b"x", b"y"]}
     reading = await begin(world, logs, "ab")
     await reading.until(reading.at_the_end)
@@ -228,7 +228,7 @@ async def test_every_record_reaches_every_stage_once(sender: Sender) -> None:
 
 async def test_a_batch_that_never_came_is_read_again_once_a_later_one_has(sender: Sender) -> None:
     """The end of a log that is lost on its way leaves no hole, and is missed all the same."""
-    world = World(sender, NOWHERE, "a")
+    world = LanesWorld(sender, NOWHERE, "a")
     reading = await begin(world, {HERE: values("0", "1"), THERE: values("x")})
     reading.drops = {(HERE, 1)}
     await reading.fetch()
@@ -242,7 +242,7 @@ async def test_a_batch_that_never_came_is_read_again_once_a_later_one_has(sender
 
 async def test_a_batch_that_never_came_is_read_again_when_nothing_else_comes(sender: Sender) -> None:
     """Nobody waits for ever for the last batch, though none follows it."""
-    world = World(sender, NOWHERE, "a")
+    world = LanesWorld(sender, NOWHERE, "a")
     reading = await begin(world, {HERE: values("0", "1")})
     reading.drops = {(HERE, 1)}
     flushing = asyncio.create_task(world.lanes.flush_forever(0.01))
@@ -254,7 +254,7 @@ async def test_a_batch_that_never_came_is_read_again_when_nothing_else_comes(sen
 
 async def test_what_has_come_is_not_looked_for(sender: Sender) -> None:
     """A partition that was read to its end, or is on its way, is left alone."""
-    world = World(sender, NOWHERE, "a")
+    world = LanesWorld(sender, NOWHERE, "a")
     reading = await begin(world, {HERE: values("0", "1"), THERE: values("x")})
     reading.drops = {(THERE, 2)}
     await reading.fetch()
@@ -266,7 +266,7 @@ async def test_a_record_that_always_fails_goes_to_the_dead_letters(kafka_setting
     """After three strikes a poisonous record is on the dead-letter topic with its place, and all others reached every stage."""
     dead = topic_name(kafka_settings.prefix, DEAD)
     sender = Sender(kafka_settings, "test")
-    world = World(sender, kafka_settings, "ab")
+    world = LanesWorld(sender, kafka_settings, "ab")
     logs = {HERE: values("0", "1", "poison-2", "3", "4", "5"), THERE: values("x", "y")}
     reading = await begin(world, logs, "ab", size=4)
     await reading.until(reading.at_the_end, 60)
@@ -287,7 +287,7 @@ async def test_a_record_that_always_fails_goes_to_the_dead_letters(kafka_setting
 
 async def test_what_fails_once_is_read_again(sender: Sender) -> None:
     """Any exception of a stage is the way back to its durable offset; nothing is lost, doubled or dead-lettered."""
-    world = World(sender, NOWHERE, "a")
+    world = LanesWorld(sender, NOWHERE, "a")
     log = [b"%d" % number for number in range(12)]
     world.failing = {b"4": [KeyError("once")], b"10": [UnavailableError("away"), RuntimeError("twice")]}
     reading = await begin(world, {HERE: log}, size=2)
@@ -300,7 +300,7 @@ async def test_what_fails_once_is_read_again(sender: Sender) -> None:
 
 async def test_a_service_that_is_away_strikes_no_record(sender: Sender) -> None:
     """However often a record meets a service that is away, it is never taken for the culprit."""
-    world = World(sender, NOWHERE, "a")
+    world = LanesWorld(sender, NOWHERE, "a")
     world.failing = {b"1": [UnavailableError("away")] * 3}
     reading = await begin(world, {HERE: values("0", "1", "2")}, size=1)
     await reading.until(reading.at_the_end)
@@ -310,22 +310,22 @@ async def test_a_service_that_is_away_strikes_no_record(sender: Sender) -> None:
 
 async def test_batches_of_another_epoch_are_ignored(sender: Sender) -> None:
     """What was fetched before the last move of the position changes nothing, nor does a batch of a partition that is gone."""
-    world = World(sender, NOWHERE, "a")
+    world = LanesWorld(sender, NOWHERE, "a")
     reading = await begin(world, {HERE: values("0", "1", "2")})
     batch = batch_of(reading.logs[HERE], epoch=reading.epoch - 1)
-    await world.lanes.take("a", batch)
-    await world.lanes.take("a", batch_of(reading.logs[HERE], epoch=reading.epoch + 1))
-    await world.lanes.take("nobody", batch_of(reading.logs[HERE], epoch=reading.epoch))
-    await world.lanes.take("a", batch_of(log_of(["x"], partition=9), epoch=reading.epoch))
+    await world.lanes.add("a", batch)
+    await world.lanes.add("a", batch_of(reading.logs[HERE], epoch=reading.epoch + 1))
+    await world.lanes.add("nobody", batch_of(reading.logs[HERE], epoch=reading.epoch))
+    await world.lanes.add("a", batch_of(log_of(["x"], partition=9), epoch=reading.epoch))
     assert world.ledger().entries == []
-    await world.lanes.take("a", batch_of(reading.logs[HERE], epoch=reading.epoch))
-    await world.lanes.take("a", batch_of(reading.logs[HERE], epoch=reading.epoch))
+    await world.lanes.add("a", batch_of(reading.logs[HERE], epoch=reading.epoch))
+    await world.lanes.add("a", batch_of(reading.logs[HERE], epoch=reading.epoch))
     assert world.ledger().entries == values("0", "1", "2")
 
 
 async def test_a_hole_is_read_again(sender: Sender) -> None:
     """A batch that begins beyond the position means that one was lost: the partition is read from its durable offset."""
-    world = World(sender, NOWHERE, "a")
+    world = LanesWorld(sender, NOWHERE, "a")
     reading = await begin(world, {HERE: [b"%d" % number for number in range(9)]})
     await reading.fetch()
     epoch, position = reading.places[HERE]
@@ -337,10 +337,10 @@ async def test_a_hole_is_read_again(sender: Sender) -> None:
 
 async def test_a_gap_in_the_log_is_no_hole(sender: Sender) -> None:
     """A fetch from the position whose first record comes later (compacted, aborted) is taken as it is."""
-    world = World(sender, NOWHERE, "a")
+    world = LanesWorld(sender, NOWHERE, "a")
     reading = await begin(world, {HERE: values("0", "1")})
     await reading.fetch()
-    await world.lanes.take("a", batch_of(log_of(values("9"), first=9), epoch=reading.epoch, start=2))
+    await world.lanes.add("a", batch_of(log_of(values("9"), first=9), epoch=reading.epoch, start=2))
     assert world.ledger().entries == values("0", "1", "9")
     assert world.lanes.positions() == {HERE: 10}
     assert reading.rewound == []
@@ -348,14 +348,14 @@ async def test_a_gap_in_the_log_is_no_hole(sender: Sender) -> None:
 
 async def test_only_what_is_durable_in_every_lane_may_be_committed(sender: Sender) -> None:
     """The least durable offset of a partition's lanes counts, and none until each has one."""
-    world = World(sender, NOWHERE, "ab")
+    world = LanesWorld(sender, NOWHERE, "ab")
     reading = await begin(world, {HERE: values("0", "1", "2", "3")}, "ab")
     records = reading.logs[HERE]
     assert world.lanes.durable(HERE) is None
-    await world.lanes.take("a", batch_of(records, epoch=1))
+    await world.lanes.add("a", batch_of(records, epoch=1))
     await world.lanes.flush(5.0)
     assert world.lanes.durable(HERE) is None
-    await world.lanes.take("b", batch_of(records[:1], epoch=1))
+    await world.lanes.add("b", batch_of(records[:1], epoch=1))
     await world.lanes.flush(5.0)
     assert world.lanes.durable(HERE) == 1
     assert world.lanes.positions() == {HERE: 1}
@@ -366,26 +366,26 @@ async def test_state_is_stored_after_the_acknowledgements(kafka_settings: KafkaS
     """When a state is stored, every message before it is on the broker already; the durable offset comes last."""
     topic = topic_name(kafka_settings.prefix, ALERTS)
     sender, log = Sender(kafka_settings, "test"), Log(kafka_settings, "test")
-    world = World(sender, kafka_settings, "a", topic)
+    world = LanesWorld(sender, kafka_settings, "a", topic)
     reading = await begin(world, {HERE: values("0", "1", "2", "3")}, size=2)
     seen: list[tuple[int, int, int | None]] = []
     ledger = world.ledger()
-    cut_of = ledger.cut
+    cut_of = ledger.checkpoint
 
-    def cut(position: int, *, final: bool) -> Cut | None:
+    def checkpoint(position: int, *, final: bool) -> Checkpoint | None:
         made = cut_of(position, final=final)
-        if made is None or made.store is None:
+        if made is None or made.complete is None:
             return made
-        keep: Callable[[], Awaitable[None]] = made.store
+        keep: Callable[[], Awaitable[None]] = made.complete
 
         async def store() -> None:
             end = (await asyncio.to_thread(log.ends, topic))[0][1]
             seen.append((position, end, world.lanes.durable(HERE)))
             await keep()
 
-        return Cut(made.outgoing, made.durable, store)
+        return Checkpoint(made.outgoing, made.durable, store)
 
-    ledger.cut = cut  # type: ignore[method-assign] # looks on, and changes nothing
+    ledger.checkpoint = checkpoint  # type: ignore[method-assign] # looks on, and changes nothing
     await reading.until(reading.at_the_end)
     sender.close()
     log.close()
@@ -394,7 +394,7 @@ async def test_state_is_stored_after_the_acknowledgements(kafka_settings: KafkaS
 
 async def test_what_could_not_be_stored_is_read_again(sender: Sender) -> None:
     """A flush that fails moves no offset; the lane goes back to what is stored, and comes to the same end."""
-    world = World(sender, NOWHERE, "a")
+    world = LanesWorld(sender, NOWHERE, "a")
     world.redis.away = 2
     log = [b"%d" % number for number in range(6)]
     reading = await begin(world, {HERE: log})
@@ -406,7 +406,7 @@ async def test_what_could_not_be_stored_is_read_again(sender: Sender) -> None:
 
 async def test_a_state_that_cannot_be_cut_is_read_again(sender: Sender) -> None:
     """A stage whose cut raises is rewound like one whose feeding does, and not left behind in silence."""
-    world = World(sender, NOWHERE, "a")
+    world = LanesWorld(sender, NOWHERE, "a")
     world.redis.away = -1
     reading = await begin(world, {HERE: values("0", "1", "2")})
     await reading.until(lambda: reading.rewound)
@@ -417,7 +417,7 @@ async def test_a_state_that_cannot_be_cut_is_read_again(sender: Sender) -> None:
 
 async def test_a_stage_is_made_once_its_service_is_there(sender: Sender) -> None:
     """A partition waits for Redis instead of failing the assignment."""
-    world = World(sender, NOWHERE, "a")
+    world = LanesWorld(sender, NOWHERE, "a")
     world.unavailable = 2
     reading = await begin(world, {HERE: values("0")})
     await reading.until(reading.at_the_end)
@@ -426,12 +426,12 @@ async def test_a_stage_is_made_once_its_service_is_there(sender: Sender) -> None
 
 async def test_a_partition_that_is_gone_is_forgotten(sender: Sender) -> None:
     """After a revocation nothing of the partition is fed, flushed, committed or shown, and the others go on."""
-    world = World(sender, NOWHERE, "a")
+    world = LanesWorld(sender, NOWHERE, "a")
     reading = await begin(world, {HERE: values("0", "1"), THERE: values("x", "y")})
     await reading.fetch()
     world.metrics.gauge("driftline_watermark_seconds", 5.0, model="m")
     world.lanes.revoke([HERE])
-    await world.lanes.take("a", batch_of(reading.logs[HERE], epoch=reading.epoch))
+    await world.lanes.add("a", batch_of(reading.logs[HERE], epoch=reading.epoch))
     await world.lanes.flush(5.0)
     assert world.lanes.durable(HERE) is None
     assert world.lanes.positions() == {THERE: 2}
@@ -441,7 +441,7 @@ async def test_a_partition_that_is_gone_is_forgotten(sender: Sender) -> None:
 
 async def test_a_final_flush_tells_the_stage_so(sender: Sender) -> None:
     """Before partitions go, what is in memory is stored now; the flushes before it may choose their time."""
-    world = World(sender, NOWHERE, "a")
+    world = LanesWorld(sender, NOWHERE, "a")
     reading = await begin(world, {HERE: values("0", "1")})
     flushing = asyncio.create_task(world.lanes.flush_forever(0.01))
     await reading.fetch()
@@ -456,15 +456,15 @@ async def test_a_final_flush_tells_the_stage_so(sender: Sender) -> None:
 
 async def test_feeding_never_raises(sender: Sender) -> None:
     """Whatever a stage raises, the agent that feeds it sees nothing of it; and a lane without a rewinder only waits."""
-    world = World(sender, NOWHERE, "a")
+    world = LanesWorld(sender, NOWHERE, "a")
     errors: list[Exception] = [ValueError("x"), RecursionError(), MemoryError(), OSError(5, "io"), UnavailableError("gone")]
     for error in errors:
         await world.lanes.restore(1, {HERE: LogState(None, 0, 1)})
         world.ledger().failing = {b"0": [error]}
-        await world.lanes.take("a", batch_of(log_of(values("0")), epoch=1))
+        await world.lanes.add("a", batch_of(log_of(values("0")), epoch=1))
         assert world.ledger().entries == []
     await world.lanes.restore(1, {HERE: LogState(None, 0, 1)})
-    await world.lanes.take("a", batch_of(log_of(values("0")), epoch=1))
+    await world.lanes.add("a", batch_of(log_of(values("0")), epoch=1))
     assert world.ledger().entries == values("0")
 
 
@@ -481,7 +481,7 @@ async def test_a_trouble_after_progress_has_a_patience_of_its_own(sender: Sender
     monkeypatch.setattr("streams.engine.lanes.time", SimpleNamespace(monotonic=lambda: clock.now))
     given_up: list[float] = []
     monkeypatch.setattr(Lanes, "_give_up", lambda _self, _error: given_up.append(clock.now))
-    world = World(sender, NOWHERE, ["a"])
+    world = LanesWorld(sender, NOWHERE, ["a"])
     for now, start in ((0.0, 0), (200.0, 0), (400.0, 5), (600.0, 5), (701.0, 5)):
         clock.now = now
         world.redis.kept["a", HERE] = (start, [])

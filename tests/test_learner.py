@@ -14,7 +14,7 @@ from scipy.signal import lfilter
 from detectors.learning.learner import Learner
 from detectors.learning.recording import Recording, turn_of
 from detectors.reference.feature_reference import learn_reference
-from detectors.reference.learned import Calendar, Learned
+from detectors.reference.learned import Calendar, FeatureBaseline
 from detectors.reference.season import choose
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.windows.feature import Feature
@@ -126,7 +126,7 @@ def test_every_window_is_measured_once_samples_are_enough() -> None:
     assert alone.windows, "the last ones wait"
     one, other = alone.learn(spec)["x"], among.learn(spec)["x"]
     assert one.baselines == other.baselines
-    assert {baseline.windows * one.stride for baseline in one.baselines.values()} == {1501}
+    assert {baseline.windows * one.rollup_width for baseline in one.baselines.values()} == {1501}
     assert one.reference.quantiles.tolist() == other.reference.quantiles.tolist()
     assert one.reference.quantiles[-1] == max(feature.numeric.high for feature in columns[0] if feature.numeric is not None)
 
@@ -139,15 +139,15 @@ def test_measures_of_one_feature_are_bounded() -> None:
     while learner.recording is None or index % 16:
         learner.add(spec, index * 60.0, [window(spec, index * 60.0, {"x": kinds[index % 7]}, rows=20)])
         index += 1
-    ((stride, history),) = learner.recording.histories.items()
-    later = index + stride * ((192 << 10) // history.window_bytes - len(history.starts))
-    history.starts += [60.0 * place for place in range(index, later, stride)]
+    ((rollup_width, history),) = learner.recording.histories.items()
+    later = index + rollup_width * ((192 << 10) // history.window_bytes - len(history.starts))
+    history.starts += [60.0 * place for place in range(index, later, rollup_width)]
     history.values, history.counts = history.values[:1] * len(history.starts), history.counts[:1] * len(history.starts)
     for place in range(later, later + 64):
         learner.add(spec, place * 60.0, [window(spec, place * 60.0, {"x": kinds[place % 7]}, rows=20)])
     assert learner.recording.every == 2
     assert (80 << 10) < history.held_bytes <= 192 << 10
-    assert np.mean(np.diff(history.starts) == 60.0 * stride) > 0.8
+    assert np.mean(np.diff(history.starts) == 60.0 * rollup_width) > 0.8
 
 
 @pytest.mark.parametrize("weeks", [2, 3, 4])
@@ -219,7 +219,7 @@ def test_a_recording_says_what_the_samples_would_have() -> None:
     assert learner.ready(DEFAULT)
     found = learner.learn(DEFAULT)
     references = {name: learn_reference([[one] for one in column]) for name, column in columns.items()}
-    raw = Recording.begin(60.0, references, {name: found[name].stride for name in columns})
+    raw = Recording.begin(60.0, references, {name: found[name].rollup_width for name in columns})
     for index, held in enumerate(zip(*columns.values(), strict=True)):
         raw.add(index * 60.0, [dict(zip(columns, held, strict=True))], 20, outlier_beyond=6.0)
     wanted = raw.learn(Calendar(4320 * 60.0, "UTC", ""))
@@ -269,7 +269,7 @@ def test_volume_needs_some_buckets() -> None:
     assert list(other.learn(LONG)) == ["x"], "a feature that is asked for and was never seen was missing"
 
 
-def learned(column: list[Feature | None], name: str = "x") -> Learned:
+def learned(column: list[Feature | None], name: str = "x") -> FeatureBaseline:
     """Return what is learned of a feature."""
     return fed({name: column}).learn(LONG)[name]
 
@@ -278,18 +278,18 @@ def test_independent_values_are_judged_window_by_window() -> None:
     """There is nothing to gain from wider windows where neighbours have nothing in common."""
     rng = np.random.default_rng(4)
     cities = rng.choice(["NO", "SE"], size=(400, 30)).tolist()
-    assert learned([*numbers(rng.normal(size=(400, 60)))]).stride == 1
-    assert learned([*mixed(cities)]).stride == 1
-    assert learned([*mixed([[None] * 30] * 400)]).stride == 1
+    assert learned([*numbers(rng.normal(size=(400, 60)))]).rollup_width == 1
+    assert learned([*mixed(cities)]).rollup_width == 1
+    assert learned([*mixed([[None] * 30] * 400)]).rollup_width == 1
 
 
 def test_correlated_values_are_judged_over_wider_windows() -> None:
     """One event a second and a correlation of 0.99: a minute is much like the one before, a few minutes are not."""
     found = learned([*numbers(ar(np.random.default_rng(5), 0.99, 480, 60))])
-    assert 1 < found.stride <= 16
-    assert found.baselines["location"].windows == 480 // found.stride
+    assert 1 < found.rollup_width <= 16
+    assert found.baselines["location"].windows == 480 // found.rollup_width
     assert found.baselines["location"].correlation < 0.75
-    assert learned([*numbers(ar(np.random.default_rng(6), 0.9, 200, 60))]).stride == 1
+    assert learned([*numbers(ar(np.random.default_rng(6), 0.9, 200, 60))]).rollup_width == 1
 
 
 @pytest.mark.parametrize("kind", ["numbers", "categories"])
@@ -298,7 +298,7 @@ def test_few_values_are_judged_over_wider_windows(kind: str) -> None:
     rng = np.random.default_rng(7)
     column = numbers(rng.normal(size=(640, 1))) if kind == "numbers" else mixed(rng.choice(["NO", "SE"], size=(640, 1)).tolist())
     found = learned([*column])
-    assert found.stride == 8
+    assert found.rollup_width == 8
     assert "scale" in found.baselines or kind == "categories"
 
 
@@ -309,7 +309,7 @@ def test_a_daily_cycle_is_not_taken_for_correlation() -> None:
     swing = 3 * np.sin(2 * np.pi * times / 86_400)[:, None]
     column = numbers(np.random.default_rng(8).normal(size=(432, 30)) * 2 + swing)
     found = fed({"x": column}, spec).learn(spec)["x"]
-    assert (found.stride, found.baselines["location"].season.name) == (1, "daily")
+    assert (found.rollup_width, found.baselines["location"].season.name) == (1, "daily")
 
 
 def test_a_window_without_a_feature_says_that_it_was_missing() -> None:

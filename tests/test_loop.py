@@ -21,9 +21,9 @@ from streams.kafka import create_topics, delete_topics
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.topics import ALERTS, DEAD, OUTCOMES, RETRAINS, SWAPS
 from tests.data.loop.loop_model import make
-from tests.deployment import MODEL, Deployment, end_of, event, shop_log, shop_rows, until
+from tests.deployment import MODEL, ShopDeployment, end_of, event, shop_log, shop_rows, until
 
-Deploy = Callable[[str], Deployment]
+Deploy = Callable[[str], ShopDeployment]
 
 WINDOWS, DRIFT_AT = 90, 60
 
@@ -33,13 +33,13 @@ def deploy(
     kafka_server: KafkaServer, redis_server: RedisServer, signing_key: Secret, prefix: str, tmp_path: Path
 ) -> Iterator[Deploy]:
     """Deployments with topics and keys of their own on the shared servers."""
-    made: list[Deployment] = []
+    made: list[ShopDeployment] = []
 
-    def new(name: str, redis_url: str = "") -> Deployment:
+    def new(name: str, redis_url: str = "") -> ShopDeployment:
         kafka = KafkaSettings(bootstrap=kafka_server.bootstrap, prefix=f"{prefix}-{name}")
         create_topics(kafka)
         redis = RedisSettings(url=redis_url or redis_server.url, prefix=kafka.prefix)
-        made.append(Deployment(tmp_path / name, kafka, redis, signing_key))
+        made.append(ShopDeployment(tmp_path / name, kafka, redis, signing_key))
         return made[-1]
 
     yield new
@@ -54,14 +54,14 @@ def own_redis_url(own_redis: RedisServer) -> str:
     return own_redis.url
 
 
-def finished(deployment: Deployment) -> None:
+def finished(deployment: ShopDeployment) -> None:
     """Wait until the worker has judged the whole log."""
     until(
         lambda: deployment.judged_to_the_end(end_of(WINDOWS)) or None, seconds=90, what=f"the end of the log; {tails(deployment)}"
     )
 
 
-def tails(deployment: Deployment) -> str:
+def tails(deployment: ShopDeployment) -> str:
     """Return the ends of the processes' logs, for a failure's message."""
     return "\n".join(f"{child.name}: {child.tail(1500)}" for child in deployment.children)
 
@@ -111,7 +111,7 @@ def test_kill_9_in_the_middle_changes_no_alert_and_no_outcome(deploy: Deploy) ->
     assert _outcomes(rough) == _outcomes(calm)
 
 
-def _kill_on_the_way(deployment: Deployment, worker: Any, share: float) -> None:
+def _kill_on_the_way(deployment: ShopDeployment, worker: Any, share: float) -> None:
     """Kill -9 a worker once the windows topic has grown by some share of what a calm run writes."""
     before = len(deployment.read(OUTCOMES))
     wanted = before + int(share * 900) + 1
@@ -124,7 +124,7 @@ def _kill_on_the_way(deployment: Deployment, worker: Any, share: float) -> None:
     worker.kill()
 
 
-def _outcomes(deployment: Deployment) -> dict[tuple[int, int], bytes]:
+def _outcomes(deployment: ShopDeployment) -> dict[tuple[int, int], bytes]:
     """Return source -> outcome, after checking that each partition's sources grow but for repeats."""
     found: dict[tuple[int, int], bytes] = {}
     for record in deployment.read(OUTCOMES):
@@ -293,7 +293,7 @@ async def test_redis_away_for_ten_seconds_loses_nothing(deploy: Any, own_redis: 
     assert _pairs(rough) == _pairs(calm)
 
 
-def _pairs(deployment: Deployment) -> dict[str, tuple[Any, ...]]:
+def _pairs(deployment: ShopDeployment) -> dict[str, tuple[Any, ...]]:
     """Return id -> what was joined: the questions asked meanwhile have moved the offsets."""
     found = [orjson.loads(value) for value in _outcomes(deployment).values()]
     return {one["id"]: (one["ts"], one["predicted_at"], one["features"], one["label"]) for one in found}

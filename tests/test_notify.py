@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from detectors.errors import UnavailableError
-from streams.engine.stage import Cut
+from streams.engine.stage import Checkpoint
 from streams.metrics import Metrics
 from streams.records import cloudevents
 from streams.records.dead_letters import REASON
@@ -92,16 +92,16 @@ def alert(number: int, kind: str = cloudevents.ALERT) -> bytes:
     return cloudevents.encode(kind, f"alert-{number:016x}", "m", 1000.0 + number, {"summary": f"größer {number}"})
 
 
-async def tell(sinks: Sequence[Any], values: Sequence[bytes]) -> Cut:
+async def tell(sinks: Sequence[Any], values: Sequence[bytes]) -> Checkpoint:
     """Feed events and flush: return once every sink took them."""
     stage = Notify(kafka=KAFKA, sinks=sinks, start=0)
     position = await feed(stage, log_of(values, topic="t.alerts"))
-    cut = stage.cut(position, final=False)
-    assert cut is not None
-    assert cut.durable == len(values)
-    assert cut.store is not None
-    await asyncio.wait_for(cut.store(), 30)
-    return cut
+    checkpoint = stage.checkpoint(position, final=False)
+    assert checkpoint is not None
+    assert checkpoint.durable == len(values)
+    assert checkpoint.complete is not None
+    await asyncio.wait_for(checkpoint.complete(), 30)
+    return checkpoint
 
 
 def counted(metrics: Metrics, result: str) -> float:
@@ -222,20 +222,20 @@ async def test_garbage_is_put_aside(receiver: Receiver, metrics: Metrics) -> Non
         orjson.dumps({"type": cloudevents.ALERT, "id": "a", "data": None}),
         orjson.dumps({"type": cloudevents.ALERT, "id": 5, "data": {}}),
     ]
-    cut = await tell([webhook(receiver, metrics)], [*garbage, alert(1)])
-    assert [letter.value for letter in cut.outgoing] == garbage
-    assert {dict(letter.headers)[REASON] for letter in cut.outgoing} == {b"not_json", b"wrong_type"}
+    checkpoint = await tell([webhook(receiver, metrics)], [*garbage, alert(1)])
+    assert [letter.value for letter in checkpoint.outgoing] == garbage
+    assert {dict(letter.headers)[REASON] for letter in checkpoint.outgoing} == {b"not_json", b"wrong_type"}
     assert receiver.ids == ["alert-0000000000000001"]
 
 
 async def test_nothing_new_is_nothing_to_tell() -> None:
     """A stage that has read nothing since its last cut has nothing to flush."""
     stage = Notify(kafka=KAFKA, sinks=[], start=5)
-    assert stage.cut(5, final=True) is None
+    assert stage.checkpoint(5, final=True) is None
     await stage.feed(batch_of(log_of([alert(1)], topic="t.alerts", first=5)), 5)
     assert stage.outbox_size == 1
-    assert stage.cut(6, final=False) is not None
-    assert stage.cut(6, final=True) is None
+    assert stage.checkpoint(6, final=False) is not None
+    assert stage.checkpoint(6, final=True) is None
     assert stage.outbox_size == 0
 
 

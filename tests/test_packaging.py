@@ -55,6 +55,11 @@ def test_the_wheel_holds_every_module_and_data_file(wheel: Path, directory: str,
     assert in_tree(directory, pattern) <= names_in(wheel)
 
 
+def test_the_wheel_says_that_our_packages_have_types(wheel: Path):
+    """Every package carries py.typed, so that the type checker of a user reads our annotations."""
+    assert {f"{name}/py.typed" for name in PACKAGES} <= names_in(wheel)
+
+
 def test_the_wheel_holds_the_demo(wheel: Path):
     """Every file of the example is inside the package, so that `driftline demo` runs without a checkout."""
     files = [path.name for path in (ROOT / "examples" / "electricity").iterdir() if path.is_file()]

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from detectors.errors import StateError
 from detectors.incidents.decision import Decision
 from detectors.incidents.retrain import Request
-from detectors.model.model_monitor import Stream, Watch
+from detectors.model.aligner import WindowAligner
+from detectors.model.model_monitor import ModelMonitor
 from detectors.windows.record import Mark
 from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
@@ -34,7 +35,7 @@ from streams.state import binding, snapshot
 from streams.state.rebuild import Plan, Rebuild, placed
 from streams.state.store import Store
 from streams.topics import ALERTS, EVENTS, OUTCOMES, RETRAINS, WINDOWS, topic_name
-from tests.deployment import MODEL, Deployment, end_of, shop_log, until
+from tests.deployment import MODEL, ShopDeployment, end_of, shop_log, until
 from tests.simulated import watched
 from tests.test_watch import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, interleaved
 
@@ -46,17 +47,17 @@ Told = dict[str, set[bytes]]
 @pytest.fixture
 def deployment(
     kafka_server: KafkaServer, redis_server: RedisServer, signing_key: Secret, prefix: str, tmp_path: Path
-) -> Iterator[Deployment]:
+) -> Iterator[ShopDeployment]:
     """A deployment of the test's own on the shared servers."""
     kafka = KafkaSettings(bootstrap=kafka_server.bootstrap, prefix=prefix)
     create_topics(kafka)
-    made = Deployment(tmp_path / "home", kafka, RedisSettings(url=redis_server.url, prefix=prefix), signing_key)
+    made = ShopDeployment(tmp_path / "home", kafka, RedisSettings(url=redis_server.url, prefix=prefix), signing_key)
     yield made
     made.stop()
     delete_topics(kafka)
 
 
-def begun(deployment: Deployment, *arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+def begun(deployment: ShopDeployment, *arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
     """Begin one command line of a deployment; without `stdin` nobody is at the keyboard."""
     environment = {**os.environ, "DRIFTLINE_SIGNING_KEY": deployment.key.reveal().decode()}
     command = [sys.executable, "-m", "driftline", "--config", str(deployment.config), *arguments]
@@ -64,14 +65,14 @@ def begun(deployment: Deployment, *arguments: str, stdin: int = subprocess.DEVNU
     return subprocess.Popen(command, env=environment, stdin=stdin, stdout=kept, stderr=kept, text=True)
 
 
-def driftline(deployment: Deployment, *arguments: str) -> subprocess.CompletedProcess[str]:
+def driftline(deployment: ShopDeployment, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run one command line of a deployment to its end."""
     with begun(deployment, *arguments) as process:
         said, reason = process.communicate(timeout=120)
     return subprocess.CompletedProcess(process.args, process.returncode, said, reason)
 
 
-def rebuilt(deployment: Deployment, *arguments: str) -> str:
+def rebuilt(deployment: ShopDeployment, *arguments: str) -> str:
     """Run a rebuild that has to succeed and return what it said."""
     done = driftline(deployment, "rebuild", "--yes", *arguments)
     assert done.returncode == 0, done.stderr
@@ -89,23 +90,23 @@ def story(prefix: str) -> list[Outgoing]:
     return log
 
 
-def told(deployment: Deployment) -> Told:
+def told(deployment: ShopDeployment) -> Told:
     """Return alerts and requests: id -> the different byte strings under it."""
     return {**deployment.bytes_by_id(ALERTS), **deployment.bytes_by_id(RETRAINS)}
 
 
-def copies(deployment: Deployment) -> list[int]:
+def copies(deployment: ShopDeployment) -> list[int]:
     """Return how often each alert stands in the topic."""
     ids = [orjson.loads(record.value or b"")["id"] for record in deployment.read(ALERTS)]
     return [ids.count(name) for name in sorted(set(ids))]
 
 
-def outcomes(deployment: Deployment) -> set[bytes]:
+def outcomes(deployment: ShopDeployment) -> set[bytes]:
     """Return the outcomes; a repeat is the same bytes."""
     return {record.value or b"" for record in deployment.read(OUTCOMES)}
 
 
-def run_to_the_end(deployment: Deployment) -> None:
+def run_to_the_end(deployment: ShopDeployment) -> None:
     """Let a worker judge everything, and stop it."""
     worker, _ = deployment.ready("worker")
     until(lambda: deployment.judged_to_the_end(end_of(LENGTH)) or None, seconds=120, what=f"the end; {worker.tail(1500)}")
@@ -113,7 +114,7 @@ def run_to_the_end(deployment: Deployment) -> None:
     assert worker.exit_status == 0
 
 
-def watched_once(deployment: Deployment) -> None:
+def watched_once(deployment: ShopDeployment) -> None:
     """Let a worker judge the story, with a swap in the middle that answers the request, and a rebuild that is refused."""
     log = story(deployment.kafka.prefix)
     middle = round(len(log) * 0.6)
@@ -141,7 +142,7 @@ def watched_once(deployment: Deployment) -> None:
     assert worker.exit_status == 0
 
 
-def test_from_windows_and_from_events_the_same_alerts_come_again(deployment: Deployment) -> None:
+def test_from_windows_and_from_events_the_same_alerts_come_again(deployment: ShopDeployment) -> None:
     """Rebuilt from either, twice, or after an interruption, alerts, requests and outcomes are what they were, to the byte."""
     watched_once(deployment)
     before, pairs = told(deployment), outcomes(deployment)
@@ -178,7 +179,7 @@ def test_from_windows_and_from_events_the_same_alerts_come_again(deployment: Dep
     assert outcomes(deployment) == pairs
 
 
-def _interrupt(deployment: Deployment) -> None:
+def _interrupt(deployment: ShopDeployment) -> None:
     """Begin a rebuild from events and end it after its first step."""
     settings = Settings(kafka=deployment.kafka, redis=deployment.redis, signing_key=deployment.key)
     with Rebuild(settings) as rebuild:
@@ -211,9 +212,9 @@ def test_a_decision_that_was_carried_over_holds_where_it_did(order: list[int], d
 
 def _answered(records: list[Record], delay: int) -> list[Record]:
     """Return the records with a promotion so many records after the first request."""
-    watch = Watch.begin(SPEC)
+    monitor = ModelMonitor.begin(SPEC)
     for number, record in enumerate(records):
-        for finding in watch.add(SPEC, record):
+        for finding in monitor.add(SPEC, record):
             if isinstance(finding, Request):
                 answer = Decision("swap-1", "m", finding.id, "promoted", 2, finding.features, requested_at=finding.requested_at)
                 return [*records[: number + delay], answer, *records[number + delay :]]
@@ -356,7 +357,7 @@ def _log(kafka: KafkaSettings, topic: str) -> dict[bytes | None, list[tuple[int,
     return found
 
 
-def test_whoever_says_no_has_changed_nothing(deployment: Deployment) -> None:
+def test_whoever_says_no_has_changed_nothing(deployment: ShopDeployment) -> None:
     """On a terminal it says what will happen and asks; "n" leaves the state as it was."""
     store = Store(deployment.redis, deployment.key)
     store.save_snapshot("judge/0", None, 0, b"state")
@@ -375,14 +376,14 @@ def test_whoever_says_no_has_changed_nothing(deployment: Deployment) -> None:
 
 def test_a_source_that_there_is_no_more_holds_up_nobody() -> None:
     """After a topic was made again with fewer partitions, the marks of those that are left complete the buckets."""
-    stream = Stream()
+    aligner = WindowAligner()
     for source in range(4):
-        stream.advance(Mark("m", "features", source, 4, 60.0))
-    assert stream.complete() == 60.0
-    stream.advance(Mark("m", "features", 0, 2, 120.0))
-    assert stream.complete() == 60.0
-    stream.advance(Mark("m", "features", 1, 2, 180.0))
-    assert stream.complete() == 120.0
+        aligner.advance(Mark("m", "features", source, 4, 60.0))
+    assert aligner.complete() == 60.0
+    aligner.advance(Mark("m", "features", 0, 2, 120.0))
+    assert aligner.complete() == 60.0
+    aligner.advance(Mark("m", "features", 1, 2, 180.0))
+    assert aligner.complete() == 120.0
 
 
 def test_nobody_may_be_in_the_groups(rebuild: Rebuild, settings: Settings) -> None:

@@ -13,8 +13,9 @@ from detectors.incidents.alert import Alert
 from detectors.judging.budget import SHARES, fast_limit, threshold
 from detectors.judging.monitors import Monitors
 from detectors.judging.shares import sides_of
-from detectors.model.model_monitor import Finding, Watch
-from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec, RetrainSpec
+from detectors.model.finding import Finding
+from detectors.model.model_monitor import ModelMonitor
+from detectors.spec import ModelSpec, OutcomeSpec, ReferenceSpec, RetrainSpec
 from detectors.windows.feature import column_of
 from detectors.windows.record import Mark, Window, WindowShape
 from detectors.windows.row import Row
@@ -26,13 +27,13 @@ SPEC = ModelSpec(
     factory="shop:make",
     window_seconds=60.0,
     reference=ReferenceSpec(seconds=7200.0, min_windows=120),
-    errors=ErrorSpec(),
+    errors=OutcomeSpec(),
 )
 
 
-def watched(spec: ModelSpec, *, windows: int = 150, drift_at: int = 135) -> tuple[Watch, list[Finding]]:
+def watched(spec: ModelSpec, *, windows: int = 150, drift_at: int = 135) -> tuple[ModelMonitor, list[Finding]]:
     """Return a watch that has learned, and has an incident open about x."""
-    watch = Watch.begin(spec)
+    monitor = ModelMonitor.begin(spec)
     random = np.random.default_rng(5)
     source = Windows("features", source=0, sources=1, shapes={"shop": WindowShape(spec.window_seconds, 0.0)})
     findings: list[Finding] = []
@@ -40,56 +41,56 @@ def watched(spec: ModelSpec, *, windows: int = 150, drift_at: int = 135) -> tupl
         ts = number * spec.window_seconds / 30
         x = float(random.normal(4.0 if number >= drift_at * 30 else 0.0))
         for item in source.add_rows([Row(number, "shop", ts, "", {"x": x, "y": float(random.normal())})]):
-            findings.extend(watch.add(spec, item))
-    return watch, findings
+            findings.extend(monitor.add(spec, item))
+    return monitor, findings
 
 
-def monitors_of(watch: Watch) -> Monitors:
+def monitors_of(monitor: ModelMonitor) -> Monitors:
     """Return the monitors of features."""
-    return watch.sides["features"].judges[""].monitors
+    return monitor.channels["features"].judges[""].monitors
 
 
 def test_the_same_configuration_changes_nothing() -> None:
     """A restart with the configuration as it was finds nothing and moves no threshold."""
-    watch, _ = watched(SPEC)
-    before = monitors_of(watch).threshold, monitors_of(watch).limit
+    monitor, _ = watched(SPEC)
+    before = monitors_of(monitor).threshold, monitors_of(monitor).limit
     assert 0 < before[1] < before[0] < math.inf
-    assert watch.fit(SPEC) == []
-    assert (monitors_of(watch).threshold, monitors_of(watch).limit) == before
-    assert len(watch.open_incidents) == 1
+    assert monitor.reconfigure(SPEC) == []
+    assert (monitors_of(monitor).threshold, monitors_of(monitor).limit) == before
+    assert len(monitor.open_incidents) == 1
 
 
 def test_budget_and_retraining_change_at_once() -> None:
     """A new budget moves threshold and fast path, a new cool-down holds from now on, retraining can be turned off."""
-    watch, _ = watched(SPEC)
+    monitor, _ = watched(SPEC)
     changed = replace(SPEC, false_alarms_per_week=7.0, retrain=RetrainSpec(enabled=False, cooldown_seconds=60.0))
-    watch.fit(changed)
-    every, fast = sides_of(watch.sides["features"].judges.values())
+    monitor.reconfigure(changed)
+    every, fast = sides_of(monitor.channels["features"].judges.values())
     assert 0 < fast < every
     allowed = 7.0 * SHARES["features"]
-    monitors = monitors_of(watch)
+    monitors = monitors_of(monitor)
     assert monitors.threshold == threshold(false_alarms_per_week=allowed, window_seconds=60.0, sides=every)
     assert monitors.limit == fast_limit(false_alarms_per_week=allowed, window_seconds=60.0, sides=fast)
-    assert watch.sides["features"].retrains.cooldown_seconds == 60.0
-    assert not watch.sides["features"].retrains.enabled
+    assert monitor.channels["features"].retrains.cooldown_seconds == 60.0
+    assert not monitor.channels["features"].retrains.enabled
 
 
 def test_another_detector_takes_over_on_the_same_baselines_and_open_incidents_stay_open() -> None:
     """The new detector is armed; what has fired stays fired until it recovers, so its incident can still end."""
-    watch, _ = watched(SPEC)
-    monitors = monitors_of(watch)
+    monitor, _ = watched(SPEC)
+    monitors = monitors_of(monitor)
     fired, windows = monitors.fired.copy(), monitors.scores.windows.copy()
     assert fired.any()
     adwin = replace(SPEC, detector="adwin")
-    watch.fit(adwin)
+    monitor.reconfigure(adwin)
     for record in history(adwin, {"x": numbers(np.full((1, 30), 4.0)), "y": numbers(np.zeros((1, 30)))}, start=150 * 60.0):
-        watch.add(adwin, record)
+        monitor.add(adwin, record)
     assert {type(armed.river).__name__ for armed in monitors.river.values()} == {"ADWIN"}
     assert len(monitors.river) == int((monitors.watched & (monitors.fired == 0)).sum())
     assert monitors.limit == math.inf
     assert (monitors.fired == fired).all()
     assert (monitors.scores.windows == windows).all()
-    assert len(watch.open_incidents) == 1
+    assert len(monitor.open_incidents) == 1
 
 
 @pytest.mark.parametrize("change", [{"volume": False}, {"features": ("y",)}])
@@ -97,48 +98,48 @@ def test_what_the_configuration_leaves_out_is_not_judged(change: dict[str, Any])
     """From the next start on nothing is raised about a feature or the volume that is left out, and what was open ends."""
     spec = replace(SPEC, volume=True, features=("x", "y"), false_alarms_per_week=1000.0)
     quiet = {"x": [0.0, 1.0] * 15, "y": [0.0, 1.0] * 15}
-    watch = Watch.begin(spec)
+    monitor = ModelMonitor.begin(spec)
     windows = SPEC.reference.min_windows + 10
     for index in range(windows):
-        told(watch, spec, index, quiet)
+        told(monitor, spec, index, quiet)
     left = replace(spec, **change)
     gone = {"volume": "prediction.volume", "features": "x"}[next(iter(change))]
     strange = {"x": [9.0] * 30, "y": quiet["y"]} if gone == "x" else {"x": [0.0, 1.0], "y": [0.0, 1.0]}
-    found = [alert for index in range(windows, windows + 60) for alert in told(watch, spec, index, strange)]
+    found = [alert for index in range(windows, windows + 60) for alert in told(monitor, spec, index, strange)]
     assert gone in {verdict.feature for alert in found for verdict in alert.features}
-    ended = [finding for finding in watch.fit(left) if isinstance(finding, Alert)]
-    assert gone not in {feature for incident in watch.open_incidents for feature in incident.drifted}
+    ended = [finding for finding in monitor.reconfigure(left) if isinstance(finding, Alert)]
+    assert gone not in {feature for incident in monitor.open_incidents for feature in incident.drifted}
     assert [alert.summary for alert in ended] == [f"shop: {gone} is not watched any more"]
-    assert [alert for index in range(windows + 60, windows + 120) for alert in told(watch, left, index, strange)] == []
+    assert [alert for index in range(windows + 60, windows + 120) for alert in told(monitor, left, index, strange)] == []
 
 
-def told(watch: Watch, spec: ModelSpec, index: int, values: dict[str, list[float]]) -> list[Alert]:
+def told(monitor: ModelMonitor, spec: ModelSpec, index: int, values: dict[str, list[float]]) -> list[Alert]:
     """Return the alerts of one window with those values."""
     features = {name: column_of(column).feature(len(column)) for name, column in values.items()}
     rows = max(len(column) for column in values.values())
     begin = index * spec.window_seconds
     window = Window("shop", "", "features", 0, begin, spec.window_seconds, index, index, rows, features)
-    findings = [*watch.add(spec, window), *watch.add(spec, Mark("shop", "features", 0, 1, window.end))]
+    findings = [*monitor.add(spec, window), *monitor.add(spec, Mark("shop", "features", 0, 1, window.end))]
     return [finding for finding in findings if isinstance(finding, Alert)]
 
 
 def test_another_width_of_window_begins_anew_and_ends_what_was_open() -> None:
     """What was learned of one-minute windows says nothing about ten-minute ones: learning starts again, incidents end once."""
-    watch, _ = watched(SPEC)
+    monitor, _ = watched(SPEC)
     wider = replace(SPEC, window_seconds=600.0)
-    findings = watch.fit(wider)
+    findings = monitor.reconfigure(wider)
     assert [finding.status for finding in findings if isinstance(finding, Alert)] == ["resolved"]
-    assert watch.open_incidents == []
-    assert watch.learning
-    assert watch.fit(wider) == []
+    assert monitor.open_incidents == []
+    assert monitor.learning
+    assert monitor.reconfigure(wider) == []
 
 
 def test_windows_of_the_old_width_that_were_not_judged_yet_are_left() -> None:
     """After a change of width the rest of the old windows in the log neither raises nor is mixed with the new ones."""
-    watch, _ = watched(SPEC)
+    monitor, _ = watched(SPEC)
     wider = replace(SPEC, window_seconds=600.0)
-    watch.fit(wider)
+    monitor.reconfigure(wider)
     source = Windows("features", source=0, sources=1, shapes={"shop": WindowShape(60.0, 0.0)})
     rows = [Row(number, "shop", 20_000.0 + number, "", {"x": 9.0}) for number in range(600)]
-    assert [finding for item in source.add_rows(rows) for finding in watch.add(wider, item)] == []
-    assert all(not stream.parts for stream in watch.streams.values())
+    assert [finding for item in source.add_rows(rows) for finding in monitor.add(wider, item)] == []
+    assert all(not aligner.parts for aligner in monitor.aligners.values())

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from detectors.errors import ConfigError, StateError
 from detectors.incidents.alert import Alert
-from detectors.model.model_monitor import Finding, ReferenceLearned, Watch
-from detectors.reference.reference_set import Document
+from detectors.model.finding import Finding, ReferenceLearned
+from detectors.model.model_monitor import ModelMonitor
+from detectors.reference.reference_set import ReferenceSet
 from detectors.spec import ModelSpec
 from detectors.windows.record import Window
 from driftline.cli.main import run
@@ -27,15 +28,15 @@ from driftline.readers.options import Options
 from driftline.references.build import build
 from driftline.replay.reading import read
 from driftline.replay.replaying import Replaying
-from driftline.text.progress import Progress
+from driftline.text.progress import ProgressLine
 from streams.engine.transport import LogState
 from streams.metrics import Metrics
 from streams.records import window_codec
 from streams.records.cloudevents import event_of
 from streams.settings import KafkaSettings, RedisSettings, Secret
-from streams.stages.judge import Judging
+from streams.stages.judge import JudgeStage
 from streams.state import reference_file, snapshot
-from streams.state.binding import Binding, Topic, bind
+from streams.state.binding import Binding, BoundTopic, bind
 from streams.state.reference_file import document_of
 from streams.state.references import References
 from streams.state.store import Store
@@ -57,9 +58,9 @@ def parted(table: list[Row], second: float = 1800) -> tuple[list[Row], list[Row]
     return [row for row in table if row["at"] < BEGIN + second], [row for row in table if row["at"] >= BEGIN + second]
 
 
-def learned(directory: Path, table: list[Row], spec: ModelSpec = SPEC) -> Document:
+def learned(directory: Path, table: list[Row], spec: ModelSpec = SPEC) -> ReferenceSet:
     """Return the document that is built from rows in a CSV file."""
-    return build(SETTINGS, replace(OPTIONS, file=str(write_csv(directory, table))), spec).document
+    return build(SETTINGS, replace(OPTIONS, file=str(write_csv(directory, table))), spec).reference_set
 
 
 def judged(directory: Path, table: list[Row], spec: ModelSpec = SPEC) -> list[bytes]:
@@ -67,16 +68,16 @@ def judged(directory: Path, table: list[Row], spec: ModelSpec = SPEC) -> list[by
     file = str(write_csv(directory, table))
     settings = replace(SETTINGS, models=(spec,))
     replaying = Replaying(settings.kafka, {spec.name: spec})
-    return [event_of(one) for one in read(settings, replace(OPTIONS, file=file), replaying, Progress())]
+    return [event_of(one) for one in read(settings, replace(OPTIONS, file=file), replaying, ProgressLine())]
 
 
-def judging_by(document: Document, spec: ModelSpec = SPEC) -> ModelSpec:
+def judging_by(reference_set: ReferenceSet, spec: ModelSpec = SPEC) -> ModelSpec:
     """Return the spec of a model whose references are in a file."""
-    return replace(spec, reference=replace(spec.reference, document=document))
+    return replace(spec, reference=replace(spec.reference, reference_set=reference_set))
 
 
 @pytest.fixture(scope="module")
-def document(tmp_path_factory: pytest.TempPathFactory) -> Document:
+def reference_set(tmp_path_factory: pytest.TempPathFactory) -> ReferenceSet:
     """The references of the first half hour."""
     return learned(tmp_path_factory.mktemp("built"), parted(TABLE)[0])
 
@@ -177,13 +178,13 @@ def test_what_lies_before_a_long_gap_is_left_out(call: Callable[..., Done], tmp_
 # -- files -------------------------------------------------------------------------------------------
 
 
-def test_a_file_holds_all_of_a_document(document: Document) -> None:
+def test_a_file_holds_all_of_a_document(reference_set: ReferenceSet) -> None:
     """Read back it is written to the same bytes, and its head can be read by anybody."""
-    payload = reference_file.dump(document)
+    payload = reference_file.dump(reference_set)
     again = reference_file.load("reference.json", payload)
     assert reference_file.dump(again) == payload
-    assert again == document
-    assert as_bytes(again) == as_bytes(document)
+    assert again == reference_set
+    assert as_bytes(again) == as_bytes(reference_set)
     head = orjson.loads(payload)
     assert (head["model"], head["window_seconds"], head["timezone"], head["since"]) == (
         "fraud",
@@ -194,16 +195,16 @@ def test_a_file_holds_all_of_a_document(document: Document) -> None:
     assert set(head["segments"][0]["features"]) == KNOWN
 
 
-def as_bytes(document: Document) -> bytes:
+def as_bytes(reference_set: ReferenceSet) -> bytes:
     """Return what was learned, to be compared in all of it."""
-    return msgspec.msgpack.encode(document.segments, enc_hook=lambda array: array.tobytes())
+    return msgspec.msgpack.encode(reference_set.segments, enc_hook=lambda array: array.tobytes())
 
 
 @effort(max_examples=60)
 @given(st.data())
-def test_a_file_that_was_changed_is_refused(document: Document, data: st.DataObject) -> None:
+def test_a_file_that_was_changed_is_refused(reference_set: ReferenceSet, data: st.DataObject) -> None:
     """One byte more, less or other: it is told with the way out, or it is the same document all the same."""
-    payload = reference_file.dump(document)
+    payload = reference_file.dump(reference_set)
     at = data.draw(st.integers(0, len(payload) - 1))
     byte = bytes([data.draw(st.integers(0, 255))])
     changed = data.draw(
@@ -218,17 +219,17 @@ def test_a_file_that_was_changed_is_refused(document: Document, data: st.DataObj
     assert "make it again with `driftline reference build`" in refused
 
 
-def test_another_format_is_refused_with_the_way_out(document: Document) -> None:
+def test_another_format_is_refused_with_the_way_out(reference_set: ReferenceSet) -> None:
     """A file of an older or newer Driftline names it, and the command that makes a new one."""
-    content = orjson.loads(reference_file.dump(document))
+    content = orjson.loads(reference_file.dump(reference_set))
     told = rf"x: format 9, written by Driftline 0\.1\.0; .* reads format {reference_file.FORMAT}: .*reference build"
     with pytest.raises(StateError, match=told):
         reference_file.load("x", orjson.dumps({**content, "format": 9}))
 
 
-def test_a_file_that_does_not_fit_says_why(document: Document) -> None:
+def test_a_file_that_does_not_fit_says_why(reference_set: ReferenceSet) -> None:
     """Another model, width, zone, set of features or number of segments: each is a sentence."""
-    assert list(misfits(SPEC, document)) == []
+    assert list(misfits(SPEC, reference_set)) == []
     said = {
         sentence
         for changed in (
@@ -240,7 +241,7 @@ def test_a_file_that_does_not_fit_says_why(document: Document) -> None:
             replace(SPEC, categorical=()),
             replace(SPEC, max_segments=0),
         )
-        for sentence in misfits(changed, document)
+        for sentence in misfits(changed, reference_set)
     }
     assert said == {
         "it was learned for model fraud",
@@ -254,13 +255,13 @@ def test_a_file_that_does_not_fit_says_why(document: Document) -> None:
     }
 
 
-def test_check_names_the_key_of_a_file_that_does_not_fit(tmp_path: Path, document: Document) -> None:
+def test_check_names_the_key_of_a_file_that_does_not_fit(tmp_path: Path, reference_set: ReferenceSet) -> None:
     """The path is relative to the configuration, and every fault stands behind file and key."""
     (tmp_path / "driftline.toml").write_text(WITH_FILE)
-    (tmp_path / "reference.json").write_bytes(reference_file.dump(document))
+    (tmp_path / "reference.json").write_bytes(reference_file.dump(reference_set))
     spec = load_settings(tmp_path / "driftline.toml", {}).models[0]
-    assert spec.reference.document == document
-    assert len({spec, judging_by(document)}) == 1
+    assert spec.reference.reference_set == reference_set
+    assert len({spec, judging_by(reference_set)}) == 1
     (tmp_path / "driftline.toml").write_text(WITH_FILE.replace('"1m"', '"10m"'))
     with pytest.raises(ConfigError) as caught:
         load_settings(tmp_path / "driftline.toml", {})
@@ -268,7 +269,7 @@ def test_check_names_the_key_of_a_file_that_does_not_fit(tmp_path: Path, documen
     lines = str(caught.value).splitlines()
     assert len(lines) == 2
     assert all(line.startswith(place) and line.endswith("make it again with `driftline reference build`") for line in lines)
-    assert load_settings(tmp_path / "driftline.toml", {}, references=False).models[0].reference.document is None
+    assert load_settings(tmp_path / "driftline.toml", {}, references=False).models[0].reference.reference_set is None
 
 
 # -- what is refused ---------------------------------------------------------------------------------
@@ -344,7 +345,7 @@ def records_of(table: list[Row], directory: Path) -> list[bytes]:
     """Return the records of the windows topic that rows make."""
     kept: list[bytes] = []
     replaying = Replaying(SETTINGS.kafka, {"fraud": SPEC}, keep=kept.append)
-    list(read(SETTINGS, replace(OPTIONS, file=str(write_csv(directory, table))), replaying, Progress()))
+    list(read(SETTINGS, replace(OPTIONS, file=str(write_csv(directory, table))), replaying, ProgressLine()))
     return kept
 
 
@@ -354,9 +355,9 @@ def rest(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     return records_of(parted(TABLE)[1], tmp_path_factory.mktemp("rest"))
 
 
-def fed(watch: Watch, spec: ModelSpec, records: list[bytes]) -> list[Finding]:
+def fed(monitor: ModelMonitor, spec: ModelSpec, records: list[bytes]) -> list[Finding]:
     """Return what a watch finds."""
-    return [finding for value in records for finding in watch.add(spec, window_codec.parse(value))]
+    return [finding for value in records for finding in monitor.add(spec, window_codec.parse(value))]
 
 
 def told(found: list[Finding]) -> list[tuple[str, str]]:
@@ -364,105 +365,105 @@ def told(found: list[Finding]) -> list[tuple[str, str]]:
     return [(one.status, one.summary) for one in found if isinstance(one, Alert)]
 
 
-def test_judging_changes_no_document(document: Document, rest: list[bytes]) -> None:
+def test_judging_changes_no_document(reference_set: ReferenceSet, rest: list[bytes]) -> None:
     """Whoever judges by a document has a copy: two judges, one after the other, find the same."""
-    spec, before = judging_by(document), as_bytes(document)
-    first, second = (fed(Watch.begin(spec), spec, rest) for _ in range(2))
-    assert as_bytes(document) == before
+    spec, before = judging_by(reference_set), as_bytes(reference_set)
+    first, second = (fed(ModelMonitor.begin(spec), spec, rest) for _ in range(2))
+    assert as_bytes(reference_set) == before
     assert told(first) == told(second)
     assert told(first)
 
 
-def test_a_snapshot_on_the_way_changes_nothing(document: Document, rest: list[bytes]) -> None:
+def test_a_snapshot_on_the_way_changes_nothing(reference_set: ReferenceSet, rest: list[bytes]) -> None:
     """Stored and loaded between any two records, a judge with a document goes on as if it had not been."""
-    spec = judging_by(document)
-    watch, found = Watch.begin(spec), []
+    spec = judging_by(reference_set)
+    monitor, found = ModelMonitor.begin(spec), []
     for number, value in enumerate(rest):
-        found += watch.add(spec, window_codec.parse(value))
+        found += monitor.add(spec, window_codec.parse(value))
         if number % 100 == 0:
-            watch = snapshot.load("judge/0", snapshot.dump({"fraud": watch}))["fraud"]
-            assert watch.fit(spec) == []
-    assert told(found) == told(fed(Watch.begin(spec), spec, rest))
+            monitor = snapshot.load("judge/0", snapshot.dump({"fraud": monitor}))["fraud"]
+            assert monitor.reconfigure(spec) == []
+    assert told(found) == told(fed(ModelMonitor.begin(spec), spec, rest))
 
 
-def test_a_segment_that_the_file_lacks_learns_its_own(document: Document, rest: list[bytes]) -> None:
+def test_a_segment_that_the_file_lacks_learns_its_own(reference_set: ReferenceSet, rest: list[bytes]) -> None:
     """What is in the file is judged at once, and the rest as if there were no file."""
-    without = document_of(SPEC, {kind: {"": found[""]} for kind, found in document.segments.items()})
-    watch = Watch.begin(judging_by(without))
-    found = fed(watch, judging_by(without), rest[:100])
-    assert watch.sides["features"].judges[""].learner is None
-    assert watch.sides["features"].judges["eu"].learner is not None
-    assert watch.learning
+    without = document_of(SPEC, {kind: {"": found[""]} for kind, found in reference_set.segments.items()})
+    monitor = ModelMonitor.begin(judging_by(without))
+    found = fed(monitor, judging_by(without), rest[:100])
+    assert monitor.channels["features"].judges[""].learner is None
+    assert monitor.channels["features"].judges["eu"].learner is not None
+    assert monitor.learning
     assert [one for one in found if isinstance(one, ReferenceLearned)] == []
 
 
-def test_another_version_is_taken_over_at_a_restart(document: Document, rest: list[bytes], tmp_path: Path) -> None:
+def test_another_version_is_taken_over_at_a_restart(reference_set: ReferenceSet, rest: list[bytes], tmp_path: Path) -> None:
     """Incidents of features whose reference is replaced end as after a swap, and what the file describes is quiet then."""
-    spec = judging_by(document)
-    watch = Watch.begin(spec)
+    spec = judging_by(reference_set)
+    monitor = ModelMonitor.begin(spec)
     half = len(rest) // 2 + 100
-    fed(watch, spec, rest[:half])
-    about = {(one.segment, feature) for one in watch.open_incidents for feature in one.drifted}
+    fed(monitor, spec, rest[:half])
+    about = {(one.segment, feature) for one in monitor.open_incidents for feature in one.drifted}
     newer = learned(tmp_path, parted(TABLE, 4500)[1])
-    followed = watch.fit(judging_by(newer))
+    followed = monitor.reconfigure(judging_by(newer))
     ended = [one for one in followed if isinstance(one, Alert)]
     assert {(one.segment, verdict.feature) for one in ended for verdict in one.features} <= about
     assert len(ended) > 1
     assert {one.status for one in ended} == {"resolved"}
     assert all(one.summary.endswith(f"the configuration names, version {newer.version}") for one in ended)
     assert {one.segment for one in followed if isinstance(one, ReferenceLearned)} == {"", "eu"}
-    assert watch.open_incidents == []
-    assert not any(judge.relearning or judge.renewing for judge in watch.sides["features"].judges.values())
-    assert watch.fit(judging_by(newer)) == []
-    assert told(fed(watch, judging_by(newer), rest[half:])) == []
+    assert monitor.open_incidents == []
+    assert not any(judge.relearning or judge.renewing for judge in monitor.channels["features"].judges.values())
+    assert monitor.reconfigure(judging_by(newer)) == []
+    assert told(fed(monitor, judging_by(newer), rest[half:])) == []
 
 
-def test_a_segment_without_room_is_left_out(document: Document, rest: list[bytes]) -> None:
+def test_a_segment_without_room_is_left_out(reference_set: ReferenceSet, rest: list[bytes]) -> None:
     """Where other segments have taken all the places meanwhile, one of the file's is judged with the rest, as any other."""
     crowded = replace(SPEC, max_segments=1)
-    watch = Watch.begin(crowded)
+    monitor = ModelMonitor.begin(crowded)
     for value in rest[:20]:
         record = window_codec.parse(value)
         if isinstance(record, Window) and record.segment == "eu":
             record = msgspec.structs.replace(record, segment="us")
-        watch.add(crowded, record)
-    assert "us" in watch.sides["features"].judges
-    watch.fit(judging_by(document, crowded))
-    judges = watch.sides["features"].judges
+        monitor.add(crowded, record)
+    assert "us" in monitor.channels["features"].judges
+    monitor.reconfigure(judging_by(reference_set, crowded))
+    judges = monitor.channels["features"].judges
     assert "eu" not in judges
     assert judges["us"].learner is not None
     assert judges[""].learner is None
 
 
-def test_the_same_version_undoes_nothing(document: Document, rest: list[bytes]) -> None:
+def test_the_same_version_undoes_nothing(reference_set: ReferenceSet, rest: list[bytes]) -> None:
     """A restart with the file as it was leaves what was learned since, and so does one without a file."""
-    spec = judging_by(document)
-    watch = Watch.begin(spec)
-    fed(watch, spec, rest[: len(rest) // 2])
-    watch.sides["features"].judges[""].renew("amount", afresh=True)
-    assert watch.fit(spec) == []
-    assert watch.fit(SPEC) == []
-    assert watch.fit(spec) == []
-    assert "amount" in watch.sides["features"].judges[""].renewing
+    spec = judging_by(reference_set)
+    monitor = ModelMonitor.begin(spec)
+    fed(monitor, spec, rest[: len(rest) // 2])
+    monitor.channels["features"].judges[""].renew("amount", afresh=True)
+    assert monitor.reconfigure(spec) == []
+    assert monitor.reconfigure(SPEC) == []
+    assert monitor.reconfigure(spec) == []
+    assert "amount" in monitor.channels["features"].judges[""].renewing
 
 
-def test_a_file_for_a_judge_that_learns_ends_its_learning(document: Document, rest: list[bytes]) -> None:
+def test_a_file_for_a_judge_that_learns_ends_its_learning(reference_set: ReferenceSet, rest: list[bytes]) -> None:
     """A file that comes later is judged by at once."""
-    watch = Watch.begin(SPEC)
-    fed(watch, SPEC, rest[:40])
-    assert watch.learning
-    watch.fit(judging_by(document))
-    assert not watch.learning
-    assert watch.document == document.version
+    monitor = ModelMonitor.begin(SPEC)
+    fed(monitor, SPEC, rest[:40])
+    assert monitor.learning
+    monitor.reconfigure(judging_by(reference_set))
+    assert not monitor.learning
+    assert monitor.reference_set == reference_set.version
 
 
 async def test_a_worker_begins_with_the_file_and_keeps_it_in_redis(
-    document: Document, rest: list[bytes], redis_settings: RedisSettings, signing_key: Secret
+    reference_set: ReferenceSet, rest: list[bytes], redis_settings: RedisSettings, signing_key: Secret
 ) -> None:
     """The first window is judged, single events can be scored at once, and the document can be read when the file is gone."""
-    spec, store = judging_by(document), Store(redis_settings, signing_key)
+    spec, store = judging_by(reference_set), Store(redis_settings, signing_key)
     references = References(store)
-    judging = Judging(
+    judging = JudgeStage(
         kafka=KafkaSettings(prefix="t"),
         store=store,
         references=references,
@@ -471,44 +472,44 @@ async def test_a_worker_begins_with_the_file_and_keeps_it_in_redis(
         partition=0,
         log=LogState(0, 1000, None),
         stored=None,
-        watches={},
+        monitors={},
     )
     await judging.feed(batch_of([Fetched(value, at, topic="t.windows") for at, value in enumerate(rest[:4])]), 0)
-    await make_durable(judging.cut(4, final=True))
-    assert references.versions("fraud") == [document.version]
-    kept = references.document("fraud", document.version)
+    await make_durable(judging.checkpoint(4, final=True))
+    assert references.versions("fraud") == [reference_set.version]
+    kept = references.reference_set("fraud", reference_set.version)
     assert kept is not None
-    assert as_bytes(kept) == as_bytes(document)
+    assert as_bytes(kept) == as_bytes(reference_set)
     current = references.current("fraud", "eu", None)
     assert current is not None
     assert set(current[1].features) == KNOWN
-    watch = snapshot.load("judge/0", (store.load_snapshot("judge/0") or (0, b""))[1])["fraud"]
-    assert (watch.document, watch.learning) == (document.version, False)
+    monitor = snapshot.load("judge/0", (store.load_snapshot("judge/0") or (0, b""))[1])["fraud"]
+    assert (monitor.reference_set, monitor.learning) == (reference_set.version, False)
 
 
 def test_list_tells_what_is_in_force(
-    call: Callable[..., Done], document: Document, redis_settings: RedisSettings, monkeypatch: pytest.MonkeyPatch
+    call: Callable[..., Done], reference_set: ReferenceSet, redis_settings: RedisSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Documents that were taken over, with what they were learned from; and each segment's, with what is learned anew."""
     key = "a key that only these tests know"
     store = Store(redis_settings, Secret(key.encode()))
-    spec, references = judging_by(document), References(store)
-    watch = Watch.begin(spec)
-    part = msgspec.structs.replace(document.segments["features"][""], since=0.0, until=1440.0)
+    spec, references = judging_by(reference_set), References(store)
+    monitor = ModelMonitor.begin(spec)
+    part = msgspec.structs.replace(reference_set.segments["features"][""], since=0.0, until=1440.0)
     older = document_of(SPEC, {"features": {"": part}})
-    for one in (older, document):
+    for one in (older, reference_set):
         references.keep(one)
-    for found in watch.learned():
+    for found in monitor.learned():
         references.publish(found)
-    watch.sides["features"].judges["eu"].renew("amount", afresh=True)
-    bind(store, Binding("cluster", "driftline", {"windows": Topic(None, 1)}))
-    store.save_snapshot("judge/0", None, 10, snapshot.dump({"fraud": watch}))
+    monitor.channels["features"].judges["eu"].renew("amount", afresh=True)
+    bind(store, Binding("cluster", "driftline", {"windows": BoundTopic(None, 1)}))
+    store.save_snapshot("judge/0", None, 10, snapshot.dump({"fraud": monitor}))
     Path("driftline.toml").write_text(f'[redis]\nurl = "{redis_settings.url}"\nprefix = "{redis_settings.prefix}"\n{CONFIG}')
     monkeypatch.setenv("DRIFTLINE_SIGNING_KEY", key)
     done = call("reference", "list", "--model", "fraud")
     assert done.status == 0, done.stderr
     lines = {tuple(line.split()[:2]): line for line in done.stdout.splitlines()}
-    assert lines[document.version, "a"].endswith("2026-11-20T00:00:00.000Z to 2026-11-20T00:30:00.000Z  taken over last")
+    assert lines[reference_set.version, "a"].endswith("2026-11-20T00:00:00.000Z to 2026-11-20T00:30:00.000Z  taken over last")
     assert lines[older.version, "a"].endswith("1970-01-01T00:00:00.000Z to 1970-01-01T00:24:00.000Z")
     (north, eu) = (line for line in done.stdout.splitlines() if "the judge" in line)
     assert north.endswith("in force")

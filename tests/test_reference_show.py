@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from detectors.model.channel import Side
-from detectors.model.model_monitor import Watch
-from detectors.reference.reference_set import Document
+from detectors.model.channel import Channel
+from detectors.model.model_monitor import ModelMonitor
+from detectors.reference.reference_set import ReferenceSet
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.windows.row import ERROR, VOLUME, Value
 from driftline.cli.main import run
@@ -25,7 +25,7 @@ from driftline.references.contents import PERCENT, FeatureContents, of_document
 from driftline.text import wording
 from streams.settings import RedisSettings, Secret
 from streams.state import reference_file, snapshot
-from streams.state.binding import Binding, Topic, bind
+from streams.state.binding import Binding, BoundTopic, bind
 from streams.state.reference_file import document_of
 from streams.state.references import References
 from streams.state.store import Store
@@ -62,7 +62,7 @@ def columns() -> dict[str, Column]:
 
 
 @pytest.fixture(scope="module")
-def document() -> Document:
+def reference_set() -> ReferenceSet:
     """References of two segments, one with fewer features, and of errors."""
     found = columns()
     wrong = numbers(np.random.default_rng(2).random((200, EVENTS)) < 0.1)
@@ -93,9 +93,9 @@ def store(redis_settings: RedisSettings, call: Callable[..., Done], monkeypatch:
     return Store(redis_settings, Secret(KEY.encode()))
 
 
-def told(document: Document, feature: str, segment: str = "") -> FeatureContents:
+def told(reference_set: ReferenceSet, feature: str, segment: str = "") -> FeatureContents:
     """Return what is told of one feature."""
-    (found,) = (one for one in of_document(document, "x").segments if (one.windows_of, one.segment) == ("features", segment))
+    (found,) = (one for one in of_document(reference_set, "x").segments if (one.windows_of, one.segment) == ("features", segment))
     (mine,) = (one for one in found.features if one.feature == feature)
     return mine
 
@@ -106,9 +106,9 @@ def in_json(done: Done) -> dict[str, dict[str, Any]]:
     return {feature["feature"]: feature for feature in done.result["segments"][0]["features"]}
 
 
-def test_numbers_are_told_as_they_were(document: Document):
+def test_numbers_are_told_as_they_were(reference_set: ReferenceSet):
     """Mean, spread, quantiles and the share of missing values are those of the normal distribution they were drawn from."""
-    amount = told(document, "amount")
+    amount = told(reference_set, "amount")
     assert (amount.kind, amount.shares) == ("numbers", {})
     assert (amount.mean, amount.spread) == (pytest.approx(3.0, abs=0.05), pytest.approx(2.0, abs=0.05))
     assert amount.quantiles["50"] == pytest.approx(3.0, abs=0.06)
@@ -118,24 +118,24 @@ def test_numbers_are_told_as_they_were(document: Document):
     assert amount.missing == pytest.approx(0.1, abs=0.005)
 
 
-def test_categories_are_told_as_they_were(document: Document):
+def test_categories_are_told_as_they_were(reference_set: ReferenceSet):
     """Shares are those that they were drawn with, the most frequent first; of a feature of both types both are told."""
-    country = told(document, "country")
+    country = told(reference_set, "country")
     assert (country.kind, country.mean, country.spread, country.quantiles) == ("categories", None, None, {})
     assert list(country.shares) == ["NO", "SE", "DK"]
     assert list(country.shares.values()) == pytest.approx([0.7, 0.2, 0.1], abs=0.01)
     assert (country.other, country.categories, country.missing) == (0.0, 3, 0.0)
-    both = told(document, "both")
+    both = told(reference_set, "both")
     assert both.kind == "numbers and categories"
     assert both.quantiles
     assert both.shares
-    volume = told(document, VOLUME)
+    volume = told(reference_set, VOLUME)
     assert (volume.kind, volume.mean, volume.missing) == ("number of rows", EVENTS, None)
 
 
-def test_seasons_and_windows_are_those_of_the_baselines(document: Document):
+def test_seasons_and_windows_are_those_of_the_baselines(reference_set: ReferenceSet):
     """By name, with the calendar that the season looks at; and how many windows stand behind it."""
-    long, short = told(document, "amount").monitors, told(document, "amount", "eu").monitors
+    long, short = told(reference_set, "amount").monitors, told(reference_set, "amount", "eu").monitors
     assert long is not None
     assert short is not None
     assert {(one.season, one.windows) for one in long} == {("slot-of-week with public holidays of DE", WINDOWS)}
@@ -162,26 +162,26 @@ def test_monitors_are_those_of_a_judge_that_takes_the_file_over(seed: int, event
         level[at] = slow * level[at - 1] + draw.normal()
     found = {"x": numbers(level[:, None] + draw.normal(size=(96, events))), "y": mixed([["a"] * events] * 96)}
     spec = replace(SPEC, window_seconds=60.0, volume=None)
-    document = document_of(spec, {"features": {"": segment_reference(spec, found)}})
-    judging = replace(spec, reference=replace(spec.reference, document=document))
-    judge = Side.begin(judging, "features").judges[""]
-    contents = of_document(document, "x")
+    reference_set = document_of(spec, {"features": {"": segment_reference(spec, found)}})
+    judging = replace(spec, reference=replace(spec.reference, reference_set=reference_set))
+    judge = Channel.begin(judging, "features").judges[""]
+    contents = of_document(reference_set, "x")
     told = [(one.feature, each.statistic) for one in contents.segments[0].features for each in one.monitors or ()]
     assert sorted(told) == sorted(judge.watched())
     assert contents.monitors == len(told)
-    strides = dict(zip(judge.references, judge.gather.strides.tolist(), strict=True))
-    assert {one.feature: one.merged for one in contents.segments[0].features} == strides
-    assert max(strides.values()) > 1 or (slow, events) == (0.0, 12)
+    rollup_widths = dict(zip(judge.references, judge.rollup.rollup_widths.tolist(), strict=True))
+    assert {one.feature: one.merged for one in contents.segments[0].features} == rollup_widths
+    assert max(rollup_widths.values()) > 1 or (slow, events) == (0.0, 12)
 
 
-def test_a_file_is_shown_without_a_configuration(call: Callable[..., Done], document: Document):
+def test_a_file_is_shown_without_a_configuration(call: Callable[..., Done], reference_set: ReferenceSet):
     """Its head, a row for each segment and one for each feature; and the same as JSON."""
-    Path("reference.json").write_bytes(reference_file.dump(document))
+    Path("reference.json").write_bytes(reference_file.dump(reference_set))
     done = call("reference.json")
     assert done.status == 0, done.stderr
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     for line in (
-        f"version {document.version}",
+        f"version {reference_set.version}",
         "model fraud",
         "learned from windows of features of 1h, outcomes of 1h",
         "to 1970-01-29T00:00:00.000Z",
@@ -194,11 +194,11 @@ def test_a_file_is_shown_without_a_configuration(call: Callable[..., Done], docu
     ):
         assert line in lines
     (country,) = (line for line in lines if line.startswith("features - country"))
-    shares = told(document, "country").shares
+    shares = told(reference_set, "country").shares
     assert ", ".join(f"{name} {100 * share:.3g} %" for name, share in shares.items()) in country
     assert country.endswith("0 % slot-of-week with public holidays of DE 0.00 1 3")
     features = in_json(call("reference.json", "--json", "--model", "fraud"))
-    assert features["amount"]["quantiles"] == told(document, "amount").quantiles
+    assert features["amount"]["quantiles"] == told(reference_set, "amount").quantiles
     assert features["country"]["mean"] is None
 
 
@@ -213,10 +213,10 @@ def test_a_file_is_shown_without_a_configuration(call: Callable[..., Done], docu
     ],
 )
 def test_a_file_that_cannot_be_shown_says_why(
-    call: Callable[..., Done], document: Document, change: Callable[[bytes], bytes | None], status: int, sentence: str
+    call: Callable[..., Done], reference_set: ReferenceSet, change: Callable[[bytes], bytes | None], status: int, sentence: str
 ):
     """In one sentence with the way out."""
-    content = change(reference_file.dump(document))
+    content = change(reference_file.dump(reference_set))
     if content is not None:
         Path("reference.json").write_bytes(content)
     done = call("reference.json")
@@ -224,27 +224,27 @@ def test_a_file_that_cannot_be_shown_says_why(
     assert sentence in done.stderr
 
 
-def test_a_file_of_another_model_is_refused(call: Callable[..., Done], document: Document):
+def test_a_file_of_another_model_is_refused(call: Callable[..., Done], reference_set: ReferenceSet):
     """The message names both."""
-    Path("reference.json").write_bytes(reference_file.dump(document))
+    Path("reference.json").write_bytes(reference_file.dump(reference_set))
     done = call("reference.json", "--model", "churn")
     assert (done.status, done.stdout) == (2, "")
     assert "reference.json: references of model fraud, not of churn; say --model fraud, or name another file" in done.stderr
 
 
-def test_a_version_is_read_from_redis(call: Callable[..., Done], document: Document, store: Store):
+def test_a_version_is_read_from_redis(call: Callable[..., Done], reference_set: ReferenceSet, store: Store):
     """What a judge took over from a file is shown as the file is; what it learned itself, as far as it is kept."""
-    spec = replace(SPEC, reference=replace(SPEC.reference, document=document))
-    watch, references = Watch.begin(spec), References(store)
-    references.keep(document)
-    learned = {found.segment: references.publish(found) for found in watch.learned()}
-    bind(store, Binding("cluster", "driftline", {"windows": Topic(None, 1)}))
-    store.save_snapshot("judge/0", None, 10, snapshot.dump({"fraud": watch}))
-    kept = in_json(call(document.version, "--json"))
-    assert kept["amount"]["quantiles"] == told(document, "amount").quantiles
-    assert kept == in_json(call(document.version, "--model", "fraud", "--json"))
+    spec = replace(SPEC, reference=replace(SPEC.reference, reference_set=reference_set))
+    monitor, references = ModelMonitor.begin(spec), References(store)
+    references.keep(reference_set)
+    learned = {found.segment: references.publish(found) for found in monitor.learned()}
+    bind(store, Binding("cluster", "driftline", {"windows": BoundTopic(None, 1)}))
+    store.save_snapshot("judge/0", None, 10, snapshot.dump({"fraud": monitor}))
+    kept = in_json(call(reference_set.version, "--json"))
+    assert kept["amount"]["quantiles"] == told(reference_set, "amount").quantiles
+    assert kept == in_json(call(reference_set.version, "--model", "fraud", "--json"))
     own = in_json(call(learned[""], "--json"))
-    assert own["country"]["shares"] == told(document, "country").shares
+    assert own["country"]["shares"] == told(reference_set, "country").shares
     assert list(own["country"]["shares"]) == ["NO", "SE", "DK"]
     assert (own["amount"]["monitors"], own["amount"]["merged"]) == (None, None)
     words = " ".join(call(learned["eu"]).stdout.split())
@@ -252,19 +252,19 @@ def test_a_version_is_read_from_redis(call: Callable[..., Done], document: Docum
     assert "monitors in force: `driftline explain thresholds --model fraud`" in words
 
 
-def test_a_version_that_is_not_there_says_which_are(call: Callable[..., Done], document: Document, store: Store):
+def test_a_version_that_is_not_there_says_which_are(call: Callable[..., Done], reference_set: ReferenceSet, store: Store):
     """Those of the model that was named, or the model that has it; a version that was altered is refused."""
     missing = "0123456789abcdef"
     assert f"no references of version {missing} of fraud, churn under" in call(missing).stderr
     assert call(missing).stderr.endswith("; there are none yet\n")
-    References(store).keep(document)
+    References(store).keep(reference_set)
     done = call(missing, "--model", "fraud")
     assert (done.status, done.stdout) == (1, "")
-    assert f"of model fraud under {store.prefix}:* in Redis; there are {document.version}\n" in done.stderr
-    near = document.version[:-1] + ("0" if document.version[-1] != "0" else "1")
-    assert f'did you mean "{document.version}"?' in call(near).stderr
-    done = call(document.version, "--model", "churn")
-    assert f"version {document.version} is one of model fraud, not of churn; say --model fraud" in done.stderr
+    assert f"of model fraud under {store.prefix}:* in Redis; there are {reference_set.version}\n" in done.stderr
+    near = reference_set.version[:-1] + ("0" if reference_set.version[-1] != "0" else "1")
+    assert f'did you mean "{reference_set.version}"?' in call(near).stderr
+    done = call(reference_set.version, "--model", "churn")
+    assert f"version {reference_set.version} is one of model fraud, not of churn; say --model fraud" in done.stderr
     assert call(missing, "--model", "chrn").status == 2
     store.put_blob(f"references/churn/{missing}", b"{}")
     done = call(missing)

@@ -37,7 +37,7 @@ from streams.records.cloudevents import event_of
 from streams.records.outcomes import OutcomeTick
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.stages.join import Join
-from streams.stages.judge import Judging
+from streams.stages.judge import JudgeStage
 from streams.stages.summarise import SummariseEvents, SummariseOutcomes
 from streams.state.references import References
 from streams.state.store import Store
@@ -89,21 +89,21 @@ class Partition:
         position, self.offset = self.offset, self.offset + 1
         batch = batch_of([Fetched(value, position)])
         await self.summarise.feed(batch, position)
-        self._take(await make_durable(self.summarise.cut(self.offset, final=False)))
+        self._take(await make_durable(self.summarise.checkpoint(self.offset, final=False)))
         await self.join.feed(batch, position)
-        for message in await make_durable(self.join.cut(self.offset, final=False)):
+        for message in await make_durable(self.join.checkpoint(self.offset, final=False)):
             await self.outcome_record(message.value)
 
     async def outcome_record(self, value: bytes | None) -> None:
         """Take the next record of the outcomes topic."""
         position, self.outcome = self.outcome, self.outcome + 1
         await self.outcomes.feed(batch_of([Fetched(value, position, topic="t.outcomes")]), position)
-        self._take(await make_durable(self.outcomes.cut(self.outcome, final=False)))
+        self._take(await make_durable(self.outcomes.checkpoint(self.outcome, final=False)))
 
     async def judged(self) -> list[str]:
         """Return what the judge writes of all windows, as text."""
         log = LogState(None, 0, len(self.windows))
-        judging = Judging(
+        judging = JudgeStage(
             kafka=self.kafka,
             store=self.store,
             references=References(self.store),
@@ -112,10 +112,10 @@ class Partition:
             partition=0,
             log=log,
             stored=None,
-            watches={},
+            monitors={},
         )
         await judging.feed(batch_of([Fetched(value, at, topic="t.windows") for at, value in enumerate(self.windows)]), 0)
-        messages = await make_durable(judging.cut(len(self.windows), final=True))
+        messages = await make_durable(judging.checkpoint(len(self.windows), final=True))
         return [(message.value or b"").decode() for message in messages if message.topic in ("t.alerts", "t.retrains")]
 
 
@@ -204,7 +204,7 @@ def replayed(stretches: Iterator[Stretch]) -> tuple[list[bytes], list[bytes], di
     """Return the findings, the windows and the faults of a whole file."""
     windows: list[bytes] = []
     replaying = Replaying(SETTINGS.kafka, MODELS, keep=windows.append)
-    found: list[Alert | Request] = [one for stretch in stretches for one in replaying.take(stretch)]
+    found: list[Alert | Request] = [one for stretch in stretches for one in replaying.add(stretch)]
     found += replaying.end()
     return [event_of(one) for one in found], windows, replaying.faults
 

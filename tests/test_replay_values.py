@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.spec import ErrorSpec, ModelSpec
+from detectors.spec import ModelSpec, OutcomeSpec
 from driftline.config.load import parse_settings
 from driftline.readers import cells
 from driftline.readers.csv_rows import read_csv
@@ -41,7 +41,7 @@ def windows_of(stretches: Iterator[Stretch]) -> list[dict[str, Any]]:
     kept: list[bytes] = []
     replaying = Replaying(SETTINGS.kafka, {"fraud": SPEC}, keep=kept.append)
     for stretch in stretches:
-        list(replaying.take(stretch))
+        list(replaying.add(stretch))
     list(replaying.end())
     found = [msgspec.msgpack.decode(value) for value in kept]
     return [one for one in found if one["type"] == "window" and one["kind"] == "features"]
@@ -185,7 +185,7 @@ def half(kind: Any, at: float, *, offset: int = 0, identity: str = "a", value: A
 
 def paired(*events: Event) -> list[tuple[float, float]]:
     """Return (time, error) of the pairs of some events, read one by one."""
-    pairs = Pairs({"m": ModelSpec("m", errors=ErrorSpec(label_within_seconds=100.0))})
+    pairs = Pairs({"m": ModelSpec("m", errors=OutcomeSpec(label_within_seconds=100.0))})
     found = [row for event in events for row in pairs.rows([event])]
     assert all(row.segment == "eu" for row in found)
     return [(row.ts, row.values["prediction.error"]) for row in found if row.values]  # type: ignore[misc] # an error is a number

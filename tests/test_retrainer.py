@@ -30,7 +30,7 @@ from retrainer.candidate import load_factory
 from retrainer.publish import publish
 from retrainer.request import parse
 from retrainer.swap import Swap, Swaps
-from retrainer.trial import Finding, Trial
+from retrainer.trial import Trial, TrialResult
 from retrainer.worker import run_retrainer
 from serving.artifact import predict
 from serving.registry import Registry
@@ -104,7 +104,7 @@ def request(identifier: str = "retrain-1", model: str = "m") -> bytes:
     return encode(RETRAIN, identifier, model, CHANGE + 600, data)
 
 
-class World:
+class RetrainerWorld:
     """The topics and the registry of one test."""
 
     def __init__(self, settings: Settings) -> None:
@@ -147,11 +147,11 @@ def eventually(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
 
 
 @pytest.fixture
-def world(settings: Settings) -> Iterator[World]:
+def world(settings: Settings) -> Iterator[RetrainerWorld]:
     """A deployment with one model, whose retrains need 200 rows and wait 60 seconds."""
     rules = RetrainSpec(min_rows=200, patience_seconds=60.0)
     spec = ModelSpec(name="m", factory="river_model_of_the_test:make", retrain=rules)
-    made = World(replace(settings, models=(spec,)))
+    made = RetrainerWorld(replace(settings, models=(spec,)))
     yield made
     made.close()
 
@@ -169,7 +169,7 @@ def factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def patient(world: World, **changes: Any) -> Settings:
+def patient(world: RetrainerWorld, **changes: Any) -> Settings:
     """Return the settings with other retrain rules."""
     (spec,) = world.settings.models
     return replace(world.settings, models=(replace(spec, retrain=replace(spec.retrain, **changes)),))
@@ -198,7 +198,7 @@ def retrainer(settings: Settings, metrics: Metrics | None = None) -> Iterator[No
     assert not failures, failures
 
 
-def test_a_changed_world_is_learned_proved_and_served(world: World) -> None:
+def test_a_changed_world_is_learned_proved_and_served(world: RetrainerWorld) -> None:
     """A request after a real change ends with a better version served, and with every number of the decision told."""
     publish(world.settings, "m", old_world(), rows=[features(1)])
     world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
@@ -227,7 +227,7 @@ def test_a_changed_world_is_learned_proved_and_served(world: World) -> None:
     assert metrics.registry.get_sample_value("driftline_retrains_total", {"model": "m", "decision": "promoted"}) == 1
 
 
-def test_labels_that_come_after_the_request_are_waited_for(world: World) -> None:
+def test_labels_that_come_after_the_request_are_waited_for(world: RetrainerWorld) -> None:
     """A request that finds too few rows stays open until they are there."""
     publish(world.settings, "m", old_world())
     world.send(OUTCOMES, [outcome(n, changed=True) for n in range(100)])
@@ -240,7 +240,7 @@ def test_labels_that_come_after_the_request_are_waited_for(world: World) -> None
     assert data["trained_rows"] + data["holdout_rows"] >= 200
 
 
-def test_a_candidate_that_is_not_better_is_rejected(world: World) -> None:
+def test_a_candidate_that_is_not_better_is_rejected(world: RetrainerWorld) -> None:
     """Without a change nothing is promoted; the reason says how often they differed, and the judge hears of it."""
     publish(world.settings, "m", old_world())
     world.send(OUTCOMES, [outcome(n, changed=False) for n in range(240)])
@@ -257,7 +257,7 @@ def test_a_candidate_that_is_not_better_is_rejected(world: World) -> None:
     assert told.outcome == "rejected"
 
 
-def test_too_few_rows_abandon_the_request_with_the_count(world: World) -> None:
+def test_too_few_rows_abandon_the_request_with_the_count(world: RetrainerWorld) -> None:
     """When patience ends, the decision says how many rows there were and how many it needed."""
     publish(world.settings, "m", old_world())
     world.send(OUTCOMES, [outcome(n, changed=True) for n in range(50)])
@@ -269,7 +269,7 @@ def test_too_few_rows_abandon_the_request_with_the_count(world: World) -> None:
     assert (data["candidate"], data["champion"], data["p_value"]) == (None, None, None)
 
 
-def test_a_first_version_must_beat_the_constant_answer(world: World) -> None:
+def test_a_first_version_must_beat_the_constant_answer(world: RetrainerWorld) -> None:
     """Where nothing is served yet, a fresh model is compared with always answering the commonest class."""
     world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
     world.send(RETRAINS, [request()])
@@ -283,7 +283,7 @@ def test_a_first_version_must_beat_the_constant_answer(world: World) -> None:
     assert "always answering" in data["reason"]
 
 
-def test_garbage_and_unknown_models_go_to_the_dead_letters_and_the_next_request_is_decided(world: World) -> None:
+def test_garbage_and_unknown_models_go_to_the_dead_letters_and_the_next_request_is_decided(world: RetrainerWorld) -> None:
     """What is no request is kept with its reason and place, unchanged, and stops nothing."""
     publish(world.settings, "m", old_world())
     world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
@@ -303,7 +303,7 @@ def test_garbage_and_unknown_models_go_to_the_dead_letters_and_the_next_request_
     assert dict(letters[0].headers)[SOURCE].endswith(b".retrains/0/0")
 
 
-def test_a_request_is_decided_once_however_often_it_is_sent(world: World) -> None:
+def test_a_request_is_decided_once_however_often_it_is_sent(world: RetrainerWorld) -> None:
     """A repeat of a decided request trains nothing and says nothing, in this process and in the next one."""
     publish(world.settings, "m", old_world())
     world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
@@ -317,7 +317,7 @@ def test_a_request_is_decided_once_however_often_it_is_sent(world: World) -> Non
     assert world.registry.versions("m") == [1, 2]
 
 
-def test_a_request_whose_only_candidate_raises_is_abandoned_and_not_the_process(world: World, factory: Path) -> None:
+def test_a_request_whose_only_candidate_raises_is_abandoned_and_not_the_process(world: RetrainerWorld, factory: Path) -> None:
     """The decision names the row and the error."""
     code = """
         class Fragile:
@@ -337,7 +337,7 @@ def test_a_request_whose_only_candidate_raises_is_abandoned_and_not_the_process(
     assert data["reason"] == "no candidate is left: fresh: row row-99: learn_one raised RuntimeError: boom"
 
 
-def test_a_champion_that_raises_on_every_row_is_replaced(world: World, factory: Path) -> None:
+def test_a_champion_that_raises_on_every_row_is_replaced(world: RetrainerWorld, factory: Path) -> None:
     """The rows it cannot answer count against it; the candidate that goes on from it is dropped, the fresh one is judged."""
     code = """
         class Broken:
@@ -354,7 +354,7 @@ def test_a_champion_that_raises_on_every_row_is_replaced(world: World, factory: 
     assert "; the champion could not answer 60 of 60 rows; dropped warm: row row-0: learn_one raised" in data["reason"]
 
 
-def finding_of(world: World, log: Log) -> tuple[Trial, Finding]:
+def finding_of(world: RetrainerWorld, log: Log) -> tuple[Trial, TrialResult]:
     """Return what a trial of the request finds now."""
     (spec,) = world.settings.models
     topic = topic_name(world.settings.kafka.prefix, OUTCOMES)
@@ -365,7 +365,7 @@ def finding_of(world: World, log: Log) -> tuple[Trial, Finding]:
 
 
 @pytest.mark.parametrize("moved", [False, True], ids=["before the pointer moved", "after the pointer moved"])
-def test_a_recorded_decision_is_finished_not_made_again(world: World, moved: bool) -> None:
+def test_a_recorded_decision_is_finished_not_made_again(world: RetrainerWorld, moved: bool) -> None:
     """Killed after the decision was recorded, before or after the move: the next process finishes that very decision."""
     publish(world.settings, "m", old_world())
     world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
@@ -384,7 +384,7 @@ def test_a_recorded_decision_is_finished_not_made_again(world: World, moved: boo
     assert world.registry.versions("m") == [1, 2]
 
 
-def test_a_swap_rolled_back_before_it_was_announced_stays_rolled_back(world: World) -> None:
+def test_a_swap_rolled_back_before_it_was_announced_stays_rolled_back(world: RetrainerWorld) -> None:
     """Killed after the move, rolled back by an operator: the next process announces the swap and moves nothing."""
     publish(world.settings, "m", old_world())
     world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
@@ -399,7 +399,7 @@ def test_a_swap_rolled_back_before_it_was_announced_stays_rolled_back(world: Wor
     assert (pointer.version, pointer.generation) == (1, 3)
 
 
-def test_a_candidate_that_lost_the_race_is_weighed_against_the_new_champion(world: World) -> None:
+def test_a_candidate_that_lost_the_race_is_weighed_against_the_new_champion(world: RetrainerWorld) -> None:
     """When somebody else moved the pointer first, the proof is made again against what is served now."""
     publish(world.settings, "m", old_world())
     world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
@@ -418,11 +418,11 @@ def test_a_candidate_that_lost_the_race_is_weighed_against_the_new_champion(worl
     assert [found.data for found in swaps.recorded(asked)] == [swap.data, second.data]
 
 
-def test_a_recorded_decision_cannot_be_replaced(world: World) -> None:
+def test_a_recorded_decision_cannot_be_replaced(world: RetrainerWorld) -> None:
     """Whoever records second gets what stands already."""
     swaps = Swaps(world.settings.kafka, world.store, world.registry, world.sender)
-    first = swaps.record(parse(request()), Finding("abandoned", "first"), 0)
-    second = swaps.record(parse(request()), Finding("abandoned", "second"), 0)
+    first = swaps.record(parse(request()), TrialResult("abandoned", "first"), 0)
+    second = swaps.record(parse(request()), TrialResult("abandoned", "second"), 0)
     assert second == Swap(first.data, first.expected_generation, repeated=True)
 
 
@@ -462,7 +462,7 @@ SLOW = """
 
 
 @contextmanager
-def child(world: World, directory: Path) -> Iterator[subprocess.Popen[str]]:
+def child(world: RetrainerWorld, directory: Path) -> Iterator[subprocess.Popen[str]]:
     """Run the retrainer as a process of its own in a directory."""
     given = {
         "bootstrap": world.settings.kafka.bootstrap,
@@ -478,7 +478,7 @@ def child(world: World, directory: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_killed_in_the_middle_of_training_it_promotes_once(world: World, factory: Path) -> None:
+def test_killed_in_the_middle_of_training_it_promotes_once(world: RetrainerWorld, factory: Path) -> None:
     """Kill -9 while a candidate learns: the next process does the request again, and one promotion is the end."""
     (factory / "slow_model_of_the_test.py").write_text(textwrap.dedent(SLOW))
     (factory / "hold").touch()
@@ -501,7 +501,7 @@ def test_killed_in_the_middle_of_training_it_promotes_once(world: World, factory
     assert (pointer.version, pointer.generation) == (2, 2)
 
 
-def test_told_to_stop_in_the_middle_of_training_it_ends_cleanly_and_undecided(world: World, factory: Path) -> None:
+def test_told_to_stop_in_the_middle_of_training_it_ends_cleanly_and_undecided(world: RetrainerWorld, factory: Path) -> None:
     """SIGTERM while a candidate learns ends the process with status 0; the request stays open for the next one."""
     (factory / "slow_model_of_the_test.py").write_text(textwrap.dedent(SLOW))
     (factory / "hold").touch()
@@ -516,7 +516,7 @@ def test_told_to_stop_in_the_middle_of_training_it_ends_cleanly_and_undecided(wo
     assert world.registry.current("m") is None
 
 
-def test_the_process_says_where_its_metrics_are_and_ends_cleanly(world: World, factory: Path) -> None:
+def test_the_process_says_where_its_metrics_are_and_ends_cleanly(world: RetrainerWorld, factory: Path) -> None:
     """One line on stdout when ready; /metrics answers there; SIGINT ends it with status 0."""
     (factory / "slow_model_of_the_test.py").write_text(textwrap.dedent(SLOW))
     with child(world, factory) as process:
@@ -530,7 +530,9 @@ def test_the_process_says_where_its_metrics_are_and_ends_cleanly(world: World, f
         assert process.wait(20) == 0
 
 
-def test_redis_away_delays_a_decision_and_loses_nothing(world: World, own_redis: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_redis_away_delays_a_decision_and_loses_nothing(
+    world: RetrainerWorld, own_redis: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     """A Redis that hangs is waited for with one line in the log; the decision comes when it is back."""
     settings = replace(world.settings, redis=replace(world.settings.redis, url=own_redis.url))
     publish(settings, "m", old_world())
@@ -554,7 +556,7 @@ def test_a_killed_broker_delays_a_decision_and_loses_nothing(
     kafka = replace(settings.kafka, bootstrap=own_kafka.bootstrap)
     create_topics(kafka)
     spec = ModelSpec(name="m", factory="river_model_of_the_test:make", retrain=RetrainSpec(min_rows=200, patience_seconds=300.0))
-    world = World(replace(settings, kafka=kafka, models=(spec,)))
+    world = RetrainerWorld(replace(settings, kafka=kafka, models=(spec,)))
     publish(world.settings, "m", old_world())
     world.send(OUTCOMES, [outcome(n, changed=True) for n in range(100)])
     world.send(RETRAINS, [request()])
@@ -570,7 +572,7 @@ def test_a_killed_broker_delays_a_decision_and_loses_nothing(
     assert data["decision"] == "promoted"
 
 
-def test_what_is_missing_at_the_start_is_one_clear_error(world: World) -> None:
+def test_what_is_missing_at_the_start_is_one_clear_error(world: RetrainerWorld) -> None:
     """No key, no Redis, no topics, a wrong factory: each is told before anything starts."""
     (spec,) = world.settings.models
     settings = world.settings

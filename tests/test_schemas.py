@@ -20,21 +20,22 @@ from river import linear_model
 
 from detectors.incidents.alert import Alert
 from detectors.incidents.retrain import Request
-from detectors.model.model_monitor import ReferenceLearned, Watch
+from detectors.model.finding import ReferenceLearned
+from detectors.model.model_monitor import ModelMonitor
 from detectors.outlier import Outliers
 from detectors.reference.feature_reference import learn_reference
 from detectors.spec import ModelSpec, ReferenceSpec, RetrainSpec, shapes_of
 from detectors.windows.record import Window, WindowShape
-from detectors.windows.row import Row
+from detectors.windows.row import Example
 from detectors.windows.windows import Windows
 from retrainer.candidate import Candidate
 from retrainer.gate import decide
 from retrainer.request import Request as RetrainRequest
 from retrainer.swap import Swaps
-from retrainer.training import Row as TrainingRow
+from retrainer.training import Example as TrainingRow
 from retrainer.training import TrainingSet
-from retrainer.trial import Finding as TrialFinding
 from retrainer.trial import Proof, Word
+from retrainer.trial import TrialResult as TrialFinding
 from serving.artifact import Kind
 from serving.registry import Registry
 from streams.events.event import tick
@@ -177,7 +178,7 @@ def told(seed: int = 3) -> list[Alert | Request | ReferenceLearned]:
         retrain=RetrainSpec(cooldown_seconds=3600.0),
     )
     draw = random.Random(seed)
-    rows: list[Row] = []
+    rows: list[Example] = []
     for number in range(9000):
         late = number >= 5000
         values = {
@@ -185,10 +186,10 @@ def told(seed: int = 3) -> list[Alert | Request | ReferenceLearned]:
             "colour": draw.choice(("blue", "new") if late else ("red", "blue")),
             "y": None if late and draw.random() < 0.5 else draw.random(),
         }
-        rows.append(Row(number, "m", 2.0 * number, "", values))
+        rows.append(Example(number, "m", 2.0 * number, "", values))
     windows = Windows("features", source=0, sources=1, shapes={"m": _shape(spec)})
-    watch = Watch.begin(spec)
-    return [finding for record in windows.add_rows(rows) for finding in watch.add(spec, record)]
+    monitor = ModelMonitor.begin(spec)
+    return [finding for record in windows.add_rows(rows) for finding in monitor.add(spec, record)]
 
 
 def _shape(spec: ModelSpec) -> WindowShape:
@@ -222,12 +223,12 @@ def test_alerts_and_requests_of_the_judge_fit_their_schemas() -> None:
 def test_outliers_fit_their_schema() -> None:
     """An outlier event from a real reference validates."""
     windows = Windows("features", source=0, sources=1, shapes={"m": _shape(ModelSpec("m"))})
-    rows = [Row(number, "m", number / 10, "", {"x": float(number % 97)}) for number in range(1200)]
+    rows = [Example(number, "m", number / 10, "", {"x": float(number % 97)}) for number in range(1200)]
     written = [record for record in windows.add_rows(rows) if isinstance(record, Window)]
     reference = learn_reference([[window.features["x"]] for window in written])
     outliers = Outliers(partition=1, window_seconds=60.0, beyond=6.0, per_window=10)
     for value in (1e9, -(10**15), np.finfo(np.float64).max):
-        _, outlier = outliers.find(Row(7, "m", NOW, "", {"x": float(value)}), "0123456789abcdef", {"x": reference})
+        _, outlier = outliers.find(Example(7, "m", NOW, "", {"x": float(value)}), "0123456789abcdef", {"x": reference})
         assert outlier is not None
         data = json.loads(cloudevents.encode(cloudevents.OUTLIER, outlier.id, "m", NOW, msgspec.to_builtins(outlier)))["data"]
         validator("outlier").validate(data)

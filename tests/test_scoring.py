@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from detectors.errors import StateError
-from detectors.model.model_monitor import ReferenceLearned
+from detectors.model.finding import ReferenceLearned
 from detectors.reference.feature_reference import FeatureReference
 from detectors.spec import ModelSpec, OutlierSpec
 from streams.events.decoding import Decoding
@@ -22,7 +22,7 @@ from streams.kafka import Outgoing
 from streams.metrics import Metrics
 from streams.records import cloudevents
 from streams.settings import KafkaSettings, RedisSettings, Secret
-from streams.stages.outliers import Scoring
+from streams.stages.outliers import OutlierStage
 from streams.state.references import References
 from streams.state.store import Store
 from tests.records import NOW, batch_of, feed, log_of, make_durable
@@ -86,9 +86,9 @@ def learned(model: str = "m", segment: str = "", *, center: float = 0.0, at: flo
     )
 
 
-def stage(store: Store, metrics: Metrics, clock: Clock | None = None, start: int = 0) -> Scoring:
+def stage(store: Store, metrics: Metrics, clock: Clock | None = None, start: int = 0) -> OutlierStage:
     """Return the stage as a worker begins it."""
-    return Scoring(
+    return OutlierStage(
         kafka=KAFKA,
         references=References(store),
         metrics=metrics,
@@ -105,11 +105,11 @@ def event(number: int, x: Any = 0.5, model: str = "m", **fields: Any) -> dict[st
     return {"model": model, "id": str(number), "ts": BEGIN + number, "features": {"x": x}, **fields}
 
 
-async def found(scoring: Scoring, events: Sequence[Any], first: int = 0) -> list[dict[str, Any]]:
+async def found(scoring: OutlierStage, events: Sequence[Any], first: int = 0) -> list[dict[str, Any]]:
     """Return the outlier events written of a fetch."""
     log = log_of(events, partition=2, first=first)
     await scoring.feed(batch_of(log), first)
-    return data_of(await make_durable(scoring.cut(first + len(log), final=False)))
+    return data_of(await make_durable(scoring.checkpoint(first + len(log), final=False)))
 
 
 def data_of(messages: Sequence[Outgoing]) -> list[dict[str, Any]]:
@@ -275,8 +275,8 @@ async def test_the_offset_moves_with_every_fetch(store: Counting, metrics: Metri
     """Nothing is stored, so what was read may be committed, outliers or not."""
     scoring = stage(store, metrics, start=0)
     position = await feed(scoring, log_of([event(0), event(1)], partition=2), [1])
-    cut = scoring.cut(position, final=False)
-    assert cut is not None
-    assert (cut.outgoing, cut.durable, cut.store) == ([], 2, None)
-    assert scoring.cut(position, final=True) is None
+    checkpoint = scoring.checkpoint(position, final=False)
+    assert checkpoint is not None
+    assert (checkpoint.outgoing, checkpoint.durable, checkpoint.complete) == ([], 2, None)
+    assert scoring.checkpoint(position, final=True) is None
     assert scoring.outbox_size == 0

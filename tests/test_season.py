@@ -23,7 +23,7 @@ CELL = (0, 0)
 
 def seasons_of(season: Season) -> Seasons:
     """Return the expectations of one statistic."""
-    found = Seasons.none(season.window_seconds, SHAPE)
+    found = Seasons.empty(season.window_seconds, SHAPE)
     found.set(CELL, season)
     return found
 
@@ -164,7 +164,7 @@ SEASONS = st.one_of(
 @given(st.lists(SEASONS, min_size=1, max_size=6), st.floats(0, 7 * DAY_SECONDS, exclude_max=True), st.data())
 def test_many_seasons_expect_what_each_says(learned: list[Season], local: float, data: st.DataObject) -> None:
     """Side by side, put over each other and cleared again, a cell expects what its own parameters say, and nothing without."""
-    seasons = Seasons.none(3600.0, (2, 1))
+    seasons = Seasons.empty(3600.0, (2, 1))
     seasons.widen(2)
     in_force: dict[tuple[int, int], Season] = {}
     for season in learned:
@@ -200,7 +200,7 @@ def test_what_is_expected_of_the_reference_is_what_is_expected_later() -> None:
     values = draw.normal(size=(len(local), 3)) + 5 * np.sin(2 * np.pi * local / DAY_SECONDS)[:, None]
     for name in SEASON_NAMES:
         learned, expected, _ = fit(name, 3600.0, local, values)
-        seasons = Seasons.none(3600.0, (1, 3))
+        seasons = Seasons.empty(3600.0, (1, 3))
         for column, season in enumerate(learned):
             seasons.set((0, column), season)
         later = np.array([seasons.expect(one)[0] for one in local])
@@ -273,7 +273,7 @@ def test_slots_of_the_week_follow() -> None:
     local = np.arange(0.0, 28 * DAY_SECONDS, DAY_SECONDS) % (7 * DAY_SECONDS)
     (weekly,), _, _ = fit("slot-of-week", DAY_SECONDS, local, np.zeros((28, 1)))
     (constant,), _, _ = fit("constant", DAY_SECONDS, local, np.zeros((28, 1)))
-    seasons = Seasons.none(DAY_SECONDS, (1, 3))
+    seasons = Seasons.empty(DAY_SECONDS, (1, 3))
     for column, season in enumerate((weekly, constant, weekly)):
         seasons.set((0, column), season)
     seasons.follow(0.0, np.ones((1, 3)), np.array([[True, True, False]]), DAY_SECONDS)
@@ -281,13 +281,13 @@ def test_slots_of_the_week_follow() -> None:
     assert seasons.expect(DAY_SECONDS)[0].tolist() == [0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize("stride", [1, 4])
-def test_harmonics_of_the_week_follow_a_week_that_changes_and_no_level(stride: int) -> None:
+@pytest.mark.parametrize("rollup_width", [1, 4])
+def test_harmonics_of_the_week_follow_a_week_that_changes_and_no_level(rollup_width: int) -> None:
     """When weekends become like working days, half of the way is gone in six weeks, in wide windows too; no level is followed."""
-    width = 600.0 * stride
+    width = 600.0 * rollup_width
     local = np.arange(0.0, 14 * DAY_SECONDS, 600.0) % (7 * DAY_SECONDS)
     learned, _, _ = fit("weekly", width, local, np.column_stack([office(local), office(local), office(local)]))
-    seasons = Seasons.none(600.0, (1, 3))
+    seasons = Seasons.empty(600.0, (1, 3))
     for column, season in enumerate(learned):
         seasons.set((0, column), season)
     week = np.arange(0.0, 7 * DAY_SECONDS, width)

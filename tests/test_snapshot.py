@@ -11,8 +11,9 @@ import pytest
 
 from detectors.errors import StateError
 from detectors.judging.detectors import DETECTORS
-from detectors.model.model_monitor import ReferenceLearned, Watch
-from detectors.spec import ErrorSpec, ModelSpec, ReferenceSpec, shapes_of
+from detectors.model.finding import ReferenceLearned
+from detectors.model.model_monitor import ModelMonitor
+from detectors.spec import ModelSpec, OutcomeSpec, ReferenceSpec, shapes_of
 from detectors.windows.record import Mark, Window
 from detectors.windows.row import ERROR, Row
 from detectors.windows.windows import Windows
@@ -40,10 +41,10 @@ def test_every_detector_goes_on_as_if_nothing_had_been_written(name: str) -> Non
         "m",
         detector=name,
         window_seconds=60.0,
-        errors=ErrorSpec(detector=name),
+        errors=OutcomeSpec(detector=name),
         reference=ReferenceSpec(seconds=1500.0, min_windows=24),
     )
-    kept, restored = Watch.begin(spec), Watch.begin(spec)
+    kept, restored = ModelMonitor.begin(spec), ModelMonitor.begin(spec)
     findings = 0
     for number, record in enumerate(history(spec)):
         found, again = kept.add(spec, record), restored.add(spec, record)
@@ -60,24 +61,24 @@ def test_every_detector_goes_on_as_if_nothing_had_been_written(name: str) -> Non
 def test_dumping_changes_nothing() -> None:
     """Dumped twice, the state is the same bytes, and what was loaded is as long."""
     spec = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=1500.0, min_windows=24))
-    watch = Watch.begin(spec)
+    monitor = ModelMonitor.begin(spec)
     for record in history(spec):
-        watch.add(spec, record)
-    first = snapshot.dump({"m": watch})
-    assert snapshot.dump({"m": watch}) == first
+        monitor.add(spec, record)
+    first = snapshot.dump({"m": monitor})
+    assert snapshot.dump({"m": monitor}) == first
     assert len(snapshot.dump(snapshot.load("judge/0", first))) == len(first)
 
 
 def test_arrays_come_back_writable_and_exact() -> None:
     """References are float64 arrays that the judge may go on working with."""
     spec = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=1500.0, min_windows=24))
-    watch = Watch.begin(spec)
+    monitor = ModelMonitor.begin(spec)
     for record in history(spec):
-        watch.add(spec, record)
-    restored = snapshot.load("judge/0", snapshot.dump({"m": watch}))["m"]
-    for name, judge in watch.sides["features"].judges.items():
+        monitor.add(spec, record)
+    restored = snapshot.load("judge/0", snapshot.dump({"m": monitor}))["m"]
+    for name, judge in monitor.channels["features"].judges.items():
         for feature, reference in judge.references.items():
-            other = restored.sides["features"].judges[name].references[feature]
+            other = restored.channels["features"].judges[name].references[feature]
             np.testing.assert_array_equal(other.quantiles, reference.quantiles)
             assert other.quantiles.flags.writeable
             assert other.known == reference.known
@@ -86,7 +87,7 @@ def test_arrays_come_back_writable_and_exact() -> None:
 def test_what_has_no_format_is_not_written() -> None:
     """A value of an unknown kind in the state is an error at once, not a snapshot that cannot be read."""
     spec = ModelSpec("m")
-    broken = msgspec.structs.replace(Watch.begin(spec), model=object())
+    broken = msgspec.structs.replace(ModelMonitor.begin(spec), model=object())
     with pytest.raises((NotImplementedError, TypeError)):
         snapshot.dump({"m": broken})
 

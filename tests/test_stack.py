@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.reference.feature_reference import QUANTILES, FeatureReference, learn_reference, scores_of
-from detectors.reference.matrix import BINS, Stack, bins_of
+from detectors.reference.matrix import BINS, ReferenceMatrix, bins_of
 from tests.simulated import mixed, numbers
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -26,11 +26,11 @@ def reference_of(values: list[float]) -> FeatureReference:
 def test_ranks_are_those_of_each_column_alone(columns: list[list[float]], asked: list[float]) -> None:
     """Twice the mid-rank is NumPy's rank from the left and from the right, whatever the floats, and so the normal score."""
     references = {str(number): reference_of(values) for number, values in enumerate(columns)}
-    stack = Stack(references)
+    matrix = ReferenceMatrix(references)
     for number, reference in enumerate(references.values()):
         values = np.array([*asked, *reference.quantiles])
         expected = np.searchsorted(reference.quantiles, values, "left") + np.searchsorted(reference.quantiles, values, "right")
-        found = stack.ranks(values, np.full(len(values), number))
+        found = matrix.ranks(values, np.full(len(values), number))
         assert found.tolist() == expected.tolist()
         assert scores_of(found).tolist() == reference.normal_scores(values).tolist()
 
@@ -38,11 +38,11 @@ def test_ranks_are_those_of_each_column_alone(columns: list[list[float]], asked:
 @given(st.lists(samples, min_size=2, max_size=4), st.data())
 def test_values_of_all_columns_may_be_asked_together(columns: list[list[float]], data: st.DataObject) -> None:
     """In any order, and the neighbours change nothing."""
-    stack = Stack({str(number): reference_of(values) for number, values in enumerate(columns)})
+    matrix = ReferenceMatrix({str(number): reference_of(values) for number, values in enumerate(columns)})
     asked = data.draw(st.lists(st.tuples(any_float, st.integers(0, len(columns) - 1)), min_size=1, max_size=20))
     values, places = np.array([value for value, _ in asked]), np.array([place for _, place in asked])
-    together = stack.ranks(values, places)
-    alone = [stack.ranks(values[[one]], places[[one]])[0] for one in range(len(asked))]
+    together = matrix.ranks(values, places)
+    alone = [matrix.ranks(values[[one]], places[[one]])[0] for one in range(len(asked))]
     assert together.tolist() == alone
 
 
@@ -50,28 +50,30 @@ def test_values_of_all_columns_may_be_asked_together(columns: list[list[float]],
 def test_the_bins_hold_the_reference(values: list[float]) -> None:
     """Their shares are those of the quantiles, none is zero, and so many as have one are counted."""
     reference = reference_of(values)
-    stack = Stack({"x": reference})
-    counted = np.bincount(bins_of(stack.ranks(reference.quantiles, np.zeros(QUANTILES, dtype=np.intp))), minlength=BINS)
-    assert stack.occupied[0] == (counted > 0).sum() <= min(BINS, reference.distinct)
-    assert np.all(stack.bins > 0)
-    assert stack.bins[counted > 0, 0].tolist() == (counted[counted > 0] / QUANTILES).tolist()
+    matrix = ReferenceMatrix({"x": reference})
+    counted = np.bincount(bins_of(matrix.ranks(reference.quantiles, np.zeros(QUANTILES, dtype=np.intp))), minlength=BINS)
+    assert matrix.occupied[0] == (counted > 0).sum() <= min(BINS, reference.distinct)
+    assert np.all(matrix.bins > 0)
+    assert matrix.bins[counted > 0, 0].tolist() == (counted[counted > 0] / QUANTILES).tolist()
 
 
 def test_a_continuous_feature_fills_every_bin_alike() -> None:
     """Sixteen bins of a sixteenth each, whatever its distribution."""
     draw = np.random.default_rng(1)
-    stack = Stack({"x": reference_of(draw.normal(size=60).tolist()), "y": reference_of(draw.lognormal(size=6000).tolist())})
-    assert stack.occupied.tolist() == [BINS, BINS]
-    assert np.abs(stack.bins - 1 / BINS).max() < 0.02
+    matrix = ReferenceMatrix(
+        {"x": reference_of(draw.normal(size=60).tolist()), "y": reference_of(draw.lognormal(size=6000).tolist())}
+    )
+    assert matrix.occupied.tolist() == [BINS, BINS]
+    assert np.abs(matrix.bins - 1 / BINS).max() < 0.02
 
 
 @pytest.mark.parametrize("columns", [{}, {"nothing": learn_reference([[]])}])
 def test_a_stack_may_have_nothing(columns: dict[str, FeatureReference]) -> None:
     """No columns, or one of which nothing is known."""
-    stack = Stack(columns)
-    assert not stack.numeric.any()
-    assert not stack.categorical.any()
-    assert len(stack.owner) == len(stack.rests) == 0
+    matrix = ReferenceMatrix(columns)
+    assert not matrix.numeric.any()
+    assert not matrix.categorical.any()
+    assert len(matrix.owner) == len(matrix.rests) == 0
 
 
 def test_every_category_has_a_cell() -> None:
@@ -81,15 +83,15 @@ def test_every_category_has_a_cell() -> None:
         "amount": reference_of([1.0, 2.0]),
         "user": learn_reference([mixed([[f"u{index // 2}" for index in range(160)]])]),
     }
-    stack = Stack(references)
-    assert stack.several.tolist() == [3, 0, 51]
-    assert stack.categorical.tolist() == [True, False, True]
+    matrix = ReferenceMatrix(references)
+    assert matrix.several.tolist() == [3, 0, 51]
+    assert matrix.categorical.tolist() == [True, False, True]
     for column, reference in enumerate(references.values()):
-        cells = stack.cells[column]
-        assert {name: stack.shares[cell] for name, cell in cells.items()} == reference.shares
-        assert all(stack.owner[cell] == column for cell in cells.values())
+        cells = matrix.cells[column]
+        assert {name: matrix.shares[cell] for name, cell in cells.items()} == reference.shares
+        assert all(matrix.owner[cell] == column for cell in cells.values())
         if reference.shares:
-            assert stack.shares[stack.rest[column]] == reference.other
-            assert stack.shares[stack.owner == column].sum() == pytest.approx(1.0)
-    assert stack.rests.tolist() == [stack.rest[0], stack.rest[2]]
-    assert stack.rest[1] == -1
+            assert matrix.shares[matrix.rest[column]] == reference.other
+            assert matrix.shares[matrix.owner == column].sum() == pytest.approx(1.0)
+    assert matrix.rests.tolist() == [matrix.rest[0], matrix.rest[2]]
+    assert matrix.rest[1] == -1

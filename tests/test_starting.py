@@ -10,7 +10,7 @@ from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
 from streams.kafka import create_topics
 from streams.settings import KafkaSettings, RedisSettings, Secret
-from tests.deployment import Deployment
+from tests.deployment import ShopDeployment
 
 # What is told of alerts is looked at after Kafka was asked for its topics, and before Faust connects to it.
 _WORKER = """
@@ -38,7 +38,7 @@ def test_a_broker_that_goes_away_as_a_worker_starts_is_named(
     """Between the first answer of Kafka and the next one it may have gone: that is exit status 3, as if it had not been there."""
     kafka = KafkaSettings(bootstrap=own_kafka.bootstrap, prefix=prefix)
     create_topics(kafka)
-    deployment = Deployment(tmp_path, kafka, RedisSettings(url=redis_server.url, prefix=prefix), signing_key)
+    deployment = ShopDeployment(tmp_path, kafka, RedisSettings(url=redis_server.url, prefix=prefix), signing_key)
     done = subprocess.run(
         [sys.executable, "-c", _WORKER, str(deployment.config), str(own_kafka.child.pid)],
         env={"DRIFTLINE_SIGNING_KEY": signing_key.reveal().decode(), "PYTHONPATH": str(Path(__file__).parents[1])},

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from detectors.judging.verdict import describe, largest_share_change, size_of
 from detectors.measure.measure import names_for
-from detectors.measure.sums import tally
+from detectors.measure.sums import window_sums
 from detectors.reference.feature_reference import FeatureReference, learn_reference
-from detectors.reference.matrix import Stack
+from detectors.reference.matrix import ReferenceMatrix
 from detectors.statistics import STATISTICS, UPWARDS, StatisticName
 from detectors.windows.feature import Feature
 from detectors.windows.row import VOLUME, Value
-from tests.measured import Measure, of, seen_in, taken
+from tests.measured import OneMeasure, of, seen_in, taken
 from tests.simulated import mixed, numbers
 
 values = st.one_of(
@@ -104,10 +104,10 @@ def test_rates_are_shares_with_their_binomial_variance() -> None:
     """18 of 60 rows without a value: 0.3, whatever else they hold; none: 0, with no variance."""
     found = of(mixed([[None] * 18 + [0.0] * 42])[0], GAUSSIAN)["missing"]
     assert (found.value, found.within, found.count) == (pytest.approx(0.3), pytest.approx(0.21), 60)
-    assert of(mixed([[0.0] * 60])[0], GAUSSIAN)["missing"] == Measure(0.0, 0.0, 60)
-    stack = Stack({"x": GAUSSIAN})
-    absent = tally([{}, {}], 7, stack, outlier_beyond=6.0)
-    assert taken(absent, stack) == {"missing": Measure(1.0, 0.0, 7)}
+    assert of(mixed([[0.0] * 60])[0], GAUSSIAN)["missing"] == OneMeasure(0.0, 0.0, 60)
+    matrix = ReferenceMatrix({"x": GAUSSIAN})
+    absent = window_sums([{}, {}], 7, matrix, outlier_beyond=6.0)
+    assert taken(absent, matrix) == {"missing": OneMeasure(1.0, 0.0, 7)}
 
 
 @pytest.mark.parametrize("count", [5, 50, 500, 5000])
@@ -213,12 +213,12 @@ def test_the_largest_change_is_named() -> None:
 
 def test_volume_is_the_log_of_the_rows() -> None:
     """It is measured on the model's rows alone, also when there are none, and nothing else is measured beside it."""
-    stack = Stack({VOLUME: learn_reference([[]]), "x": GAUSSIAN})
-    assert names_for(VOLUME, stack.references[0]) == ("volume",)
+    matrix = ReferenceMatrix({VOLUME: learn_reference([[]]), "x": GAUSSIAN})
+    assert names_for(VOLUME, matrix.references[0]) == ("volume",)
     for rows in (0, 1, 59):
-        found = taken(tally([], rows, stack, outlier_beyond=6.0), stack)
-        assert found == {"volume": Measure(math.log1p(rows), 1.0, max(1, rows))}
-    assert "volume" not in taken(tally([], 59, stack, outlier_beyond=6.0), stack, 1)
+        found = taken(window_sums([], rows, matrix, outlier_beyond=6.0), matrix)
+        assert found == {"volume": OneMeasure(math.log1p(rows), 1.0, max(1, rows))}
+    assert "volume" not in taken(window_sums([], 59, matrix, outlier_beyond=6.0), matrix, 1)
 
 
 @pytest.mark.parametrize("count", [20, 60, 400])
@@ -228,10 +228,10 @@ def test_shape_says_the_same_at_any_number_of_events(count: int) -> None:
     reference = learn_reference([[feature] for feature in numbers(rng.normal(size=(2000, 60)))])
     found = [of(feature, reference)["shape"] for feature in numbers(rng.normal(size=(500, min(count, 64))))]
     if count > 64:  # as they are where two sources or more have so many
-        stack = Stack({"x": reference})
+        matrix = ReferenceMatrix({"x": reference})
         parts = numbers(rng.normal(size=(3000, 64)))
         found = [
-            taken(tally([{"x": one} for one in parts[low : low + 6]], 384, stack, outlier_beyond=6.0), stack)["shape"]
+            taken(window_sums([{"x": one} for one in parts[low : low + 6]], 384, matrix, outlier_beyond=6.0), matrix)["shape"]
             for low in range(0, 3000, 6)
         ]
     values = np.array([one.value for one in found])

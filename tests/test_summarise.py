@@ -16,8 +16,8 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from detectors.errors import EventError
-from detectors.model.model_monitor import Stream
-from detectors.spec import ErrorSpec, ModelSpec, shapes_of
+from detectors.model.aligner import WindowAligner
+from detectors.spec import ModelSpec, OutcomeSpec, shapes_of
 from detectors.windows.record import Mark, Window
 from detectors.windows.row import PREDICTION_LABEL, PREDICTION_SCORE
 from streams.events.decoding import Decoding
@@ -37,7 +37,7 @@ KAFKA = KafkaSettings(prefix="t")
 BEGIN = 1_000_000.0
 MODELS = {
     "m": ModelSpec("m", window_seconds=10.0, lateness_seconds=5.0, max_segments=2),
-    "n": ModelSpec("n", window_seconds=30.0, errors=ErrorSpec(window_seconds=20.0)),
+    "n": ModelSpec("n", window_seconds=30.0, errors=OutcomeSpec(window_seconds=20.0)),
 }
 Stage = SummariseEvents | SummariseOutcomes
 
@@ -72,14 +72,14 @@ def told(messages: Iterable[Outgoing]) -> list[Window | Mark]:
 
 def judged(records: Iterable[Window | Mark]) -> dict[str, list[Window]]:
     """Return what a judge would merge, by model: parts that marks complete, repeats left out."""
-    streams: dict[str, Stream] = {}
+    streams: dict[str, WindowAligner] = {}
     found: dict[str, list[Window]] = {}
     for record in records:
-        stream = streams.setdefault(record.model, Stream())
+        aligner = streams.setdefault(record.model, WindowAligner())
         if isinstance(record, Window):
-            stream.take(record)
+            aligner.add(record)
         else:
-            for _, segments in stream.advance(record):
+            for _, segments in aligner.advance(record):
                 found.setdefault(record.model, []).extend(part for parts in segments.values() for part in parts)
     return found
 
@@ -101,7 +101,7 @@ async def test_a_window_holds_what_its_events_say() -> None:
         ]
     )
     position = await feed(stage, log)
-    window, mark = told(await make_durable(stage.cut(position, final=False)))
+    window, mark = told(await make_durable(stage.checkpoint(position, final=False)))
     assert isinstance(window, Window)
     assert (window.start, window.n, window.first, window.last, sorted(window.features)) == (
         BEGIN,
@@ -146,7 +146,7 @@ async def test_bad_events_go_to_the_dead_letters_unchanged() -> None:
         Fetched(None, 1, partition=3),
         *log_of([event(0)], first=2, partition=3),
     ]
-    letters = await make_durable(stage.cut(await feed(stage, log), final=False))
+    letters = await make_durable(stage.checkpoint(await feed(stage, log), final=False))
     assert [(one.topic, one.key, one.value) for one in letters if one.topic == "t.dead-letters"] == [
         ("t.dead-letters", b"k", b"\xff\x00"),
         ("t.dead-letters", None, None),
@@ -163,7 +163,7 @@ async def test_records_that_are_no_outcomes_go_to_the_dead_letters() -> None:
     good = outcome(0, 0.0)
     garbage = [b"", b"{}", b"\xff", b'{"type":"outcome"}', b'{"type":"other","model":"m","ts":1}', b"[" * 100_000]
     log = log_of([*garbage, encode(good), tick("m", BEGIN + 1000)], topic="t.outcomes")
-    written = await make_durable(stage.cut(await feed(stage, log), final=False))
+    written = await make_durable(stage.checkpoint(await feed(stage, log), final=False))
     letters = [one for one in written if one.topic == "t.dead-letters"]
     assert [one.value for one in letters] == garbage
     assert {dict(one.headers)[REASON] for one in letters} == {b"not_an_outcome"}
@@ -197,7 +197,7 @@ async def test_a_window_that_cannot_be_is_none(broken: dict[str, Any]) -> None:
     """A well-formed window with impossible numbers is refused where it is read, not in the bucket it would be merged into."""
     stage = events_stage(Metrics())
     position = await feed(stage, log_of([event(0, features={"x": 1.5}), event(1, features={"x": "a"}), event(40)]))
-    window = next(one for one in told(await make_durable(stage.cut(position, final=False))) if isinstance(one, Window))
+    window = next(one for one in told(await make_durable(stage.checkpoint(position, final=False))) if isinstance(one, Window))
     feature = window.features["x"]
     assert feature.numeric is not None
     numeric = msgspec.structs.replace(
@@ -243,7 +243,7 @@ def test_every_event_is_in_a_window_or_late_or_a_dead_letter(records: list[Any],
     stage = events_stage(metrics)
 
     async def run() -> list[Outgoing]:
-        return await make_durable(stage.cut(await feed(stage, log, sizes), final=True))
+        return await make_durable(stage.checkpoint(await feed(stage, log, sizes), final=True))
 
     written = asyncio.run(run())
     windows = [record for record in told(written) if isinstance(record, Window)]
@@ -264,17 +264,19 @@ def test_every_event_is_in_a_window_or_late_or_a_dead_letter(records: list[Any],
 
 
 @dataclass(frozen=True)
-class Life:
+class SummariseLife:
     """One life of a worker: it flushes after each batch, and of the last flush only `sent` messages arrive."""
 
     sizes: list[int]
     sent: int
 
 
-_LIVES = st.lists(st.builds(Life, st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(0, 5)), max_size=5)
+_LIVES = st.lists(st.builds(SummariseLife, st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(0, 5)), max_size=5)
 
 
-async def survive(make: Callable[[Metrics, int], Stage], log: list[Fetched], lives: Sequence[Life]) -> list[Window | Mark]:
+async def survive(
+    make: Callable[[Metrics, int], Stage], log: list[Fetched], lives: Sequence[SummariseLife]
+) -> list[Window | Mark]:
     """Return the windows topic after workers that die, and one that comes to the end; each starts at the durable offset."""
     topic: list[Window | Mark] = []
     durable = 0
@@ -287,21 +289,21 @@ async def survive(make: Callable[[Metrics, int], Stage], log: list[Fetched], liv
                 break
             await stage.feed(batch_of(records), position)
             position += len(records)
-            cut = stage.cut(position, final=False)
-            if cut is None:
+            checkpoint = stage.checkpoint(position, final=False)
+            if checkpoint is None:
                 continue
             if number == len(life.sizes) - 1:
-                topic += told(cut.outgoing[: life.sent])
+                topic += told(checkpoint.outgoing[: life.sent])
                 break
-            topic += told(await make_durable(cut))
-            durable = max(durable, cut.durable or 0)
+            topic += told(await make_durable(checkpoint))
+            durable = max(durable, checkpoint.durable or 0)
     stage = make(Metrics(), durable)
-    return topic + told(await make_durable(stage.cut(await feed(stage, log), final=True)))
+    return topic + told(await make_durable(stage.checkpoint(await feed(stage, log), final=True)))
 
 
 @effort(max_examples=200, deadline=None)
 @given(_RECORDS, _LIVES)
-def test_windows_are_the_same_whatever_crashes(records: list[Any], lives: list[Life]) -> None:
+def test_windows_are_the_same_whatever_crashes(records: list[Any], lives: list[SummariseLife]) -> None:
     """After any crashes, read again from the durable offset, the judge is given the very windows of a clean run."""
     log = closed(records)
     assert judged(asyncio.run(survive(events_stage, log, lives))) == judged(asyncio.run(survive(events_stage, log, [])))
@@ -342,7 +344,7 @@ def _contents(found: dict[str, list[Window]]) -> dict[str, list[Any]]:
 @effort(max_examples=300, deadline=None)
 @given(_OUTCOMES, _REPEATS, _LIVES)
 def test_repeated_outcomes_count_once_whatever_crashes(
-    told_of: list[tuple[float, str, Any]], repeats: list[tuple[int, int]], lives: list[Life]
+    told_of: list[tuple[float, str, Any]], repeats: list[tuple[int, int]], lives: list[SummariseLife]
 ) -> None:
     """Outcomes written again after a crash of the join change no window, even after a restart of the reader at any point."""
     log = outcomes_log(told_of, repeats)

@@ -16,7 +16,7 @@ from detectors.judging.monitors import Monitors, Raised
 from detectors.judging.shares import share_budget
 from detectors.judging.verdict import Verdict
 from detectors.learning.learner import Learner
-from detectors.model.model_monitor import Finding
+from detectors.model.finding import Finding
 from detectors.reference.baseline import Baseline
 from detectors.reference.season import Season
 from detectors.spec import ModelSpec, ReferenceSpec
@@ -73,8 +73,8 @@ def test_a_feature_of_wider_windows_is_named_by_the_latest_of_them() -> None:
     for feature, one in enumerate(values):
         one[640:] += 0.33 if feature < 6 else 2.5
     spec = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=600 * 60.0, min_windows=24))
-    watch, told = watched(spec, history(spec, {f"f{feature:02}": numbers(one) for feature, one in enumerate(values)}))
-    assert watch.sides["features"].judges[""].gather.strides.tolist() == [1.0] * 6 + [8.0] * 6
+    monitor, told = watched(spec, history(spec, {f"f{feature:02}": numbers(one) for feature, one in enumerate(values)}))
+    assert monitor.channels["features"].judges[""].rollup.rollup_widths.tolist() == [1.0] * 6 + [8.0] * 6
     last = alerts(told, "updated")[-1]
     wide = [verdict for verdict in last.features if verdict.feature >= "f06"]
     assert len(wide) == 6
@@ -91,12 +91,12 @@ def test_the_alarm_of_a_wider_window_names_what_is_judged_in_each(buckets: Seque
     """Features of narrow windows had their scores in the same bucket; after a gap these are of another time."""
     spec = ModelSpec("m", window_seconds=60.0, reference=SPEC.reference)
     rng = np.random.default_rng(5)
-    watch, _ = watched(spec, history(spec, {name: numbers(rng.normal(size=(90, 30))) for name in "xyz"}))
-    judge = watch.sides["features"].judges[""]
+    monitor, _ = watched(spec, history(spec, {name: numbers(rng.normal(size=(90, 30))) for name in "xyz"}))
+    judge = monitor.channels["features"].judges[""]
     wide = Learner(240.0, ["y"])
     for index, feature in enumerate(numbers(rng.normal(size=(100, 120)))):
         wide.add(spec, index * 240.0, [window(spec, index * 240.0, {"y": feature}, rows=120)])
-    judge.adopt({"y": msgspec.structs.replace(wide.learn(spec)["y"], stride=4)})
+    judge.adopt({"y": msgspec.structs.replace(wide.learn(spec)["y"], rollup_width=4)})
     share_budget(spec, [judge], share=1.0)
     location = place_of("location")
     judge.monitors.rise[location, 0], judge.monitors.rise_began[location, 0] = 11.0, 88 * 60.0
@@ -113,7 +113,7 @@ def test_the_alarm_of_a_wider_window_names_what_is_judged_in_each(buckets: Seque
 
 def monitored(rises: list[float], *, began: float = 540.0, up: bool = False) -> tuple[Monitors, np.ndarray]:
     """Return monitors of one statistic whose CUSUMs of rises stand so high, and the scores of a window."""
-    monitors = Monitors.none("page_hinkley", "up" if up else "both", 60.0)
+    monitors = Monitors.empty("page_hinkley", "up" if up else "both", 60.0)
     monitors.widen(len(rises))
     monitors.threshold = 10.0
     season = Season("constant", 60.0, [0.0])

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.measure.measure import mean_of
-from detectors.measure.sums import COARSE, FAR, NAMED, NUMBERS, PRESENT, ROWS, TOTAL, UNSEEN, Tally, empty, tally
+from detectors.measure.sums import COARSE, FAR, NAMED, NUMBERS, PRESENT, ROWS, TOTAL, UNSEEN, WindowSums, empty, window_sums
 from detectors.reference.feature_reference import FeatureReference, learn_reference
-from detectors.reference.matrix import Stack
+from detectors.reference.matrix import ReferenceMatrix
 from detectors.windows.feature import Feature
 from detectors.windows.row import Value
 from detectors.windows.sample import POINTS
@@ -25,15 +25,15 @@ wild = st.one_of(st.none(), st.sampled_from([1.7e308, -1.7e308, 5e-324, 10**400]
 DRAW = np.random.default_rng(1)
 NORMAL = learn_reference([[feature] for feature in numbers(DRAW.normal(size=(2000, 60)))])
 MIXED = learn_reference([mixed([[1.0, 2.0, 3.0, None, "NO", "SE", "NO", True]])] * 3)
-STACK = Stack({"x": MIXED, "y": NORMAL})
+STACK = ReferenceMatrix({"x": MIXED, "y": NORMAL})
 
 
-def tallied(parts: list[dict[str, Feature]], rows: int, stack: Stack = STACK) -> Tally:
+def tallied(parts: list[dict[str, Feature]], rows: int, matrix: ReferenceMatrix = STACK) -> WindowSums:
     """Return the sums of a bucket."""
-    return tally(parts, rows, stack, outlier_beyond=6.0)
+    return window_sums(parts, rows, matrix, outlier_beyond=6.0)
 
 
-def same(one: Tally, other: Tally) -> bool:
+def same(one: WindowSums, other: WindowSums) -> bool:
     """Tell whether two sums are the same but for the rounding of their additions."""
     fields = ("sums", "bins", "cells")
     return all(np.allclose(getattr(one, field), getattr(other, field), rtol=1e-12, atol=1e-9) for field in fields)
@@ -89,8 +89,8 @@ EXPECTED, DEVIATION = 1 - 2 / (9 * 15), np.sqrt(2 / (9 * 15))
 
 def shapes(drawn: np.ndarray, reference: FeatureReference = NORMAL) -> np.ndarray:
     """Return the shape statistic of windows, one each row."""
-    stack = Stack({"x": reference})
-    return np.array([taken(tallied([{"x": one}], drawn.shape[1], stack), stack)["shape"].value for one in numbers(drawn)])
+    matrix = ReferenceMatrix({"x": reference})
+    return np.array([taken(tallied([{"x": one}], drawn.shape[1], matrix), matrix)["shape"].value for one in numbers(drawn)])
 
 
 @pytest.mark.parametrize("count", [60, 64, 100, 200, 600, 1000, 6000])
@@ -112,12 +112,12 @@ def test_two_humps_are_seen_the_better_the_more_values_tell_them(count: int) -> 
 
 def test_a_sample_of_few_different_values_is_not_coarse() -> None:
     """However many there are, their counts are exact; a long sample of many has lumps, and those of all parts add up."""
-    stack = Stack({"x": NORMAL})
+    matrix = ReferenceMatrix({"x": NORMAL})
     flags, many = numbers(np.array([[0.0] * 600 + [1.0] * 40])), numbers(DRAW.normal(size=(2, 640)))
-    assert tallied([{"x": flags[0]}], 640, stack).sums[COARSE, 0] == 0.0
+    assert tallied([{"x": flags[0]}], 640, matrix).sums[COARSE, 0] == 0.0
     # Of 15 edges, each with a quarter of a lump of ten less variance in two bins of a sixteenth.
-    assert tallied([{"x": many[0]}], 640, stack).sums[COARSE, 0] == pytest.approx(-15 * 2.5 * 32)
-    assert tallied([{"x": part} for part in many], 1280, stack).sums[COARSE, 0] == pytest.approx(-15 * 5 * 32)
+    assert tallied([{"x": many[0]}], 640, matrix).sums[COARSE, 0] == pytest.approx(-15 * 2.5 * 32)
+    assert tallied([{"x": part} for part in many], 1280, matrix).sums[COARSE, 0] == pytest.approx(-15 * 5 * 32)
 
 
 def test_exact_samples_beside_long_ones_are_counted_as_alone() -> None:
@@ -168,16 +168,16 @@ def test_categories_fall_into_their_cells() -> None:
 def test_any_values_are_finite(windows: list[list[Value]], learned: list[Value]) -> None:
     """In any reference and any buckets merged: the statistics, their variances, and the mean that a verdict tells."""
     references: dict[str, FeatureReference] = {"x": learn_reference([mixed([learned])])}
-    stack = Stack(references)
-    merged = empty(stack)
+    matrix = ReferenceMatrix(references)
+    merged = empty(matrix)
     for held in windows:
-        merged.add(tallied([{"x": feature(held)}, {"x": feature(held)}], 2 * len(held), stack))
-    for measures in every_column(merged, stack).values():
+        merged.add(tallied([{"x": feature(held)}, {"x": feature(held)}], 2 * len(held), matrix))
+    for measures in every_column(merged, matrix).values():
         for found in measures.values():
             assert np.all(np.isfinite(found))
             assert found.within >= 0
             assert found.count > 0
-    if stack.numeric[0] and merged.sums[NUMBERS, 0]:
+    if matrix.numeric[0] and merged.sums[NUMBERS, 0]:
         assert np.isfinite(mean_of(merged, 0))
     else:
         assert np.isnan(mean_of(merged, 0))

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from detectors.learning.learner import Learner
 from detectors.learning.recording import Recording
-from detectors.measure.batches import Held, Tiles
+from detectors.measure.batches import Held, WindowBatches
 from detectors.measure.measure import measure
-from detectors.measure.sums import tally
+from detectors.measure.sums import window_sums
 from detectors.reference.feature_reference import learn_reference
-from detectors.reference.learned import Learned
-from detectors.reference.matrix import Stack
+from detectors.reference.learned import FeatureBaseline
+from detectors.reference.matrix import ReferenceMatrix
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.windows.feature import Feature
 from tests.simulated import mixed, numbers, window
@@ -47,18 +47,18 @@ def test_windows_that_go_together_say_what_each_says_alone(features: int, window
     """Sums to the last bit, and what is measured on them."""
     held = samples(np.random.default_rng(seed), features, windows, sources)
     names = [f"f{number}" for number in range(features)]
-    stack = Stack(
+    matrix = ReferenceMatrix(
         {name: learn_reference([[part[name] for part in parts if name in part] for _, parts in held]) for name in names}
     )
-    tiles = Tiles(stack, outlier_beyond=1.0)
-    together = list(tiles.tally(held))
-    alone = [tally(parts, rows, stack, outlier_beyond=1.0) for rows, parts in held]
+    tiles = WindowBatches(matrix, outlier_beyond=1.0)
+    together = list(tiles.window_sums(held))
+    alone = [window_sums(parts, rows, matrix, outlier_beyond=1.0) for rows, parts in held]
     for one, other in zip(together, alone, strict=True):
         assert np.array_equal(one.sums, other.sums)
         assert np.array_equal(one.bins, other.bins)
         assert np.array_equal(one.cells, other.cells)
     for measured, sums in zip(tiles.measure(together), alone, strict=True):
-        wanted = measure(sums, stack)
+        wanted = measure(sums, matrix)
         for name in ("value", "within", "count"):
             np.testing.assert_allclose(getattr(measured, name), getattr(wanted, name), rtol=1e-12, atol=1e-15)
 
@@ -67,8 +67,8 @@ def test_of_one_feature_a_thousand_windows_go_together_and_of_a_thousand_one() -
     """What is held at a time is bounded: columns, and bytes of samples."""
     (sample,) = numbers(np.arange(64.0)[None])
     for features, most in ((1, 1024), (100, 10), (1000, 1), (3000, 1)):
-        stack = Stack({f"f{number}": learn_reference([[sample]]) for number in range(features)})
-        assert Tiles(stack, outlier_beyond=6.0).most == most
+        matrix = ReferenceMatrix({f"f{number}": learn_reference([[sample]]) for number in range(features)})
+        assert WindowBatches(matrix, outlier_beyond=6.0).most == most
     taken = 0
 
     def counted() -> Sequence[Held]:
@@ -77,36 +77,36 @@ def test_of_one_feature_a_thousand_windows_go_together_and_of_a_thousand_one() -
             taken += 1
             yield 64, [{"f0": sample}]
 
-    stack = Stack({"f0": learn_reference([[sample]])})
-    next(iter(Tiles(stack, outlier_beyond=6.0).tally(counted())))
+    matrix = ReferenceMatrix({"f0": learn_reference([[sample]])})
+    next(iter(WindowBatches(matrix, outlier_beyond=6.0).window_sums(counted())))
     assert taken * 512 == (1 << 16) + 512
 
 
 def state(recording: Recording) -> list[object]:
     """Return all that a recording knows of windows."""
     return [
-        (stride, one.starts, one.values, one.counts, one.within.tolist(), one.spoken.tolist())
-        for stride, one in recording.histories.items()
+        (rollup_width, one.starts, one.values, one.counts, one.within.tolist(), one.spoken.tolist())
+        for rollup_width, one in recording.histories.items()
     ]
 
 
 @settings(max_examples=25)
 @given(st.lists(st.sampled_from(STRIDES), min_size=1, max_size=6), st.integers(1, 80), st.integers(0, 2**32 - 1))
-def test_a_recording_of_many_windows_at_once_is_that_of_each(strides: list[int], windows: int, seed: int) -> None:
+def test_a_recording_of_many_windows_at_once_is_that_of_each(rollup_widths: list[int], windows: int, seed: int) -> None:
     """Whatever strides and gaps: the same histories, and the same sums wait."""
     rng = np.random.default_rng(seed)
-    held = samples(rng, len(strides), windows, 2)
+    held = samples(rng, len(rollup_widths), windows, 2)
     places = np.cumsum(rng.choice([1, 1, 1, 2, 7], size=windows)).tolist()
     references = {
         f"f{number}": learn_reference([[part[f"f{number}"] for part in held[0][1] if f"f{number}" in part]])
-        for number in range(len(strides))
+        for number in range(len(rollup_widths))
     }
-    one, other = (Recording.begin(60.0, references, dict(zip(references, strides, strict=True))) for _ in range(2))
+    one, other = (Recording.begin(60.0, references, dict(zip(references, rollup_widths, strict=True))) for _ in range(2))
     one.extend([(place * 60.0, *found) for place, found in zip(places, held, strict=True)], outlier_beyond=6.0)
     for place, (rows, parts) in zip(places, held, strict=True):
         other.add(place * 60.0, parts, rows, outlier_beyond=6.0)
     assert state(one) == state(other)
-    assert one.gather.groups.tolist() == other.gather.groups.tolist()
+    assert one.rollup.groups.tolist() == other.rollup.groups.tolist()
 
 
 def test_many_windows_at_once_are_thinned_as_one_by_one() -> None:
@@ -128,7 +128,7 @@ def test_many_windows_at_once_are_thinned_as_one_by_one() -> None:
 
 
 @pytest.fixture(scope="module")
-def together() -> dict[str, Learned]:
+def together() -> dict[str, FeatureBaseline]:
     """What is learned of four features together."""
     learner = Learner(60.0)
     feed(learner)
@@ -142,12 +142,12 @@ def feed(learner: Learner) -> None:
 
 
 @pytest.mark.parametrize("name", ["f0", "f1", "f2", "f3"])
-def test_what_is_learned_of_a_feature_does_not_depend_on_the_others(name: str, together: dict[str, Learned]) -> None:
+def test_what_is_learned_of_a_feature_does_not_depend_on_the_others(name: str, together: dict[str, FeatureBaseline]) -> None:
     """Alone, as after a swap, and with others, as at first: the same reference, stride and baselines."""
     learner = Learner(60.0, [name])
     feed(learner)
     alone = learner.learn(SPEC)[name]
-    assert alone.stride == together[name].stride
+    assert alone.rollup_width == together[name].rollup_width
     assert alone.baselines.keys() == together[name].baselines.keys()
     for one, other in zip(alone.baselines.values(), together[name].baselines.values(), strict=True):
         assert one.season.parameters == pytest.approx(other.season.parameters, rel=1e-9)

@@ -110,7 +110,7 @@ async def test_the_lineage_covers_the_rows_and_makes_them_again(settings: Settin
     await write(0, [outcome("m", 30.0, (0, 30))])
     again = Outcomes(log, topic, "m", 5.0, max_rows=50_000)
     again.advance(made.offsets)
-    assert again.take() == made
+    assert again.training_set() == made
 
 
 async def test_rows_that_come_later_are_added(log: Log, write: Any, topic: str) -> None:
@@ -136,7 +136,7 @@ async def test_the_start_is_found_without_reading_what_lies_before(log: Log, wri
     assert 13_000 <= found[1] <= 18_000
     outcomes = Outcomes(log, topic, "m", 18_000.0, max_rows=100_000)
     outcomes.advance(log.ends(topic))
-    taken = outcomes.take().rows
+    taken = outcomes.training_set().rows
     assert sum(row.source[0] == 1 for row in taken) == 200
     assert sum(row.source[0] == 0 for row in taken) == sum(orjson.loads(value)["predicted_at"] >= 18_000.0 for value in jittered)
 
@@ -158,9 +158,9 @@ def test_the_newest_rows_are_held_out() -> None:
             return {}
 
     outcomes = Outcomes(Nothing(), "t", "m", 0.0, max_rows=100)  # type: ignore[arg-type]  # a log without partitions
-    assert outcomes.take().split(0.25) == ((), ())
+    assert outcomes.training_set().split(0.25) == ((), ())
     for t in range(10):
         outcomes._add(Record("t", 0, t, 0.0, None, outcome("m", float(t), (0, t))))
-    older, newest = outcomes.take().split(0.25)
+    older, newest = outcomes.training_set().split(0.25)
     assert [row.predicted_at for row in older] == [float(t) for t in range(8)]
     assert [row.predicted_at for row in newest] == [8.0, 9.0]

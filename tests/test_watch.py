@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from detectors.incidents.alert import Alert
 from detectors.incidents.decision import Decision
 from detectors.incidents.retrain import Request
-from detectors.model.model_monitor import Finding, ReferenceLearned, Stream, Watch
+from detectors.model.aligner import WindowAligner
+from detectors.model.finding import Finding, ReferenceLearned
+from detectors.model.model_monitor import ModelMonitor
 from detectors.spec import ModelSpec, OutlierSpec, ReferenceSpec, RetrainSpec
 from detectors.windows.record import OTHER_SEGMENT, Kind, Mark, Window, WindowShape
 from detectors.windows.row import ERROR, Row
@@ -75,15 +77,15 @@ def interleaved(order: Iterable[int]) -> list[Record]:
     return mixed_up + [record for records in rest for record in reversed(records)]
 
 
-def feed(watch: Watch, records: Iterable[Record]) -> list[Finding]:
+def feed(monitor: ModelMonitor, records: Iterable[Record]) -> list[Finding]:
     """Return what a watch finds in records; every request is answered by a swap at once."""
     found: list[Finding] = []
     for record in records:
-        for finding in watch.add(SPEC, record):
+        for finding in monitor.add(SPEC, record):
             found.append(finding)
             if isinstance(finding, Request):
                 answer = swapped(finding)
-                found.extend(watch.add(SPEC, answer))
+                found.extend(monitor.add(SPEC, answer))
     return found
 
 
@@ -97,15 +99,15 @@ ROUND_ROBIN = [index % SOURCES for index in range(3000)]
 
 def by_side(records: Iterable[Record]) -> dict[str, list[bytes]]:
     """Return what a watch finds in records when nothing is answered: what features say, and what outcomes say."""
-    watch = Watch.begin(SPEC)
-    found = [finding for record in records for finding in watch.add(SPEC, record)]
+    monitor = ModelMonitor.begin(SPEC)
+    found = [finding for record in records for finding in monitor.add(SPEC, record)]
     of_outcomes = [
         (isinstance(one, Alert) and one.level == "performance") or (isinstance(one, Request) and one.reason == "performance")
         for one in found
     ]
     return {
-        side: as_bytes([one for one, mine in zip(found, of_outcomes, strict=True) if mine == (side == "outcomes")])
-        for side in ("features", "outcomes")
+        channel: as_bytes([one for one, mine in zip(found, of_outcomes, strict=True) if mine == (channel == "outcomes")])
+        for channel in ("features", "outcomes")
     }
 
 
@@ -129,7 +131,7 @@ def test_how_windows_of_features_and_of_outcomes_interleave_changes_nothing(turn
 @pytest.fixture(scope="module")
 def clean() -> list[Finding]:
     """What is found when nothing goes wrong."""
-    return feed(Watch.begin(SPEC), interleaved(ROUND_ROBIN))
+    return feed(ModelMonitor.begin(SPEC), interleaved(ROUND_ROBIN))
 
 
 def test_the_story_has_all_that_can_happen(clean: list[Finding]) -> None:
@@ -167,7 +169,7 @@ def test_repeats_change_nothing(repeats: list[tuple[int, int]]) -> None:
         for end, length in repeats:
             if index == end:
                 again.extend(records[max(0, index - length) : index + 1])
-    assert as_bytes(feed(Watch.begin(SPEC), again)) == as_bytes(feed(Watch.begin(SPEC), records))
+    assert as_bytes(feed(ModelMonitor.begin(SPEC), again)) == as_bytes(feed(ModelMonitor.begin(SPEC), records))
 
 
 @settings(max_examples=20)
@@ -175,17 +177,17 @@ def test_repeats_change_nothing(repeats: list[tuple[int, int]]) -> None:
 def test_a_snapshot_anywhere_changes_nothing(cuts: list[int]) -> None:
     """Stored and loaded at any record, the watch finds the very same afterwards; the bytes are a fixed point."""
     records = interleaved(ROUND_ROBIN)
-    watch = Watch.begin(SPEC)
+    monitor = ModelMonitor.begin(SPEC)
     found: list[Finding] = []
     at = 0
     for cut in sorted(cuts):
-        found.extend(feed(watch, records[at:cut]))
+        found.extend(feed(monitor, records[at:cut]))
         at = max(at, cut)
-        payload = snapshot.dump({"m": watch})
-        watch = snapshot.load("judge/0", payload)["m"]
-        assert snapshot.dump({"m": watch}) == payload
-    found.extend(feed(watch, records[at:]))
-    assert as_bytes(found) == as_bytes(feed(Watch.begin(SPEC), records))
+        payload = snapshot.dump({"m": monitor})
+        monitor = snapshot.load("judge/0", payload)["m"]
+        assert snapshot.dump({"m": monitor}) == payload
+    found.extend(feed(monitor, records[at:]))
+    assert as_bytes(found) == as_bytes(feed(ModelMonitor.begin(SPEC), records))
 
 
 _PRINT_DIGEST = """
@@ -196,9 +198,9 @@ print(t.digest(watch, found))
 """
 
 
-def digest(watch: Watch, found: list[Finding]) -> str:
+def digest(monitor: ModelMonitor, found: list[Finding]) -> str:
     """Return a hash of a state and of all that was found on the way to it."""
-    return hashlib.sha256(b"".join([snapshot.dump({"m": watch}), *as_bytes(found)])).hexdigest()
+    return hashlib.sha256(b"".join([snapshot.dump({"m": monitor}), *as_bytes(found)])).hexdigest()
 
 
 def test_another_process_finds_the_same() -> None:
@@ -229,53 +231,53 @@ def mark(source: int, until: float) -> Mark:
 
 def test_a_missing_source_holds_the_bucket_back() -> None:
     """A bucket is judged when the last source has passed its end, not before; the one behind is named."""
-    stream = Stream()
-    stream.take(part(0, 0.0))
-    assert stream.advance(mark(0, 30.0)) == []
-    assert stream.behind() == {1: 30.0}
-    assert stream.advance(mark(1, 5.0)) == []
-    stream.take(part(1, 0.0))
-    assert stream.advance(mark(1, 10.0)) == [(0.0, {"": [part(0, 0.0), part(1, 0.0)]})]
-    assert stream.behind() == {1: 30.0}
-    assert stream.advance(mark(1, 30.0)) == []
-    assert stream.behind() == {}
-    assert stream.parts == {}
+    aligner = WindowAligner()
+    aligner.add(part(0, 0.0))
+    assert aligner.advance(mark(0, 30.0)) == []
+    assert aligner.behind() == {1: 30.0}
+    assert aligner.advance(mark(1, 5.0)) == []
+    aligner.add(part(1, 0.0))
+    assert aligner.advance(mark(1, 10.0)) == [(0.0, {"": [part(0, 0.0), part(1, 0.0)]})]
+    assert aligner.behind() == {1: 30.0}
+    assert aligner.advance(mark(1, 30.0)) == []
+    assert aligner.behind() == {}
+    assert aligner.parts == {}
 
 
 def test_a_part_behind_its_mark_is_a_repeat() -> None:
     """What ends at or before its source's mark was judged already; what ends after it waits."""
-    stream = Stream()
-    stream.advance(mark(0, 20.0))
-    stream.take(part(0, 10.0))
-    assert stream.parts == {}
-    stream.take(part(0, 20.0))
-    assert list(stream.parts) == [20.0]
+    aligner = WindowAligner()
+    aligner.advance(mark(0, 20.0))
+    aligner.add(part(0, 10.0))
+    assert aligner.parts == {}
+    aligner.add(part(0, 20.0))
+    assert list(aligner.parts) == [20.0]
 
 
 def test_what_a_new_source_has_of_a_judged_bucket_is_late() -> None:
     """Partitions were added: what the new one says of buckets judged without it is counted, and later ones wait for it."""
-    stream = Stream()
+    aligner = WindowAligner()
     for source in (0, 1):
-        stream.take(part(source, 0.0))
-    stream.advance(mark(0, 10.0))
-    assert [start for start, _ in stream.advance(mark(1, 10.0))] == [0.0]
+        aligner.add(part(source, 0.0))
+    aligner.advance(mark(0, 10.0))
+    assert [start for start, _ in aligner.advance(mark(1, 10.0))] == [0.0]
     grown = [Mark("m", "features", source, 3, 30.0) for source in range(3)]
     for start in (10.0, 20.0):
-        stream.take(part(0, start))
-        stream.take(part(1, start))
-    assert stream.advance(grown[0]) == []
+        aligner.add(part(0, start))
+        aligner.add(part(1, start))
+    assert aligner.advance(grown[0]) == []
     for start in (0.0, 10.0):
-        stream.take(part(2, start))
-    assert (stream.late, list(stream.parts)) == (1, [10.0, 20.0])
-    assert stream.advance(grown[1]) == []
-    found = [(start, [one.source for one in segments[""]]) for start, segments in stream.advance(grown[2])]
+        aligner.add(part(2, start))
+    assert (aligner.late, list(aligner.parts)) == (1, [10.0, 20.0])
+    assert aligner.advance(grown[1]) == []
+    found = [(start, [one.source for one in segments[""]]) for start, segments in aligner.advance(grown[2])]
     assert found == [(10.0, [0, 1, 2]), (20.0, [0, 1])]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=60))
 def test_a_bucket_is_judged_once_and_in_order_however_sources_come(steps: list[tuple[int, int]]) -> None:
     """Sources are added at any time, with rows as old as they like: every row is judged once, waits, or is late."""
-    stream, sources, taken = Stream(), 1, 0
+    aligner, sources, taken = WindowAligner(), 1, 0
     places: dict[int, int] = {}
     judged: list[float] = []
     rows = 0
@@ -283,28 +285,28 @@ def test_a_bucket_is_judged_once_and_in_order_however_sources_come(steps: list[t
         sources = max(sources, source + 1)
         begin = places.get(source, 0)
         for place in range(begin, begin + buckets):
-            stream.take(part(source, place * 10.0))
+            aligner.add(part(source, place * 10.0))
             taken += 1
         places[source] = begin + buckets
-        for start, segments in stream.advance(Mark("m", "features", source, sources, places[source] * 10.0)):
+        for start, segments in aligner.advance(Mark("m", "features", source, sources, places[source] * 10.0)):
             judged.append(start)
             rows += sum(one.n for parts in segments.values() for one in parts)
-    waiting = sum(len(parts) for segments in stream.parts.values() for parts in segments.values())
+    waiting = sum(len(parts) for segments in aligner.parts.values() for parts in segments.values())
     assert judged == sorted(set(judged))
-    assert rows + waiting + stream.late == taken
+    assert rows + waiting + aligner.late == taken
 
 
 def test_segments_beyond_the_limit_are_judged_together() -> None:
     """With one named segment allowed, the others of all buckets have one judge, and its rows are those of all."""
     spec = ModelSpec("m", window_seconds=10.0, max_segments=1)
-    watch = Watch.begin(spec)
+    monitor = ModelMonitor.begin(spec)
     x = numbers(np.zeros((1, 3)))[0]
     for index, segments in enumerate([["eu"], ["us", "asia"], ["", "mars"]]):
         for segment in segments:
-            watch.add(spec, window(spec, index * 10.0, {"x": x}, rows=3, segment=segment))
-        watch.add(spec, Mark(model="m", kind="features", source=0, sources=1, until=index * 10.0 + 10.0))
-    assert sorted(watch.sides["features"].judges) == ["", "eu", OTHER_SEGMENT]
-    other = watch.sides["features"].judges[OTHER_SEGMENT].learner
+            monitor.add(spec, window(spec, index * 10.0, {"x": x}, rows=3, segment=segment))
+        monitor.add(spec, Mark(model="m", kind="features", source=0, sources=1, until=index * 10.0 + 10.0))
+    assert sorted(monitor.channels["features"].judges) == ["", "eu", OTHER_SEGMENT]
+    other = monitor.channels["features"].judges[OTHER_SEGMENT].learner
     assert other is not None
     assert [(kept.start, kept.rows) for kept in other.windows] == [(10.0, 6), (20.0, 3)]
 
@@ -344,8 +346,8 @@ def test_a_new_feature_is_watched_after_a_reference_of_its_own() -> None:
     late = rng.normal(size=(300, 20))
     late[250:] += 4
     columns = {"x": numbers(rng.normal(size=(300, 20))), "late": [None] * 100 + numbers(late[100:])}
-    watch, found = watched(QUIET, history(QUIET, columns))
-    assert ("late", "location") in watch.sides["features"].judges[""].watched()
+    monitor, found = watched(QUIET, history(QUIET, columns))
+    assert ("late", "location") in monitor.channels["features"].judges[""].watched()
     assert [(alert.began_at, [verdict.feature for verdict in alert.features]) for alert in alerts(found)] == [
         (250 * 60.0, ["late"])
     ]
@@ -362,18 +364,18 @@ def test_a_swap_makes_the_new_regime_normal() -> None:
     x = rng.normal(size=(500, 20))
     x[100:400] += 5
     records = list(history(QUIET, {"x": numbers(x), "y": numbers(rng.normal(size=(500, 20)))}))
-    watch = Watch.begin(QUIET)
+    monitor = ModelMonitor.begin(QUIET)
     found: list[Finding] = []
     for record in records:
-        for finding in watch.add(QUIET, record):
+        for finding in monitor.add(QUIET, record):
             found.append(finding)
             if isinstance(finding, Request) and len(requests(found)) == 1:
-                found.extend(watch.add(QUIET, swapped(finding)))
+                found.extend(monitor.add(QUIET, swapped(finding)))
     assert [alert.began_at for alert in alerts(found)] == [100 * 60.0, 400 * 60.0]
     (ended, *_) = alerts(found, "resolved")
     assert ended.summary == "m: new reference after the swap to version 2"
-    assert watch.sides["features"].judges[""].references["x"].mean == pytest.approx(5.0, abs=0.3)
-    assert watch.sides["features"].judges[""].references["y"].mean == pytest.approx(0.0, abs=0.3)
+    assert monitor.channels["features"].judges[""].references["x"].mean == pytest.approx(5.0, abs=0.3)
+    assert monitor.channels["features"].judges[""].references["y"].mean == pytest.approx(0.0, abs=0.3)
 
 
 def test_a_swap_renews_only_where_it_drifted() -> None:
@@ -381,17 +383,19 @@ def test_a_swap_renews_only_where_it_drifted() -> None:
     rng = np.random.default_rng(7)
     columns: dict[str, np.ndarray] = {"eu": rng.normal(size=(130, 20)), "us": rng.normal(size=(130, 20))}
     columns["eu"][100:] += 5
-    watch = Watch.begin(QUIET)
+    monitor = ModelMonitor.begin(QUIET)
     found: list[Finding] = []
     for index in range(130):
         for segment, values in columns.items():
-            watch.add(QUIET, window(QUIET, index * 60.0, {"x": numbers(values[index : index + 1])[0]}, rows=20, segment=segment))
-        for finding in watch.add(QUIET, Mark(model="m", kind="features", source=0, sources=1, until=(index + 1) * 60.0)):
+            monitor.add(
+                QUIET, window(QUIET, index * 60.0, {"x": numbers(values[index : index + 1])[0]}, rows=20, segment=segment)
+            )
+        for finding in monitor.add(QUIET, Mark(model="m", kind="features", source=0, sources=1, until=(index + 1) * 60.0)):
             found.append(finding)
             if isinstance(finding, Request):
-                found.extend(watch.add(QUIET, swapped(finding)))
-    assert list(watch.sides["features"].judges["eu"].renewing) == ["x"]
-    assert watch.sides["features"].judges["us"].renewing == {}
+                found.extend(monitor.add(QUIET, swapped(finding)))
+    assert list(monitor.channels["features"].judges["eu"].renewing) == ["x"]
+    assert monitor.channels["features"].judges["us"].renewing == {}
     assert [(alert.segment, alert.status) for alert in found if not isinstance(alert, Request | ReferenceLearned)] == [
         ("eu", "opened"),
         ("eu", "resolved"),
@@ -403,13 +407,13 @@ def test_a_feature_that_vanished_is_learned_as_vanished() -> None:
     rng = np.random.default_rng(8)
     x = rng.normal(size=(400, 20))
     columns = {"x": [*numbers(x[:100]), *[None] * 200, *numbers(x[300:])], "y": numbers(rng.normal(size=(400, 20)))}
-    watch = Watch.begin(QUIET)
+    monitor = ModelMonitor.begin(QUIET)
     found: list[Finding] = []
     for record in history(QUIET, columns):
-        for finding in watch.add(QUIET, record):
+        for finding in monitor.add(QUIET, record):
             found.append(finding)
             if isinstance(finding, Request) and len(requests(found)) == 1:
-                found.extend(watch.add(QUIET, swapped(finding)))
+                found.extend(monitor.add(QUIET, swapped(finding)))
     assert [[verdict.words for verdict in alert.features] for alert in alerts(found)] == [
         ["100 % null, was 0 %"],
         ["0 % null, was 100 %"],
@@ -421,18 +425,18 @@ def test_a_rejected_candidate_changes_nothing() -> None:
     rng = np.random.default_rng(9)
     x = rng.normal(size=(140, 20))
     x[100:] += 5
-    watch = Watch.begin(QUIET)
+    monitor = ModelMonitor.begin(QUIET)
     found: list[Finding] = []
     for record in history(QUIET, {"x": numbers(x)}):
-        for finding in watch.add(QUIET, record):
+        for finding in monitor.add(QUIET, record):
             found.append(finding)
             if isinstance(finding, Request):
-                found.extend(watch.add(QUIET, Decision("swap-1", "m", finding.id, "rejected", None, [])))
+                found.extend(monitor.add(QUIET, Decision("swap-1", "m", finding.id, "rejected", None, [])))
     assert len(requests(found)) == 1
     assert (
-        len(watch.open_incidents),
-        watch.sides["features"].judges[""].renewing,
-        watch.sides["features"].retrains.outstanding,
+        len(monitor.open_incidents),
+        monitor.channels["features"].judges[""].renewing,
+        monitor.channels["features"].retrains.outstanding,
     ) == (1, {}, None)
 
 
@@ -440,6 +444,6 @@ def test_a_category_beside_numbers_is_watched_too() -> None:
     """A feature of both kinds has both kinds of statistics, and neither disturbs the other."""
     rng = np.random.default_rng(10)
     rows = [[float(rng.normal()) if rng.random() < 0.7 else "n/a" for _ in range(30)] for _ in range(120)]
-    watch, found = watched(QUIET, history(QUIET, {"x": mixed(rows)}))
-    assert {("x", "location"), ("x", "unseen"), ("x", "missing")} <= set(watch.sides["features"].judges[""].watched())
+    monitor, found = watched(QUIET, history(QUIET, {"x": mixed(rows)}))
+    assert {("x", "location"), ("x", "unseen"), ("x", "missing")} <= set(monitor.channels["features"].judges[""].watched())
     assert alerts(found) == []

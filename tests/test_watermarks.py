@@ -18,7 +18,7 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.model.model_monitor import Stream
+from detectors.model.aligner import WindowAligner
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.windows.record import Mark, Window, WindowShape
 from detectors.windows.row import Row
@@ -31,12 +31,12 @@ from streams.kafka import Outgoing, create_topics, delete_topics
 from streams.metrics import Metrics
 from streams.records import window_codec, window_records
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
-from streams.stages.judge import Judging, load_state
+from streams.stages.judge import JudgeStage, load_state
 from streams.state.references import References
 from streams.state.store import Store
 from streams.topics import DEAD, EVENTS, WINDOWS
 from streams.worker.agents import stage_makers
-from tests.deployment import BEGIN, MODEL, Deployment, end_of, event, until
+from tests.deployment import BEGIN, MODEL, ShopDeployment, end_of, event, until
 from tests.records import NOW, Fetched, batch_of, log_of, make_durable
 
 SHAPE = WindowShape(10.0, 3.0)
@@ -214,8 +214,8 @@ class Flow:
             self.stages.append(await make(TP("t.events", source), LogState(self.committed[source], 0, len(log))))
         self.read = [stage.start for stage in self.stages]
         log_state = LogState(None, 0, len(self.windows))
-        stored, watches = await load_state(self.store, "judge/0", log_state)
-        self.judge = Judging(
+        stored, monitors = await load_state(self.store, "judge/0", log_state)
+        self.judge = JudgeStage(
             kafka=KAFKA,
             store=self.store,
             references=References(self.store),
@@ -224,7 +224,7 @@ class Flow:
             partition=0,
             log=log_state,
             stored=stored,
-            watches=watches,
+            monitors=monitors,
             clock=lambda: self.now,
         )
         self.judged = self.judge.start
@@ -247,19 +247,19 @@ class Flow:
             if self.read[source] < len(log):
                 await stage.feed(batch_of(log[self.read[source] :]), self.read[source])
                 self.read[source] = len(log)
-            cut = stage.cut(self.read[source], final=False)
-            for message in await make_durable(cut):
+            checkpoint = stage.checkpoint(self.read[source], final=False)
+            for message in await make_durable(checkpoint):
                 if message.topic == "t.windows":
                     record = Fetched(message.value, len(self.windows), int(self.now * 1000), "t.windows")
                     self.windows.append(record)
                 else:
                     self.dead.append(message)
-            if cut is not None and cut.durable is not None:
-                self.committed[source] = cut.durable
+            if checkpoint is not None and checkpoint.durable is not None:
+                self.committed[source] = checkpoint.durable
         if self.judged < len(self.windows):
             await self.judge.feed(batch_of(self.windows[self.judged :]), self.judged)
             self.judged = len(self.windows)
-        for message in await make_durable(self.judge.cut(self.judged, final=False)):
+        for message in await make_durable(self.judge.checkpoint(self.judged, final=False)):
             assert message.topic == "t.events"
             assert message.partition is not None
             self._append(message.partition, message.value)
@@ -283,13 +283,13 @@ class Flow:
 
 def rows_judged(values: Iterable[bytes | None]) -> dict[float, int]:
     """Return start of bucket -> rows of it, as a reader of a windows topic of one model gets them."""
-    stream, found = Stream(), {}
+    aligner, found = WindowAligner(), {}
     for value in values:
         parsed = window_codec.parse(value)
         if isinstance(parsed, Window):
-            stream.take(parsed)
+            aligner.add(parsed)
         elif isinstance(parsed, Mark):
-            for start, segments in stream.advance(parsed):
+            for start, segments in aligner.advance(parsed):
                 found[start] = sum(part.n for parts in segments.values() for part in parts)
     return found
 
@@ -508,7 +508,7 @@ async def test_windows_know_no_summer_time(flow: Flow, local: list[str], utc: li
 # -- on real Kafka -------------------------------------------------------------------------------------
 
 
-def written(deployment: Deployment, model: str) -> list[bytes | None]:
+def written(deployment: ShopDeployment, model: str) -> list[bytes | None]:
     """Return what the windows topic holds of a model."""
     return [record.value for record in deployment.read(WINDOWS) if record.key == model.encode()]
 
@@ -526,7 +526,7 @@ def test_idle_partitions_bad_clocks_and_silence_on_real_kafka(
     """An idle partition, clocks a day ahead and behind, a live model that falls silent, a restart: all rows accounted for."""
     kafka = KafkaSettings(bootstrap=kafka_server.bootstrap, prefix=prefix)
     create_topics(kafka)
-    deployment = Deployment(tmp_path, kafka, RedisSettings(redis_server.url, prefix), signing_key)
+    deployment = ShopDeployment(tmp_path, kafka, RedisSettings(redis_server.url, prefix), signing_key)
     deployment.config.write_text(deployment.config.read_text() + '\n[models.live]\nwindow = "2s"\n')
     now = time.time()
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.model.model_monitor import Stream
+from detectors.model.aligner import WindowAligner
 from detectors.windows.feature import CATEGORIES, Feature
 from detectors.windows.record import OTHER_SEGMENT, Mark, Window, WindowShape
 from detectors.windows.row import VOLUME, Row, Value
@@ -129,14 +129,14 @@ def test_batches_change_nothing(rows: list[Row], sizes: list[int]) -> None:
 
 def judged(records: Iterable[Window | Mark]) -> dict[str, list[tuple[float, dict[str, list[Window]]]]]:
     """Return, for each model, the buckets in the order and the shape in which a judge gets them."""
-    streams: dict[str, Stream] = {}
+    streams: dict[str, WindowAligner] = {}
     buckets: dict[str, list[tuple[float, dict[str, list[Window]]]]] = {}
     for record in records:
-        stream = streams.setdefault(record.model, Stream())
+        aligner = streams.setdefault(record.model, WindowAligner())
         if isinstance(record, Window):
-            stream.take(record)
+            aligner.add(record)
         else:
-            buckets.setdefault(record.model, []).extend(stream.advance(record))
+            buckets.setdefault(record.model, []).extend(aligner.advance(record))
     return buckets
 
 

@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.budget.changes import APART_SECONDS, CHANGES, LAST_SECONDS, Injected, altering, schedule
-from benchmarks.budget.kinds import Stream
-from benchmarks.budget.trial import BEGIN, Size, Trial
+from benchmarks.budget.kinds import EventStream
+from benchmarks.budget.trial import BEGIN, BudgetTrial, Size
 from benchmarks.scoring import random_share, regular_share
 from detectors.judging.verdict import Verdict
 from detectors.reference.local_time import WEEK_SECONDS
@@ -86,8 +86,8 @@ def delays(kind: str, size: Size, seed: int, tick: Callable[[float], None] = lam
     spec = size.spec
     injected = schedule(size.features, begin=size.counted_from + _CALM_SECONDS, window_seconds=spec.window_seconds, seed=seed)
     until = size.counted_from + size.features * APART_SECONDS + LAST_SECONDS + 2 * _CALM_SECONDS
-    trial = Trial(spec, size.features)
-    stream = Stream(kind, size.features, begin=BEGIN, seed=seed)
+    trial = BudgetTrial(spec, size.features)
+    stream = EventStream(kind, size.features, begin=BEGIN, seed=seed)
     trial.run(stream, until=until, alter=altering(injected, kind, seed), tick=tick)
     told = trial.told
     found: dict[str, list[float | None]] = {name: [] for name in CHANGES}

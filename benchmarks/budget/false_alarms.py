@@ -11,9 +11,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
-from benchmarks.budget.kinds import Stream
+from benchmarks.budget.kinds import EventStream
 from benchmarks.budget.progress import Board, Say, attend, attended
-from benchmarks.budget.trial import BEGIN, Size, Trial
+from benchmarks.budget.trial import BEGIN, BudgetTrial, Size
 from detectors.errors import UnavailableError
 
 _PROCESSES = 2
@@ -32,8 +32,8 @@ class Quiet:
 
 def quiet(kind: str, size: Size, seed: int, tick: Callable[[float], None] = lambda _share: None) -> Quiet:
     """Return what is told on a stream of one kind after its reference."""
-    trial = Trial(size.spec, size.features)
-    stream = Stream(kind, size.features, begin=BEGIN, seed=seed)
+    trial = BudgetTrial(size.spec, size.features)
+    stream = EventStream(kind, size.features, begin=BEGIN, seed=seed)
     trial.run(stream, until=size.counted_from + size.week_seconds, tick=tick)
     return Quiet(kind, len(trial.opened), len(trial.told), trial.per_second)
 

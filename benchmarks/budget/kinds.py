@@ -95,7 +95,7 @@ ALL_KINDS = KINDS | OF_WEEK
 Alter = Callable[[Floats, Floats], None]
 
 
-class Stream:
+class EventStream:
     """The events of some features of one kind, from `begin` on (epoch seconds), in stretches."""
 
     def __init__(self, name: str, features: int, *, begin: float, seed: int) -> None:
@@ -108,7 +108,7 @@ class Stream:
         # What the filter carries: correlation x the event before. It begins as it goes on, with variance one.
         self._carried = self._kind.correlation * self._draw.standard_normal((features, 1))
 
-    def take(self, events: int, alter: Alter | None = None) -> Floats:
+    def draw(self, events: int, alter: Alter | None = None) -> Floats:
         """Return the next so many events, shape (features, events)."""
         times = self._at + np.arange(events, dtype=np.float64)
         self._at += events

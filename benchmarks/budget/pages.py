@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.budget.changes import Injected, altering
-from benchmarks.budget.kinds import Stream
-from benchmarks.budget.trial import BEGIN, Size, Trial
+from benchmarks.budget.kinds import EventStream
+from benchmarks.budget.trial import BEGIN, BudgetTrial, Size
 
 Sort = Literal["alike", "mixed"]
 SORTS: tuple[Sort, ...] = ("alike", "mixed")
@@ -45,8 +45,8 @@ def pages(sort: Sort, size: Size, seed: int, tick: Callable[[float], None] = lam
     features = draw.choice(size.features, touched, replace=False).tolist()
     names = draw.choice(_MIXED, touched).tolist() if sort == "mixed" else ["+1"] * touched
     injected = [Injected(feature, name, at, at + _CHANGED_SECONDS) for feature, name in zip(features, names, strict=True)]
-    trial = Trial(size.spec, size.features)
-    stream = Stream(_KIND, size.features, begin=BEGIN, seed=seed)
+    trial = BudgetTrial(size.spec, size.features)
+    stream = EventStream(_KIND, size.features, begin=BEGIN, seed=seed)
     end = at + _CHANGED_SECONDS + _AFTER_SECONDS
     trial.run(stream, until=end, alter=altering(injected, _KIND, seed), tick=tick)
     told = {verdict.feature for verdict in trial.told if verdict.at > at}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.budget.kinds import Stream
-from benchmarks.budget.trial import BEGIN, Size, Trial
+from benchmarks.budget.kinds import EventStream
+from benchmarks.budget.trial import BEGIN, BudgetTrial, Size
 
 #: What has to be reached, and what is aimed at.
 LEAST_PER_SECOND, AIM_PER_SECOND = 50_000.0, 200_000.0
@@ -25,7 +25,7 @@ class Speed:
 
 def speed(size: Size, seed: int, tick: Callable[[float], None] = lambda _share: None) -> Speed:
     """Return how fast the windows of three hours are judged."""
-    trial = Trial(size.spec, size.features)
-    stream = Stream(_KIND, size.features, begin=BEGIN, seed=seed)
+    trial = BudgetTrial(size.spec, size.features)
+    stream = EventStream(_KIND, size.features, begin=BEGIN, seed=seed)
     trial.run(stream, until=size.counted_from + _JUDGED_SECONDS, tick=tick)
     return Speed(size.features, trial.judged, trial.per_second)

@@ -1,9 +1,9 @@
 """One model under watch: events become windows, windows are judged, and what was told is kept.
 
 Rules:
-1. The product's own code all the way: `summarise_rows` makes the windows, `Watch.add` judges them. Defaults everywhere but for
+1. The product's own code all the way: `summarise_rows` makes the windows, `ModelMonitor.add` judges them. Defaults everywhere but for
    the number of features that may be watched.
-2. What is timed is `Watch.add` of windows behind the reference: CPU time of the process, so that what else runs matters little.
+2. What is timed is `ModelMonitor.add` of windows behind the reference: CPU time of the process, so that what else runs matters little.
 3. Memory is bounded: events are drawn for a few windows at a time.
 4. Nobody answers: there is no swap, and an incident is open until its features are back.
 """
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.budget.kinds import Alter, Stream
+from benchmarks.budget.kinds import Alter, EventStream
 from detectors.arrays import Floats
 from detectors.errors import DriftlineError
 from detectors.incidents.alert import Alert
 from detectors.judging.verdict import Verdict
-from detectors.model.model_monitor import Watch
+from detectors.model.model_monitor import ModelMonitor
 from detectors.reference.local_time import DAY_SECONDS, WEEK_SECONDS
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.windows.feature import Feature
@@ -58,20 +58,25 @@ class Size:
         return self.weeks * WEEK_SECONDS
 
 
-class Trial:
+class BudgetTrial:
     """A model and what it told; `cpu_seconds` were needed to judge `judged` windows of single features."""
 
     def __init__(self, spec: ModelSpec, features: int) -> None:
         self._spec = spec
         self._names = [f"f{number}" for number in range(features)]
-        self._watch = Watch.begin(spec)
+        self._watch = ModelMonitor.begin(spec)
         self._windows = 0
         self.alerts: list[Alert] = []
         self.cpu_seconds = 0.0
         self.judged = 0
 
     def run(
-        self, stream: Stream, *, until: float, alter: Alter | None = None, tick: Callable[[float], None] = lambda _share: None
+        self,
+        stream: EventStream,
+        *,
+        until: float,
+        alter: Alter | None = None,
+        tick: Callable[[float], None] = lambda _share: None,
     ) -> None:
         """Take the stream up to an event time; `tick` is told now and then what share of it is done."""
         width = round(self._spec.window_seconds)
@@ -79,7 +84,7 @@ class Trial:
         most = max(1, min(_CHUNK_WINDOWS, _CHUNK_EVENTS // (width * len(self._names))))
         while left > 0:
             windows = min(left, most)
-            values = stream.take(windows * width, alter)
+            values = stream.draw(windows * width, alter)
             for low in range(0, windows * width, width):
                 self._take(values[:, low : low + width])
             left -= windows

@@ -23,7 +23,7 @@ from rich.console import Console
 from benchmarks.chaos import report
 from benchmarks.chaos.log import input_log
 from benchmarks.chaos.round import Result, Round
-from benchmarks.chaos.run import Servers
+from benchmarks.chaos.run import ChaosServers
 from benchmarks.chaos.scenarios import SCENARIOS, Scenario
 from detectors.errors import DriftlineError
 from driftline.servers.kafka_server import KafkaServer
@@ -51,7 +51,7 @@ def main() -> int:
         home = stack.enter_context(_home(arguments.keep, seed))
         say = stack.enter_context(_progress(console))
         try:
-            servers = Servers(stack.enter_context(KafkaServer()), stack.enter_context(_redis()))
+            servers = ChaosServers(stack.enter_context(KafkaServer()), stack.enter_context(_redis()))
             for partitions in arguments.partitions or (_QUICK_PARTITIONS if arguments.quick else _PARTITIONS):
                 windows, rows = _QUICK_SIZE if arguments.quick else _SIZE
                 log = input_log(seed, partitions=partitions, windows=windows, rows=rows)

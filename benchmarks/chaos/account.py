@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import orjson
 
 from benchmarks.chaos.evidence import Bytes, Copies, Evidence
-from benchmarks.chaos.expected import Expected
+from benchmarks.chaos.expected import ExpectedResults
 from benchmarks.chaos.log import BEGIN, Drift
 from benchmarks.chaos.monitors import WINDOW_SECONDS
 from detectors.windows.record import Kind
@@ -44,7 +44,7 @@ class Difference:
         return f"{self.count} {self.what} {self.how}{': ' if self.examples else ''}{', '.join(self.examples)}{more}"
 
 
-def against_log(found: Evidence, wanted: Expected) -> list[Difference]:
+def against_log(found: Evidence, wanted: ExpectedResults) -> list[Difference]:
     """Hold a run against what the log alone demands."""
     windows = {key: n for key, (n, _) in found.windows.items()}
     dead = {f"events/{partition}/{offset}": content for (partition, offset), content in wanted.dead.items()}

@@ -29,7 +29,7 @@ _Row = tuple[str, str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedResults:
     """What has to come of a log.
 
     Args:
@@ -50,7 +50,7 @@ class Expected:
     dead: dict[Place, tuple[str, bytes | None, bytes | None]]
 
 
-def expected(log: InputLog) -> Expected:
+def expected(log: InputLog) -> ExpectedResults:
     """Work out what has to come of a log."""
     windows: dict[WindowKey, int] = {}
     late: Counter[Kind] = Counter()
@@ -71,7 +71,7 @@ def expected(log: InputLog) -> Expected:
             windows |= {(model, segment, kind, source, start): n for (model, segment, start), n in closed.items()}
             late[kind] += missed
             still_open[kind] += left
-    return Expected(len(log.entries), rows, windows, late, still_open, frozenset(outcomes), dead)
+    return ExpectedResults(len(log.entries), rows, windows, late, still_open, frozenset(outcomes), dead)
 
 
 def _joined(entries: Iterable[Entry]) -> list[tuple[int, _Row]]:

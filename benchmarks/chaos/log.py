@@ -91,7 +91,7 @@ def input_log(seed: int, *, partitions: int, windows: int, rows: int) -> InputLo
         for monitor in MONITORS:
             for segment in monitor.segments:
                 changed = {drift.feature for drift in drifts if drift.holds(monitor, segment, window)}
-                drafts.extend(_rows(dice, Stretch(monitor, segment, window, rows, frozenset(changed)), partitions))
+                drafts.extend(_rows(dice, LogStretch(monitor, segment, window, rows, frozenset(changed)), partitions))
     span = windows * WINDOW_SECONDS
     drafts.extend((at, entry) for at, entry in _malformed(dice, count=len(drafts) // 100, span=span, partitions=partitions))
     drafts.sort(key=lambda draft: draft[0])
@@ -113,7 +113,7 @@ def _drifts(windows: int) -> Iterator[Drift]:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class LogStretch:
     """The rows of one model and segment in one window; `changed` names the features that have drifted."""
 
     monitor: Monitor
@@ -123,7 +123,7 @@ class Stretch:
     changed: frozenset[str]
 
 
-def _rows(dice: np.random.Generator, stretch: Stretch, partitions: int) -> Iterator[tuple[float, Entry]]:
+def _rows(dice: np.random.Generator, stretch: LogStretch, partitions: int) -> Iterator[tuple[float, Entry]]:
     """Yield (when it is sent, entry): predictions of a stretch with their labels, some features alone."""
     monitor, segment, window, rows, changed = stretch.monitor, stretch.segment, stretch.window, stretch.rows, stretch.changed
     begin = BEGIN + window * WINDOW_SECONDS

@@ -8,7 +8,7 @@ import redis
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from benchmarks.chaos.run import Run
+from benchmarks.chaos.run import DisturbedRun
 from streams.settings import RedisSettings
 
 _PATIENCE_SECONDS = 30.0
@@ -16,7 +16,7 @@ _PATIENCE_SECONDS = 30.0
 _KEYS = 1000
 
 
-def forget(run: Run) -> None:
+def forget(run: DisturbedRun) -> None:
     """Delete the workers' committed offsets, their snapshots and everything else in Redis; they must have stopped."""
     kafka = run.deployment.kafka
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})

@@ -12,11 +12,11 @@ from pathlib import Path
 from benchmarks.chaos import account
 from benchmarks.chaos.account import Difference
 from benchmarks.chaos.evidence import Evidence, evidence
-from benchmarks.chaos.expected import Expected, expected
+from benchmarks.chaos.expected import ExpectedResults, expected
 from benchmarks.chaos.log import InputLog
 from benchmarks.chaos.monitors import TOML
 from benchmarks.chaos.replay import forget_state
-from benchmarks.chaos.run import BrokenError, Run, Servers
+from benchmarks.chaos.run import BrokenError, ChaosServers, DisturbedRun
 from benchmarks.chaos.scenarios import Scenario
 from benchmarks.deployment import Deployment
 from streams.kafka import create_topics, delete_topics
@@ -63,7 +63,7 @@ class Round:
     """All runs over one input log."""
 
     def __init__(
-        self, log: InputLog, servers: Servers, home: Path, *, seed: int, quick: bool, say: Callable[[str], None]
+        self, log: InputLog, servers: ChaosServers, home: Path, *, seed: int, quick: bool, say: Callable[[str], None]
     ) -> None:
         """Work out what the log demands; nothing is started. `home` keeps configurations and logs."""
         self.log = log
@@ -72,7 +72,7 @@ class Round:
         self._seed = seed
         self._quick = quick
         self._say = say
-        self._wanted: Expected = expected(log)
+        self._wanted: ExpectedResults = expected(log)
         self._reference: Evidence | None = None
         self._total: int | None = None
 
@@ -87,7 +87,7 @@ class Round:
         place = f"{name}-{self.log.partitions}"
         deployment = self._deployment(place)
         dice = random.Random(f"{self._seed}/{place}")
-        run = Run(deployment, self.log, self._servers, dice, self._total, lambda text: self._say(f"{place}: {text}"))
+        run = DisturbedRun(deployment, self.log, self._servers, dice, self._total, lambda text: self._say(f"{place}: {text}"))
         try:
             result = self._played(name, run, scenario)
         finally:
@@ -95,7 +95,7 @@ class Round:
         self._clear(deployment)
         return result
 
-    def _played(self, name: str, run: Run, scenario: Scenario | None) -> Result:
+    def _played(self, name: str, run: DisturbedRun, scenario: Scenario | None) -> Result:
         began = time.monotonic()
         try:
             run.send()
@@ -123,7 +123,7 @@ class Round:
         delete_topics(deployment.kafka)
         forget_state(deployment.redis)
 
-    def _disturbed(self, run: Run, scenario: Scenario | None) -> Evidence:
+    def _disturbed(self, run: DisturbedRun, scenario: Scenario | None) -> Evidence:
         run.begin(1 if scenario is None else scenario.workers)
         if scenario is not None:
             scenario.disturb(run, scenario.times[self._quick])
@@ -134,7 +134,7 @@ class Round:
             self._reference, self._total = found, run.written()
         return found
 
-    def _result(self, name: str, run: Run, found: Evidence, seconds: float) -> Result:
+    def _result(self, name: str, run: DisturbedRun, found: Evidence, seconds: float) -> Result:
         differences: Sequence[Difference] = account.against_log(found, self._wanted)
         if name == CALM:
             differences = [*differences, *account.told(found, self.log.drifts)]

@@ -48,7 +48,7 @@ class BrokenError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Servers:
+class ChaosServers:
     """The broker and the Redis that all runs share."""
 
     kafka: KafkaServer
@@ -56,7 +56,7 @@ class Servers:
 
 
 @dataclass
-class Run:
+class DisturbedRun:
     """A deployment that is being disturbed.
 
     Args:
@@ -69,7 +69,7 @@ class Run:
 
     deployment: Deployment
     log: InputLog
-    servers: Servers
+    servers: ChaosServers
     dice: random.Random
     total: int | None
     say: Callable[[str], None]

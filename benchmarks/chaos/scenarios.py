@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.chaos.replay import forget
-from benchmarks.chaos.run import Run, freeze, thaw
+from benchmarks.chaos.run import DisturbedRun, freeze, thaw
 
 #: What a Redis that is frozen, or a broker that is down, is kept from answering, in seconds.
 _FREEZE_SECONDS = 10.0
@@ -28,13 +28,13 @@ class Scenario:
 
     name: str
     says: str
-    disturb: Callable[[Run, int], None]
+    disturb: Callable[[DisturbedRun, int], None]
     workers: int
     times: tuple[int, int]
     quick: bool = False
 
 
-def _kills(run: Run, times: int) -> None:
+def _kills(run: DisturbedRun, times: int) -> None:
     run.warm()
     for _ in run.moments(times):
         run.kill(run.any_worker())
@@ -42,7 +42,7 @@ def _kills(run: Run, times: int) -> None:
         run.warm()
 
 
-def _stops(run: Run, times: int) -> None:
+def _stops(run: DisturbedRun, times: int) -> None:
     run.warm()
     for _ in run.moments(times):
         run.terminate(run.any_worker())
@@ -50,7 +50,7 @@ def _stops(run: Run, times: int) -> None:
         run.warm()
 
 
-def _rescale(run: Run, times: int) -> None:
+def _rescale(run: DisturbedRun, times: int) -> None:
     """One worker, two, three, one."""
     for wanted, _ in zip((2, 3, 1) * times, run.moments(3 * times), strict=False):
         while len(run.workers) < wanted:
@@ -60,7 +60,7 @@ def _rescale(run: Run, times: int) -> None:
         run.figures["rescaled"] += 1
 
 
-def _storm(run: Run, times: int) -> None:
+def _storm(run: DisturbedRun, times: int) -> None:
     """Workers come and go faster than partitions can be shared out."""
     run.warm()
     for number in run.moments(times):
@@ -74,7 +74,7 @@ def _storm(run: Run, times: int) -> None:
         run.figures["rebalances"] += 1
 
 
-def _broker_restart(run: Run, times: int) -> None:
+def _broker_restart(run: DisturbedRun, times: int) -> None:
     for _ in run.moments(times):
         run.servers.kafka.kill()
         run.pause(run.dice.uniform(0.0, 3.0))
@@ -82,7 +82,7 @@ def _broker_restart(run: Run, times: int) -> None:
         run.figures["broker_restarts"] += 1
 
 
-def _redis_restart(run: Run, times: int) -> None:
+def _redis_restart(run: DisturbedRun, times: int) -> None:
     for _ in run.moments(times):
         run.servers.redis.kill()
         run.pause(run.dice.uniform(0.0, 3.0))
@@ -90,7 +90,7 @@ def _redis_restart(run: Run, times: int) -> None:
         run.figures["redis_restarts"] += 1
 
 
-def _redis_freeze(run: Run, times: int) -> None:
+def _redis_freeze(run: DisturbedRun, times: int) -> None:
     for _ in run.moments(times):
         run.servers.redis.freeze()
         try:
@@ -100,7 +100,7 @@ def _redis_freeze(run: Run, times: int) -> None:
         run.figures["redis_freezes"] += 1
 
 
-def _zombie(run: Run, times: int) -> None:
+def _zombie(run: DisturbedRun, times: int) -> None:
     """Let a worker sleep until the others have its partitions and have worked on them, and then go on where it was."""
     run.at_work()
     for _ in run.moments(times):
@@ -116,7 +116,7 @@ def _zombie(run: Run, times: int) -> None:
         run.pause(_AWAKE_SECONDS)
 
 
-def _replay(run: Run, times: int) -> None:
+def _replay(run: DisturbedRun, times: int) -> None:
     """Everything is forgotten but the topics, and read again from the first record."""
     for _ in range(times):
         run.to_the_end()

@@ -29,8 +29,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.feeding import DATA_SETS, PER_SECOND, WINDOW_SECONDS, DataSet, closing, end_of, events, fill, offsets
-from benchmarks.machine import Servers, pin, run, servers, show_table, usage, whole_number
-from benchmarks.workers import Deployment, Ending
+from benchmarks.machine import BenchmarkServers, pin, run, servers, show_table, usage, whole_number
+from benchmarks.workers import Ending, WorkerFleet
 from detectors.errors import UnavailableError
 from driftline.servers.child import Child
 from streams.topics import EVENTS, topic_name
@@ -79,13 +79,13 @@ class Timing:
 class Measuring:
     """The runs over one data set."""
 
-    def __init__(self, on: Servers, data: DataSet, count: int) -> None:
+    def __init__(self, on: BenchmarkServers, data: DataSet, count: int) -> None:
         """Write the events."""
         self._on = on
         self._data = data
         self._count = count
         self._end = end_of(count)
-        self._deployment = Deployment(on, _MODEL, prefix=f"bench-{data.name}")
+        self._deployment = WorkerFleet(on, _MODEL, prefix=f"bench-{data.name}")
         self._children = 0
         before = usage(on.kafka.child.pid).cpu_seconds
         self.bytes = fill(self._deployment.kafka, events(data, count), closing(data, self._end))
@@ -159,7 +159,7 @@ def turns(repeats: int) -> Sequence[str]:
     return ["floor", *(["plain_faust", "bare_loop", "driftline"] * repeats), "judging"]
 
 
-def measure(on: Servers, data: DataSet, count: int, repeats: int) -> dict[str, Any]:
+def measure(on: BenchmarkServers, data: DataSet, count: int, repeats: int) -> dict[str, Any]:
     """Run everything over one data set, print it, and return its part of the result."""
     began = time.monotonic()
     measuring = Measuring(on, data, count)

@@ -8,7 +8,7 @@ import msgspec
 
 from detectors.windows.record import Kind
 
-Outcome = Literal["promoted", "rejected", "abandoned"]
+RetrainResult = Literal["promoted", "rejected", "abandoned"]
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ class Decision(msgspec.Struct, frozen=True, tag="decision"):
     id: str
     model: str
     request: str
-    outcome: Outcome
+    outcome: RetrainResult
     version: int | None
     features: list[str]
     place: Place | None = None

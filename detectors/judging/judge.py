@@ -21,12 +21,12 @@ from detectors.judging.scores import Moment
 from detectors.judging.verdict import Seen, Verdict, describe, size_of
 from detectors.learning.learner import Learner
 from detectors.measure.measure import Measures, mean_of, measure
-from detectors.measure.rollup import Gather, Wide
-from detectors.measure.sums import NAMED, Tally, tally
+from detectors.measure.rollup import Rollup, Wide
+from detectors.measure.sums import NAMED, WindowSums, window_sums
 from detectors.reference.feature_reference import FeatureReference
-from detectors.reference.learned import Learned
+from detectors.reference.learned import FeatureBaseline
 from detectors.reference.local_time import local_seconds
-from detectors.reference.matrix import Stack
+from detectors.reference.matrix import ReferenceMatrix
 from detectors.reference.season import Flags
 from detectors.spec import ModelSpec
 from detectors.statistics import STATISTICS, UPWARDS, StatisticName, place_of
@@ -41,10 +41,10 @@ _USUAL = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Bucket:
+class _SummedBucket:
     """A bucket: its sums, the parts that they are of, and which columns may be judged, shape (F,)."""
 
-    sums: Tally
+    sums: WindowSums
     parts: Sequence[Mapping[str, Feature]]
     judged: Flags
 
@@ -53,7 +53,7 @@ class _Bucket:
 class _Judged:
     """A window that was judged: its sums, what they are and were expected to be, its end, and the parts of its last bucket."""
 
-    sums: Tally
+    sums: WindowSums
     measured: Measures
     expected: Floats
     end: float
@@ -70,7 +70,7 @@ class Judge(msgspec.Struct):
         learner: collects the first reference; None once it is there.
         monitors: of the references, whose order is that of its columns.
         references: feature -> reference.
-        gather: merges the buckets that a feature is judged over.
+        rollup: merges the buckets that a feature is judged over.
         relearning: feature -> learner, for features whose reference will be or is being replaced.
         renewing: features in `relearning` that are not judged meanwhile, in order (a set has none in a snapshot).
     """
@@ -81,20 +81,20 @@ class Judge(msgspec.Struct):
     learner: Learner | None
     monitors: Monitors
     references: dict[str, FeatureReference] = {}
-    gather: Gather = msgspec.field(default_factory=Gather)
+    rollup: Rollup = msgspec.field(default_factory=Rollup)
     relearning: dict[str, Learner] = {}
     renewing: dict[str, None] = {}
     #: Set when monitors were made: the budget has to be shared again.
     renewed: bool = False
     #: Of the references, and made from them again when it is asked for; no part of a snapshot.
-    stack: Stack | None = None
+    matrix: ReferenceMatrix | None = None
 
     @classmethod
     def begin(cls, spec: ModelSpec, kind: Kind, segment: str, seconds: float) -> Judge:
         """Return a judge that knows nothing yet."""
         detector = spec.errors.detector if kind == "outcomes" else spec.detector
         direction: Direction = "up" if kind == "outcomes" else "both"
-        return cls(kind, segment, seconds, Learner(seconds), Monitors.none(detector, direction, seconds))
+        return cls(kind, segment, seconds, Learner(seconds), Monitors.empty(detector, direction, seconds))
 
     def weigh(self, spec: ModelSpec, start: float, parts: Sequence[Window]) -> list[Verdict]:
         """Judge one bucket and return its alarms; the first ones are learned from.
@@ -143,22 +143,22 @@ class Judge(msgspec.Struct):
             self.renewing.pop(feature, None)
             self.relearning.pop(feature, None)
 
-    def adopt(self, learned: Mapping[str, Learned]) -> None:
+    def adopt(self, learned: Mapping[str, FeatureBaseline]) -> None:
         """Judge features against these references from now on; others stay as they are."""
         self.learner = None
         self.renewed = True
         if self.kind == "outcomes":
             learned = {name: result for name, result in learned.items() if name == ERROR}
-        before, self.stack = self.side_by_side(), None
+        before, self.matrix = self.side_by_side(), None
         new = [feature for feature in learned if feature not in self.references]
         self.references |= {feature: result.reference for feature, result in learned.items()}
         self.monitors.widen(len(new))
-        strides = np.concatenate([self.gather.strides, np.ones(len(new))])
+        rollup_widths = np.concatenate([self.rollup.rollup_widths, np.ones(len(new))])
         columns = {feature: column for column, feature in enumerate(self.references)}
         for feature, result in learned.items():
             column = columns[feature]
             # Detectors of outcomes are fed each of them, and so every bucket.
-            strides[column] = result.stride if DETECTORS[self.monitors.detector].feed == "scores" else 1
+            rollup_widths[column] = result.rollup_width if DETECTORS[self.monitors.detector].feed == "scores" else 1
             for row, statistic in enumerate(STATISTICS):
                 watched = self.kind != "outcomes" or statistic == "location"
                 baseline = result.baselines.get(statistic) if watched else None
@@ -166,32 +166,32 @@ class Judge(msgspec.Struct):
             self.renewing.pop(feature, None)
             self.relearning.pop(feature, None)
         anew = np.array([feature in learned for feature in self.references], dtype=np.bool_)
-        self.gather.exchange(strides, anew, before, self.side_by_side())
+        self.rollup.exchange(rollup_widths, anew, before, self.side_by_side())
 
     def _weigh(self, spec: ModelSpec, start: float, parts: Sequence[Mapping[str, Feature]], rows: int) -> list[Verdict]:
-        stack = self.side_by_side()
-        now = tally(parts, rows, stack, outlier_beyond=spec.outliers.beyond)
+        matrix = self.side_by_side()
+        now = window_sums(parts, rows, matrix, outlier_beyond=spec.outliers.beyond)
         silent = {*self.renewing, *self.unwatched(spec)}
-        judged = np.array([name not in silent for name in stack.names], dtype=np.bool_)
-        bucket = _Bucket(now, parts, judged)
+        judged = np.array([name not in silent for name in matrix.names], dtype=np.bool_)
+        bucket = _SummedBucket(now, parts, judged)
         found: list[Verdict] = []
-        for window in self.gather.take(round(start / self.seconds), now, stack):
+        for window in self.rollup.add(round(start / self.seconds), now, matrix):
             if (judged & window.columns).any():
                 found += self._judge(spec, window, bucket)
         return found
 
-    def _judge(self, spec: ModelSpec, window: Wide, bucket: _Bucket) -> list[Verdict]:
+    def _judge(self, spec: ModelSpec, window: Wide, bucket: _SummedBucket) -> list[Verdict]:
         """Judge a window, of which this is the last bucket."""
         columns = bucket.judged & window.columns
-        start, seconds = window.place * self.seconds, window.stride * self.seconds
-        monitors, stack = self.monitors, self.side_by_side()
-        measured = measure(window.sums, stack)
+        start, seconds = window.place * self.seconds, window.rollup_width * self.seconds
+        monitors, matrix = self.monitors, self.side_by_side()
+        measured = measure(window.sums, matrix)
         moment = Moment(start, local_seconds(start, spec.timezone, spec.holidays), seconds)
         expected = monitors.scores.expected(moment.local)
         scores = monitors.scores.score(moment, measured, expected, np.broadcast_to(columns, expected.shape))
         errors = None
         if DETECTORS[monitors.detector].feed == "outcomes":
-            errors = [_errors(bucket.parts, name) for name in stack.names]
+            errors = [_errors(bucket.parts, name) for name in matrix.names]
         raised = monitors.weigh(start, scores, errors)
         calm = (np.abs(scores) < _USUAL) & (monitors.fired == 0)  # a window that raised an alarm moves nothing
         judged = _Judged(window.sums, measured, expected, start + seconds, bucket.parts)
@@ -201,12 +201,12 @@ class Judge(msgspec.Struct):
         monitors.scores.follow(moment, measured, expected, calm)
         return verdicts
 
-    def _suspected(self, spec: ModelSpec, raised: list[Raised], window: Wide, bucket: _Bucket) -> list[Verdict]:
+    def _suspected(self, spec: ModelSpec, raised: list[Raised], window: Wide, bucket: _SummedBucket) -> list[Verdict]:
         """Return the verdicts of the other features that changed together with those, by the latest window of each."""
-        stack, scores = self.side_by_side(), self.monitors.scores
-        sums = self.gather.standing(bucket.sums, stack)
-        measured = measure(sums, stack)
-        seconds, widths = window.stride * self.seconds, self.gather.strides * self.seconds
+        matrix, scores = self.side_by_side(), self.monitors.scores
+        sums = self.rollup.standing(bucket.sums, matrix)
+        measured = measure(sums, matrix)
+        seconds, widths = window.rollup_width * self.seconds, self.rollup.rollup_widths * self.seconds
         end = window.place * self.seconds + seconds
         # A wide window that a later bucket ended was over before what that one's columns have seen by now.
         there = ~np.isnan(measured.value) & bucket.judged & (scores.last_start < end)
@@ -220,9 +220,9 @@ class Judge(msgspec.Struct):
 
     def _verdict(self, raised: Raised, window: _Judged) -> Verdict:
         row, column = raised.cell
-        stack = self.side_by_side()
-        feature, statistic = stack.names[column], STATISTICS[row]
-        seen = _seen(window, stack, column, self._usual_mean(window, column))
+        matrix = self.side_by_side()
+        feature, statistic = matrix.names[column], STATISTICS[row]
+        seen = _seen(window, matrix, column, self._usual_mean(window, column))
         value, expected = float(window.measured.value[row, column]), float(window.expected[row, column])
         reference, is_error = self.references[feature], feature == ERROR
         words = describe(statistic, value=value, expected=expected, seen=seen, reference=reference, is_error=is_error)
@@ -237,11 +237,11 @@ class Judge(msgspec.Struct):
             return reference.mean
         return reference.mean_at(float(window.expected[cell]))
 
-    def side_by_side(self) -> Stack:
+    def side_by_side(self) -> ReferenceMatrix:
         """Return the references as columns."""
-        if self.stack is None:
-            self.stack = Stack(self.references)
-        return self.stack
+        if self.matrix is None:
+            self.matrix = ReferenceMatrix(self.references)
+        return self.matrix
 
     def renew(self, feature: str, *, afresh: bool) -> None:
         """Replace a feature's reference: by what was seen since its alarm, or `afresh` from now on."""
@@ -264,7 +264,7 @@ class Judge(msgspec.Struct):
             self.relearning.pop(feature, None)
         return sorted(names)
 
-    def fit(self, spec: ModelSpec) -> None:
+    def reconfigure(self, spec: ModelSpec) -> None:
         """Let the detectors be those that the configuration names now; others start anew on the same baselines."""
         detector = spec.errors.detector if self.kind == "outcomes" else spec.detector
         if self.monitors.detector != detector:
@@ -296,9 +296,9 @@ def _only(part: Window, features: Sequence[str]) -> Window:
     return msgspec.structs.replace(part, features={name: one for name, one in part.features.items() if name in wanted})
 
 
-def _seen(window: _Judged, stack: Stack, column: int, usual: float) -> Seen:
+def _seen(window: _Judged, matrix: ReferenceMatrix, column: int, usual: float) -> Seen:
     """Return what a verdict tells of a feature; new categories are those of the last bucket, as they have no cell."""
-    feature, cells = stack.names[column], stack.cells[column]
+    feature, cells = matrix.names[column], matrix.cells[column]
     categories: dict[str, float] = {name: float(window.sums.cells[cell]) for name, cell in cells.items()}
     for part in window.parts:
         if feature in part:
@@ -306,15 +306,15 @@ def _seen(window: _Judged, stack: Stack, column: int, usual: float) -> Seen:
                 if name not in cells:
                     categories[name] = categories.get(name, 0.0) + count
     counted = {name: count for name, count in categories.items() if count}
-    strange = any(_strange(part[feature], stack, column) for part in window.parts if feature in part)
+    strange = any(_strange(part[feature], matrix, column) for part in window.parts if feature in part)
     return Seen(mean_of(window.sums, column), usual, counted, float(window.sums.sums[NAMED, column]), strange)
 
 
-def _strange(feature: Feature, stack: Stack, column: int) -> bool:
+def _strange(feature: Feature, matrix: ReferenceMatrix, column: int) -> bool:
     """Tell whether there are values of a type that the reference has none of, though it has values."""
-    if stack.numeric[column] == stack.categorical[column]:
+    if matrix.numeric[column] == matrix.categorical[column]:
         return False
-    return bool(feature.categories or feature.other) if stack.numeric[column] else feature.numeric is not None
+    return bool(feature.categories or feature.other) if matrix.numeric[column] else feature.numeric is not None
 
 
 def _errors(parts: Sequence[Mapping[str, Feature]], name: str) -> tuple[int, int]:

@@ -111,11 +111,11 @@ class Monitors(msgspec.Struct):
     river: dict[str, Armed] = {}
 
     @classmethod
-    def none(cls, detector: str, direction: Direction, window_seconds: float) -> Monitors:
+    def empty(cls, detector: str, direction: Direction, window_seconds: float) -> Monitors:
         """Return monitors without a column."""
         shape = (len(STATISTICS), 0)
         arrays: dict[str, Any] = {name: np.zeros(shape) for name in _ARRAYS}
-        return cls(detector, direction, Scores.none(window_seconds), math.inf, math.inf, **arrays)
+        return cls(detector, direction, Scores.empty(window_seconds), math.inf, math.inf, **arrays)
 
     @property
     def watched(self) -> Flags:

@@ -61,11 +61,11 @@ class Scores(msgspec.Struct):
     swings: np.ndarray
 
     @classmethod
-    def none(cls, window_seconds: float) -> Scores:
+    def empty(cls, window_seconds: float) -> Scores:
         """Return scores without a column."""
         shape = (len(STATISTICS), 0)
         arrays = {name: np.zeros(shape) for name in _FIGURES}
-        return cls(Seasons.none(window_seconds, shape), **arrays, swings=np.zeros((SWINGS, *shape)))
+        return cls(Seasons.empty(window_seconds, shape), **arrays, swings=np.zeros((SWINGS, *shape)))
 
     def widen(self, columns: int) -> None:
         """Add so many columns without a baseline."""

@@ -35,7 +35,7 @@ def sides_of(judges: Iterable[Judge]) -> tuple[float, float]:
     every = fast = 0.0
     for judge in judges:
         monitors = judge.monitors
-        sides = np.where(monitors.watched, 2.0 - monitors.up, 0.0) / judge.gather.strides
+        sides = np.where(monitors.watched, 2.0 - monitors.up, 0.0) / judge.rollup.rollup_widths
         every += float(sides.sum())
         fast += float((sides * monitors.fast).sum())
     return every, fast

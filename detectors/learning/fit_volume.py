@@ -9,7 +9,7 @@ import numpy as np
 
 from detectors.learning.fit_baseline import learn
 from detectors.reference.feature_reference import FeatureReference
-from detectors.reference.learned import Calendar, Learned
+from detectors.reference.learned import Calendar, FeatureBaseline
 from detectors.reference.local_time import DAY_SECONDS, local_times
 from detectors.reference.season import choose
 from detectors.statistics import FLOOR
@@ -21,7 +21,7 @@ _UNKNOWN_WEEK = 4 * math.log(2)
 _LEAST_BUCKETS = 8
 
 
-def learn_volume(buckets: Sequence[tuple[float, int]], window_seconds: float, calendar: Calendar) -> Learned | None:
+def learn_volume(buckets: Sequence[tuple[float, int]], window_seconds: float, calendar: Calendar) -> FeatureBaseline | None:
     """Return what the (first second, rows) of buckets, in order of time, say of the traffic; None when they are too few."""
     if len(buckets) < _LEAST_BUCKETS:
         return None
@@ -39,4 +39,4 @@ def learn_volume(buckets: Sequence[tuple[float, int]], window_seconds: float, ca
         least=_UNKNOWN_WEEK if calendar.reference_seconds < 7 * DAY_SECONDS else 0.0,
     )
     nothing = FeatureReference(quantiles=np.empty(0), shares={}, other=0.0, known={}, mean=float(rows.mean()))
-    return Learned(nothing, {"volume": baseline})
+    return FeatureBaseline(nothing, {"volume": baseline})

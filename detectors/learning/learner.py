@@ -25,7 +25,7 @@ from detectors.learning.fit_volume import learn_volume
 from detectors.learning.recording import BLOCK, Recording, turn_of
 from detectors.learning.rollup_width import strides_of
 from detectors.reference.feature_reference import learn_reference
-from detectors.reference.learned import Calendar, Learned
+from detectors.reference.learned import Calendar, FeatureBaseline
 from detectors.reference.local_time import WEEK_SECONDS
 from detectors.spec import ModelSpec
 from detectors.windows.feature import Feature
@@ -133,9 +133,9 @@ class Learner(msgspec.Struct):
         }
         samples = [(window.start, window.rows, window.parts) for window in self.windows]
         beyond = spec.outliers.beyond
-        strides = strides_of(samples, references, self.window_seconds, outlier_beyond=beyond)
+        rollup_widths = strides_of(samples, references, self.window_seconds, outlier_beyond=beyond)
         most = _MOST_MEASURES if self.features is None else _MOST_MEASURES_APART
-        recording = Recording.begin(self.window_seconds, references, strides, most_bytes=most)
+        recording = Recording.begin(self.window_seconds, references, rollup_widths, most_bytes=most)
         recording.extend(samples, outlier_beyond=beyond)
         return recording
 
@@ -157,7 +157,7 @@ class Learner(msgspec.Struct):
         wanted = spec.reference
         return self.since is not None and self.until - self.since >= wanted.seconds and self.seen >= wanted.min_windows
 
-    def learn(self, spec: ModelSpec) -> dict[str, Learned]:
+    def learn(self, spec: ModelSpec) -> dict[str, FeatureBaseline]:
         """Return feature -> reference and baselines; features asked for by name are there even if never seen."""
         seconds = self.until - (self.since or 0.0)
         calendar = Calendar(seconds, spec.timezone, spec.holidays)

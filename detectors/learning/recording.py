@@ -18,15 +18,15 @@ import msgspec
 import numpy as np
 
 from detectors.learning.fit_baseline import learn
-from detectors.measure.batches import Tiles
+from detectors.measure.batches import WindowBatches
 from detectors.measure.measure import Measures, names_for
-from detectors.measure.rollup import Gather
-from detectors.measure.sums import Tally
+from detectors.measure.rollup import Rollup
+from detectors.measure.sums import WindowSums
 from detectors.reference.baseline import Baseline
 from detectors.reference.feature_reference import FeatureReference
-from detectors.reference.learned import Calendar, Learned
+from detectors.reference.learned import Calendar, FeatureBaseline
 from detectors.reference.local_time import DAY_SECONDS, local_times
-from detectors.reference.matrix import Integers, Stack
+from detectors.reference.matrix import Integers, ReferenceMatrix
 from detectors.reference.season import COARSE_SECONDS, Flags, choose
 from detectors.statistics import FLOOR, OF_G, STATISTICS, StatisticName, place_of
 from detectors.windows.feature import Feature
@@ -167,7 +167,7 @@ class Recording(msgspec.Struct):
 
     window_seconds: float
     references: dict[str, FeatureReference]
-    gather: Gather
+    rollup: Rollup
     histories: dict[int, History]
     most_bytes: int = _MOST_BYTES
     every: int = 1
@@ -175,26 +175,26 @@ class Recording(msgspec.Struct):
     low: np.ndarray = np.ones(0)
     high: np.ndarray = np.ones(0)
     #: Of the references with categories that one window alone had taken out; made again when it is asked for.
-    stack: Stack | None = None
+    matrix: ReferenceMatrix | None = None
 
     @classmethod
     def begin(
         cls,
         window_seconds: float,
         references: dict[str, FeatureReference],
-        strides: Mapping[str, int],
+        rollup_widths: Mapping[str, int],
         *,
         most_bytes: int = _MOST_BYTES,
     ) -> Recording:
         """Return a recording without a window."""
         cells: dict[int, list[tuple[int, int]]] = {}
         for column, (name, reference) in enumerate(references.items()):
-            cells.setdefault(strides[name], []).extend((place_of(one), column) for one in names_for(name, reference))
-        gather = Gather()
-        gather.set(np.array([strides[name] for name in references], dtype=np.float64))
-        histories = {stride: History.begin(mine) for stride, mine in cells.items()}
+            cells.setdefault(rollup_widths[name], []).extend((place_of(one), column) for one in names_for(name, reference))
+        rollup = Rollup()
+        rollup.set(np.array([rollup_widths[name] for name in references], dtype=np.float64))
+        histories = {rollup_width: History.begin(mine) for rollup_width, mine in cells.items()}
         low, high = np.full(len(references), np.inf), np.full(len(references), -np.inf)
-        return cls(window_seconds, references, gather, histories, most_bytes, low=low, high=high)
+        return cls(window_seconds, references, rollup, histories, most_bytes, low=low, high=high)
 
     def add(self, start: float, parts: Sequence[Mapping[str, Feature]], rows: int, *, outlier_beyond: float) -> None:
         """Take a window, of which `parts` are the features of each source, with so many rows; they come in order of time."""
@@ -210,19 +210,19 @@ class Recording(msgspec.Struct):
         """Take windows in order of time whose extremes the references have."""
         if not self.references:
             return
-        stack = self._side_by_side()
-        tiles = Tiles(stack, outlier_beyond=outlier_beyond)
+        matrix = self._side_by_side()
+        tiles = WindowBatches(matrix, outlier_beyond=outlier_beyond)
         kept = [window for window in windows if self._turn(window[0]) % self.every == 0]
-        waiting: list[tuple[int, float, Tally]] = []
+        waiting: list[tuple[int, float, WindowSums]] = []
         held = self._held_bytes
-        for (start, _, _), now in zip(kept, tiles.tally((rows, parts) for _, rows, parts in kept), strict=True):
+        for (start, _, _), now in zip(kept, tiles.window_sums((rows, parts) for _, rows, parts in kept), strict=True):
             if self._turn(start) % self.every:  # dropped for what came before it
                 continue
-            for wide in self.gather.take(round(start / self.window_seconds), now, stack):
-                if wide.stride in self.histories and wide.columns.any():
-                    sums = wide.sums if wide.stride == 1 else wide.sums.copy()
-                    waiting.append((wide.stride, wide.place * self.window_seconds, sums))
-                    held += self.histories[wide.stride].window_bytes
+            for wide in self.rollup.add(round(start / self.window_seconds), now, matrix):
+                if wide.rollup_width in self.histories and wide.columns.any():
+                    sums = wide.sums if wide.rollup_width == 1 else wide.sums.copy()
+                    waiting.append((wide.rollup_width, wide.place * self.window_seconds, sums))
+                    held += self.histories[wide.rollup_width].window_bytes
             if len(waiting) >= tiles.most or held > self.most_bytes:
                 self._write(waiting, tiles)
                 waiting = []
@@ -230,11 +230,11 @@ class Recording(msgspec.Struct):
                 held = self._held_bytes
         self._write(waiting, tiles)
 
-    def _write(self, waiting: Sequence[tuple[int, float, Tally]], tiles: Tiles) -> None:
+    def _write(self, waiting: Sequence[tuple[int, float, WindowSums]], tiles: WindowBatches) -> None:
         """Let the histories have what windows measured: (stride, first second, sums) of each."""
         measured = tiles.measure([sums for _, _, sums in waiting])
-        for (stride, start, _), one in zip(waiting, measured, strict=True):
-            self.histories[stride].add(start, one)
+        for (rollup_width, start, _), one in zip(waiting, measured, strict=True):
+            self.histories[rollup_width].add(start, one)
 
     def _thin(self) -> None:
         while self._held_bytes > self.most_bytes and self.every < 1 << 20:
@@ -246,20 +246,20 @@ class Recording(msgspec.Struct):
     def _held_bytes(self) -> int:
         return sum(history.held_bytes for history in self.histories.values())
 
-    def _side_by_side(self) -> Stack:
-        if self.stack is None:
-            self.stack = stack_of(self.references)
-        return self.stack
+    def _side_by_side(self) -> ReferenceMatrix:
+        if self.matrix is None:
+            self.matrix = stack_of(self.references)
+        return self.matrix
 
     def _turn(self, start: float) -> int:
         return turn_of(round(start / self.window_seconds), self.window_seconds)
 
-    def _reach(self, parts: Sequence[Mapping[str, Feature]], stack: Stack) -> None:
+    def _reach(self, parts: Sequence[Mapping[str, Feature]], matrix: ReferenceMatrix) -> None:
         for part in parts:
             told = [
                 (column, feature.numeric)
                 for name, feature in part.items()
-                if feature.numeric is not None and (column := stack.column.get(name)) is not None
+                if feature.numeric is not None and (column := matrix.column.get(name)) is not None
             ]
             if told:
                 columns = np.array([column for column, _ in told], dtype=np.intp)
@@ -274,25 +274,25 @@ class Recording(msgspec.Struct):
             quantiles[-1] = max(quantiles[-1], self.high[column])
         return msgspec.structs.replace(reference, quantiles=quantiles)
 
-    def learn(self, calendar: Calendar) -> dict[str, Learned]:
+    def learn(self, calendar: Calendar) -> dict[str, FeatureBaseline]:
         """Return feature -> reference and baselines."""
         names = list(self.references)
         found: dict[str, dict[StatisticName, Baseline]] = {name: {} for name in names}
-        for stride, history in self.histories.items():
-            for row, column, baseline in history.learn(stride * self.window_seconds, calendar):
+        for rollup_width, history in self.histories.items():
+            for row, column, baseline in history.learn(rollup_width * self.window_seconds, calendar):
                 found[names[column]][STATISTICS[row]] = baseline
-        strides = self.gather.strides.astype(int).tolist()
+        rollup_widths = self.rollup.rollup_widths.astype(int).tolist()
         return {
-            name: Learned(
-                self._reached(column, self.references[name]), {one: mine[one] for one in STATISTICS if one in mine}, stride
+            name: FeatureBaseline(
+                self._reached(column, self.references[name]), {one: mine[one] for one in STATISTICS if one in mine}, rollup_width
             )
-            for column, ((name, mine), stride) in enumerate(zip(found.items(), strides, strict=True))
+            for column, ((name, mine), rollup_width) in enumerate(zip(found.items(), rollup_widths, strict=True))
         }
 
 
-def stack_of(references: Mapping[str, FeatureReference]) -> Stack:
+def stack_of(references: Mapping[str, FeatureReference]) -> ReferenceMatrix:
     """Return the references as columns, with categories that one window alone had as unknown as such a one will be."""
-    return Stack(
+    return ReferenceMatrix(
         {
             name: msgspec.structs.replace(
                 reference, known={category: count for category, count in reference.known.items() if count > 1}

@@ -15,7 +15,7 @@ import numpy as np
 
 from detectors.arrays import Floats
 from detectors.learning.recording import BLOCK, stack_of
-from detectors.measure.batches import Tiles
+from detectors.measure.batches import WindowBatches
 from detectors.measure.sums import NAMED, NUMBERS
 from detectors.reference.feature_reference import FeatureReference
 from detectors.reference.matrix import Integers
@@ -51,42 +51,44 @@ def strides_of(
     starts = np.array([start for start, _, _ in windows])
     places = np.round(starts / window_seconds).astype(np.intp)
     length = max(_LEAST_STRETCH, min(_STRETCH, int(_STRETCH_SECONDS // window_seconds)))
-    most = max((stride for stride in _STRIDES if stride * window_seconds < COARSE_SECONDS), default=1)
+    most = max((rollup_width for rollup_width in _STRIDES if rollup_width * window_seconds < COARSE_SECONDS), default=1)
     for low in range(0, len(names), _AT_ONCE):
-        stack = stack_of({name: references[name] for name in names[low : low + _AT_ONCE]})
-        tiles = Tiles(stack, outlier_beyond=outlier_beyond)
-        sums = list(tiles.tally((rows, parts) for _, rows, parts in windows))
-        held = np.array([np.maximum(one.sums[NUMBERS], one.sums[NAMED] * stack.categorical) for one in sums]).mean(axis=0)
+        matrix = stack_of({name: references[name] for name in names[low : low + _AT_ONCE]})
+        tiles = WindowBatches(matrix, outlier_beyond=outlier_beyond)
+        sums = list(tiles.window_sums((rows, parts) for _, rows, parts in windows))
+        held = np.array([np.maximum(one.sums[NUMBERS], one.sums[NAMED] * matrix.categorical) for one in sums]).mean(axis=0)
         values = np.array([one.value[_TOLD_BY, :] for one in tiles.measure(sums)])
         near, far = _correlations(_stretches(places, length), values.reshape(len(sums), -1))
-        for column, name in enumerate(stack.names):
-            mine = slice(column, None, len(stack.names))
+        for column, name in enumerate(matrix.names):
+            mine = slice(column, None, len(matrix.names))
             found[name] = min(most, max(_for_values(held[column]), _for_correlation(near[mine], far[mine])))
     return found
 
 
 def _for_values(held: float) -> int:
     """Return how many windows hold values enough together; what never had a value gets none from wider ones."""
-    return next((stride for stride in _STRIDES if stride * held >= _LEAST_VALUES), _STRIDES[-1]) if held else 1
+    return next((rollup_width for rollup_width in _STRIDES if rollup_width * held >= _LEAST_VALUES), _STRIDES[-1]) if held else 1
 
 
 def _for_correlation(near: Floats, far: Floats) -> int:
     """Return how many windows must be merged for each of some statistics to be correlated little enough."""
-    return next((stride for stride in _STRIDES if max(map(_wider(stride), near, far)) <= _MOST_CORRELATED), _STRIDES[-1])
+    return next(
+        (rollup_width for rollup_width in _STRIDES if max(map(_wider(rollup_width), near, far)) <= _MOST_CORRELATED), _STRIDES[-1]
+    )
 
 
-def _wider(stride: int) -> Callable[[float, float], float]:
+def _wider(rollup_width: int) -> Callable[[float, float], float]:
     """Return what tells the correlation of merged windows from that at one and at two windows' distance, which goes on so."""
-    lags = np.arange(1, 2 * stride)
-    pairs = np.minimum(lags, 2 * stride - lags)  # of one window each, so many are so far apart
-    within = np.maximum(0, stride - lags)
+    lags = np.arange(1, 2 * rollup_width)
+    pairs = np.minimum(lags, 2 * rollup_width - lags)  # of one window each, so many are so far apart
+    within = np.maximum(0, rollup_width - lags)
 
     def correlation(near: float, far: float) -> float:
         if near <= 0:
             return 0.0
         decay = min(0.99, max(0.0, far / near))
         told = near * decay ** (lags - 1.0)
-        return float((pairs * told).sum() / (stride + 2 * (within * told).sum()))
+        return float((pairs * told).sum() / (rollup_width + 2 * (within * told).sum()))
 
     return correlation
 

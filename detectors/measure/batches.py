@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from detectors.measure.measure import Measures, measure
-from detectors.measure.sums import ROWS, Tally, tally
-from detectors.reference.matrix import Integers, Stack
+from detectors.measure.sums import ROWS, WindowSums, window_sums
+from detectors.reference.matrix import Integers, ReferenceMatrix
 from detectors.windows.feature import Feature
 
 #: Columns, of all windows together, and bytes of samples that are held against the references at a time.
@@ -26,10 +26,10 @@ _MOST_KEPT = 3
 Held = tuple[int, Sequence[Mapping[str, Feature]]]
 
 
-class Tiled(Stack):
+class BatchedReferences(ReferenceMatrix):
     """A stack so many times in a row: the feature of column f has column w * F + f in window w, and is called `w/name` there."""
 
-    def __init__(self, one: Stack, times: int) -> None:
+    def __init__(self, one: ReferenceMatrix, times: int) -> None:
         width, cells = len(one.names), len(one.owner)
         self.one = one
         self.names = [f"{window}/{name}" for window in range(times) for name in one.names]
@@ -54,22 +54,22 @@ class Tiled(Stack):
         return self.one.ranks(values, columns % len(self.one.names))
 
 
-class Tiles:
+class WindowBatches:
     """Holds windows against a stack, some at a time.
 
     Args:
-        stack: the references.
+        matrix: the references.
         outlier_beyond: standard deviations from which a value is far outside.
     """
 
-    def __init__(self, stack: Stack, *, outlier_beyond: float) -> None:
-        self._stack = stack
+    def __init__(self, matrix: ReferenceMatrix, *, outlier_beyond: float) -> None:
+        self._stack = matrix
         self._beyond = outlier_beyond
         #: Windows that go together at most.
-        self.most = max(1, _MOST_COLUMNS // max(1, len(stack.names)))
-        self._tiled: dict[int, Tiled] = {}
+        self.most = max(1, _MOST_COLUMNS // max(1, len(matrix.names)))
+        self._tiled: dict[int, BatchedReferences] = {}
 
-    def tally(self, windows: Iterable[Held]) -> Iterator[Tally]:
+    def window_sums(self, windows: Iterable[Held]) -> Iterator[WindowSums]:
         """Yield the sums of each window, in their order."""
         together: list[Held] = []
         held_bytes = 0
@@ -82,7 +82,7 @@ class Tiles:
             held_bytes += mine
         yield from self._tally(together)
 
-    def measure(self, sums: Sequence[Tally]) -> Iterator[Measures]:
+    def measure(self, sums: Sequence[WindowSums]) -> Iterator[Measures]:
         """Yield what each of some windows says, in their order."""
         width = len(self._stack.names)
         for low in range(0, len(sums), self.most):
@@ -90,7 +90,7 @@ class Tiles:
             if len(some) == 1:
                 yield measure(some[0], self._stack)
                 continue
-            joined = Tally(
+            joined = WindowSums(
                 np.concatenate([one.sums for one in some], axis=1),
                 np.concatenate([one.bins for one in some], axis=1),
                 np.concatenate([one.cells for one in some]),
@@ -100,10 +100,10 @@ class Tiles:
                 mine = slice(first, first + width)
                 yield Measures(found.value[:, mine], found.within[:, mine], found.count[:, mine])
 
-    def _tally(self, windows: Sequence[Held]) -> Iterator[Tally]:
+    def _tally(self, windows: Sequence[Held]) -> Iterator[WindowSums]:
         if len(windows) < 2:
             for rows, parts in windows:
-                yield tally(parts, rows, self._stack, outlier_beyond=self._beyond)
+                yield window_sums(parts, rows, self._stack, outlier_beyond=self._beyond)
             return
         tiled = self._times(len(windows))
         column = self._stack.column
@@ -112,19 +112,19 @@ class Tiles:
             for window, (_, parts) in enumerate(windows)
             for part in parts
         )
-        found = tally(named, 0, tiled, outlier_beyond=self._beyond)
+        found = window_sums(named, 0, tiled, outlier_beyond=self._beyond)
         width, cells = len(self._stack.names), len(self._stack.owner)
         found.sums[ROWS] = np.repeat([rows for rows, _ in windows], width)
         for window in range(len(windows)):
             mine = slice(window * width, (window + 1) * width)
-            yield Tally(found.sums[:, mine], found.bins[:, mine], found.cells[window * cells : (window + 1) * cells])
+            yield WindowSums(found.sums[:, mine], found.bins[:, mine], found.cells[window * cells : (window + 1) * cells])
 
-    def _times(self, times: int) -> Tiled:
+    def _times(self, times: int) -> BatchedReferences:
         """Return the stack so many times in a row; nearly all that are asked for are of a few lengths."""
         if times not in self._tiled:
             if len(self._tiled) == _MOST_KEPT:
                 self._tiled.clear()
-            self._tiled[times] = Tiled(self._stack, times)
+            self._tiled[times] = BatchedReferences(self._stack, times)
         return self._tiled[times]
 
 

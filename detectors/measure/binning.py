@@ -17,7 +17,7 @@ import numpy as np
 
 from detectors.arrays import Floats
 from detectors.reference.feature_reference import QUANTILES
-from detectors.reference.matrix import BINS, Integers, Stack, bins_of
+from detectors.reference.matrix import BINS, Integers, ReferenceMatrix, bins_of
 
 _PLACES = 2.0 * QUANTILES
 #: Neighbours closer than this are at one place.
@@ -25,7 +25,7 @@ _LEAST_SPAN = 1e-9
 
 
 def bins_of_lumps(
-    values: Floats, ranks: Integers, *, lengths: Integers, n: Floats, columns: Integers, stack: Stack
+    values: Floats, ranks: Integers, *, lengths: Integers, n: Floats, columns: Integers, matrix: ReferenceMatrix
 ) -> tuple[Floats, Floats]:
     """Return how many values of each sample lie in each bin, shape (BINS, samples), and what lumps add to its G times n.
 
@@ -35,22 +35,22 @@ def bins_of_lumps(
         lengths: how many mid-quantiles each sample has.
         n: how many values they stand for.
         columns: feature of each sample.
-        stack: the references.
+        matrix: the references.
 
     A line between two points a lump apart takes a quarter of a lump from the variance of what lies below an edge between them; so
     G is smaller than counts would have it. Between two point masses nobody knows where in them the points stand, so it is larger.
     """
-    edges, samples, lump = stack.edges, len(lengths), n / lengths
+    edges, samples, lump = matrix.edges, len(lengths), n / lengths
     bins = bins_of(ranks) * samples + np.repeat(np.arange(samples), lengths)
     held = np.bincount(bins, minlength=BINS * samples).reshape(BINS, samples)
     below = np.cumsum(held[:-1], axis=0)
     # Neighbours of each edge among the points, shape (2, BINS - 1, samples); beyond its ends a sample has nothing.
     first, last = below == 0, below == lengths
     after = below + (np.cumsum(lengths) - lengths)
-    beside = np.stack([after - ~first, after - last])
+    beside = np.matrix([after - ~first, after - last])
     around, rank = values.take(beside), ranks.take(beside)
     place = rank >> 1
-    lower = stack.quantiles.take(columns * QUANTILES + np.maximum(place - 1, 0))
+    lower = matrix.quantiles.take(columns * QUANTILES + np.maximum(place - 1, 0))
     place += columns * (QUANTILES + 1)
     # Halves: a difference of 1e308 and -1e308 overflows.
     reach = edges.begin.take(place) + edges.slope.take(place) * (around / 2 - lower / 2)

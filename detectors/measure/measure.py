@@ -25,9 +25,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.arrays import Floats
-from detectors.measure.sums import COARSE, FAR, FIRST, FOURTH, NAMED, NUMBERS, PRESENT, ROWS, SECOND, THIRD, TOTAL, UNSEEN, Tally
+from detectors.measure.sums import (
+    COARSE,
+    FAR,
+    FIRST,
+    FOURTH,
+    NAMED,
+    NUMBERS,
+    PRESENT,
+    ROWS,
+    SECOND,
+    THIRD,
+    TOTAL,
+    UNSEEN,
+    WindowSums,
+)
 from detectors.reference.feature_reference import FeatureReference
-from detectors.reference.matrix import Stack
+from detectors.reference.matrix import ReferenceMatrix
 from detectors.statistics import OF_MODEL, PLACE, STATISTICS, StatisticName
 from detectors.windows.row import VOLUME
 
@@ -76,18 +90,18 @@ def names_for(feature: str, reference: FeatureReference) -> tuple[StatisticName,
     return (*names, "missing")
 
 
-def measure(tally: Tally, stack: Stack) -> Measures:
+def measure(window_sums: WindowSums, matrix: ReferenceMatrix) -> Measures:
     """Return what a window says."""
-    found = Measures(*(np.full((len(STATISTICS), len(stack.names)), filler) for filler in (np.nan, 0.0, 1.0)))
+    found = Measures(*(np.full((len(STATISTICS), len(matrix.names)), filler) for filler in (np.nan, 0.0, 1.0)))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        if stack.numeric.any():
-            _of_numbers(tally, stack, found)
-        if len(stack.owner):
-            _of_categories(tally, stack, found)
-        rows = tally.sums[ROWS]
-        _rate(found, "missing", (rows - tally.sums[PRESENT]) / rows, rows)
-    if VOLUME in stack.column:
-        column = stack.column[VOLUME]
+        if matrix.numeric.any():
+            _of_numbers(window_sums, matrix, found)
+        if len(matrix.owner):
+            _of_categories(window_sums, matrix, found)
+        rows = window_sums.sums[ROWS]
+        _rate(found, "missing", (rows - window_sums.sums[PRESENT]) / rows, rows)
+    if VOLUME in matrix.column:
+        column = matrix.column[VOLUME]
         rows_here = rows[column]
         found.value[:, column] = np.nan
         place = PLACE["volume"]
@@ -112,9 +126,9 @@ def _known(values: Floats, otherwise: float) -> Floats:
     return np.where(np.isnan(values), otherwise, values)
 
 
-def _of_numbers(tally: Tally, stack: Stack, found: Measures) -> None:
-    sums = tally.sums
-    n = np.where(stack.numeric & (sums[NUMBERS] > 0), sums[NUMBERS], np.nan)
+def _of_numbers(window_sums: WindowSums, matrix: ReferenceMatrix, found: Measures) -> None:
+    sums = window_sums.sums
+    n = np.where(matrix.numeric & (sums[NUMBERS] > 0), sums[NUMBERS], np.nan)
     events = _known(n, 1.0)
     mean = sums[FIRST] / n
     power = np.maximum(0.0, sums[SECOND] / n - mean * mean)
@@ -125,43 +139,43 @@ def _of_numbers(tally: Tally, stack: Stack, found: Measures) -> None:
     slope = np.where(power > 1e-9, 1 / (9 * np.maximum(power, 1e-9) ** (4 / 3)), 0.0)
     scale = np.cbrt(power * n / np.where(n > 1, n - 1, np.nan))
     _put(found, "scale", scale, _known(np.maximum(0.0, fourth - power * power) * slope, 0.0), events)
-    _put(found, "shape", *_shape(tally, stack, n))
+    _put(found, "shape", *_shape(window_sums, matrix, n))
     _rate(found, "outliers", sums[FAR] / n, events)
 
 
-def _shape(tally: Tally, stack: Stack, n: Floats) -> tuple[Floats, Floats, Floats]:
+def _shape(window_sums: WindowSums, matrix: ReferenceMatrix, n: Floats) -> tuple[Floats, Floats, Floats]:
     """Return (G/df)^(1/3) over the bins of the reference, its variance, and one: more events make it no steadier.
 
     G is divided by what it is expected to be by its degrees of freedom: few events raise it (Williams 1976), and mid-quantiles
     that stand for many smooth it (detectors/measure/binning.py).
     """
-    counts = tally.bins
-    terms = np.where(counts > 0, counts * np.log(np.maximum(counts, 1e-300) / (n * stack.bins)), 0.0)
-    freedom = np.where(stack.occupied >= _MIN_BINS, stack.occupied - 1.0, np.nan)
-    expected = 1 + (stack.occupied + 1) / (6 * n) + tally.sums[COARSE] / (n * freedom)
+    counts = window_sums.bins
+    terms = np.where(counts > 0, counts * np.log(np.maximum(counts, 1e-300) / (n * matrix.bins)), 0.0)
+    freedom = np.where(matrix.occupied >= _MIN_BINS, matrix.occupied - 1.0, np.nan)
+    expected = 1 + (matrix.occupied + 1) / (6 * n) + window_sums.sums[COARSE] / (n * freedom)
     g = np.maximum(0.0, 2 * terms.sum(axis=0)) / np.maximum(expected, _LEAST_EXPECTED)
     return np.cbrt(g / freedom), 2 / (9 * _known(freedom, 1.0)), np.ones_like(n)
 
 
-def _of_categories(tally: Tally, stack: Stack, found: Measures) -> None:
-    named = np.where(stack.categorical & (tally.sums[NAMED] > 0), tally.sums[NAMED], np.nan)
+def _of_categories(window_sums: WindowSums, matrix: ReferenceMatrix, found: Measures) -> None:
+    named = np.where(matrix.categorical & (window_sums.sums[NAMED] > 0), window_sums.sums[NAMED], np.nan)
     events = _known(named, 1.0)
-    _rate(found, "unseen", tally.sums[UNSEEN] / named, events)
-    width, owner = len(stack.names), stack.owner
-    shares = stack.shares.copy()
+    _rate(found, "unseen", window_sums.sums[UNSEEN] / named, events)
+    width, owner = len(matrix.names), matrix.owner
+    shares = matrix.shares.copy()
     # Half an event keeps a cell that the reference never filled finite; `unseen` watches it closely.
-    shares[stack.rests] = np.maximum(shares[stack.rests], 0.5 / events[owner[stack.rests]])
+    shares[matrix.rests] = np.maximum(shares[matrix.rests], 0.5 / events[owner[matrix.rests]])
     total = np.bincount(owner, weights=shares, minlength=width)
-    cells = tally.cells
+    cells = window_sums.cells
     terms = np.where(cells > 0, cells * np.log(np.maximum(cells, 1e-300) * total[owner] / (events[owner] * shares)), 0.0)
     g = np.maximum(0.0, 2 * np.bincount(owner, weights=terms, minlength=width))
-    freedom = np.where(stack.several > 2, stack.several - 1.0, np.nan)
+    freedom = np.where(matrix.several > 2, matrix.several - 1.0, np.nan)
     # Variance of a cube root of chi-square over its df is 2 / (9 df), whatever the number of events.
     within = 2 / (9 * _known(freedom, 1.0))
     _put(found, "shares", np.where(np.isnan(named), np.nan, np.cbrt(g / freedom)), within, 1.0)
 
 
-def mean_of(tally: Tally, column: int) -> float:
+def mean_of(window_sums: WindowSums, column: int) -> float:
     """Return the mean of a feature's numbers in a window, NaN without any; a sum beyond a double stays at its end."""
-    n = float(tally.sums[NUMBERS, column])
-    return float(np.nan_to_num(tally.sums[TOTAL, column])) / n if n else float("nan")
+    n = float(window_sums.sums[NUMBERS, column])
+    return float(np.nan_to_num(window_sums.sums[TOTAL, column])) / n if n else float("nan")

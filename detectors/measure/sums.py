@@ -14,18 +14,18 @@ import numpy as np
 from detectors.arrays import Floats
 from detectors.measure.binning import bins_of_lumps
 from detectors.reference.feature_reference import scores_of
-from detectors.reference.matrix import BINS, Integers, Stack, bins_of
+from detectors.reference.matrix import BINS, Integers, ReferenceMatrix, bins_of
 from detectors.windows.feature import Feature
 from detectors.windows.sample import Numeric
 
-#: Rows of `Tally.sums`, in their order.
+#: Rows of `WindowSums.sums`, in their order.
 NUMBERS, FIRST, SECOND, THIRD, FOURTH, COARSE, FAR, TOTAL, ROWS, PRESENT, NAMED, UNSEEN = range(12)
 _SUMS = 12
 #: Samples are added up so many bytes at a time, so that they stay in the cache of the processor.
 _AT_ONCE_BYTES = 1 << 17
 
 
-class Tally(msgspec.Struct):
+class WindowSums(msgspec.Struct):
     """Sums over the rows of a window.
 
     Args:
@@ -43,11 +43,11 @@ class Tally(msgspec.Struct):
     bins: np.ndarray
     cells: np.ndarray
 
-    def copy(self) -> Tally:
+    def copy(self) -> WindowSums:
         """Return the same sums, to be kept."""
-        return Tally(self.sums.copy(), self.bins.copy(), self.cells.copy())
+        return WindowSums(self.sums.copy(), self.bins.copy(), self.cells.copy())
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: WindowSums) -> None:
         """Add the sums of another window."""
         with np.errstate(over="ignore", invalid="ignore"):  # sums of values beyond a double
             self.sums += other.sums
@@ -55,24 +55,26 @@ class Tally(msgspec.Struct):
         self.cells += other.cells
 
 
-def empty(stack: Stack) -> Tally:
+def empty(matrix: ReferenceMatrix) -> WindowSums:
     """Return the sums of no rows."""
-    width = len(stack.names)
-    return Tally(np.zeros((_SUMS, width)), np.zeros((BINS, width)), np.zeros(len(stack.owner)))
+    width = len(matrix.names)
+    return WindowSums(np.zeros((_SUMS, width)), np.zeros((BINS, width)), np.zeros(len(matrix.owner)))
 
 
-def tally(parts: Iterable[Mapping[str, Feature]], rows: int, stack: Stack, *, outlier_beyond: float) -> Tally:
+def window_sums(
+    parts: Iterable[Mapping[str, Feature]], rows: int, matrix: ReferenceMatrix, *, outlier_beyond: float
+) -> WindowSums:
     """Return the sums of a bucket.
 
     Args:
         parts: of each source, in an order that the log alone decides: feature -> summary. Features without a column are left out.
         rows: in all parts; a feature is missing in those in which no part has it.
-        stack: the references.
+        matrix: the references.
         outlier_beyond: standard deviations from which a value is far outside.
     """
-    found = empty(stack)
+    found = empty(matrix)
     samples = _Samples(coarse=False), _Samples(coarse=True)
-    column = stack.column
+    column = matrix.column
     present, named, unseen = [0] * len(column), [0] * len(column), [0] * len(column)
     for part in parts:
         for name, feature in part.items():
@@ -81,31 +83,31 @@ def tally(parts: Iterable[Mapping[str, Feature]], rows: int, stack: Stack, *, ou
                 continue
             numeric = feature.numeric
             # A value of a type that the reference has none of is as good as none: text where numbers were, say.
-            untyped = not (stack.numeric[number] or stack.categorical[number])
+            untyped = not (matrix.numeric[number] or matrix.categorical[number])
             if numeric is not None:
-                if stack.numeric[number]:
+                if matrix.numeric[number]:
                     like = samples[numeric.n << 3 > len(numeric.points) and not numeric.counts]
-                    like.take(number, numeric)
+                    like.add(number, numeric)
                     present[number] += numeric.n
                     if like.held_bytes >= _AT_ONCE_BYTES:
-                        like.into(found, stack, outlier_beyond)
+                        like.into(found, matrix, outlier_beyond)
                 elif untyped:
                     present[number] += numeric.n
             if feature.categories or feature.other:
-                count, new = _count(feature, number, stack, found.cells)
-                present[number] += count if untyped or stack.categorical[number] else 0
+                count, new = _count(feature, number, matrix, found.cells)
+                present[number] += count if untyped or matrix.categorical[number] else 0
                 named[number] += count
                 unseen[number] += new
     found.sums[ROWS] = rows
     found.sums[PRESENT], found.sums[NAMED], found.sums[UNSEEN] = present, named, unseen
     for like in samples:
-        like.into(found, stack, outlier_beyond)
+        like.into(found, matrix, outlier_beyond)
     return found
 
 
-def _count(feature: Feature, number: int, stack: Stack, cells: Floats) -> tuple[int, int]:
+def _count(feature: Feature, number: int, matrix: ReferenceMatrix, cells: Floats) -> tuple[int, int]:
     """Put the categories of a feature into its cells; return how many there were, and how many unknown ones."""
-    known, mine = stack.references[number].known, stack.cells[number]
+    known, mine = matrix.references[number].known, matrix.cells[number]
     total, inside, new = feature.other, 0, 0
     for category, count in feature.categories.items():
         total += count
@@ -115,8 +117,8 @@ def _count(feature: Feature, number: int, stack: Stack, cells: Floats) -> tuple[
             inside += count
         if category not in known:
             new += count
-    if stack.rest[number] >= 0:
-        cells[stack.rest[number]] += total - inside
+    if matrix.rest[number] >= 0:
+        cells[matrix.rest[number]] += total - inside
     return total, new
 
 
@@ -140,7 +142,7 @@ class _Samples:
         #: Place among the samples -> counts of its points, where they differ.
         self._weights: dict[int, bytes] = {}
 
-    def take(self, column: int, sample: Numeric) -> None:
+    def add(self, column: int, sample: Numeric) -> None:
         """Take a sample of a feature."""
         if sample.counts:
             self._weights[len(self._columns)] = sample.counts
@@ -150,11 +152,11 @@ class _Samples:
         self._points.append(sample.points)
         self.held_bytes += len(sample.points)
 
-    def into(self, found: Tally, stack: Stack, outlier_beyond: float) -> None:
+    def into(self, found: WindowSums, matrix: ReferenceMatrix, outlier_beyond: float) -> None:
         """Add the sums of all samples to a tally, and hold none of them any more."""
         if not self._columns:
             return
-        width = len(stack.names)
+        width = len(matrix.names)
         columns = np.array(self._columns, dtype=np.intp)
         n = np.array(self._counts, dtype=np.float64)
         lengths = np.array([len(points) >> 3 for points in self._points], dtype=np.intp)
@@ -164,7 +166,7 @@ class _Samples:
         weights = np.repeat(n / lengths, lengths)
         for place, counts in self._weights.items():
             weights[starts[place] : starts[place] + lengths[place]] = np.frombuffer(counts, dtype="<f8")
-        ranks = stack.ranks(values, each)
+        ranks = matrix.ranks(values, each)
         scores = scores_of(ranks)
         weighted = weights * scores
         sums = found.sums
@@ -175,9 +177,9 @@ class _Samples:
         sums[NUMBERS] += _by_column(n, columns, width)
         with np.errstate(over="ignore", invalid="ignore"):
             sums[TOTAL] += _by_column(np.array(self._totals), columns, width)
-        sums[FAR] += _far(values, weights, each, stack, outlier_beyond)
+        sums[FAR] += _far(values, weights, each, matrix, outlier_beyond)
         if self._coarse:
-            held, added = bins_of_lumps(values, ranks, lengths=lengths, n=n, columns=columns, stack=stack)
+            held, added = bins_of_lumps(values, ranks, lengths=lengths, n=n, columns=columns, matrix=matrix)
             sums[COARSE] += _by_column(added, columns, width)
             places, weights = (np.arange(BINS)[:, None] * width + columns).ravel(), held.ravel()
         else:
@@ -191,12 +193,12 @@ def _by_column(values: Floats, columns: Integers, width: int) -> Floats:
     return np.asarray(np.bincount(columns, weights=values, minlength=width), dtype=np.float64)
 
 
-def _far(values: Floats, weights: Floats, each: Integers, stack: Stack, beyond: float) -> Floats:
+def _far(values: Floats, weights: Floats, each: Integers, matrix: ReferenceMatrix, beyond: float) -> Floats:
     """Return how many values of each column are so many standard deviations or more outside its reference."""
-    outside = np.flatnonzero((values < stack.low[each]) | (values > stack.high[each]))  # nearly always none
-    found = np.zeros(len(stack.names))
+    outside = np.flatnonzero((values < matrix.low[each]) | (values > matrix.high[each]))  # nearly always none
+    found = np.zeros(len(matrix.names))
     for column in np.unique(each[outside]).tolist():
         mine: Integers = outside[each[outside] == column]
-        far = stack.references[column].distances(values[mine]) > beyond
+        far = matrix.references[column].distances(values[mine]) > beyond
         found[column] = float(weights[mine][far].sum())
     return found

@@ -9,7 +9,7 @@ import msgspec
 from detectors.windows.record import Mark, Window
 
 
-class Stream(msgspec.Struct):
+class WindowAligner(msgspec.Struct):
     """One kind of windows of the model, on its way to being complete.
 
     Args:
@@ -28,7 +28,7 @@ class Stream(msgspec.Struct):
     reached: float = -math.inf
     late: int = 0
 
-    def take(self, window: Window) -> None:
+    def add(self, window: Window) -> None:
         """Let a part wait for the others of its bucket."""
         if window.end <= self.until.get(window.source, float("-inf")):
             return

@@ -27,7 +27,7 @@ from detectors.incidents.retrain import Retrains
 from detectors.judging.budget import SHARES
 from detectors.judging.judge import Judge
 from detectors.judging.shares import share_budget
-from detectors.model.aligner import Stream
+from detectors.model.aligner import WindowAligner
 from detectors.model.finding import Finding, ReferenceLearned
 from detectors.reference.local_time import WEEK_SECONDS
 from detectors.spec import ModelSpec, width
@@ -40,12 +40,12 @@ _MOST_SILENT = 120
 _MOST_OPENED = 1000
 
 
-class Side(msgspec.Struct):
+class Channel(msgspec.Struct):
     """What is known of one kind of windows; `judges` is by segment."""
 
     model: str
     kind: Kind
-    stream: Stream
+    aligner: WindowAligner
     judges: dict[str, Judge]
     incidents: Incidents
     retrains: Retrains
@@ -55,26 +55,26 @@ class Side(msgspec.Struct):
     opened: list[float] = []
 
     @classmethod
-    def begin(cls, spec: ModelSpec, kind: Kind) -> Side:
+    def begin(cls, spec: ModelSpec, kind: Kind) -> Channel:
         """Return the side of a model of which nothing is known yet."""
         enabled = spec.retrain.enabled and spec.factory is not None
         retrains = Retrains(spec.name, spec.retrain.cooldown_seconds, enabled)
-        side = cls(spec.name, kind, Stream(), {}, Incidents(spec.name), retrains)
-        side.adopt(spec)
-        return side
+        channel = cls(spec.name, kind, WindowAligner(), {}, Incidents(spec.name), retrains)
+        channel.adopt(spec)
+        return channel
 
     def adopt(self, spec: ModelSpec) -> list[Finding]:
         """Take over what the model's document says of this kind of windows, and return what follows.
 
         What was open about a feature whose reference is replaced ends, and what was being learned of it is dropped.
         """
-        document = spec.reference.document
-        if document is None:
+        reference_set = spec.reference.reference_set
+        if reference_set is None:
             return []
         findings: list[Finding] = []
-        at = max(self.stream.until.values(), default=0.0)
-        why = f"new reference from the file that the configuration names, version {document.version}"
-        for segment, learned in document.learned(self.kind).items():
+        at = max(self.aligner.until.values(), default=0.0)
+        why = f"new reference from the file that the configuration names, version {reference_set.version}"
+        for segment, learned in reference_set.learned(self.kind).items():
             if not self._has_room(spec, segment):
                 continue
             seconds = width(spec, self.kind)
@@ -88,7 +88,7 @@ class Side(msgspec.Struct):
         self._share_budget(spec)
         return findings
 
-    def fit(self, spec: ModelSpec) -> list[Finding]:
+    def reconfigure(self, spec: ModelSpec) -> list[Finding]:
         """Take over what the configuration says now, and return what follows.
 
         Budget, detectors and retraining change at once. Another width of window begins anew: what was
@@ -100,19 +100,19 @@ class Side(msgspec.Struct):
         seconds = width(spec, self.kind)
         for segment, judge in list(self.judges.items()):
             if judge.seconds == seconds:
-                judge.fit(spec)
-                at = max(self.stream.until.values(), default=0.0)
+                judge.reconfigure(spec)
+                at = max(self.aligner.until.values(), default=0.0)
                 for feature in judge.unwatched(spec):
                     why = f"{feature} is not watched any more"
                     findings.extend(self.incidents.feature_back(segment, feature, at=at, why=why))
                 continue
             self.judges[segment] = Judge.begin(spec, self.kind, segment, seconds)
             self.last = None
-            at = max(self.stream.until.values(), default=0.0)
+            at = max(self.aligner.until.values(), default=0.0)
             why = f"windows are {seconds:g} s wide now, and a new reference is being learned"
             for feature in sorted(judge.references):
                 findings.extend(self.incidents.feature_back(segment, feature, at=at, why=why))
-        self.stream.keep(seconds)
+        self.aligner.keep(seconds)
         self._share_budget(spec)
         return findings
 
@@ -121,7 +121,7 @@ class Side(msgspec.Struct):
 
     def judge(self, spec: ModelSpec, start: float, segments: dict[str, list[Window]]) -> Iterable[Finding]:
         """Judge one complete bucket: segment -> parts in order of source."""
-        self.stream.judged += len(segments)
+        self.aligner.judged += len(segments)
         yield from self._judge_silence(spec, start)
         self.last = start if self.last is None else max(start, self.last)
         together: dict[str, list[Window]] = {}

@@ -21,15 +21,13 @@ import msgspec
 from detectors.incidents.alert import Alert
 from detectors.incidents.decision import Acceptance, Decided, Decision
 from detectors.incidents.incident import Incident
-from detectors.model.aligner import Stream
-from detectors.model.channel import Side
+from detectors.model.aligner import WindowAligner
+from detectors.model.channel import Channel
 from detectors.model.finding import Finding, ReferenceLearned
 from detectors.reference.local_time import WEEK_SECONDS
 from detectors.spec import ModelSpec, width
 from detectors.windows.record import Kind, Mark, Window
 from detectors.windows.row import PREDICTION
-
-__all__ = ["Finding", "ReferenceLearned", "Stream", "Watch"]
 
 _KINDS: tuple[Kind, ...] = ("features", "outcomes")
 
@@ -41,55 +39,55 @@ class Standing(msgspec.Struct):
     left: list[Kind]
 
 
-class Watch(msgspec.Struct):
+class ModelMonitor(msgspec.Struct):
     """One model: its two sides, and the decisions that wait."""
 
     model: str
-    sides: dict[Kind, Side]
+    channels: dict[Kind, Channel]
     #: Decisions carried into a history that was made again, in their order.
     standing: list[Standing] = []
     #: Version of the document that was taken over last, None if none ever was.
-    document: str | None = None
+    reference_set: str | None = None
 
     @classmethod
-    def begin(cls, spec: ModelSpec) -> Watch:
+    def begin(cls, spec: ModelSpec) -> ModelMonitor:
         """Return the watch of a model of which nothing is known yet but what its document says."""
-        document = spec.reference.document
-        version = None if document is None else document.version
-        return cls(spec.name, {kind: Side.begin(spec, kind) for kind in _KINDS}, document=version)
+        reference_set = spec.reference.reference_set
+        version = None if reference_set is None else reference_set.version
+        return cls(spec.name, {kind: Channel.begin(spec, kind) for kind in _KINDS}, reference_set=version)
 
-    def fit(self, spec: ModelSpec) -> list[Finding]:
+    def reconfigure(self, spec: ModelSpec) -> list[Finding]:
         """Take over what the configuration says now, and return what follows; to be called once after a restart."""
-        findings = [finding for side in self.sides.values() for finding in side.fit(spec)]
-        document = spec.reference.document
-        if document is not None and document.version != self.document:
-            self.document = document.version
-            findings.extend(finding for side in self.sides.values() for finding in side.adopt(spec))
+        findings = [finding for channel in self.channels.values() for finding in channel.reconfigure(spec)]
+        reference_set = spec.reference.reference_set
+        if reference_set is not None and reference_set.version != self.reference_set:
+            self.reference_set = reference_set.version
+            findings.extend(finding for channel in self.channels.values() for finding in channel.adopt(spec))
         return findings
 
     def add(self, spec: ModelSpec, record: Window | Mark | Decided) -> list[Finding]:
         """Take one record of the windows topic and return what follows from it, in order."""
         if isinstance(record, Decided):
             return self._take_decision(record)
-        side = self.sides[record.kind]
+        channel = self.channels[record.kind]
         if isinstance(record, Window):
             if record.seconds == width(spec, record.kind):  # else written before the configuration changed, not judged by then
-                side.stream.take(record)
+                channel.aligner.add(record)
             return []
         findings: list[Finding] = []
-        for start, segments in side.stream.advance(record):
+        for start, segments in channel.aligner.advance(record):
             findings.extend(self._reach(record.kind, start))
-            findings.extend(side.judge(spec, start, segments))
-        findings.extend(self._reach(record.kind, side.stream.complete()))
+            findings.extend(channel.judge(spec, start, segments))
+        findings.extend(self._reach(record.kind, channel.aligner.complete()))
         return findings
 
     def _take_decision(self, decision: Decided) -> list[Finding]:
         if decision.place is None:
-            at = max((reached for stream in self.streams.values() for reached in stream.until.values()), default=0.0)
+            at = max((reached for aligner in self.aligners.values() for reached in aligner.until.values()), default=0.0)
             return list(self._hold(decision, _KINDS, at))
         if all(standing.decision.id != decision.id for standing in self.standing):
             self.standing.append(Standing(decision, list(_KINDS)))
-        return [found for kind in _KINDS for found in self._reach(kind, self.sides[kind].stream.complete())]
+        return [found for kind in _KINDS for found in self._reach(kind, self.channels[kind].aligner.complete())]
 
     def _reach(self, kind: Kind, until: float) -> Iterable[Alert]:
         """Let the decisions hold whose place in that kind of windows is at or before `until`."""
@@ -108,60 +106,62 @@ class Watch(msgspec.Struct):
 
     def _accepted(self, acceptance: Acceptance, kinds: Sequence[Kind], at: float) -> Iterable[Alert]:
         """Let what is accepted and still open be normal from its alarm on; what has ended meanwhile is left as it is."""
-        for side in (self.sides[kind] for kind in kinds):
-            known = side.raised_by(acceptance.seen.get(side.kind, -math.inf))
+        for channel in (self.channels[kind] for kind in kinds):
+            known = channel.raised_by(acceptance.seen.get(channel.kind, -math.inf))
             drifted = {(incident.segment, feature) for incident in known for feature in incident.drifted}
-            for segment, judge in side.judges.items():
-                named = (change.feature for change in acceptance.changes if (change.kind, change.segment) == (side.kind, segment))
+            for segment, judge in channel.judges.items():
+                named = (
+                    change.feature for change in acceptance.changes if (change.kind, change.segment) == (channel.kind, segment)
+                )
                 features = sorted(feature for feature in set(named) if (segment, feature) in drifted)
                 for feature in features:
                     judge.renew(feature, afresh=False)
                     why = f"accepted as the new normal: {', '.join(features)}"
-                    yield from side.incidents.feature_back(segment, feature, at=at, why=why)
+                    yield from channel.incidents.feature_back(segment, feature, at=at, why=why)
 
     def _decided(self, decision: Decision, kinds: Sequence[Kind], at: float) -> Iterable[Alert]:
         """After a swap the new regime is what is normal: for what had drifted by then, and for what the model puts out."""
         why = f"new reference after the swap to version {decision.version}"
         asked_at = decision.requested_at
-        for side in (self.sides[kind] for kind in kinds):
-            side.retrains.answered(decision.request)
+        for channel in (self.channels[kind] for kind in kinds):
+            channel.retrains.answered(decision.request)
             if decision.outcome != "promoted":
                 continue
-            answered = [] if asked_at is None else side.raised_by(asked_at)
+            answered = [] if asked_at is None else channel.raised_by(asked_at)
             drifted = {(incident.segment, feature) for incident in answered for feature in incident.drifted}
-            for judge in side.judges.values():
+            for judge in channel.judges.values():
                 for feature in sorted(judge.references):
-                    renewed = side.kind == "outcomes" or feature in PREDICTION
+                    renewed = channel.kind == "outcomes" or feature in PREDICTION
                     known = (judge.segment, feature) in drifted or (asked_at is None and feature in decision.features)
                     if renewed or known:
                         judge.renew(feature, afresh=renewed)
-                        yield from side.incidents.feature_back(judge.segment, feature, at=at, why=why)
+                        yield from channel.incidents.feature_back(judge.segment, feature, at=at, why=why)
 
     @property
-    def streams(self) -> dict[Kind, Stream]:
+    def aligners(self) -> dict[Kind, WindowAligner]:
         """Kind of windows -> how far it has come."""
-        return {kind: side.stream for kind, side in self.sides.items()}
+        return {kind: channel.aligner for kind, channel in self.channels.items()}
 
     @property
     def open_incidents(self) -> list[Incident]:
         """The open incidents of both sides."""
-        return [incident for side in self.sides.values() for incident in side.incidents.open]
+        return [incident for channel in self.channels.values() for incident in channel.incidents.open]
 
     def spent(self, spec: ModelSpec) -> float:
         """Return the share of a week's false-alarm budget that the incidents of the last week of event time would have spent."""
-        now = max((reached for stream in self.streams.values() for reached in stream.until.values()), default=0.0)
-        return sum(side.opened_since(now - WEEK_SECONDS) for side in self.sides.values()) / spec.false_alarms_per_week
+        now = max((reached for aligner in self.aligners.values() for reached in aligner.until.values()), default=0.0)
+        return sum(channel.opened_since(now - WEEK_SECONDS) for channel in self.channels.values()) / spec.false_alarms_per_week
 
     @property
     def learning(self) -> bool:
         """Whether any segment still learns its first reference, or none has begun."""
-        judges = [judge for side in self.sides.values() for judge in side.judges.values()]
+        judges = [judge for channel in self.channels.values() for judge in channel.judges.values()]
         return not judges or any(judge.learning for judge in judges)
 
     def learned(self) -> list[ReferenceLearned]:
         """Return every reference in force (to publish again after a restart)."""
         return [
             ReferenceLearned(self.model, judge.segment, float("-inf"), dict(judge.references))
-            for judge in self.sides["features"].judges.values()
+            for judge in self.channels["features"].judges.values()
             if judge.references
         ]

@@ -9,12 +9,12 @@ from detectors.reference.feature_reference import FeatureReference
 from detectors.statistics import StatisticName
 
 
-class Learned(msgspec.Struct, frozen=True):
-    """What came of it for one feature; `stride` is how many windows are merged before they are judged."""
+class FeatureBaseline(msgspec.Struct, frozen=True):
+    """What came of it for one feature; `rollup_width` is how many windows are merged before they are judged."""
 
     reference: FeatureReference
     baselines: dict[StatisticName, Baseline]
-    stride: int = 1
+    rollup_width: int = 1
 
 
 class Calendar(msgspec.Struct, frozen=True):

@@ -50,7 +50,7 @@ class Edges:
     slope: Floats
 
 
-class Stack:
+class ReferenceMatrix:
     """References as columns.
 
     Args:

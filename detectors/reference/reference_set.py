@@ -11,7 +11,7 @@ import copy
 
 import msgspec
 
-from detectors.reference.learned import Learned
+from detectors.reference.learned import FeatureBaseline
 from detectors.windows.record import Kind
 
 
@@ -27,10 +27,10 @@ class SegmentReference(msgspec.Struct, frozen=True):
     windows: int
     since: float
     until: float
-    learned: dict[str, Learned]
+    learned: dict[str, FeatureBaseline]
 
 
-class Document(msgspec.Struct, frozen=True, eq=False):
+class ReferenceSet(msgspec.Struct, frozen=True, eq=False):
     """The references of one model.
 
     Args:
@@ -59,13 +59,13 @@ class Document(msgspec.Struct, frozen=True, eq=False):
 
     def __eq__(self, other: object) -> bool:
         """Tell whether it is the same document."""
-        return isinstance(other, Document) and self.version == other.version
+        return isinstance(other, ReferenceSet) and self.version == other.version
 
     def __hash__(self) -> int:
         """Return the hash of the version."""
         return hash(self.version)
 
-    def learned(self, kind: Kind) -> dict[str, dict[str, Learned]]:
+    def learned(self, kind: Kind) -> dict[str, dict[str, FeatureBaseline]]:
         """Return segment -> feature -> reference and baselines, for the taker to keep (rule 2)."""
         return {segment: copy.deepcopy(found.learned) for segment, found in self.segments.get(kind, {}).items()}
 

@@ -132,7 +132,7 @@ class Seasons(msgspec.Struct):
     weeks: np.ndarray = np.zeros(0)
 
     @classmethod
-    def none(cls, window_seconds: float, shape: tuple[int, int]) -> Seasons:
+    def empty(cls, window_seconds: float, shape: tuple[int, int]) -> Seasons:
         """Return expectations of zero."""
         return cls(window_seconds, np.zeros(shape), np.zeros((1 + 2 * _HARMONICS, *shape)))
 

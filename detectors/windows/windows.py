@@ -42,7 +42,7 @@ _IDLE_OFFSETS = 1 << 20
 _LOOK_OFFSETS = 1 << 16
 
 
-class _Open:
+class _OpenWindow:
     """A window that still takes rows."""
 
     __slots__ = ("first", "folded", "held", "last", "n", "parts")
@@ -95,14 +95,14 @@ class _Open:
         return {name: column.feature(self.n) for name, column in sorted(self.folded.items())}
 
 
-class _Bucket:
+class _OpenBucket:
     """The open windows of one stretch of event time; `first` is the offset of the first row in any of them."""
 
     __slots__ = ("first", "held", "windows")
 
     def __init__(self, first: int) -> None:
         self.first = first
-        self.windows: dict[str, _Open] = {}
+        self.windows: dict[str, _OpenWindow] = {}
         #: Values held as rows in all of them.
         self.held = 0
 
@@ -128,7 +128,7 @@ class _Progress:
         self.seen = -1
         #: Buckets with a smaller index are closed.
         self.closed: int | None = None
-        self.open: dict[int, _Bucket] = {}
+        self.open: dict[int, _OpenBucket] = {}
 
 
 class Windows:
@@ -233,7 +233,7 @@ class Windows:
         """Put rows into the windows of one bucket, folding when they would be too many (rule 7)."""
         bucket = progress.open.get(index)
         if bucket is None:
-            bucket = progress.open[index] = _Bucket(int(block.offsets[places[0]]))
+            bucket = progress.open[index] = _OpenBucket(int(block.offsets[places[0]]))
         total = np.cumsum(block.sizes[places] + _ROW_VALUES)
         done, used = 0, 0
         while done < len(places):
@@ -247,12 +247,12 @@ class Windows:
                 self._put(part, segment, bucket, shape)
             done, used = fits, int(total[fits - 1])
 
-    def _put(self, part: Part, segment: str, bucket: _Bucket, shape: WindowShape) -> None:
+    def _put(self, part: Part, segment: str, bucket: _OpenBucket, shape: WindowShape) -> None:
         window = bucket.windows.get(segment)
         if window is None:
             if segment and len(bucket.windows) >= shape.max_segments:
                 segment = OTHER_SEGMENT
-            window = bucket.windows.setdefault(segment, _Open())
+            window = bucket.windows.setdefault(segment, _OpenWindow())
         values = int(part.block.sizes[part.low : part.high].sum()) + _ROW_VALUES * (part.high - part.low)
         window.add(part, values)
         bucket.held += values

@@ -197,9 +197,9 @@ def _model(faults: Faults, name: str, raw: object, home: Path | None) -> ModelSp
     spec = ModelSpec(name=name, **section.given())
     if len(faults.lines) == before:
         _agree(faults, place, spec, raw)
-    if len(faults.lines) == before and home is not None and section.reference and section.reference.document:
-        document = read_document(faults, (*place, "reference", "file"), home / section.reference.document, spec)
-        return replace(spec, reference=replace(spec.reference, document=document))
+    if len(faults.lines) == before and home is not None and section.reference and section.reference.reference_set:
+        reference_set = read_document(faults, (*place, "reference", "file"), home / section.reference.reference_set, spec)
+        return replace(spec, reference=replace(spec.reference, reference_set=reference_set))
     return spec
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from detectors.errors import ConfigError, StateError
-from detectors.reference.reference_set import Document
+from detectors.reference.reference_set import ReferenceSet
 from detectors.spec import ModelSpec
 from detectors.windows.record import OTHER_SEGMENT
 from driftline.config.faults import Faults, Place
@@ -17,20 +17,20 @@ from streams.state import reference_file
 _MOST_NAMED = 5
 
 
-def read_document(faults: Faults, place: Place, path: Path, spec: ModelSpec) -> Document | None:
+def read_document(faults: Faults, place: Place, path: Path, spec: ModelSpec) -> ReferenceSet | None:
     """Return the document in a file, None after a fault at `place`: it cannot be used, or not for this model."""
     try:
-        document = load_document(path)
+        reference_set = load_document(path)
     except (ConfigError, StateError) as error:
         faults.add(place, str(error))
         return None
-    found = list(misfits(spec, document))
+    found = list(misfits(spec, reference_set))
     for sentence in found:
         faults.add(place, f"{path} does not fit: {sentence}", reference_file.AGAIN)
-    return None if found else document
+    return None if found else reference_set
 
 
-def load_document(path: Path) -> Document:
+def load_document(path: Path) -> ReferenceSet:
     """Return the document in a file.
 
     Raises:
@@ -49,30 +49,30 @@ def load_document(path: Path) -> Document:
     return reference_file.load(str(path), content)
 
 
-def misfits(spec: ModelSpec, document: Document) -> Iterator[str]:
+def misfits(spec: ModelSpec, reference_set: ReferenceSet) -> Iterator[str]:
     """Yield what a document was learned with that the configuration does not say, a sentence each."""
-    if document.model != spec.name:
-        yield f"it was learned for model {document.model}"
+    if reference_set.model != spec.name:
+        yield f"it was learned for model {reference_set.model}"
     widths = (
-        ("features", "window", document.window_seconds, spec.window_seconds),
-        ("outcomes", "errors.window", document.outcome_window_seconds, spec.outcome_window_seconds),
+        ("features", "window", reference_set.window_seconds, spec.window_seconds),
+        ("outcomes", "errors.window", reference_set.outcome_window_seconds, spec.outcome_window_seconds),
     )
     for kind, key, learned, wanted in widths:
-        if learned != wanted and any(of == kind and segments for of, segments in document.segments.items()):
+        if learned != wanted and any(of == kind and segments for of, segments in reference_set.segments.items()):
             yield (
                 f"it was learned from windows of {kind} of {format_duration(learned)}, and {key} is {format_duration(wanted)} now"
             )
-    if document.timezone != spec.timezone:
-        yield f"its seasons are those of {document.timezone}, and timezone is {spec.timezone} now"
-    if document.holidays != spec.holidays:
-        yield f'it was learned with holidays = "{document.holidays}", now it is "{spec.holidays}"'
+    if reference_set.timezone != spec.timezone:
+        yield f"its seasons are those of {reference_set.timezone}, and timezone is {spec.timezone} now"
+    if reference_set.holidays != spec.holidays:
+        yield f'it was learned with holidays = "{reference_set.holidays}", now it is "{spec.holidays}"'
     for key, had, has in (
-        ("features", document.features, spec.features),
-        ("categorical", document.categorical, spec.categorical),
+        ("features", reference_set.features, spec.features),
+        ("categorical", reference_set.categorical, spec.categorical),
     ):
         if set(had) != set(has):
             yield f"it was learned with {key} = {_listed(had)}, now it is {_listed(has)} ({_difference(had, has)})"
-    named = {segment for segments in document.segments.values() for segment in segments} - {"", OTHER_SEGMENT}
+    named = {segment for segments in reference_set.segments.values() for segment in segments} - {"", OTHER_SEGMENT}
     if len(named) > spec.max_segments:
         yield f"it has {len(named):,} segments, and max_segments is {spec.max_segments:,}"
 

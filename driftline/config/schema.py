@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 from detectors.judging.detectors import DETECTORS, REFUSED
-from detectors.spec import ErrorSpec, ModelSpec, OutlierSpec, ReferenceSpec, RetrainSpec
+from detectors.spec import ModelSpec, OutcomeSpec, OutlierSpec, ReferenceSpec, RetrainSpec
 from driftline.config import checks
 from streams.settings import GrafanaSettings, HttpSettings, KafkaSettings, RedisSettings, Settings, WebhookSettings
 
@@ -138,17 +138,17 @@ class ReferenceSection(Section):
     fills = ReferenceSpec
     seconds: Annotated[float, PlainValidator(checks.is_duration("1s", "366d"))] = key("duration")
     min_windows: Annotated[int, PlainValidator(checks.is_whole(2, 1_000_000))] = key()
-    document: FilePath = key("file")
+    reference_set: FilePath = key("file")
 
     def given(self) -> dict[str, Any]:
         """Return what was written but for the file, which is read by driftline/config/load.py."""
-        return {name: value for name, value in super().given().items() if name != "document"}
+        return {name: value for name, value in super().given().items() if name != "reference_set"}
 
 
 class ErrorSection(Section):
     """`[models.NAME.errors]`."""
 
-    fills = ErrorSpec
+    fills = OutcomeSpec
     label_within_seconds: Annotated[float, PlainValidator(checks.is_duration("1s", "90d"))] = key("label_within")
     detector: Detector = key()
     window_seconds: Annotated[float, PlainValidator(checks.is_duration("1ms", "7d"))] = key("window")

@@ -15,8 +15,8 @@ from detectors.judging.detectors import DETECTORS
 from detectors.judging.judge import Judge
 from detectors.judging.shares import sides_of
 from detectors.judging.stock_rates import stock_rate
-from detectors.model.channel import Side
-from detectors.model.model_monitor import Watch
+from detectors.model.channel import Channel
+from detectors.model.model_monitor import ModelMonitor
 from detectors.reference.season import SEASON_NAMES
 from detectors.spec import ModelSpec, width
 from detectors.statistics import STATISTICS, StatisticName, place_of
@@ -30,7 +30,7 @@ _SAME = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ThresholdRow:
     """Monitors of one statistic of one segment.
 
     Args:
@@ -39,7 +39,7 @@ class Row:
         statistic: which.
         detector: by name.
         monitors: how many.
-        sides: 2, or 1 where falls wake nobody.
+        channels: 2, or 1 where falls wake nobody.
         windows_per_week: of each monitor, if the segment has one in every bucket.
         share_of_budget: from 0 to 1; None for a detector that keeps none.
         false_alarms_per_week: expected of all of them.
@@ -77,7 +77,7 @@ class Account:
     Args:
         model: its name.
         budget_per_week: false alarms a week that the configuration allows.
-        document: version of the reference document that was taken over last; None if none ever was.
+        reference_set: version of the reference document that was taken over last; None if none ever was.
         judged_until: event time that all sources of a kind of windows have reached, as text; None before that.
         rows: the table.
         monitors: in all of it.
@@ -91,7 +91,7 @@ class Account:
     budget_per_week: float
     document: str | None
     judged_until: dict[Kind, str | None]
-    rows: list[Row]
+    rows: list[ThresholdRow]
     monitors: int
     false_alarms_per_week: float
     arithmetic: list[str]
@@ -99,44 +99,47 @@ class Account:
     notes: list[str]
 
 
-def explain(spec: ModelSpec, watch: Watch) -> Account:
+def explain(spec: ModelSpec, monitor: ModelMonitor) -> Account:
     """Return how the thresholds of a model came to be what they are in its state."""
-    rows = [row for side in watch.sides.values() for row in _rows(spec, side)]
+    rows = [row for channel in monitor.channels.values() for row in _rows(spec, channel)]
     return Account(
         model=spec.name,
         budget_per_week=spec.false_alarms_per_week,
-        document=watch.document,
-        judged_until={kind: _reached(side) for kind, side in watch.sides.items()},
+        document=monitor.reference_set,
+        judged_until={kind: _reached(channel) for kind, channel in monitor.channels.items()},
         rows=rows,
         monitors=sum(row.monitors for row in rows),
         false_alarms_per_week=sum(row.false_alarms_per_week for row in rows),
-        arithmetic=[*(line for side in watch.sides.values() for line in _arithmetic(spec, side, rows)), *_total(spec, rows)],
-        learning=[line for side in watch.sides.values() for line in _learning(spec, side)],
-        notes=[*_documents(spec, watch), *(line for side in watch.sides.values() for line in _changes(spec, side))],
+        arithmetic=[
+            *(line for channel in monitor.channels.values() for line in _arithmetic(spec, channel, rows)),
+            *_total(spec, rows),
+        ],
+        learning=[line for channel in monitor.channels.values() for line in _learning(spec, channel)],
+        notes=[*_documents(spec, monitor), *(line for channel in monitor.channels.values() for line in _changes(spec, channel))],
     )
 
 
-def _reached(side: Side) -> str | None:
-    complete = side.stream.complete()
+def _reached(channel: Channel) -> str | None:
+    complete = channel.aligner.complete()
     return rfc3339(complete) if complete > 0 else None
 
 
-def _rows(spec: ModelSpec, side: Side) -> Iterator[Row]:
-    every, fast = sides_of(side.judges.values())
-    for _, judge in sorted(side.judges.items()):
+def _rows(spec: ModelSpec, channel: Channel) -> Iterator[ThresholdRow]:
+    every, fast = sides_of(channel.judges.values())
+    for _, judge in sorted(channel.judges.items()):
         for place, statistic in enumerate(STATISTICS):
             if judge.monitors.watched[place].any():
                 yield _row(spec, judge, statistic, every=every, fast=fast)
 
 
-def _row(spec: ModelSpec, judge: Judge, statistic: StatisticName, *, every: float, fast: float) -> Row:
+def _row(spec: ModelSpec, judge: Judge, statistic: StatisticName, *, every: float, fast: float) -> ThresholdRow:
     """Return the row of the monitors of one statistic; `every` side shares the budget, and `fast` ones its other half."""
     monitors, place = judge.monitors, place_of(statistic)
     here = monitors.watched[place]
     up = bool(monitors.up[place][here].all())
-    sides = ((2.0 - monitors.up[place]) / judge.gather.strides)[here]
+    sides = ((2.0 - monitors.up[place]) / judge.rollup.rollup_widths)[here]
     armed = here & (monitors.fast[place] > 0)
-    fast_sides = float(((2.0 - monitors.up[place]) / judge.gather.strides)[armed].sum())
+    fast_sides = float(((2.0 - monitors.up[place]) / judge.rollup.rollup_widths)[armed].sum())
     per_week = budget.windows_per_week(judge.seconds)
     limit = fast_limit = share = None
     if DETECTORS[monitors.detector].budgeted:
@@ -150,7 +153,7 @@ def _row(spec: ModelSpec, judge: Judge, statistic: StatisticName, *, every: floa
     else:
         rate = stock_rate(monitors.detector, "up" if up else "both")
         alarms = rate.per_1000_windows * int(here.sum()) * per_week / 1000
-    return Row(
+    return ThresholdRow(
         windows=judge.kind,
         segment=judge.segment,
         statistic=statistic,
@@ -163,7 +166,7 @@ def _row(spec: ModelSpec, judge: Judge, statistic: StatisticName, *, every: floa
         threshold=limit,
         fast_monitors=int(armed.sum()) if fast_limit is not None else 0,
         fast_limit=fast_limit,
-        merged=_span(judge.gather.strides[here]),
+        merged=_span(judge.rollup.rollup_widths[here]),
         seasons=dict(
             Counter(
                 wording.season(SEASON_NAMES[int(name)], spec.holidays)
@@ -182,35 +185,35 @@ def _span(values: Floats) -> tuple[int, int]:
     return int(values.min()), int(values.max())
 
 
-def _arithmetic(spec: ModelSpec, side: Side, rows: Sequence[Row]) -> Iterator[str]:
+def _arithmetic(spec: ModelSpec, channel: Channel, rows: Sequence[ThresholdRow]) -> Iterator[str]:
     """Say how the threshold of one kind of windows follows from the budget that the configuration has."""
-    mine = [row for row in rows if row.windows == side.kind and row.threshold is not None]
+    mine = [row for row in rows if row.windows == channel.kind and row.threshold is not None]
     if not mine:
         return
-    every, fast = sides_of(side.judges.values())
-    share = budget.SHARES[side.kind]
+    every, fast = sides_of(channel.judges.values())
+    share = budget.SHARES[channel.kind]
     allowed = budget.SHARE * share * spec.false_alarms_per_week
-    per_week = budget.windows_per_week(next(iter(side.judges.values())).seconds)
-    h, limit = _limits(spec, side)
+    per_week = budget.windows_per_week(next(iter(channel.judges.values())).seconds)
+    h, limit = _limits(spec, channel)
     yield (
-        f"{side.kind}: {spec.false_alarms_per_week:g} a week x {budget.SHARE:g} (the other half is the fast path's) x {share:g} "
-        f"(windows of {side.kind}) = {allowed:g} false alarms a week, for {sum(row.monitors for row in mine):,} monitors with "
+        f"{channel.kind}: {spec.false_alarms_per_week:g} a week x {budget.SHARE:g} (the other half is the fast path's) x {share:g} "
+        f"(windows of {channel.kind}) = {allowed:g} false alarms a week, for {sum(row.monitors for row in mine):,} monitors with "
         f"{every:,.10g} sides and {per_week:,.10g} windows a week: one in {every:,.10g} x {per_week:,.10g} / {allowed:g} = "
         f"{every * per_week / allowed:,.0f} windows for each side, for which Siegmund's approximation gives h = {h:.2f}."
     )
     if fast:
         yield (
-            f"{side.kind}, fast path: as many again, for {fast:,.10g} sides whose scores have the tails for it: two windows in a "
+            f"{channel.kind}, fast path: as many again, for {fast:,.10g} sides whose scores have the tails for it: two windows in a "
             f"row beyond {limit:.2f} standard deviations on one side."
         )
     if any(row.merged[1] > 1 for row in mine):
         yield (
-            f"{side.kind}: features whose windows are much alike, or hold few values, are judged over several windows together; "
+            f"{channel.kind}: features whose windows are much alike, or hold few values, are judged over several windows together; "
             "a side of theirs counts as the share of a window that it has."
         )
 
 
-def _total(spec: ModelSpec, rows: Sequence[Row]) -> Iterator[str]:
+def _total(spec: ModelSpec, rows: Sequence[ThresholdRow]) -> Iterator[str]:
     if rows:
         monitors, alarms = sum(row.monitors for row in rows), sum(row.false_alarms_per_week for row in rows)
         yield (
@@ -219,29 +222,29 @@ def _total(spec: ModelSpec, rows: Sequence[Row]) -> Iterator[str]:
         )
 
 
-def _limits(spec: ModelSpec, side: Side) -> tuple[float, float]:
+def _limits(spec: ModelSpec, channel: Channel) -> tuple[float, float]:
     """Return the threshold and the limit of the fast path that the configuration gives the monitors of a side."""
-    every, fast = sides_of(side.judges.values())
-    allowed = budget.SHARES[side.kind] * spec.false_alarms_per_week
-    seconds = next(iter(side.judges.values())).seconds
+    every, fast = sides_of(channel.judges.values())
+    allowed = budget.SHARES[channel.kind] * spec.false_alarms_per_week
+    seconds = next(iter(channel.judges.values())).seconds
     return (
         budget.threshold(false_alarms_per_week=allowed, window_seconds=seconds, sides=every),
         budget.fast_limit(false_alarms_per_week=allowed, window_seconds=seconds, sides=fast),
     )
 
 
-def _learning(spec: ModelSpec, side: Side) -> Iterator[str]:
+def _learning(spec: ModelSpec, channel: Channel) -> Iterator[str]:
     """Say what has no threshold yet, or is not judged at the moment."""
-    if not side.judges:
-        yield f"{side.kind}: no window has been judged yet; a share of {budget.SHARES[side.kind]:g} of the budget waits for them."
+    if not channel.judges:
+        yield f"{channel.kind}: no window has been judged yet; a share of {budget.SHARES[channel.kind]:g} of the budget waits for them."
     wanted = f"{format_duration(spec.reference.seconds)} and {spec.reference.min_windows} windows"
-    for segment, judge in sorted(side.judges.items()):
-        where = f"{side.kind}{_of(segment)}"
+    for segment, judge in sorted(channel.judges.items()):
+        where = f"{channel.kind}{_of(segment)}"
         if judge.learner is not None:
             seen = judge.learner.until - (judge.learner.since or 0.0) if judge.learner.since is not None else 0.0
             yield (
                 f"{where}: still learning, {judge.learner.seen:,} windows over {format_duration(seen)} of {wanted}; "
-                f"its monitors will raise the thresholds of all {side.kind} a little."
+                f"its monitors will raise the thresholds of all {channel.kind} a little."
             )
         if judge.renewing:
             yield (
@@ -250,38 +253,40 @@ def _learning(spec: ModelSpec, side: Side) -> Iterator[str]:
             )
 
 
-def _documents(spec: ModelSpec, watch: Watch) -> Iterator[str]:
+def _documents(spec: ModelSpec, monitor: ModelMonitor) -> Iterator[str]:
     """Say where the configuration names another reference document than the one that was taken over last."""
-    document = spec.reference.document
-    if document is not None and document.version != watch.document:
-        taken = "none was taken over yet" if watch.document is None else f"version {watch.document} was taken over last"
-        yield f"note: the configuration names references of version {document.version}, {taken}: start the workers again."
+    reference_set = spec.reference.reference_set
+    if reference_set is not None and reference_set.version != monitor.reference_set:
+        taken = (
+            "none was taken over yet" if monitor.reference_set is None else f"version {monitor.reference_set} was taken over last"
+        )
+        yield f"note: the configuration names references of version {reference_set.version}, {taken}: start the workers again."
 
 
-def _changes(spec: ModelSpec, side: Side) -> Iterator[str]:
+def _changes(spec: ModelSpec, channel: Channel) -> Iterator[str]:
     """Say where the configuration is not what the state was made with, and what keeps no budget."""
-    seconds = width(spec, side.kind)
-    for segment, judge in sorted(side.judges.items()):
+    seconds = width(spec, channel.kind)
+    for segment, judge in sorted(channel.judges.items()):
         if judge.seconds != seconds:
             yield (
-                f"note: windows of {side.kind}{_of(segment)} were {format_duration(judge.seconds)} wide, the configuration says "
+                f"note: windows of {channel.kind}{_of(segment)} were {format_duration(judge.seconds)} wide, the configuration says "
                 f"{format_duration(seconds)}: a worker that starts with it learns a new reference."
             )
-    judges = [judge for judge in side.judges.values() if judge.monitors.watched.any()]
+    judges = [judge for judge in channel.judges.values() if judge.monitors.watched.any()]
     kept = [judge.monitors.threshold for judge in judges if DETECTORS[judge.monitors.detector].budgeted]
-    if kept and abs(kept[0] - (h := _limits(spec, side)[0])) > _SAME:
+    if kept and abs(kept[0] - (h := _limits(spec, channel)[0])) > _SAME:
         yield (
-            f"note: {side.kind} are judged with h = {kept[0]:.2f}, the configuration gives {h:.2f}: it has changed since the "
+            f"note: {channel.kind} are judged with h = {kept[0]:.2f}, the configuration gives {h:.2f}: it has changed since the "
             "workers were started; start them again."
         )
-    name = spec.detector if side.kind == "features" else spec.errors.detector
+    name = spec.detector if channel.kind == "features" else spec.errors.detector
     here = sorted({judge.monitors.detector for judge in judges})
     for other in here:
         if other != name:
-            yield f"note: {side.kind} are judged by {other}, the configuration says {name}: start the workers again."
+            yield f"note: {channel.kind} are judged by {other}, the configuration says {name}: start the workers again."
     for stock in here:
         if not DETECTORS[stock].budgeted:
-            rate = stock_rate(stock, "up" if side.kind == "outcomes" else "both")
+            rate = stock_rate(stock, "up" if channel.kind == "outcomes" else "both")
             yield f"note: {stock} keeps no budget and takes no threshold; false alarms of a monitor: {rate}."
 
 

@@ -18,7 +18,7 @@ from detectors.judging.detectors import DETECTORS, Direction
 from detectors.judging.judge import Judge
 from detectors.judging.stock_rates import StockRate, stock_rate
 from detectors.measure.measure import names_for
-from detectors.model.channel import Side
+from detectors.model.channel import Channel
 from detectors.reference.feature_reference import QUANTILES, FeatureReference
 from detectors.reference.local_time import WEEK_SECONDS
 from detectors.spec import ModelSpec, width
@@ -64,17 +64,17 @@ def _cost(spec: ModelSpec, kind: Kind, name: str) -> str:
 
 def _of_file(spec: ModelSpec, kind: Kind) -> list[Judge]:
     """Return the judges that the file of references gives, none without one."""
-    return [judge for judge in Side.begin(spec, kind).judges.values() if judge.references]
+    return [judge for judge in Channel.begin(spec, kind).judges.values() if judge.references]
 
 
 def count(spec: ModelSpec, judge: Judge) -> Count:
     """Return the monitors of a judge that may raise an alarm."""
     unwatched = judge.unwatched(spec)
     judged = judge.monitors.watched & np.array([name not in unwatched for name in judge.references], dtype=np.bool_)
-    strides = np.broadcast_to(judge.gather.strides, judged.shape)
+    rollup_widths = np.broadcast_to(judge.rollup.rollup_widths, judged.shape)
     return Count(
-        ("up" if up else "both", int(stride))
-        for up, stride in zip(judge.monitors.up[judged].tolist(), strides[judged].tolist(), strict=True)
+        ("up" if up else "both", int(rollup_width))
+        for up, rollup_width in zip(judge.monitors.up[judged].tolist(), rollup_widths[judged].tolist(), strict=True)
     )
 
 
@@ -125,8 +125,8 @@ def _count_of(statistics: Iterable[Sequence[StatisticName]]) -> Count:
 def _told(name: str, counted: Count, whose: str, windows: float) -> str:
     expected = 0.0
     terms: list[str] = []
-    for direction, stride in sorted(counted):
-        rate, monitors, mine = stock_rate(name, direction), counted[direction, stride], windows / stride
+    for direction, rollup_width in sorted(counted):
+        rate, monitors, mine = stock_rate(name, direction), counted[direction, rollup_width], windows / rollup_width
         expected += rate.per_1000_windows * monitors * mine / 1000
         many = f"{monitors:,}" if terms else _numbered(monitors, "monitor")
         terms.append(f"{many} of {_SIDES[direction]} x {mine:,.10g} windows a week x {_rate(rate)}")

@@ -24,7 +24,7 @@ from driftline.readers import cells
 from driftline.readers.opened import Opened
 from driftline.readers.roles import Roles
 from driftline.readers.rows import Table, matrix, stretch_of
-from driftline.readers.stretch import Fault, Stretch
+from driftline.readers.stretch import RowFault, Stretch
 
 #: Rows of one stretch: enough for columns to pay, few enough to stay in the cache.
 ROWS = 8192
@@ -41,17 +41,17 @@ def read_csv(file: Opened, roles: Roles, *, delimiter: str = ",", rows: int = RO
     text = io.TextIOWrapper(file.stream, encoding="utf-8-sig", errors="replace", newline="")
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     names = _header(file, reader)
-    table = _Reader(roles, names, roles.features(names, file.name))
+    table = _CsvReader(roles, names, roles.features(names, file.name))
     offset = 0
     while True:
         before = reader.line_num
         read: list[list[str]] = []
-        faults: list[Fault] = []
+        faults: list[RowFault] = []
         try:
             # What was read before a row that is no CSV stays in the list.
             read.extend(islice(reader, rows))
         except csv.Error as error:
-            faults.append(Fault(reader.line_num, "not_csv", str(error)))
+            faults.append(RowFault(reader.line_num, "not_csv", str(error)))
         if read or faults:
             stretch = table.stretch(read, before, offset, faults)
             offset += len(read)
@@ -74,7 +74,7 @@ def _header(file: Opened, reader: Any) -> list[str]:
     return names
 
 
-class _Reader:
+class _CsvReader:
     """Rows of cells -> stretches, once it is known what the columns mean."""
 
     def __init__(self, roles: Roles, names: list[str], features: list[str]) -> None:
@@ -83,13 +83,13 @@ class _Reader:
         self._places = {name: place for place, name in enumerate(names)}
         self._features = features
 
-    def stretch(self, read: list[list[str]], before: int, offset: int, faults: list[Fault]) -> Stretch:
+    def stretch(self, read: list[list[str]], before: int, offset: int, faults: list[RowFault]) -> Stretch:
         """Return rows as a stretch; `before` is the line before the first, `offset` its place in the file."""
         line_of: Callable[[int], int] = _Lines(read, before)
         if set(map(len, read)) - {self._width}:
             places = [place for place, row in enumerate(read) if len(row) == self._width]
             faults += [
-                Fault(line_of(place), "wrong_width", f"expected {self._width} cells, as the first line has, got {len(row)}")
+                RowFault(line_of(place), "wrong_width", f"expected {self._width} cells, as the first line has, got {len(row)}")
                 for place, row in enumerate(read)
                 if row and len(row) != self._width
             ]

@@ -22,7 +22,7 @@ from driftline.readers.opened import Opened
 from driftline.readers.pairs import Pairs
 from driftline.readers.roles import Roles
 from driftline.readers.rows import Table, stretch_of
-from driftline.readers.stretch import Fault, Stretch
+from driftline.readers.stretch import RowFault, Stretch
 from streams.events.decoding import Decoding
 
 #: Lines of one stretch.
@@ -43,17 +43,17 @@ def read_json_rows(file: Opened, roles: Roles, *, lines: int = LINES) -> Iterato
     known: set[str] = set()
     feed = file.lines()
     while read := list(islice(feed, lines)):
-        faults: list[Fault] = []
+        faults: list[RowFault] = []
         rows: list[dict[str, Any]] = []
         numbers: list[int] = []
         for number, line in read:
             row = _row(line)
             if isinstance(row, str):
-                faults.append(Fault(number, "not_json", row))
+                faults.append(RowFault(number, "not_json", row))
                 continue
             wrong = _nested(row, roles)
             if wrong is not None:
-                faults.append(Fault(number, "nested", wrong))
+                faults.append(RowFault(number, "nested", wrong))
                 continue
             rows.append(row)
             numbers.append(number)
@@ -120,7 +120,7 @@ def read_events(
         values = [line for _, line in read]
         found = decoding.decode(range(offset, offset + len(read)), [_NO_CLOCK_MS] * len(read), values)
         faults = [
-            Fault(
+            RowFault(
                 read[letter.offset - offset][0],
                 *_explained(letter.error.reason, str(letter.error), values[letter.offset - offset]),
             )

@@ -26,7 +26,7 @@ _SWEEP_HALVES = 1 << 16
 
 
 @dataclass(slots=True)
-class _Entry:
+class _Half:
     """One half: what an error needs of its event, the newest event time that it is still known at, whether it was joined."""
 
     until: float
@@ -43,7 +43,7 @@ class Pairs:
     def __init__(self, models: Mapping[str, ModelSpec]) -> None:
         """`models`: the configured ones by name."""
         self._models = models
-        self._halves: dict[tuple[str, str, Half], _Entry] = {}
+        self._halves: dict[tuple[str, str, Half], _Half] = {}
         #: Model -> newest event time.
         self._newest: dict[str, float] = {}
         self._sweep_at = _SWEEP_HALVES
@@ -68,7 +68,7 @@ class Pairs:
         if self._known(event.model, identity, mine, newest) is not None:
             return None
         within = self._models[event.model].errors.label_within_seconds
-        entry = _Entry(event.ts + within + _GRACE_SECONDS, event.ts, event.segment, event.label, event.score)
+        entry = _Half(event.ts + within + _GRACE_SECONDS, event.ts, event.segment, event.label, event.score)
         self._halves[event.model, identity, mine] = entry
         partner = self._known(event.model, identity, other, newest)
         if partner is None or partner.joined:
@@ -80,6 +80,6 @@ class Pairs:
         error = error_between(prediction.label, prediction.score, label.label)
         return None if error is None else Row(event.offset, event.model, label.ts, prediction.segment, {ERROR: error})
 
-    def _known(self, model: str, identity: str, half: Half, newest: float) -> _Entry | None:
+    def _known(self, model: str, identity: str, half: Half, newest: float) -> _Half | None:
         entry = self._halves.get((model, identity, half))
         return entry if entry is not None and entry.until >= newest else None

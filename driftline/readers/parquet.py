@@ -40,7 +40,7 @@ def read_parquet(file: Opened, roles: Roles, *, rows: int = ROWS) -> Iterator[St
         source = pq.ParquetFile(file.stream, pre_buffer=False)
         schema = source.schema_arrow
         features = roles.features(schema.names, file.name)
-        table = _Reader(roles, pa, {name: schema.field(name).type for name in features}, file.name)
+        table = _ParquetReader(roles, pa, {name: schema.field(name).type for name in features}, file.name)
         wanted = [*features, *dict.fromkeys(roles.taken().values())]
         offset = 0
         for batch in source.iter_batches(batch_size=rows, columns=wanted, use_threads=False):
@@ -50,7 +50,7 @@ def read_parquet(file: Opened, roles: Roles, *, rows: int = ROWS) -> Iterator[St
         raise ConfigError(f"{file.name}: not a Parquet file, or a damaged one: {' '.join(str(error).split())[:200]}") from None
 
 
-class _Reader:
+class _ParquetReader:
     """Batches of columns -> stretches."""
 
     def __init__(self, roles: Roles, arrow: Any, features: dict[str, Any], file: str) -> None:

@@ -13,7 +13,7 @@ from detectors.errors import EventError
 from detectors.windows.block import Block, Columns, columns
 from detectors.windows.row import ERROR, Value
 from driftline.readers.roles import Roles
-from driftline.readers.stretch import Fault, Stretch
+from driftline.readers.stretch import RowFault, Stretch
 from streams.events.event import MAX_NAME_LENGTH, event_time
 from streams.events.record_types import answer_of, predicted_columns
 from streams.records.outcomes import error_between
@@ -43,7 +43,7 @@ class Table:
     labels: Sequence[Value] | None = None
 
 
-def stretch_of(roles: Roles, table: Table, faults: Sequence[Fault] = ()) -> Stretch:
+def stretch_of(roles: Roles, table: Table, faults: Sequence[RowFault] = ()) -> Stretch:
     """Return the rows of a table as a stretch; `faults` are of rows that are not in it."""
     n = len(table.times)
     ts, wrong = _instants(roles, table)
@@ -74,15 +74,15 @@ def matrix(names: Sequence[str], arrays: Sequence[Floats], rows: int) -> Columns
     return replace(columns((), rows), names=tuple(names), numbers=np.array(arrays) if arrays else np.empty((0, rows)))
 
 
-def _instants(roles: Roles, table: Table) -> tuple[Floats, dict[int, Fault]]:
+def _instants(roles: Roles, table: Table) -> tuple[Floats, dict[int, RowFault]]:
     """Return the event times, epoch seconds, and place -> fault where there is none."""
     found = np.zeros(len(table.times))
-    faults: dict[int, Fault] = {}
+    faults: dict[int, RowFault] = {}
     for place, at in enumerate(table.times):
         try:
             found[place] = instant(at)
         except EventError as error:
-            faults[place] = Fault(table.line_of(place), error.reason, f"{roles.time}: {error.detail}")
+            faults[place] = RowFault(table.line_of(place), error.reason, f"{roles.time}: {error.detail}")
     return found, faults
 
 
@@ -99,12 +99,12 @@ def instant(at: Value) -> float:
     return event_time(at, _NO_CLOCK)
 
 
-def _segments(table: Table) -> tuple[list[str] | None, dict[int, Fault]]:
+def _segments(table: Table) -> tuple[list[str] | None, dict[int, RowFault]]:
     if table.segments is None:
         return None, {}
     names = ["" if name is None else str(name) for name in table.segments]
     faults = {
-        place: Fault(
+        place: RowFault(
             table.line_of(place), "wrong_length", f"segment: expected at most {MAX_NAME_LENGTH} characters, got {len(name)}"
         )
         for place, name in enumerate(names)
@@ -113,7 +113,7 @@ def _segments(table: Table) -> tuple[list[str] | None, dict[int, Fault]]:
     return names if any(names) else None, faults
 
 
-def _outcomes(roles: Roles, table: Table, block: Block, bad: dict[int, Fault]) -> list[Block]:
+def _outcomes(roles: Roles, table: Table, block: Block, bad: dict[int, RowFault]) -> list[Block]:
     """Return the errors of the rows that have a prediction and a label."""
     if table.predictions is None or table.labels is None:
         return []

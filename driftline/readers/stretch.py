@@ -11,7 +11,7 @@ from detectors.windows.block import Block
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class RowFault:
     """A row that could not be used.
 
     Args:
@@ -39,4 +39,4 @@ class Stretch:
     rows: int
     blocks: list[Block]
     outcomes: list[Block] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[RowFault] = field(default_factory=list)

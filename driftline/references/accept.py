@@ -8,7 +8,7 @@ from detectors.errors import DriftlineError
 from detectors.identity import identity
 from detectors.incidents.decision import Acceptance, Change
 from detectors.incidents.incident import Incident
-from detectors.model.model_monitor import Watch
+from detectors.model.model_monitor import ModelMonitor
 from detectors.windows.record import Kind
 from driftline.text.nearest import nearest
 from streams.records.times import rfc3339
@@ -16,26 +16,26 @@ from streams.records.times import rfc3339
 _Open = list[tuple[Kind, Incident]]
 
 
-def accept(watch: Watch, *, incident: str | None, features: Sequence[str]) -> Acceptance:
+def accept(monitor: ModelMonitor, *, incident: str | None, features: Sequence[str]) -> Acceptance:
     """Return the acceptance of an incident, or of features wherever they have drifted, or of the only open incident.
 
     Raises:
         DriftlineError: there is no such incident or feature, it is not open, or it is not clear which one is meant.
     """
-    meant: _Open = [(kind, one) for kind, side in watch.sides.items() for one in side.incidents.open]
+    meant: _Open = [(kind, one) for kind, channel in monitor.channels.items() for one in channel.incidents.open]
     if not meant:
-        raise DriftlineError(f"no incident of model {watch.model} is open{_reached(watch)}: there is nothing to accept")
+        raise DriftlineError(f"no incident of model {monitor.model} is open{_reached(monitor)}: there is nothing to accept")
     if incident is not None:
-        meant = _of_id(watch, meant, incident)
+        meant = _of_id(monitor, meant, incident)
     elif not features and len(meant) > 1:
         raise DriftlineError(
-            f"{len(meant)} incidents of model {watch.model} are open: name one with --incident, or features with --feature; "
+            f"{len(meant)} incidents of model {monitor.model} are open: name one with --incident, or features with --feature; "
             f"{_listed(meant)}"
         )
     drifted = {feature for _, one in meant for feature in one.drifted}
     for feature in features:
         if feature not in drifted:
-            raise DriftlineError(_not_open(watch, meant, feature, incident))
+            raise DriftlineError(_not_open(monitor, meant, feature, incident))
     wanted = set(features) or drifted
     found = [(kind, one) for kind, one in meant if wanted & one.drifted.keys()]
     changes = sorted(
@@ -44,32 +44,32 @@ def accept(watch: Watch, *, incident: str | None, features: Sequence[str]) -> Ac
     ids = sorted(one.id for _, one in found)
     seen: dict[Kind, float] = {}
     for kind, one in found:
-        seen[kind] = max(seen.get(kind, one.raised_at), one.raised_at, watch.sides[kind].stream.complete())
+        seen[kind] = max(seen.get(kind, one.raised_at), one.raised_at, monitor.channels[kind].aligner.complete())
     return Acceptance(
-        id=identity("acceptance", watch.model, *ids, *("/".join(change) for change in changes)),
-        model=watch.model,
+        id=identity("acceptance", monitor.model, *ids, *("/".join(change) for change in changes)),
+        model=monitor.model,
         incidents=ids,
         changes=[Change(*change) for change in changes],
         seen=seen,
     )
 
 
-def _of_id(watch: Watch, meant: _Open, incident: str) -> _Open:
+def _of_id(monitor: ModelMonitor, meant: _Open, incident: str) -> _Open:
     found = [(kind, one) for kind, one in meant if one.id == incident]
     if not found:
         raise DriftlineError(
-            f"no incident {incident} of model {watch.model} is open{_reached(watch)}: it has ended, or is another model's; "
+            f"no incident {incident} of model {monitor.model} is open{_reached(monitor)}: it has ended, or is another model's; "
             f"{_listed(meant)}"
         )
     return found
 
 
-def _not_open(watch: Watch, meant: _Open, feature: str, incident: str | None) -> str:
-    known = {name for side in watch.sides.values() for judge in side.judges.values() for name in judge.references}
+def _not_open(monitor: ModelMonitor, meant: _Open, feature: str, incident: str | None) -> str:
+    known = {name for channel in monitor.channels.values() for judge in channel.judges.values() for name in judge.references}
     if feature not in known:
-        return f"model {watch.model} has no feature {feature}; {nearest(feature, known) or _listed(meant)}"
-    where = f"is not in {incident}" if incident is not None else f"is in no open incident{_reached(watch)}"
-    return f"feature {feature} of model {watch.model} {where}; {_listed(meant)}"
+        return f"model {monitor.model} has no feature {feature}; {nearest(feature, known) or _listed(meant)}"
+    where = f"is not in {incident}" if incident is not None else f"is in no open incident{_reached(monitor)}"
+    return f"feature {feature} of model {monitor.model} {where}; {_listed(meant)}"
 
 
 def _listed(meant: _Open) -> str:
@@ -77,8 +77,8 @@ def _listed(meant: _Open) -> str:
     return f"open: {', '.join(told)}"
 
 
-def _reached(watch: Watch) -> str:
-    reached = watch.sides["features"].stream.complete()
+def _reached(monitor: ModelMonitor) -> str:
+    reached = monitor.channels["features"].aligner.complete()
     return f" (judged up to {rfc3339(reached)})" if reached > 0 else ""
 
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 
 from detectors.errors import ConfigError
 from detectors.judging.judge import Judge
-from detectors.model.model_monitor import Watch
-from detectors.reference.learned import Learned
-from detectors.reference.reference_set import Document, SegmentReference
+from detectors.model.model_monitor import ModelMonitor
+from detectors.reference.learned import FeatureBaseline
+from detectors.reference.reference_set import ReferenceSet, SegmentReference
 from detectors.spec import ModelSpec
 from detectors.windows.record import Kind
 from detectors.windows.row import ERROR, PREDICTION, VOLUME
@@ -28,7 +28,7 @@ from driftline.replay.replaying import KINDS, Replaying
 from driftline.replay.report import fault_notes
 from driftline.text.durations import format_duration
 from driftline.text.nearest import nearest
-from driftline.text.progress import Progress
+from driftline.text.progress import ProgressLine
 from streams.records.times import rfc3339
 from streams.settings import Settings
 from streams.state.reference_file import document_of
@@ -43,7 +43,7 @@ _Segments = dict[Kind, dict[str, SegmentReference]]
 class Built:
     """A document, and what a person should know about it, a sentence each."""
 
-    document: Document
+    reference_set: ReferenceSet
     notes: list[str]
 
 
@@ -55,35 +55,35 @@ def build(settings: Settings, options: Options, spec: ModelSpec, *, since: float
         UnavailableError: Kafka is needed and away.
     """
     place = options.file or f"topic {settings.kafka.prefix}.windows"
-    never = replace(spec, reference=replace(spec.reference, min_windows=sys.maxsize, document=None))
+    never = replace(spec, reference=replace(spec.reference, min_windows=sys.maxsize, reference_set=None))
     models = {model.name: model for model in settings.models} | {spec.name: never}
     replaying = Replaying(settings.kafka, models, since=since, until=until)
-    progress = Progress()
+    progress = ProgressLine()
     try:
         for _ in read(settings, options, replaying, progress):
             pass  # a judge that learns finds nothing
     finally:
         progress.erase()
-    watch = replaying.watch(spec.name)
-    if watch is None:
+    monitor = replaying.monitor(spec.name)
+    if monitor is None:
         raise ConfigError(f"{place}: nothing in it is of model {spec.name}")
     _require_in_order(place, spec, replaying)
-    segments, notes = _learned(place, spec, watch, replaying)
+    segments, notes = _learned(place, spec, monitor, replaying)
     notes += _constant(place, segments)
-    document = document_of(spec, segments)
+    reference_set = document_of(spec, segments)
     first = replaying.tallies()[spec.name].first
-    if document.since > first:
+    if reference_set.since > first:
         notes.append(
             f"what came from {rfc3339(first)} on is left out: behind it lies a gap longer than "
             f"models.{spec.name}.reference.duration"
         )
-    length = document.until - document.since
+    length = reference_set.until - reference_set.since
     if length < spec.reference.seconds:
         notes.append(
             f"it covers {format_duration(length)}, less than models.{spec.name}.reference.duration, which is "
             f"{format_duration(spec.reference.seconds)}: a season that it does not show is not known"
         )
-    return Built(document, notes + fault_notes(replaying, options))
+    return Built(reference_set, notes + fault_notes(replaying, options))
 
 
 def _require_in_order(place: str, spec: ModelSpec, replaying: Replaying) -> None:
@@ -96,14 +96,14 @@ def _require_in_order(place: str, spec: ModelSpec, replaying: Replaying) -> None
         )
 
 
-def _learned(place: str, spec: ModelSpec, watch: Watch, replaying: Replaying) -> tuple[_Segments, list[str]]:
+def _learned(place: str, spec: ModelSpec, monitor: ModelMonitor, replaying: Replaying) -> tuple[_Segments, list[str]]:
     """Return what was learned of the segments that have enough windows, and notes on the others."""
     least = spec.reference.min_windows
     segments: _Segments = {}
     notes: list[str] = []
     most = 0
     for kind in KINDS:
-        for segment, judge in sorted(watch.sides[kind].judges.items()):
+        for segment, judge in sorted(monitor.channels[kind].judges.items()):
             learner = judge.learner
             assert learner is not None  # its reference is never ready
             if kind == "features":
@@ -173,7 +173,7 @@ def _constant(place: str, segments: _Segments) -> list[str]:
     return [f"never vary: {_named(constant)}"] if constant else []
 
 
-def _varies(learned: Learned) -> bool:
+def _varies(learned: FeatureBaseline) -> bool:
     reference = learned.reference
     return reference.distinct + len(reference.shares) + (reference.other > 0) > 1
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from detectors.judging.judge import Judge
 from detectors.judging.monitors import Monitors
-from detectors.model.model_monitor import ReferenceLearned
+from detectors.model.finding import ReferenceLearned
 from detectors.reference.baseline import Baseline
 from detectors.reference.feature_reference import QUANTILES, FeatureReference
-from detectors.reference.learned import Learned
-from detectors.reference.reference_set import Document
+from detectors.reference.learned import FeatureBaseline
+from detectors.reference.reference_set import ReferenceSet
 from detectors.statistics import StatisticName
 from detectors.windows.record import Kind
 from detectors.windows.row import VOLUME
@@ -133,34 +133,34 @@ class Contents:
     monitors: int | None
 
 
-def of_document(document: Document, place: str) -> Contents:
+def of_document(reference_set: ReferenceSet, place: str) -> Contents:
     """Return what a document holds; it is not changed."""
-    widths: dict[Kind, float] = {"features": document.window_seconds, "outcomes": document.outcome_window_seconds}
+    widths: dict[Kind, float] = {"features": reference_set.window_seconds, "outcomes": reference_set.outcome_window_seconds}
     segments = [
         SegmentContents(
             kind,
             segment,
-            windows=document.segments[kind][segment].windows,
-            since=rfc3339(document.segments[kind][segment].since),
-            until=rfc3339(document.segments[kind][segment].until),
-            features=_features(kind, segment, learned, widths[kind], document.holidays),
+            windows=reference_set.segments[kind][segment].windows,
+            since=rfc3339(reference_set.segments[kind][segment].since),
+            until=rfc3339(reference_set.segments[kind][segment].until),
+            features=_features(kind, segment, learned, widths[kind], reference_set.holidays),
         )
-        for kind in document.segments
-        for segment, learned in sorted(document.learned(kind).items())
+        for kind in reference_set.segments
+        for segment, learned in sorted(reference_set.learned(kind).items())
     ]
     return Contents(
-        version=document.version,
-        model=document.model,
+        version=reference_set.version,
+        model=reference_set.model,
         place=place,
-        learned_by={"driftline": document.driftline, "river": document.river},
-        since=rfc3339(document.since),
-        until=rfc3339(document.until),
+        learned_by={"driftline": reference_set.driftline, "river": reference_set.river},
+        since=rfc3339(reference_set.since),
+        until=rfc3339(reference_set.until),
         held_from=None,
-        window_seconds={kind: widths[kind] for kind, of in document.segments.items() if of},
-        timezone=document.timezone,
-        holidays=document.holidays,
-        features=list(document.features),
-        categorical=list(document.categorical),
+        window_seconds={kind: widths[kind] for kind, of in reference_set.segments.items() if of},
+        timezone=reference_set.timezone,
+        holidays=reference_set.holidays,
+        features=list(reference_set.features),
+        categorical=list(reference_set.categorical),
         segments=segments,
         monitors=sum(found.monitors or 0 for found in segments),
     )
@@ -187,15 +187,17 @@ def of_published(version: str, published: ReferenceLearned, place: str) -> Conte
     )
 
 
-def _features(kind: Kind, segment: str, learned: Mapping[str, Learned], seconds: float, holidays: str) -> list[FeatureContents]:
+def _features(
+    kind: Kind, segment: str, learned: Mapping[str, FeatureBaseline], seconds: float, holidays: str
+) -> list[FeatureContents]:
     """Return the features of a segment, with the monitors of a judge that has taken them over."""
-    judge = Judge(kind, segment, seconds, None, Monitors.none("page_hinkley", "both", seconds))
+    judge = Judge(kind, segment, seconds, None, Monitors.empty("page_hinkley", "both", seconds))
     judge.adopt(learned)
     watched: dict[str, list[MonitorContents]] = {}
     for feature, statistic in judge.watched():
         watched.setdefault(feature, []).append(_monitor(statistic, learned[feature].baselines[statistic], holidays))
     return [
-        _feature(name, reference, learned[name].stride, learned[name].baselines.get("missing"), watched.get(name, []))
+        _feature(name, reference, learned[name].rollup_width, learned[name].baselines.get("missing"), watched.get(name, []))
         for name, reference in sorted(judge.references.items())
     ]
 

@@ -46,12 +46,12 @@ def in_file(path: Path, model: str | None) -> Contents:
         raise ConfigError(
             f"there is no file {path}; name one, or a version as `driftline reference list` prints it: 16 of 0-9, a-f"
         )
-    document = load_document(path)
-    if model is not None and document.model != model:
+    reference_set = load_document(path)
+    if model is not None and reference_set.model != model:
         raise ConfigError(
-            f"{path}: references of model {document.model}, not of {model}; say --model {document.model}, or name another file"
+            f"{path}: references of model {reference_set.model}, not of {model}; say --model {reference_set.model}, or name another file"
         )
-    return of_document(document, str(path))
+    return of_document(reference_set, str(path))
 
 
 def in_store(store: Store, models: Sequence[str], version: str, model: str | None) -> Contents:
@@ -84,9 +84,9 @@ def in_store(store: Store, models: Sequence[str], version: str, model: str | Non
 def _of_model(store: Store, model: str, version: str) -> Contents | list[str]:
     """Return what a version of a model holds, or the versions that there are."""
     references = References(store)
-    document = references.document(model, version)
-    if document is not None:
-        return of_document(document, f"Redis, taken over from a file by a judge of {model}")
+    reference_set = references.reference_set(model, version)
+    if reference_set is not None:
+        return of_document(reference_set, f"Redis, taken over from a file by a judge of {model}")
     versions = references.versions(model)
     for segment in _segments(store, model):
         for name, published, now in references.published(model, segment):
@@ -98,7 +98,7 @@ def _of_model(store: Store, model: str, version: str) -> Contents | list[str]:
 
 def _segments(store: Store, model: str) -> list[str]:
     try:
-        return sorted(read_watch(store, model).sides["features"].judges)
+        return sorted(read_watch(store, model).channels["features"].judges)
     except (StateError, UnavailableError):
         raise
     except DriftlineError:  # nothing was judged yet

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from detectors.errors import DriftlineError, StateError
-from detectors.model.model_monitor import Watch
+from detectors.model.model_monitor import ModelMonitor
 from streams.state import binding, snapshot
 from streams.state.store import Store
 
 
-def read_watch(store: Store, model: str) -> Watch:
+def read_watch(store: Store, model: str) -> ModelMonitor:
     """Return the stored state of a model; its windows, keyed by it, are all judged in one partition.
 
     Raises:
@@ -23,9 +23,9 @@ def read_watch(store: Store, model: str) -> Watch:
     for partition in range(topic.partitions if topic else 0):
         name = snapshot.name_of(partition)
         stored = store.load_snapshot(name)
-        watch = None if stored is None else snapshot.load(name, stored[1]).get(model)
-        if watch is not None:
-            return watch
+        monitor = None if stored is None else snapshot.load(name, stored[1]).get(model)
+        if monitor is not None:
+            return monitor
     raise DriftlineError(
         f"no state of model {model} under {store.prefix}:* in Redis yet: start `driftline worker` and send events; thresholds "
         "are there once a reference has been learned"

@@ -24,7 +24,7 @@ def write(built: Built, path: Path) -> None:
     """
     part = path.with_name(f"{path.name}.part")
     try:
-        part.write_bytes(reference_file.dump(built.document))
+        part.write_bytes(reference_file.dump(built.reference_set))
         part.replace(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror}); name another place with --output") from None
@@ -33,10 +33,10 @@ def write(built: Built, path: Path) -> None:
             part.unlink(missing_ok=True)
     rows = [
         [kind, segment or "-", f"{found.windows:,}", rfc3339(found.since), rfc3339(found.until), f"{len(found.learned):,}"]
-        for kind, segments in built.document.segments.items()
+        for kind, segments in built.reference_set.segments.items()
         for segment, found in segments.items()
     ]
     show_table(_HEADINGS, rows)
     for note in built.notes:
         click.echo(f"note: {note}", err=True)
-    click.echo(f"version {built.document.version} of the references of {built.document.model} is in {path}")
+    click.echo(f"version {built.reference_set.version} of the references of {built.reference_set.model} is in {path}")

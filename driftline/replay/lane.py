@@ -15,7 +15,7 @@ from detectors.windows.record import Kind, Mark, Window, WindowShape
 from detectors.windows.windows import Windows
 
 
-class Lane:
+class ReplayLane:
     """The open windows of one kind of one model."""
 
     def __init__(self, model: str, kind: Kind, shape: WindowShape) -> None:

@@ -24,7 +24,7 @@ from driftline.readers.stretch import Stretch
 from driftline.readers.windows_file import read_windows
 from driftline.replay.replaying import Replaying
 from driftline.replay.report import fault_lines
-from driftline.text.progress import Progress
+from driftline.text.progress import ProgressLine
 from streams.kafka import Log
 from streams.settings import KafkaSettings, Settings
 from streams.topics import WINDOWS, topic_name
@@ -37,7 +37,7 @@ _COLLECT_AFTER = (200_000, 20, 100)
 Findings = Iterator[Alert | Request]
 
 
-def read(settings: Settings, options: Options, replaying: Replaying, progress: Progress) -> Findings:
+def read(settings: Settings, options: Options, replaying: Replaying, progress: ProgressLine) -> Findings:
     """Feed all that the options name, and yield what follows from it.
 
     Raises:
@@ -67,14 +67,14 @@ def _collector_resting() -> Iterator[None]:
         gc.set_threshold(*usual)
 
 
-def _of_file(settings: Settings, file: Opened, replaying: Replaying, progress: Progress, options: Options) -> Findings:
+def _of_file(settings: Settings, file: Opened, replaying: Replaying, progress: ProgressLine, options: Options) -> Findings:
     if options.form is None:
         for value in read_windows(file):
             yield from replaying.record(value, only=options.model)
             progress.draw(file.share(), replaying.rows)
         return
     for stretch in _stretches(settings, file, options):
-        yield from replaying.take(stretch)
+        yield from replaying.add(stretch)
         progress.draw(None if options.form == "parquet" else file.share(), replaying.rows)
     yield from replaying.end()
 
@@ -90,7 +90,7 @@ def _stretches(settings: Settings, file: Opened, options: Options) -> Iterator[S
     return read_json_rows(file, roles) if options.form == "jsonl" else read_parquet(file, roles)
 
 
-def _of_topic(kafka: KafkaSettings, replaying: Replaying, progress: Progress, only: str | None) -> Findings:
+def _of_topic(kafka: KafkaSettings, replaying: Replaying, progress: ProgressLine, only: str | None) -> Findings:
     """Judge what the windows topic holds now, partition by partition: a model's windows are all in one."""
     topic = topic_name(kafka.prefix, WINDOWS)
     log = Log(kafka, _CLIENT)

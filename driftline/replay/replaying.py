@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from detectors.errors import EventError
 from detectors.incidents.alert import Alert, Status
 from detectors.incidents.retrain import Request
-from detectors.model.model_monitor import Finding, ReferenceLearned, Watch
+from detectors.model.finding import Finding, ReferenceLearned
+from detectors.model.model_monitor import ModelMonitor
 from detectors.spec import ModelSpec, shapes_of
 from detectors.windows.record import Kind, Mark, Window
-from driftline.readers.stretch import Fault, Stretch
-from driftline.replay.lane import Lane
+from driftline.readers.stretch import RowFault, Stretch
+from driftline.replay.lane import ReplayLane
 from streams.records import window_codec, window_records
 from streams.settings import KafkaSettings
 
@@ -32,7 +33,7 @@ _FAULTS_KEPT = 5
 
 
 @dataclass(slots=True)
-class Tally:
+class ModelTally:
     """What became of one model; times are epoch seconds.
 
     Args:
@@ -60,7 +61,7 @@ class Tally:
     learning: bool = True
     waiting: int = 0
 
-    def take(self, spec: ModelSpec, window: Window) -> None:
+    def add(self, spec: ModelSpec, window: Window) -> None:
         """Count a window."""
         if window.kind == "features":
             self.rows += window.n
@@ -104,21 +105,21 @@ class Replaying:
         self._keep = keep
         self._since, self._until = since, until
         self._shapes = {kind: shapes_of(models, kind) for kind in KINDS}
-        self._lanes: dict[tuple[str, Kind], Lane] = {}
-        self._watches: dict[str, Watch] = {}
-        self._tallies: dict[str, Tally] = {}
+        self._lanes: dict[tuple[str, Kind], ReplayLane] = {}
+        self._watches: dict[str, ModelMonitor] = {}
+        self._tallies: dict[str, ModelTally] = {}
         self._rows = 0
         self._end = 0
         #: Reason -> rows that could not be used, and the first of them.
         self.faults: dict[str, int] = {}
-        self.first_faults: list[Fault] = []
+        self.first_faults: list[RowFault] = []
 
     @property
     def rows(self) -> int:
         """Rows or records read, whether they could be used or not."""
         return self._rows
 
-    def take(self, stretch: Stretch) -> Iterator[Alert | Request]:
+    def add(self, stretch: Stretch) -> Iterator[Alert | Request]:
         """Take the next rows and yield what follows from them."""
         self._rows += stretch.rows
         for fault in stretch.faults:
@@ -137,10 +138,10 @@ class Replaying:
         order = sorted(self._lanes, key=lambda key: (KINDS.index(key[1]), key[0]))
         return self._judge([record for key in order for _, record in self._lanes[key].end(self._end)])
 
-    def _lane(self, model: str, kind: Kind) -> Lane:
+    def _lane(self, model: str, kind: Kind) -> ReplayLane:
         lane = self._lanes.get((model, kind))
         if lane is None:
-            lane = self._lanes[model, kind] = Lane(model, kind, self._shapes[kind][model])
+            lane = self._lanes[model, kind] = ReplayLane(model, kind, self._shapes[kind][model])
         return lane
 
     def _judge(self, records: Iterable[Window | Mark]) -> Iterator[Alert | Request]:
@@ -156,7 +157,7 @@ class Replaying:
         try:
             record = window_codec.parse(value)
         except EventError as error:
-            self._note_fault(Fault(self._rows, error.reason, str(error)))
+            self._note_fault(RowFault(self._rows, error.reason, str(error)))
             return
         spec = self._models.get(record.model)
         if spec is None or only not in (None, spec.name):
@@ -165,25 +166,25 @@ class Replaying:
             return
         if self._keep is not None:
             self._keep(value)
-        tally = self._tallies.setdefault(spec.name, Tally())
-        watch = self._watches.get(spec.name)
-        if watch is None:
-            watch = self._watches[spec.name] = Watch.begin(spec)
-            if watch.learned():
+        tally = self._tallies.setdefault(spec.name, ModelTally())
+        monitor = self._watches.get(spec.name)
+        if monitor is None:
+            monitor = self._watches[spec.name] = ModelMonitor.begin(spec)
+            if monitor.learned():
                 tally.judged_from = -math.inf
         if isinstance(record, Window):
-            tally.take(spec, record)
-        for finding in watch.add(spec, record):
+            tally.add(spec, record)
+        for finding in monitor.add(spec, record):
             tally.note(finding)
             if not isinstance(finding, ReferenceLearned):
                 yield finding
 
-    def _note_fault(self, fault: Fault) -> None:
+    def _note_fault(self, fault: RowFault) -> None:
         self.faults[fault.reason] = self.faults.get(fault.reason, 0) + 1
         if len(self.first_faults) < _FAULTS_KEPT:
             self.first_faults.append(fault)
 
-    def watch(self, model: str) -> Watch | None:
+    def monitor(self, model: str) -> ModelMonitor | None:
         """Return what is known of a model by now, None if nothing of it came."""
         return self._watches.get(model)
 
@@ -191,13 +192,13 @@ class Replaying:
         """Return kind -> rows that came after their window was closed."""
         return {kind: lane.late for (of, kind), lane in self._lanes.items() if of == model}
 
-    def tallies(self) -> dict[str, Tally]:
+    def tallies(self) -> dict[str, ModelTally]:
         """Return model -> what became of it so far, for the models that came."""
         for model, tally in self._tallies.items():
             late = sum(self.late(model).values())
-            watch = self._watches[model]
+            monitor = self._watches[model]
             tally.rows, tally.late = tally.rows + late - tally.late, late
-            tally.judged = sum(stream.judged for stream in watch.streams.values())
-            tally.waiting = sum(len(stream.parts) for stream in watch.streams.values())
-            tally.learning = watch.learning
+            tally.judged = sum(aligner.judged for aligner in monitor.aligners.values())
+            tally.waiting = sum(len(aligner.parts) for aligner in monitor.aligners.values())
+            tally.learning = monitor.learning
         return dict(sorted(self._tallies.items()))

@@ -8,7 +8,7 @@ import click
 
 from detectors.spec import ModelSpec
 from driftline.readers.options import Options
-from driftline.replay.replaying import Replaying, Tally
+from driftline.replay.replaying import ModelTally, Replaying
 from driftline.text.durations import format_duration
 from driftline.text.tables import show_table
 from streams.records.times import rfc3339
@@ -24,7 +24,7 @@ def report(replaying: Replaying, models: Mapping[str, ModelSpec], options: Optio
         click.echo(f"note: {note}", err=True)
 
 
-def _row(model: str, tally: Tally) -> list[str]:
+def _row(model: str, tally: ModelTally) -> list[str]:
     seen = tally.first <= tally.last
     return [
         model,
@@ -38,7 +38,7 @@ def _row(model: str, tally: Tally) -> list[str]:
     ]
 
 
-def _notes(tallies: Mapping[str, Tally], models: Mapping[str, ModelSpec]) -> list[str]:
+def _notes(tallies: Mapping[str, ModelTally], models: Mapping[str, ModelSpec]) -> list[str]:
     notes: list[str] = []
     for name, tally in tallies.items():
         spec = models[name]

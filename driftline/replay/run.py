@@ -17,7 +17,7 @@ from driftline.readers.windows_file import writing
 from driftline.replay.reading import read
 from driftline.replay.replaying import Replaying
 from driftline.replay.report import report
-from driftline.text.progress import Progress
+from driftline.text.progress import ProgressLine
 from streams.records.cloudevents import event_of
 from streams.settings import Settings
 
@@ -30,7 +30,7 @@ def replay(settings: Settings, options: Options) -> None:
         UnavailableError: Kafka is needed and away.
     """
     models = {model.name: model for model in settings.models}
-    progress = Progress()
+    progress = ProgressLine()
     with ExitStack() as closing:
         keep = closing.enter_context(writing(options.write_windows)) if options.write_windows else None
         replaying = Replaying(settings.kafka, models, keep=keep)

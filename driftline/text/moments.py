@@ -9,7 +9,7 @@ import click
 from streams.records.times import seconds_of
 
 
-class Moment(click.ParamType):
+class Rfc3339Time(click.ParamType):
     """An RFC 3339 time with its zone; gives epoch seconds."""
 
     name = "time"

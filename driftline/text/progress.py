@@ -12,7 +12,7 @@ _EVERY_SECONDS = 0.2
 _ERASE = "\r\x1b[K"
 
 
-class Progress:
+class ProgressLine:
     """The line at the bottom of a terminal; it makes room for what is printed."""
 
     def __init__(self) -> None:

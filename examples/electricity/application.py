@@ -36,7 +36,7 @@ TELL_SECONDS = 0.2
 
 
 @dataclass
-class Tally:
+class Counts:
     """What happened so far; answers are (row, version, predicted, truth)."""
 
     sent: int = 0
@@ -105,7 +105,7 @@ class Application:
     session: aiohttp.ClientSession
     url: str
     labels: Labels
-    tally: Tally = field(default_factory=Tally)
+    tally: Counts = field(default_factory=Counts)
     told: float = 0.0
 
     async def ask(self, row: MarketRow) -> None:
@@ -144,7 +144,7 @@ class Application:
                 print(self.tally.line(), flush=True)
 
 
-async def run(arguments: argparse.Namespace) -> Tally:
+async def run(arguments: argparse.Namespace) -> Counts:
     """Send all rows, in portions, and return what happened."""
     labels, pace = Labels(arguments.kafka, arguments.prefix), Pace(arguments.kafka, arguments.prefix)
     url = f"{arguments.url}/v1/models/{MODEL}:predict"

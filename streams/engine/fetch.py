@@ -18,7 +18,7 @@ from aiokafka.consumer import fetcher  # type: ignore[import-untyped] # aiokafka
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords  # type: ignore[import-untyped] # as above
 from aiokafka.errors import CorruptRecordException  # type: ignore[import-untyped] # as above
 
-from streams.kafka.batch import Stretch
+from streams.kafka.batch import RecordColumns
 
 #: What Kafka says for a record without a time: one of the first message format.
 _NO_TIME = -1
@@ -29,11 +29,11 @@ class ParsedRecords(PartitionRecords):  # type: ignore[misc] # as above
 
     next_fetch_offset: int
 
-    def __iter__(self) -> Iterator[Stretch]:
+    def __iter__(self) -> Iterator[RecordColumns]:
         """Iterate without a call of the library's for each."""
         return iter(self._records_iterator)
 
-    def _unpack_records(self) -> Iterator[Stretch]:
+    def _unpack_records(self) -> Iterator[RecordColumns]:
         begun = False
         while self._records.has_next():
             batch = self._records.next_batch()
@@ -52,7 +52,7 @@ class ParsedRecords(PartitionRecords):  # type: ignore[misc] # as above
                     offsets: Sequence[int] = range(records[0].offset, records[-1].offset + 1)
                     if len(offsets) != len(records):  # the log has gaps
                         offsets = [record.offset for record in records]
-                    yield Stretch(
+                    yield RecordColumns(
                         offsets,
                         np.array(
                             [_NO_TIME if record.timestamp is None else record.timestamp for record in records], dtype=np.int64

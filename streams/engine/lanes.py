@@ -27,7 +27,7 @@ from faust.types import TP
 
 from detectors.errors import DriftlineError, EventError, StateError, UnavailableError
 from streams.engine.lost_batches import Arrivals
-from streams.engine.stage import Cut, Stage
+from streams.engine.stage import Checkpoint, Stage
 from streams.engine.transport import LogState, Reach
 from streams.kafka import Sender
 from streams.kafka.batch import Batch
@@ -183,7 +183,7 @@ class Lanes:
 
     # -- what the agents do --------------------------------------------------------------------
 
-    async def take(self, agent: str, batch: Batch) -> None:
+    async def add(self, agent: str, batch: Batch) -> None:
         """Feed a batch to an agent's lane; never raises."""
         with self._arrivals.at_work(agent, batch):
             await self._take(agent, batch)
@@ -262,11 +262,11 @@ class Lanes:
                 return
             began = time.monotonic()
             try:
-                cut = lane.stage.cut(lane.position, final=final)
+                checkpoint = lane.stage.checkpoint(lane.position, final=final)
                 lane.unflushed = 0
-                if cut is None:
+                if checkpoint is None:
                     return
-                await self._make_durable(lane, cut)
+                await self._make_durable(lane, checkpoint)
             except FencedError as error:
                 self._rewind(lane, str(error))
             except UnavailableError as error:
@@ -283,12 +283,12 @@ class Lanes:
                 self._pauses.pop(lane.tp, None)
                 self._failing_since.pop((lane.agent, lane.tp), None)
 
-    async def _make_durable(self, lane: Lane, cut: Cut) -> None:
-        await self._sender.send_all(cut.outgoing)
-        if cut.store is not None:
-            await cut.store()
-        if cut.durable is not None:
-            lane.durable = cut.durable if lane.durable is None else max(lane.durable, cut.durable)
+    async def _make_durable(self, lane: Lane, checkpoint: Checkpoint) -> None:
+        await self._sender.send_all(checkpoint.outgoing)
+        if checkpoint.complete is not None:
+            await checkpoint.complete()
+        if checkpoint.durable is not None:
+            lane.durable = checkpoint.durable if lane.durable is None else max(lane.durable, checkpoint.durable)
 
     # -- rewinding -----------------------------------------------------------------------------
 

@@ -11,18 +11,18 @@ from streams.kafka.batch import Batch
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class Checkpoint:
     """Everything a stage has produced up to one moment.
 
     Args:
         outgoing: to be sent and acknowledged, in order.
         durable: offset to start from after a crash, once the rest is done; None leaves it as it is.
-        store: stores the state of that moment, after the acknowledgements; None when there is none.
+        complete: stores the state of that moment, after the acknowledgements; None when there is none.
     """
 
     outgoing: list[Outgoing]
     durable: int | None
-    store: Callable[[], Awaitable[None]] | None = None
+    complete: Callable[[], Awaitable[None]] | None = None
 
 
 class Stage(Protocol):
@@ -42,7 +42,7 @@ class Stage(Protocol):
     def step_over(self, letter: Outgoing) -> None:
         """Send a record that cannot be fed to the dead letters instead."""
 
-    def cut(self, position: int, *, final: bool) -> Cut | None:
+    def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:
         """Return what was produced since the last cut, None when there is nothing to do.
 
         Args:

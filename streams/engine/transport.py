@@ -32,7 +32,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
 from streams.engine import fetch
-from streams.kafka.batch import Batch, Stretch
+from streams.kafka.batch import Batch, RecordColumns
 
 _LOG = logging.getLogger("faust.driftline")
 
@@ -135,7 +135,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         # No await from here on: the position cannot move between the records and their stamp.
         return {tp: self._stamp(TP(tp.topic, tp.partition), stretches) for tp, stretches in found.items() if stretches}
 
-    def _stamp(self, tp: TP, stretches: list[Stretch]) -> Batch:
+    def _stamp(self, tp: TP, stretches: list[RecordColumns]) -> Batch:
         place = self._places.setdefault(tp, _Place(epoch=-1, position=stretches[0].offsets[0]))
         self._batches += 1
         batch = Batch(tp, place.epoch, place.position, stretches, self._batches)

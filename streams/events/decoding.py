@@ -26,7 +26,7 @@ from detectors.spec import ModelSpec
 from detectors.windows.block import Block, blocks_of, is_sparse
 from detectors.windows.row import Row
 from streams.events.event import EVENT_KINDS, MAX_EVENT_BYTES, Event, EventKind, parse
-from streams.events.record_types import Learned, NoModel, RecordType, feature_columns, predicted_columns
+from streams.events.record_types import NoModel, RecordSchema, RecordType, feature_columns, predicted_columns
 from streams.events.typed_records import Group, group_of, row_of_event
 from streams.events.wire import MAX_NESTING, is_too_deep
 from streams.kafka.batch import Batch
@@ -79,7 +79,7 @@ class Decoding:
     def __init__(self, models: Mapping[str, ModelSpec]) -> None:
         """`models`: the configured ones by name; events of others are dead letters."""
         self._models = models
-        self._learned = {name: Learned(spec) for name, spec in models.items()}
+        self._learned = {name: RecordSchema(spec) for name, spec in models.items()}
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(NoModel).decode
         self._by_type: dict[type[Any], RecordType] = {}
 

@@ -105,7 +105,7 @@ class RecordType:
         return [place for place, kind in enumerate(self.kinds) if kind in kinds]
 
 
-class Learned:
+class RecordSchema:
     """What has been seen of one model's features."""
 
     __slots__ = (

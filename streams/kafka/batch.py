@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class RecordColumns:
     """Records that stand one after the other in a partition, at least one; of equal length.
 
     Args:
@@ -30,7 +30,7 @@ class Stretch:
     values: list[bytes | None]
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
+class BatchRecord(msgspec.Struct, frozen=True, gc=False):
     """One record of a batch; `timestamp` in milliseconds since 1970."""
 
     offset: int
@@ -52,7 +52,7 @@ class Batch:
 
     __slots__ = ("_keys", "cache", "epoch", "longest", "number", "offsets", "size", "start", "timestamps", "tp", "values")
 
-    def __init__(self, tp: TP, epoch: int, start: int, stretches: Sequence[Stretch], number: int = 0) -> None:
+    def __init__(self, tp: TP, epoch: int, start: int, stretches: Sequence[RecordColumns], number: int = 0) -> None:
         self.tp = tp
         self.epoch = epoch
         self.start = start
@@ -77,16 +77,19 @@ class Batch:
         """Offset after the last record."""
         return self.offsets[-1] + 1
 
-    def record(self, place: int) -> Record:
+    def record(self, place: int) -> BatchRecord:
         """Return one record."""
-        return Record(self.offsets[place], int(self.timestamps[place]), self._keys[place], self.values[place])
+        return BatchRecord(self.offsets[place], int(self.timestamps[place]), self._keys[place], self.values[place])
 
-    def records(self, position: int) -> Iterator[Record]:
+    def records(self, position: int) -> Iterator[BatchRecord]:
         """Yield the records from an offset on."""
         return map(self.record, range(bisect_left(self.offsets, position), len(self.values)))
 
-    def alone(self, record: Record, start: int) -> Batch:
+    def alone(self, record: BatchRecord, start: int) -> Batch:
         """Return a batch of one of the records, as if it had been fetched alone from `start`."""
         return Batch(
-            self.tp, self.epoch, start, [Stretch([record.offset], np.array([record.timestamp]), [record.key], [record.value])]
+            self.tp,
+            self.epoch,
+            start,
+            [RecordColumns([record.offset], np.array([record.timestamp]), [record.key], [record.value])],
         )

@@ -23,7 +23,7 @@ _KEPT_BYTES = 64 << 10
 _MAX_PATH, _MAX_DETAIL = 200, 500
 
 
-class Partition(Protocol):
+class Origin(Protocol):
     """Where a record came from."""
 
     @property
@@ -51,7 +51,7 @@ class Located(Protocol):
         """Its bytes."""
 
 
-def dead_letter(settings: KafkaSettings, tp: Partition, record: Located, error: EventError) -> Outgoing:
+def dead_letter(settings: KafkaSettings, tp: Origin, record: Located, error: EventError) -> Outgoing:
     """Return the message for the dead letters: key and value as they came, unless no message could hold them."""
     headers: tuple[tuple[str, bytes], ...] = (
         (REASON, error.reason.encode()),

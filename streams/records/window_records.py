@@ -7,7 +7,7 @@ judge reads nothing else, so what it did can be done again from this topic alone
 
 from __future__ import annotations
 
-from detectors.incidents.decision import Decision, Outcome
+from detectors.incidents.decision import Decision, RetrainResult
 from streams.kafka import Outgoing
 from streams.records.window_codec import HistoryRecord, encode
 from streams.settings import KafkaSettings
@@ -25,7 +25,7 @@ def swap_record(
     swap_id: str,
     model: str,
     request: str,
-    outcome: Outcome,
+    outcome: RetrainResult,
     version: int | None,
     features: list[str],
     requested_at: float,

@@ -23,7 +23,7 @@ from typing import Literal
 import msgspec
 
 from detectors.spec import ModelSpec
-from streams.engine.stage import Cut
+from streams.engine.stage import Checkpoint
 from streams.events.decoding import Decoding, decoded
 from streams.events.event import Event, EventKind, tick
 from streams.kafka import Outgoing
@@ -171,7 +171,7 @@ class Join:
         self._outbox.append(Outgoing(self._topic, identity.encode(), outcomes.encode(outcome), partition=self._partition))
         self._metrics.count("driftline_outcomes_total", model=prediction.model, result="joined")
 
-    def cut(self, position: int, *, final: bool) -> Cut | None:  # noqa: ARG002 - everything is stored each time
+    def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:  # noqa: ARG002 - everything is stored each time
         """Return the outcomes made since the last cut, and what Redis is to keep before they count."""
         if not self._outbox and not self._fresh and position == self._reported:
             return None
@@ -179,7 +179,7 @@ class Join:
         fresh, joined, self._joined = dict(self._fresh), self._joined, []
         self._reported = position
         if not fresh and not joined:
-            return Cut(outgoing, position)
+            return Checkpoint(outgoing, position)
 
         async def store() -> None:
             await asyncio.to_thread(self._keep, fresh, joined)
@@ -187,7 +187,7 @@ class Join:
                 if self._fresh.get(key) is entry:
                     del self._fresh[key]
 
-        return Cut(outgoing, position, store)
+        return Checkpoint(outgoing, position, store)
 
     def _keep(self, fresh: Mapping[tuple[str, str, Half], _Entry], joined: list[tuple[str, str, Half, int]]) -> None:
         done = {(model, identity, half) for model, identity, half, _ in joined}

@@ -19,11 +19,13 @@ from collections.abc import Callable, Mapping
 from detectors.errors import EventError, SignatureError, StateError
 from detectors.incidents.alert import Alert
 from detectors.incidents.retrain import Request
-from detectors.model.model_monitor import Finding, ReferenceLearned, Stream, Watch
-from detectors.reference.reference_set import Document
+from detectors.model.aligner import WindowAligner
+from detectors.model.finding import Finding, ReferenceLearned
+from detectors.model.model_monitor import ModelMonitor
+from detectors.reference.reference_set import ReferenceSet
 from detectors.spec import ModelSpec, shapes_of
 from detectors.windows.record import Kind, Mark, WindowShape
-from streams.engine.stage import Cut
+from streams.engine.stage import Checkpoint
 from streams.engine.transport import LogState
 from streams.kafka import Outgoing
 from streams.kafka.batch import Batch
@@ -46,7 +48,7 @@ _SNAPSHOT_PAUSE = 5.0
 
 async def load_state(
     store: Store, name: str, log: LogState, end_now: Callable[[], int] | None = None
-) -> tuple[int | None, dict[str, Watch]]:
+) -> tuple[int | None, dict[str, ModelMonitor]]:
     """Return (offset, state) of a stored snapshot that fits the log, or (None, {}) when there is none.
 
     Args:
@@ -83,7 +85,7 @@ async def load_state(
     return offset, snapshot.load(name, payload)
 
 
-class Judging:
+class JudgeStage:
     """The watches of the models whose windows are in one partition."""
 
     def __init__(
@@ -97,10 +99,10 @@ class Judging:
         partition: int,
         log: LogState,
         stored: int | None,
-        watches: dict[str, Watch],
+        monitors: dict[str, ModelMonitor],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Go on from `watches`; `stored` is the offset of the snapshot they came from, None without one."""
+        """Go on from `monitors`; `stored` is the offset of the snapshot they came from, None without one."""
         self._kafka = kafka
         self._store = store
         self._references = references
@@ -108,20 +110,20 @@ class Judging:
         self._models = models
         self._name = snapshot.name_of(partition)
         self._partition = partition
-        self._watches = watches
+        self._watches = monitors
         self._stored = stored
         self._outbox: list[Outgoing] = []
-        self._learned: list[ReferenceLearned] = [one for watch in watches.values() for one in watch.learned()]
+        self._learned: list[ReferenceLearned] = [one for monitor in monitors.values() for one in monitor.learned()]
         self._clock = clock
         self._saved_at = clock()
         self._took = 0.0
         self._shapes: dict[Kind, dict[str, WindowShape]] = {kind: shapes_of(models, kind) for kind in ("features", "outcomes")}
         self._ticking = Ticking(kafka, self._shapes)
         self.start = stored if stored is not None else log.first
-        self._documents: list[Document] = []
-        for name, watch in watches.items():
+        self._documents: list[ReferenceSet] = []
+        for name, monitor in monitors.items():
             if name in models:
-                for finding in watch.fit(models[name]):
+                for finding in monitor.reconfigure(models[name]):
                     self._note(finding)
                 self._note_document(models[name])
 
@@ -142,22 +144,22 @@ class Judging:
             spec = self._models.get(parsed.model)
             if spec is None:
                 continue
-            watch = self._watches.get(spec.name)
-            if watch is None:
-                watch = self._watches[spec.name] = Watch.begin(spec)
-                self._learned.extend(watch.learned())
+            monitor = self._watches.get(spec.name)
+            if monitor is None:
+                monitor = self._watches[spec.name] = ModelMonitor.begin(spec)
+                self._learned.extend(monitor.learned())
                 self._note_document(spec)
             if isinstance(parsed, Mark):
-                self._ticking.take(parsed, record.timestamp / 1000.0, self._clock())
-            before = {kind: (stream.judged, stream.late) for kind, stream in watch.streams.items()}
-            for finding in watch.add(spec, parsed):
+                self._ticking.add(parsed, record.timestamp / 1000.0, self._clock())
+            before = {kind: (aligner.judged, aligner.late) for kind, aligner in monitor.aligners.items()}
+            for finding in monitor.add(spec, parsed):
                 self._note(finding)
-            for kind, stream in watch.streams.items():
+            for kind, aligner in monitor.aligners.items():
                 judged, late = before[kind]
-                if stream.judged > judged:
-                    self._metrics.count("driftline_windows_judged_total", stream.judged - judged, model=spec.name, kind=kind)
-                if stream.late > late:
-                    self._metrics.count("driftline_late_events_total", stream.late - late, model=spec.name)
+                if aligner.judged > judged:
+                    self._metrics.count("driftline_windows_judged_total", aligner.judged - judged, model=spec.name, kind=kind)
+                if aligner.late > late:
+                    self._metrics.count("driftline_late_events_total", aligner.late - late, model=spec.name)
 
     def _note(self, finding: Finding) -> None:
         if isinstance(finding, Alert):
@@ -173,29 +175,29 @@ class Judging:
             self._learned.append(finding)
 
     def _note_document(self, spec: ModelSpec) -> None:
-        if spec.reference.document is not None:
-            self._documents.append(spec.reference.document)
+        if spec.reference.reference_set is not None:
+            self._documents.append(spec.reference.reference_set)
 
     def step_over(self, letter: Outgoing) -> None:
         """Send a record that cannot be fed to the dead letters instead."""
         self._outbox.append(letter)
 
-    def cut(self, position: int, *, final: bool) -> Cut | None:
+    def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:
         """Return alerts and requests with the snapshot of this very moment."""
         self._expose()
         now = self._clock()
         ticks = [
             one
-            for model, watch in self._watches.items()
-            for kind, stream in watch.streams.items()
-            for one in self._ticking.due(model, kind, stream, now)
+            for model, monitor in self._watches.items()
+            for kind, aligner in monitor.aligners.items()
+            for one in self._ticking.due(model, kind, aligner, now)
         ]
         due = final or self._outbox or now - self._saved_at >= max(_SNAPSHOT_SECONDS, _SNAPSHOT_PAUSE * self._took)
         if position == self._stored or not due:
-            return Cut(ticks, None) if ticks else None
+            return Checkpoint(ticks, None) if ticks else None
         outgoing, self._outbox = self._outbox + ticks, []
         learned, self._learned = self._learned, []
-        documents, self._documents = self._documents, []
+        reference_sets, self._documents = self._documents, []
         payload = snapshot.dump(self._watches)
         self._saved_at = now
         self._metrics.gauge("driftline_snapshot_bytes", len(payload), partition=str(self._partition))
@@ -206,47 +208,47 @@ class Judging:
             # After the snapshot: a worker that lost the partition has been refused by then. Whoever begins publishes all again.
             for reference in learned:
                 await asyncio.to_thread(self._references.publish, reference)
-            for document in documents:
-                await asyncio.to_thread(self._references.keep, document)
+            for reference_set in reference_sets:
+                await asyncio.to_thread(self._references.keep, reference_set)
             self._took = self._clock() - now
 
-        return Cut(outgoing, position, store)
+        return Checkpoint(outgoing, position, store)
 
     def watermarks(self) -> dict[tuple[str, Kind], float]:
         """Return (model, kind) -> event time up to which the model is judged, or has nothing to judge; epoch seconds."""
         return {
-            (model, kind): _watermark(stream)
-            for model, watch in self._watches.items()
+            (model, kind): _watermark(aligner)
+            for model, monitor in self._watches.items()
             if model in self._models
-            for kind, stream in watch.streams.items()
-            if stream.until
+            for kind, aligner in monitor.aligners.items()
+            if aligner.until
         }
 
     def _expose(self) -> None:
         """Show what is open now; a gauge that is no longer true would be an alarm of its own."""
-        for model, watch in self._watches.items():
-            incidents = watch.open_incidents
+        for model, monitor in self._watches.items():
+            incidents = monitor.open_incidents
             for level in ("drift", "performance"):
                 count = sum(1 for incident in incidents if incident.level == level)
                 self._metrics.gauge("driftline_incidents_open", count, model=model, level=level)
-            self._metrics.gauge("driftline_reference_learning", float(watch.learning), model=model)
+            self._metrics.gauge("driftline_reference_learning", float(monitor.learning), model=model)
             if model in self._models:
-                self._metrics.gauge("driftline_budget_spent", watch.spent(self._models[model]), model=model)
+                self._metrics.gauge("driftline_budget_spent", monitor.spent(self._models[model]), model=model)
             drifted = {feature for incident in incidents for feature in incident.drifted}
             self._metrics.only("driftline_drifted_feature", "feature", drifted, model=model)
         for (model, kind), watermark in self.watermarks().items():
             shape = self._shapes[kind][model]
-            furthest = max(self._watches[model].streams[kind].until.values())
+            furthest = max(self._watches[model].aligners[kind].until.values())
             if kind == "features":
                 self._metrics.gauge("driftline_watermark_seconds", watermark, model=model)
             self._metrics.gauge("driftline_watermark_skew_seconds", furthest - watermark, model=model, kind=kind)
             self._metrics.gauge("driftline_window_seconds", shape.seconds + shape.lateness_seconds, model=model, kind=kind)
 
 
-def _watermark(stream: Stream) -> float:
+def _watermark(aligner: WindowAligner) -> float:
     """Return how far the slowest source has come; of one that never came, that all wait since the first part."""
-    slowest = min(stream.until.values())
-    return slowest if len(stream.until) >= stream.sources or not stream.parts else min(slowest, *stream.parts)
+    slowest = min(aligner.until.values())
+    return slowest if len(aligner.until) >= aligner.sources or not aligner.parts else min(slowest, *aligner.parts)
 
 
 def _message(kafka: KafkaSettings, topic: Topic, finding: Alert | Request) -> Outgoing:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from detectors.errors import EventError, UnavailableError
-from streams.engine.stage import Cut
+from streams.engine.stage import Checkpoint
 from streams.kafka import Outgoing
 from streams.kafka.batch import Batch
 from streams.records import cloudevents
@@ -68,7 +68,7 @@ class Notify:
         """Send a record that cannot be fed to the dead letters instead."""
         self._letters.append(letter)
 
-    def cut(self, position: int, *, final: bool) -> Cut | None:  # noqa: ARG002 - nothing is stored
+    def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:  # noqa: ARG002 - nothing is stored
         """Return what tells the waiting events, after which the offset may move."""
         if position == self._reported:
             return None
@@ -81,7 +81,7 @@ class Notify:
                 for sink in self._sinks:
                     await _deliver(sink, event, value)
 
-        return Cut(letters, position, tell)
+        return Checkpoint(letters, position, tell)
 
 
 async def _deliver(sink: Sink, event: dict[str, Any], value: bytes) -> None:

@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 
 from detectors.errors import StateError
-from detectors.model.model_monitor import ReferenceLearned
+from detectors.model.finding import ReferenceLearned
 from detectors.outlier import Outliers, outside_of
 from detectors.spec import ModelSpec
 from detectors.windows.block import Block
 from detectors.windows.row import Row
-from streams.engine.stage import Cut
+from streams.engine.stage import Checkpoint
 from streams.events.decoding import Decoding, decoded
 from streams.kafka import Outgoing
 from streams.kafka.batch import Batch
@@ -42,7 +42,7 @@ _LOG_EVERY_SECONDS = 60.0
 Key = tuple[str, str]
 
 
-class Scoring:
+class OutlierStage:
     """Outliers of one partition of events."""
 
     def __init__(
@@ -143,10 +143,10 @@ class Scoring:
                 found[model, segment] = current
         return found
 
-    def cut(self, position: int, *, final: bool) -> Cut | None:  # noqa: ARG002 - nothing is stored
+    def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:  # noqa: ARG002 - nothing is stored
         """Return the outlier events found since the last cut."""
         if not self._outbox and position == self._reported:
             return None
         outgoing, self._outbox = self._outbox, []
         self._reported = position
-        return Cut(outgoing, position)
+        return Checkpoint(outgoing, position)

@@ -19,7 +19,7 @@ from detectors.spec import ModelSpec, shapes_of
 from detectors.windows.record import Kind, Mark, Window
 from detectors.windows.row import Row
 from detectors.windows.windows import Windows
-from streams.engine.stage import Cut
+from streams.engine.stage import Checkpoint
 from streams.events.decoding import Decoding, decoded
 from streams.kafka import Outgoing
 from streams.kafka.batch import Batch
@@ -52,14 +52,14 @@ class _Summariser:
         """Send a record that cannot be fed to the dead letters instead."""
         self._outbox.append(letter)
 
-    def cut(self, position: int, *, final: bool) -> Cut | None:  # noqa: ARG002 - nothing is stored
+    def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:  # noqa: ARG002 - nothing is stored
         """Return the windows written since the last cut, and the offset that rebuilds the open ones."""
         durable = self._windows.durable(position)
         if not self._outbox and durable == self._reported:
             return None
         outgoing, self._outbox = self._outbox, []
         self._reported = durable
-        return Cut(outgoing, durable)
+        return Checkpoint(outgoing, durable)
 
     def _write(self, records: list[Window | Mark]) -> None:
         for record in records:

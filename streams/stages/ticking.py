@@ -19,7 +19,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from detectors.model.model_monitor import Stream
+from detectors.model.aligner import WindowAligner
 from detectors.windows.record import Kind, Mark, WindowShape
 from streams.events.event import outcome_tick, tick
 from streams.kafka import Outgoing
@@ -62,7 +62,7 @@ class Ticking:
         self._shapes = shapes
         self._seen: dict[tuple[str, Kind], _Seen] = {}
 
-    def take(self, mark: Mark, written_at: float, now: float) -> None:
+    def add(self, mark: Mark, written_at: float, now: float) -> None:
         """Note a mark and when it was written, epoch seconds; `now` is the clock's."""
         shape = self._shapes[mark.kind].get(mark.model)
         if shape is None:
@@ -73,15 +73,15 @@ class Ticking:
             behind = written_at - mark.until - shape.lateness_seconds
             seen.live = -_NOW_SECONDS <= behind < shape.seconds + _NOW_SECONDS
 
-    def due(self, model: str, kind: Kind, stream: Stream, now: float) -> list[Outgoing]:
+    def due(self, model: str, kind: Kind, aligner: WindowAligner, now: float) -> list[Outgoing]:
         """Return the ticks that are due for one kind of windows of a model."""
         shape = self._shapes[kind].get(model)
         if shape is None:  # it was taken out of the configuration: nobody would read the tick
             return []
         seen = self._seen.setdefault((model, kind), _Seen(now))
-        ticks = [self._tick(model, kind, source, to) for source, to in _idle(seen, stream, now)]
+        ticks = [self._tick(model, kind, source, to) for source, to in _idle(seen, aligner, now)]
         if not ticks and kind == "features":
-            ticks = [self._tick(model, kind, source, to) for source, to in _silent(seen, stream, shape, now)]
+            ticks = [self._tick(model, kind, source, to) for source, to in _silent(seen, aligner, shape, now)]
         return ticks
 
     def _tick(self, model: str, kind: Kind, source: int, to: float) -> Outgoing:
@@ -89,11 +89,11 @@ class Ticking:
         return Outgoing(topic_name(self._kafka.prefix, EVENTS), None, value, partition=source)
 
 
-def _idle(seen: _Seen, stream: Stream, now: float) -> Iterator[tuple[int, float]]:
+def _idle(seen: _Seen, aligner: WindowAligner, now: float) -> Iterator[tuple[int, float]]:
     """Yield the sources that have held up the others for too long, and how far these have come."""
-    behind = stream.behind()
-    for source in range(stream.sources):
-        reached = stream.until.get(source, _NEVER)
+    behind = aligner.behind()
+    for source in range(aligner.sources):
+        reached = aligner.until.get(source, _NEVER)
         known, since = seen.moved.get(source, (None, now))
         if known != reached:
             seen.moved[source] = (reached, now)
@@ -105,17 +105,17 @@ def _idle(seen: _Seen, stream: Stream, now: float) -> Iterator[tuple[int, float]
             seen.moved[source] = (reached, now)  # level with the furthest: the time it holds others up begins after that
 
 
-def _silent(seen: _Seen, stream: Stream, shape: WindowShape, now: float) -> Iterator[tuple[int, float]]:
+def _silent(seen: _Seen, aligner: WindowAligner, shape: WindowShape, now: float) -> Iterator[tuple[int, float]]:
     """Yield all sources of a model that has fallen silent, and the end of the last window that may be open.
 
     Its newest event is less than a window and the lateness beyond the furthest mark, or there would be
     another mark; so `1 + ceil(lateness / window)` windows from the mark on may be open.
     """
-    if not seen.live or seen.told >= seen.furthest or stream.behind():
+    if not seen.live or seen.told >= seen.furthest or aligner.behind():
         return
     windows = 1 + math.ceil(shape.lateness_seconds / shape.seconds)
     if now - seen.at < (windows + 1) * shape.seconds + IDLE_SECONDS:
         return
     seen.told = (round(seen.furthest / shape.seconds) + windows) * shape.seconds
-    for source in range(stream.sources):
+    for source in range(aligner.sources):
         yield source, seen.told

@@ -33,7 +33,7 @@ FORMAT = 1
 _TOPICS = {"events": EVENTS, "outcomes": OUTCOMES, "windows": WINDOWS}
 
 
-class Topic(msgspec.Struct, frozen=True):
+class BoundTopic(msgspec.Struct, frozen=True):
     """One topic at the time of binding; `id` is None where the broker has none."""
 
     id: str | None
@@ -52,27 +52,27 @@ class Binding(msgspec.Struct, frozen=True):
 
     cluster: str | None
     prefix: str
-    topics: dict[Bound, Topic]
+    topics: dict[Bound, BoundTopic]
     rebuilding: Source | None = None
     format: int = FORMAT
 
 
-class _Head(msgspec.Struct, frozen=True):
+class _BoundFormat(msgspec.Struct, frozen=True):
     format: int = 0
 
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Binding)
-_head = msgspec.json.Decoder(_Head)
+_head = msgspec.json.Decoder(_BoundFormat)
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class TopicChange:
     """A topic that is not what it was."""
 
     name: Bound
-    before: Topic
-    now: Topic
+    before: BoundTopic
+    now: BoundTopic
 
     @property
     def recreated(self) -> bool:
@@ -111,7 +111,7 @@ def current(kafka: KafkaSettings) -> Binding:
     names = {name: topic_name(kafka.prefix, topic) for name, topic in _TOPICS.items()}
     cluster = describe(kafka, names.values())
     topics = {
-        short: Topic(cluster.topics[name].id, cluster.topics[name].partitions)
+        short: BoundTopic(cluster.topics[name].id, cluster.topics[name].partitions)
         for short in get_args(Bound)
         if (name := names[short]) in cluster.topics
     }
@@ -181,13 +181,13 @@ def same_deployment(bound: Binding, now: Binding) -> bool:
     return len(clusters) < 2 and bound.prefix == now.prefix
 
 
-def changes(bound: Binding, now: Binding) -> list[Change]:
+def changes(bound: Binding, now: Binding) -> list[TopicChange]:
     """Return the topics that are not what they were."""
-    pairs = [Change(name, bound.topics[name], topic) for name, topic in now.topics.items() if name in bound.topics]
+    pairs = [TopicChange(name, bound.topics[name], topic) for name, topic in now.topics.items() if name in bound.topics]
     return [change for change in pairs if change.recreated or change.before.partitions != change.now.partitions]
 
 
-def _sentence(prefix: str, change: Change) -> str:
+def _sentence(prefix: str, change: TopicChange) -> str:
     topic = f"topic {prefix}.{change.name}"
     if change.recreated:
         return (

@@ -27,7 +27,7 @@ import msgspec
 
 from detectors.errors import EventError, SignatureError, StateError, UnavailableError
 from detectors.incidents.decision import Decided, Place
-from detectors.model.model_monitor import Stream
+from detectors.model.aligner import WindowAligner
 from detectors.windows.record import Kind, Mark
 from streams.kafka import Log, Outgoing, Record, Sender, members, set_offsets, truncate
 from streams.records import window_codec, window_records
@@ -274,12 +274,12 @@ class Rebuild:
 
 def placed(records: Iterator[window_codec.HistoryRecord]) -> Iterator[Decided]:
     """Yield the decisions of a history, each with the place that it has in event time."""
-    streams: dict[str, dict[Kind, Stream]] = {}
+    streams: dict[str, dict[Kind, WindowAligner]] = {}
     for record in records:
         if isinstance(record, Mark):
-            streams.setdefault(record.model, {}).setdefault(record.kind, Stream()).advance(record)
+            streams.setdefault(record.model, {}).setdefault(record.kind, WindowAligner()).advance(record)
         elif isinstance(record, Decided):
             mine = streams.get(record.model, {})
-            reached = [until for stream in mine.values() for until in stream.until.values()]
-            place = Place({kind: stream.complete() for kind, stream in mine.items()}, max(reached, default=0.0))
+            reached = [until for aligner in mine.values() for until in aligner.until.values()]
+            place = Place({kind: aligner.complete() for kind, aligner in mine.items()}, max(reached, default=0.0))
             yield record if record.place is not None else msgspec.structs.replace(record, place=place)

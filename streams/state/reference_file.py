@@ -20,7 +20,7 @@ import msgspec
 import orjson
 
 from detectors.errors import StateError
-from detectors.reference.reference_set import Document, SegmentReference
+from detectors.reference.reference_set import ReferenceSet, SegmentReference
 from detectors.spec import ModelSpec
 from detectors.windows.record import Kind
 from streams.records.times import rfc3339
@@ -37,7 +37,7 @@ _encoder = msgspec.msgpack.Encoder(enc_hook=array_out)
 _decoder = msgspec.msgpack.Decoder(_Segments, dec_hook=array_in)
 
 
-class _Head(msgspec.Struct, frozen=True):
+class _FileHead(msgspec.Struct, frozen=True):
     """What can be read of a file, learned references apart."""
 
     format: int
@@ -54,9 +54,9 @@ class _Head(msgspec.Struct, frozen=True):
     learned: str
 
 
-def document_of(spec: ModelSpec, segments: _Segments) -> Document:
+def document_of(spec: ModelSpec, segments: _Segments) -> ReferenceSet:
     """Return what was learned for a model as a document with its version."""
-    unnamed = Document(
+    unnamed = ReferenceSet(
         version="",
         model=spec.name,
         window_seconds=spec.window_seconds,
@@ -72,15 +72,17 @@ def document_of(spec: ModelSpec, segments: _Segments) -> Document:
     return msgspec.structs.replace(unnamed, version=_version(_content(unnamed)))
 
 
-def dump(document: Document) -> bytes:
+def dump(reference_set: ReferenceSet) -> bytes:
     """Return the file of a document: the same document gives the same bytes."""
     return (
-        orjson.dumps({**_content(document), "version": document.version}, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
+        orjson.dumps(
+            {**_content(reference_set), "version": reference_set.version}, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2
+        )
         + b"\n"
     )
 
 
-def load(name: str, payload: bytes) -> Document:
+def load(name: str, payload: bytes) -> ReferenceSet:
     """Return the document in a file; `name` is what messages call it.
 
     Raises:
@@ -101,11 +103,11 @@ def load(name: str, payload: bytes) -> Document:
     if named != _version(content):
         raise StateError(f"{name}: its content is not that of version {named}: it was changed by hand, or damaged: {AGAIN}")
     try:
-        head = msgspec.convert({**content, "version": named}, _Head)
+        head = msgspec.convert({**content, "version": named}, _FileHead)
         segments = _decoder.decode(base64.b64decode(head.learned, validate=True))
     except (msgspec.ValidationError, msgspec.DecodeError, binascii.Error, ValueError) as error:
         raise StateError(f"{name}: cannot be read ({error}): {AGAIN}") from None
-    return Document(
+    return ReferenceSet(
         version=head.version,
         model=head.model,
         window_seconds=head.window_seconds,
@@ -120,27 +122,27 @@ def load(name: str, payload: bytes) -> Document:
     )
 
 
-def _content(document: Document) -> dict[str, Any]:
+def _content(reference_set: ReferenceSet) -> dict[str, Any]:
     """Return what the version is a hash of; what `learned` holds is told in words beside it."""
     return {
         "format": FORMAT,
-        "model": document.model,
-        "window_seconds": document.window_seconds,
-        "outcome_window_seconds": document.outcome_window_seconds,
-        "timezone": document.timezone,
-        "holidays": document.holidays,
-        "features": list(document.features),
-        "categorical": list(document.categorical),
-        "driftline": document.driftline,
-        "river": document.river,
-        "since": rfc3339(document.since),
-        "until": rfc3339(document.until),
+        "model": reference_set.model,
+        "window_seconds": reference_set.window_seconds,
+        "outcome_window_seconds": reference_set.outcome_window_seconds,
+        "timezone": reference_set.timezone,
+        "holidays": reference_set.holidays,
+        "features": list(reference_set.features),
+        "categorical": list(reference_set.categorical),
+        "driftline": reference_set.driftline,
+        "river": reference_set.river,
+        "since": rfc3339(reference_set.since),
+        "until": rfc3339(reference_set.until),
         "segments": [
             {"windows_of": kind, "segment": segment, "windows": found.windows, "features": sorted(found.learned)}
-            for kind, segments in document.segments.items()
+            for kind, segments in reference_set.segments.items()
             for segment, found in segments.items()
         ],
-        "learned": base64.b64encode(_encoder.encode(document.segments)).decode(),
+        "learned": base64.b64encode(_encoder.encode(reference_set.segments)).decode(),
     }
 
 

@@ -13,8 +13,8 @@ import hashlib
 import msgspec
 
 from detectors.errors import StateError
-from detectors.model.model_monitor import ReferenceLearned
-from detectors.reference.reference_set import Document
+from detectors.model.finding import ReferenceLearned
+from detectors.reference.reference_set import ReferenceSet
 from streams.state import reference_file
 from streams.state.array_codec import array_in, array_out
 from streams.state.store import Store
@@ -73,13 +73,13 @@ class References:
                 found.append((version, _decoded(f"{name}/{version}", payload), version == now))
         return sorted(found, key=lambda one: (one[1].at, one[0]))
 
-    def keep(self, document: Document) -> None:
+    def keep(self, reference_set: ReferenceSet) -> None:
         """Store a document under its version; doing it again changes nothing."""
-        name = _document(document.model, document.version)
+        name = _document(reference_set.model, reference_set.version)
         if not self._store.has_blob(name):
-            self._store.put_blob(name, reference_file.dump(document))
+            self._store.put_blob(name, reference_file.dump(reference_set))
 
-    def document(self, model: str, version: str) -> Document | None:
+    def reference_set(self, model: str, version: str) -> ReferenceSet | None:
         """Return the document of that version, None when it was never taken over.
 
         Raises:

@@ -15,8 +15,8 @@ import msgspec
 
 from detectors.errors import StateError
 from detectors.judging.detectors import Armed
-from detectors.model.model_monitor import Watch
-from detectors.reference.matrix import Stack
+from detectors.model.model_monitor import ModelMonitor
+from detectors.reference.matrix import ReferenceMatrix
 from streams.state.array_codec import array_in, array_out
 
 FORMAT = 4
@@ -30,12 +30,12 @@ class Snapshot(msgspec.Struct, frozen=True):
     """State of one partition of the windows topic, and what wrote it."""
 
     river: str
-    models: dict[str, Watch]
+    models: dict[str, ModelMonitor]
     format: int = FORMAT
     driftline: str = ""
 
 
-class _Head(msgspec.Struct, frozen=True):
+class _SnapshotHead(msgspec.Struct, frozen=True):
     """What every format has: a number, and names for the message when it is another."""
 
     format: int
@@ -44,7 +44,7 @@ class _Head(msgspec.Struct, frozen=True):
 
 
 def _out(value: Any) -> Any:
-    if isinstance(value, Stack):
+    if isinstance(value, ReferenceMatrix):
         return None  # made from the references again
     return pickle.dumps(value.river, protocol=5) if isinstance(value, Armed) else array_out(value)
 
@@ -57,7 +57,7 @@ def _in(kind: type, value: Any) -> Any:
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_out)
 _decoder = msgspec.msgpack.Decoder(Snapshot, dec_hook=_in)
-_head = msgspec.msgpack.Decoder(_Head)
+_head = msgspec.msgpack.Decoder(_SnapshotHead)
 
 
 def name_of(partition: int) -> str:
@@ -69,12 +69,12 @@ def name_of(partition: int) -> str:
     return f"judge/{partition}"
 
 
-def dump(models: dict[str, Watch]) -> bytes:
+def dump(models: dict[str, ModelMonitor]) -> bytes:
     """Return the state as bytes."""
     return _encoder.encode(Snapshot(river=version("river"), models=models, driftline=version("driftline")))
 
 
-def load(name: str, payload: bytes) -> dict[str, Watch]:
+def load(name: str, payload: bytes) -> dict[str, ModelMonitor]:
     """Return the state in a snapshot whose signature was checked.
 
     Raises:

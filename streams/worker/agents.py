@@ -30,9 +30,9 @@ from streams.kafka.batch import Batch
 from streams.metrics import Metrics
 from streams.settings import KafkaSettings, Settings
 from streams.stages.join import Join
-from streams.stages.judge import Judging, load_state
+from streams.stages.judge import JudgeStage, load_state
 from streams.stages.notify import Notify, Sink
-from streams.stages.outliers import Scoring
+from streams.stages.outliers import OutlierStage
 from streams.stages.summarise import SummariseEvents, SummariseOutcomes
 from streams.state import snapshot
 from streams.state.references import References
@@ -94,7 +94,7 @@ def stage_makers(
         )
 
     async def outliers(tp: TP, log: LogState) -> Stage:
-        return Scoring(
+        return OutlierStage(
             kafka=kafka,
             references=references,
             metrics=metrics,
@@ -105,8 +105,8 @@ def stage_makers(
         )
 
     async def judge(tp: TP, log: LogState) -> Stage:
-        stored, watches = await load_state(store, snapshot.name_of(tp.partition), log, lambda: _end_of(kafka, tp))
-        return Judging(
+        stored, monitors = await load_state(store, snapshot.name_of(tp.partition), log, lambda: _end_of(kafka, tp))
+        return JudgeStage(
             kafka=kafka,
             store=store,
             references=references,
@@ -115,7 +115,7 @@ def stage_makers(
             partition=tp.partition,
             log=log,
             stored=stored,
-            watches=watches,
+            monitors=monitors,
         )
 
     async def notify(_tp: TP, log: LogState) -> Stage:
@@ -155,6 +155,6 @@ def declare(app: faust.App, lanes: Lanes, makers: Mapping[str, Mapping[str, Stag
 def _declare(app: faust.App, lanes: Lanes, channel: faust.TopicT, name: str, topic: str) -> None:
     async def agent(stream: faust.StreamT[Batch]) -> None:
         async for batch in stream:
-            await lanes.take(name, batch)
+            await lanes.add(name, batch)
 
     app.agent(channel, name=f"{name}:{topic}")(agent)

@@ -112,21 +112,21 @@ def _unweekly(model: ModelSpec, kind: Kind) -> float | None:
     """Return the length of the reference of that kind of windows, in seconds, if no season tells it the days of the week."""
     width = model.window_seconds if kind == "features" else model.outcome_window_seconds
     length = max(model.reference.seconds, model.reference.min_windows * width)
-    document = model.reference.document
-    if document is not None and document.segments.get(kind):
-        length = document.until - document.since
+    reference_set = model.reference.reference_set
+    if reference_set is not None and reference_set.segments.get(kind):
+        length = reference_set.until - reference_set.since
     weekly = choose(width, length, np.arange(0.0, 7 * DAY_SECONDS, width)) in OF_WEEK
     return None if weekly else length
 
 
 def _reference_notes(model: ModelSpec) -> Iterator[str]:
     """Say what the file of references holds that the configuration names."""
-    document = model.reference.document
-    if document is not None:
-        segments = ", ".join(f"{len(found):,} of {kind}" for kind, found in document.segments.items())
+    reference_set = model.reference.reference_set
+    if reference_set is not None:
+        segments = ", ".join(f"{len(found):,} of {kind}" for kind, found in reference_set.segments.items())
         yield (
-            f"models.{model.name} is judged from the first window on by references {document.version}, learned from "
-            f"{rfc3339(document.since)} to {rfc3339(document.until)}; segments: {segments}"
+            f"models.{model.name} is judged from the first window on by references {reference_set.version}, learned from "
+            f"{rfc3339(reference_set.since)} to {rfc3339(reference_set.until)}; segments: {segments}"
         )
 
 

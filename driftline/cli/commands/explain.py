@@ -13,7 +13,7 @@ from dataclasses import asdict
 import click
 
 from driftline.cli.invocation import Invocation, configured
-from driftline.explain.thresholds import Row, explain
+from driftline.explain.thresholds import ThresholdRow, explain
 from driftline.references.stored import read_watch
 from driftline.text.nearest import nearest
 from driftline.text.tables import show_table
@@ -63,7 +63,7 @@ def thresholds(invocation: Invocation, *, model: str, as_json: bool) -> None:
         click.echo(sentence)
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: ThresholdRow) -> list[str]:
     seasons = sorted(row.seasons.items())
     return [
         row.windows,

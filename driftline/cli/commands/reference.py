@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from detectors.model.model_monitor import Watch
+from detectors.model.model_monitor import ModelMonitor
 from driftline.cli.file_options import form_of, mapped, model_of, require_apart
 from driftline.cli.invocation import Invocation, configured
 from driftline.cli.known_model import known_model
@@ -24,7 +24,7 @@ from driftline.references.build import build as learned
 from driftline.references.stored import read_watch
 from driftline.references.write import write
 from driftline.text.durations import format_duration
-from driftline.text.moments import Moment
+from driftline.text.moments import Rfc3339Time
 from driftline.text.tables import show_table
 from streams.kafka import Sender
 from streams.records.times import rfc3339
@@ -40,8 +40,10 @@ def command() -> None:
 
 @command.command("build")
 @mapped
-@click.option("--from", "since", metavar="TIME", type=Moment(), help='Only windows from then on, such as "2026-11-21T07:30:00Z".')
-@click.option("--to", "until", metavar="TIME", type=Moment(), help="Only windows that end by then.")
+@click.option(
+    "--from", "since", metavar="TIME", type=Rfc3339Time(), help='Only windows from then on, such as "2026-11-21T07:30:00Z".'
+)
+@click.option("--to", "until", metavar="TIME", type=Rfc3339Time(), help="Only windows that end by then.")
 @click.option("--output", "-o", "written", metavar="OUT", help="File to write [default: NAME.reference.json].")
 @configured
 def build(invocation: Invocation, /, **given: Any) -> None:
@@ -148,27 +150,27 @@ def list_(invocation: Invocation, *, model: str) -> None:
     settings = invocation.settings(need_key=True)
     name = known_model(invocation, [each.name for each in settings.models], model)
     store = Store(settings.redis, settings.signing_key)
-    references, watch = References(store), read_watch(store, name)
-    rows = [*_of_files(references, watch), *_of_segments(references, watch)]
+    references, monitor = References(store), read_watch(store, name)
+    rows = [*_of_files(references, monitor), *_of_segments(references, monitor)]
     if not rows:
-        rows.append(["none", "", "", "", "", "learning" if watch.learning else ""])
+        rows.append(["none", "", "", "", "", "learning" if monitor.learning else ""])
     show_table(["version", "from", "segment", "features", "learned", "state"], rows)
 
 
-def _of_files(references: References, watch: Watch) -> Iterator[list[str]]:
-    for version in references.versions(watch.model):
-        document = references.document(watch.model, version)
-        if document is not None:
-            segments = document.segments["features"]
+def _of_files(references: References, monitor: ModelMonitor) -> Iterator[list[str]]:
+    for version in references.versions(monitor.model):
+        reference_set = references.reference_set(monitor.model, version)
+        if reference_set is not None:
+            segments = reference_set.segments["features"]
             features = {feature for found in segments.values() for feature in found.learned}
-            learned = f"{rfc3339(document.since)} to {rfc3339(document.until)}"
-            state = "taken over last" if version == watch.document else ""
+            learned = f"{rfc3339(reference_set.since)} to {rfc3339(reference_set.until)}"
+            state = "taken over last" if version == monitor.reference_set else ""
             yield [version, "a file", f"{len(segments):,} in all", f"{len(features):,}", learned, state]
 
 
-def _of_segments(references: References, watch: Watch) -> Iterator[list[str]]:
-    for segment, judge in sorted(watch.sides["features"].judges.items()):
+def _of_segments(references: References, monitor: ModelMonitor) -> Iterator[list[str]]:
+    for segment, judge in sorted(monitor.channels["features"].judges.items()):
         anew = f"; learned anew: {', '.join(sorted(judge.renewing))}" if judge.renewing else ""
-        for version, found, now in references.published(watch.model, segment):
+        for version, found, now in references.published(monitor.model, segment):
             since = f"held from {rfc3339(found.at)}" if found.at > 0 else "held when the judge began"
             yield [version, "the judge", segment or "-", f"{len(found.features):,}", since, f"in force{anew}" if now else ""]
