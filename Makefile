@@ -12,7 +12,7 @@ ARGS ?=
 WORKERS ?= 2
 # Everything in benchmarks/ that can be run; soak and chaos take long and have targets of their own, budget takes up to two hours, and seasonal
 # reads data that is not shipped.
-BENCHMARKS ?= $(filter-out soak chaos budget seasonal,$(sort $(basename $(notdir $(shell grep -l __main__ benchmarks/*.py))) $(notdir $(patsubst %/__main__.py,%,$(wildcard benchmarks/*/__main__.py)))))
+BENCHMARKS ?= $(filter-out soak chaos budget seasonal,$(sort $(basename $(notdir $(shell grep -l __main__ benchmarks/*/*.py | grep -v /__main__.py))) $(notdir $(patsubst %/__main__.py,%,$(wildcard benchmarks/*/*/__main__.py)))))
 SPEED := throughput scale latency growth
 
 VENV := .venv

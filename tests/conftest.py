@@ -49,8 +49,8 @@ _LONG = (
     "test_readme",
     "test_cli",
     "test_watermarks",
-    "test_embedded",
-    "test_watch",
+    "test_servers",
+    "test_model_monitor",
 )
 _SAID = "said"
 

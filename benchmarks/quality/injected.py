@@ -3,8 +3,8 @@
     python -m benchmarks.injected [--quick] [--settled] [--data DIR]
 
 Rules:
-1. Streams are those of benchmarks/drifting.py, so what drifts and where is known. A drift has an interval to be found in.
-2. Driftline is the product alone (benchmarks/watched.py) with one setting for all: 50 rows to a window, as of a model that has 50
+1. Streams are those of benchmarks/quality/drifting.py, so what drifts and where is known. A drift has an interval to be found in.
+2. Driftline is the product alone (benchmarks/quality/watched.py) with one setting for all: 50 rows to a window, as of a model that has 50
    labels an hour, the shortest reference there can be (24 windows), and else the defaults. Once it sees the outcomes, and once,
    as a line of its own, the columns.
 3. River's detectors see the same outcomes, one by one, with River's defaults.
@@ -33,13 +33,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from river import drift
-
 from benchmarks.drifting import BUNDLED, FILES, KINDS, MAX_DELAY, TRANSITION, DataSet, DriftingRows, bundled, from_file, stream_of
-from benchmarks.machine import run, show_table, whole_number
 from benchmarks.scoring import Episodes, at_random, episodes, every
 from benchmarks.seasonal import DATA
 from benchmarks.watched import REFERENCE_WINDOWS, PacedMonitor
+from river import drift
+
+from benchmarks.machine import run, show_table, whole_number
 from detectors.errors import UnavailableError
 from detectors.incidents.alert import Alert
 from detectors.judging.detectors import Armed, Arming, arm

@@ -34,9 +34,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from benchmarks.scoring import found_share, random_share, regular_share
 
 from benchmarks.machine import run, show_table
-from benchmarks.scoring import found_share, random_share, regular_share
 from detectors.arrays import Floats
 from detectors.errors import UnavailableError
 from detectors.incidents.alert import Alert
@@ -48,7 +48,7 @@ from detectors.windows.record import Mark, Window, WindowShape
 from detectors.windows.row import Row
 from detectors.windows.windows import Windows
 
-DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
+DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 WINDOW_SECONDS = 3 * 3600.0
 REFERENCE_SECONDS = 28 * DAY_SECONDS
 #: A change counts as found when an incident opens so soon.

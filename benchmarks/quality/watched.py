@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from benchmarks.seasonal import promoted
+
 from detectors.incidents.alert import Alert
 from detectors.incidents.decision import Decision
 from detectors.model.model_monitor import ModelMonitor

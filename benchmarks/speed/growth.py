@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from benchmarks.feeding import BEGIN, MODEL, DataSet, bodies
 
 from benchmarks import judging
-from benchmarks.feeding import BEGIN, MODEL, DataSet, bodies
 from benchmarks.machine import run, show_table
 from detectors.errors import DriftlineError
 from detectors.spec import ModelSpec, shapes_of

@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
-
 from benchmarks.feeding import BEGIN, WINDOW_SECONDS
+
 from benchmarks.machine import fit
 from detectors.errors import DriftlineError
 from detectors.model.model_monitor import ModelMonitor

@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 import orjson
+from benchmarks.feeding import DATA_SETS, MODEL, PARTITIONS, bodies, closing, encoded, events, fill
 from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from benchmarks.feeding import DATA_SETS, MODEL, PARTITIONS, bodies, closing, encoded, events, fill
 from benchmarks.machine import BenchmarkServers, run, servers, show_table, usage, whole_number
 from benchmarks.workers import Ending, ReadyWorker, WorkerFleet
 from detectors.errors import UnavailableError

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.feeding import DATA_SETS, WINDOW_SECONDS, closing, end_of, events, fill
+
 from benchmarks.machine import BenchmarkServers, run, servers, show_table, usage, whole_number
 from benchmarks.workers import Ending, WorkerFleet
 

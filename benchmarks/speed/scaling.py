@@ -21,7 +21,7 @@ from detectors.errors import ConfigError
 from driftline.text.tables import markdown
 from streams.topics import DAY_SECONDS, EVENTS, WINDOWS
 
-PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
+PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
 #: Events a second of one hot model.
 RATES = (1e4, 1e6, 1e8)
 _BEGIN, _END = "<!-- derived: begin -->", "<!-- derived: end -->"

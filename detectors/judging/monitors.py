@@ -4,7 +4,7 @@ All arrays are of shape (S, F), rows by statistic and columns by feature, as in 
 array operations for all monitors together.
 
 Page and Hinkley's test is River's `PageHinkley(min_instances=1, delta=ALLOWANCE, alpha=1)`, written for arrays;
-tests/test_monitors.py holds it to River's. Other detectors are River's own objects, one for each monitor.
+tests/detectors/test_monitors.py holds it to River's. Other detectors are River's own objects, one for each monitor.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class StockRate:
             return f"{rate}, for scores that are white"
         return (
             f"{rate}, with one error in {1 / STOCK_CHANCE:g} and {STOCK_OUTCOMES} outcomes in a window (the rate depends on "
-            f"both: {self.least:g} to {self.most:g} on the streams of benchmarks/stock.py)"
+            f"both: {self.least:g} to {self.most:g} on the streams of benchmarks/quality/stock.py)"
         )
 
     @property

@@ -22,8 +22,8 @@ from benchmarks.scaling import CONSTANTS, PAGE, RATES, Paper, constants, renewed
 from benchmarks.soak import Samples
 from detectors.errors import ConfigError, UnavailableError
 from detectors.spec import ModelSpec
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 #: The servers say what this machine lacks; the benchmarks start their own.
 needs_servers = pytest.mark.usefixtures("kafka_server", "redis_server")
 _TIMEOUT_SECONDS = 240

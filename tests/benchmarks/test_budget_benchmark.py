@@ -7,7 +7,6 @@ import math
 import subprocess
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,8 @@ from detectors.incidents.alert import Alert
 from detectors.judging.verdict import Verdict
 from detectors.reference.local_time import DAY_SECONDS, WEEK_SECONDS
 from detectors.windows.sample import summarise
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 _FEATURES = 8
 #: No divisor of a day, so that what is carried from one stretch to the next is in what is measured.
 _STRETCH = 4321

@@ -25,8 +25,8 @@ from detectors.windows.record import Mark, Window
 from streams.kafka import Record
 from streams.records import window_records
 from streams.settings import KafkaSettings
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 #: The servers say what this machine lacks; the chaos starts its own.
 needs_servers = pytest.mark.usefixtures("kafka_server", "redis_server")
 _TIMEOUT_SECONDS = 600

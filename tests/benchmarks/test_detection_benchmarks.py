@@ -18,8 +18,8 @@ from benchmarks.points import LABELLED, SERIES, alarms_of, annotated, floors, sc
 from benchmarks.scoring import at_random, covering, delays, every, f1, found_share, matched, random_share, regular_share
 from benchmarks.seasonal import CHANGES, DATA, HEADLINE, SOURCES, Series, judge, read, summary
 from benchmarks.watched import Alarm
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 _FILES = {source.file for source in [*SOURCES.values(), *LABELLED.values()]}
 needs_data = pytest.mark.skipif(
     not all((DATA / file).is_file() for file in _FILES), reason="the data sets are not there (../shared/data)"

@@ -9,7 +9,6 @@ import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,8 +22,8 @@ from dashboards.panels import ROWS, panel_id
 from dashboards.push import Annotations
 from streams.metrics import CATALOGUE, Metrics
 from streams.settings import Secret
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 #: The id that links to the panel of events have had since the first dashboard.
 PINNED = 456141395
 TOKEN = "glsa_a-token-that-no-log-may-show"

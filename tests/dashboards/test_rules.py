@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
@@ -13,9 +12,9 @@ from prometheus_client import generate_latest
 from dashboards.build import FILES, RULES, rules_text
 from dashboards.rules import JOBS, rule_file, rules
 from streams.metrics import CATALOGUE, Metrics
+from tests.support.paths import DATA, ROOT
 
-ROOT = Path(__file__).parents[1]
-CASES = sorted((Path(__file__).parent / "data" / "rules").glob("*.yml"))
+CASES = sorted((DATA / "rules").glob("*.yml"))
 ALL = [rule for members in rules().values() for rule in members]
 
 

@@ -29,10 +29,10 @@ from streams.state import binding, snapshot
 from streams.state.rebuild import placed
 from streams.state.store import Store
 from streams.topics import WINDOWS, topic_name
-from tests import simulated
-from tests.command_line import Done, beside
-from tests.simulated import alerts, numbers
-from tests.test_watch import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, interleaved
+from tests.detectors.test_model_monitor import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, interleaved
+from tests.support import simulated
+from tests.support.command_line import Done, beside
+from tests.support.simulated import alerts, numbers
 
 QUIET = ModelSpec(
     "m",

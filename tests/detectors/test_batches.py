@@ -19,7 +19,7 @@ from detectors.reference.learned import FeatureBaseline
 from detectors.reference.matrix import ReferenceMatrix
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.windows.feature import Feature
-from tests.simulated import mixed, numbers, window
+from tests.support.simulated import mixed, numbers, window
 
 SPEC = ModelSpec("m", volume=False, window_seconds=60.0, reference=ReferenceSpec(seconds=600 * 60.0))
 STRIDES = (1, 2, 4, 8)

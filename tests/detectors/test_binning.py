@@ -19,7 +19,7 @@ from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.statistics import place_of
 from detectors.windows.feature import Feature
 from detectors.windows.sample import POINTS, summarise, summarise_rows
-from tests.simulated import alerts, history, numbers, watched
+from tests.support.simulated import alerts, history, numbers, watched
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 #: Anything, few different values, and what a difference of overflows or vanishes.

@@ -23,7 +23,7 @@ from detectors.model.finding import Finding
 from detectors.reference.local_time import WEEK_SECONDS
 from detectors.spec import ModelSpec, OutlierSpec, ReferenceSpec
 from detectors.windows.feature import Feature
-from tests.simulated import alerts, history, mixed, numbers, watched
+from tests.support.simulated import alerts, history, mixed, numbers, watched
 
 Floats = np.ndarray
 

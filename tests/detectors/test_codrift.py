@@ -21,7 +21,7 @@ from detectors.reference.baseline import Baseline
 from detectors.reference.season import Season
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.statistics import STATISTICS, place_of
-from tests.simulated import alerts, history, numbers, watched, window
+from tests.support.simulated import alerts, history, numbers, watched, window
 
 SPEC = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=80 * 60.0, min_windows=24))
 #: How many there are, and the window in which some of them change.

@@ -12,7 +12,7 @@ import pytest
 from detectors.judging.detectors import DETECTORS, REFUSED, Armed, Arming, Direction, arm
 from detectors.judging.scores import Moment
 from detectors.statistics import STATISTICS, UPWARDS, StatisticName, place_of
-from tests.monitored import PLACE, SECONDS, loaded, measured, monitors, stored, weigh
+from tests.support.monitored import PLACE, SECONDS, loaded, measured, monitors, stored, weigh
 
 #: Most alarms on 3,000 stationary values: none where the threshold follows from a budget. The others
 #: are as River gives them; this states what to expect of their defaults.

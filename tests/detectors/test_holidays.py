@@ -31,6 +31,7 @@ from driftline.cli.commands.check import _season_notes
 from driftline.cli.main import run
 from driftline.config.checks import is_calendar
 from streams.state.reference_file import document_of
+from tests.support.paths import ROOT
 
 HOUR = 3600.0
 #: Clocks change by an hour, by half an hour, at midnight, in the other half of the year, or never.
@@ -203,7 +204,7 @@ def test_a_date_has_one_answer_in_every_process() -> None:
     found = [sorted(holidays._days_of_rest(name, year).items()) for name in names for year in range(2000, 2030)]
     environ = {**os.environ, "LANGUAGE": "th", "LANG": "ar_EG.UTF-8", "PYTHONHASHSEED": "7", "TZ": "Pacific/Apia"}
     command = [sys.executable, "-c", _DIGEST.format(names=names)]
-    root = Path(__file__).parents[1]
+    root = ROOT
     done = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == hashlib.sha256(repr(found).encode()).hexdigest()
     assert done.stderr == "", "and nothing is warned of"

@@ -17,8 +17,8 @@ from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.statistics import StatisticName
 from detectors.windows.feature import Feature
 from detectors.windows.row import ERROR
-from tests.simulated import alerts as alerts_of
-from tests.simulated import history, mixed, numbers, watched
+from tests.support.simulated import alerts as alerts_of
+from tests.support.simulated import history, mixed, numbers, watched
 
 WIDTH = 60.0
 

@@ -22,7 +22,7 @@ from detectors.statistics import place_of
 from detectors.windows.record import Kind, Mark
 from detectors.windows.row import ERROR, PREDICTION_SCORE, VOLUME, Value
 from streams.state import snapshot
-from tests.simulated import Column, alerts, events_in, history, mixed, numbers, watched, window
+from tests.support.simulated import Column, alerts, events_in, history, mixed, numbers, watched, window
 
 SPEC = ModelSpec("m", volume=True, window_seconds=60.0, reference=ReferenceSpec(seconds=50 * 60.0, min_windows=24))
 

@@ -16,7 +16,7 @@ from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.statistics import StatisticName
 from detectors.windows.record import Mark, Window
 from detectors.windows.row import VOLUME, Value
-from tests.simulated import alerts, history, mixed, numbers, watched, window
+from tests.support.simulated import alerts, history, mixed, numbers, watched, window
 
 Rows = list[list[Value]]
 EVENTS = 40

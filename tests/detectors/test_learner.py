@@ -19,7 +19,7 @@ from detectors.reference.season import choose
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.windows.feature import Feature
 from detectors.windows.row import VOLUME
-from tests.simulated import events_in, mixed, numbers, window
+from tests.support.simulated import events_in, mixed, numbers, window
 
 SHORT = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=600.0))
 LONG = ModelSpec("m", volume=True, window_seconds=60.0, reference=ReferenceSpec(seconds=90 * 86_400.0))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from detectors.reference.feature_reference import QUANTILES, FeatureReference, learn_reference, scores_of
 from detectors.reference.matrix import BINS, ReferenceMatrix, bins_of
-from tests.simulated import mixed, numbers
+from tests.support.simulated import mixed, numbers
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 #: Ties, the ends of a double, zeros of both signs, the least doubles, and anything else.

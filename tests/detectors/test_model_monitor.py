@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -26,9 +25,9 @@ from detectors.windows.record import OTHER_SEGMENT, Kind, Mark, Window, WindowSh
 from detectors.windows.row import ERROR, Row
 from detectors.windows.windows import Windows
 from streams.state import snapshot
-from tests.simulated import alerts, history, mixed, numbers, requests, watched, window
+from tests.support.paths import ROOT
+from tests.support.simulated import alerts, history, mixed, numbers, requests, watched, window
 
-ROOT = Path(__file__).parents[1]
 SOURCES = 3
 SPEC = ModelSpec(
     "m",
@@ -191,7 +190,7 @@ def test_a_snapshot_anywhere_changes_nothing(cuts: list[int]) -> None:
 
 
 _PRINT_DIGEST = """
-from tests import test_watch as t
+from tests.support import test_watch as t
 watch = t.Watch.begin(t.SPEC)
 found = t.feed(watch, t.interleaved(t.ROUND_ROBIN))
 print(t.digest(watch, found))

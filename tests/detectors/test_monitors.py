@@ -13,7 +13,7 @@ from river import drift
 from detectors.judging.budget import ALLOWANCE
 from detectors.judging.detectors import Direction
 from detectors.judging.monitors import Monitors
-from tests.monitored import PLACE, SECONDS, has_fired, has_recovered, loaded, monitors, stored, weigh
+from tests.support.monitored import PLACE, SECONDS, has_fired, has_recovered, loaded, monitors, stored, weigh
 
 #: No sum of scores that hypothesis would think of is exactly this.
 THRESHOLD = 5.123456789

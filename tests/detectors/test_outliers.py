@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from detectors.outlier import Outlier, Outliers
 from detectors.reference.feature_reference import FeatureReference, learn_reference
 from detectors.windows.row import Row, Value
-from tests.simulated import numbers
+from tests.support.simulated import numbers
 
 
 def reference(values: np.ndarray) -> FeatureReference:

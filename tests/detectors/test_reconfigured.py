@@ -20,7 +20,7 @@ from detectors.windows.feature import column_of
 from detectors.windows.record import Mark, Window, WindowShape
 from detectors.windows.row import Row
 from detectors.windows.windows import Windows
-from tests.simulated import history, numbers
+from tests.support.simulated import history, numbers
 
 SPEC = ModelSpec(
     "shop",

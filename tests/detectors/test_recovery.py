@@ -13,8 +13,8 @@ from detectors.reference.baseline import Baseline
 from detectors.reference.local_time import DAY_SECONDS
 from detectors.reference.season import Season
 from detectors.spec import ModelSpec, ReferenceSpec
-from tests.monitored import PLACE, SECONDS, has_recovered, loaded, monitors, stored, weigh
-from tests.simulated import history, numbers, watched
+from tests.support.monitored import PLACE, SECONDS, has_recovered, loaded, monitors, stored, weigh
+from tests.support.simulated import history, numbers, watched
 
 #: Windows of a day.
 DAY = 96

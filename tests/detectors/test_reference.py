@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.reference.feature_reference import KNOWN_CATEGORIES, QUANTILES, FeatureReference, learn_reference
-from tests.simulated import mixed, numbers
+from tests.support.simulated import mixed, numbers
 
 sane = st.floats(-1e9, 1e9, allow_nan=False).map(lambda value: round(value, 6))
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -12,7 +12,7 @@ from detectors.measure.sums import NUMBERS, ROWS, WindowSums, window_sums
 from detectors.reference.feature_reference import learn_reference
 from detectors.reference.matrix import ReferenceMatrix
 from detectors.windows.feature import Feature
-from tests.simulated import mixed, numbers
+from tests.support.simulated import mixed, numbers
 
 STRIDES = (1, 2, 4, 8, 16)
 NUMBER = learn_reference([numbers(np.arange(80.0)[None])])

@@ -18,8 +18,8 @@ from detectors.reference.matrix import ReferenceMatrix
 from detectors.statistics import STATISTICS, UPWARDS, StatisticName
 from detectors.windows.feature import Feature
 from detectors.windows.row import VOLUME, Value
-from tests.measured import OneMeasure, of, seen_in, taken
-from tests.simulated import mixed, numbers
+from tests.support.measured import OneMeasure, of, seen_in, taken
+from tests.support.simulated import mixed, numbers
 
 values = st.one_of(
     st.none(),

@@ -15,8 +15,8 @@ from detectors.reference.matrix import ReferenceMatrix
 from detectors.windows.feature import Feature
 from detectors.windows.row import Value
 from detectors.windows.sample import POINTS
-from tests.measured import every_column, taken
-from tests.simulated import mixed, numbers
+from tests.support.measured import every_column, taken
+from tests.support.simulated import mixed, numbers
 
 sane = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
 values = st.one_of(st.none(), st.booleans(), sane, st.sampled_from(["NO", "SE", "XK", "DK"]))

@@ -26,8 +26,8 @@ from detectors.windows.row import ERROR, PREDICTION_LABEL, PREDICTION_SCORE, VOL
 from driftline.cli.main import run
 from driftline.explain.unbudgeted import count, named_monitors, own_monitors, stock_notes
 from streams.state.reference_file import document_of
-from tests.command_line import Done, beside
-from tests.simulated import Column, history, mixed, numbers, segment_reference
+from tests.support.command_line import Done, beside
+from tests.support.simulated import Column, history, mixed, numbers, segment_reference
 
 DAY = 86_400.0
 SPEC = ModelSpec("fraud", window_seconds=3600.0, reference=ReferenceSpec(seconds=DAY), detector="kswin")

@@ -30,9 +30,9 @@ from streams.records.window_codec import HistoryRecord
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.state.store import Store
 from streams.topics import RETRAINS, TOPICS, WINDOWS, topic_name
-from tests.command_line import Done, beside
+from tests.support.command_line import Done, beside
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 KEY = "a key that only these tests know"
 
 

@@ -18,8 +18,8 @@ from driftline.config.load import SECRETS, VARIABLES, config_path, load_settings
 from driftline.config.schema import SECTIONS, ModelSection, Section
 from driftline.text.durations import duration, format_duration, format_rate, weekly_rate
 from streams.settings import Settings
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
 BAD_FILES = sorted((ROOT / "tests" / "data" / "config").glob("*.bad.toml"))
 KEY = "0123456789abcdef"

@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 
 from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
-from tests.command_line import Done
+from tests.support.command_line import Done
 
 # How many rows lie between a request and its swap is up to the retrainer's share of the machine; beside other tests a swap
 # may come so late that the change is learned as part of a new reference, and not told.

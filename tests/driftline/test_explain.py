@@ -29,8 +29,8 @@ from streams.state import reference_file, snapshot
 from streams.state.binding import Binding, BoundTopic, replace
 from streams.state.reference_file import document_of
 from streams.state.store import Store
-from tests.command_line import Done, beside
-from tests.simulated import Column, history, mixed, numbers, segment_reference
+from tests.support.command_line import Done, beside
+from tests.support.simulated import Column, history, mixed, numbers, segment_reference
 
 KEY = "a key that only these tests know"
 #: Four days of half hours: enough for three days of reference, and for a season.

@@ -40,9 +40,9 @@ from streams.state.binding import Binding, BoundTopic, bind
 from streams.state.reference_file import document_of
 from streams.state.references import References
 from streams.state.store import Store
-from tests.command_line import Done, beside
-from tests.records import Fetched, batch_of, make_durable
-from tests.replayed import BEGIN, CONFIG, FEATURES, MAPPED, Row, events, rows, write_csv, write_lines, write_parquet
+from tests.support.command_line import Done, beside
+from tests.support.records import Fetched, batch_of, make_durable
+from tests.support.replayed import BEGIN, CONFIG, FEATURES, MAPPED, Row, events, rows, write_csv, write_lines, write_parquet
 
 SETTINGS = parse_settings(CONFIG, "driftline.toml", {}, home=Path())
 SPEC: ModelSpec = SETTINGS.models[0]

@@ -29,8 +29,8 @@ from streams.state.binding import Binding, BoundTopic, bind
 from streams.state.reference_file import document_of
 from streams.state.references import References
 from streams.state.store import Store
-from tests.command_line import Done, beside
-from tests.simulated import Column, mixed, numbers, segment_reference
+from tests.support.command_line import Done, beside
+from tests.support.simulated import Column, mixed, numbers, segment_reference
 
 KEY = "a key that only these tests know"
 #: Four weeks of hours: slots of the week.

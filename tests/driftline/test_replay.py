@@ -42,9 +42,9 @@ from streams.stages.summarise import SummariseEvents, SummariseOutcomes
 from streams.state.references import References
 from streams.state.store import Store
 from streams.topics import WINDOWS, topic_name
-from tests.command_line import Done, beside
-from tests.records import Fetched, batch_of, make_durable
-from tests.replayed import CONFIG, FEATURES, MAPPED, events, rows, write_csv, write_lines, write_parquet
+from tests.support.command_line import Done, beside
+from tests.support.records import Fetched, batch_of, make_durable
+from tests.support.replayed import CONFIG, FEATURES, MAPPED, events, rows, write_csv, write_lines, write_parquet
 
 SETTINGS = parse_settings(CONFIG, "driftline.toml", {}, home=Path())
 SPEC: ModelSpec = SETTINGS.models[0]

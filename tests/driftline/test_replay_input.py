@@ -25,7 +25,8 @@ from driftline.cli.main import run
 from driftline.readers.opened import Opened
 from driftline.readers.parquet import read_parquet
 from driftline.readers.roles import Roles
-from tests.replayed import BEGIN, CONFIG, MAPPED, csv_text, rows, write_csv, write_lines, write_parquet
+from tests.support.paths import ROOT
+from tests.support.replayed import BEGIN, CONFIG, MAPPED, csv_text, rows, write_csv, write_lines, write_parquet
 
 PATIENCE_SECONDS = 60.0
 
@@ -183,7 +184,7 @@ def test_a_parquet_column_that_is_no_scalar_is_refused(told: Told, here: Path) -
 
 def test_every_option_is_documented() -> None:
     """The table of docs/replay.md has every option of the command, and no other."""
-    page = (Path(__file__).parents[1] / "docs" / "replay.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "replay.md").read_text(encoding="utf-8")
     named = {
         option
         for line in re.findall(r"^\| (`(?:--|FILE).*?) \|", page, re.MULTILINE)

@@ -26,7 +26,7 @@ from driftline.readers.roles import Roles
 from driftline.readers.stretch import Stretch
 from driftline.replay.replaying import Replaying
 from streams.events.event import Event
-from tests.replayed import BEGIN, CONFIG, csv_text
+from tests.support.replayed import BEGIN, CONFIG, csv_text
 
 SETTINGS = parse_settings(CONFIG, "driftline.toml", {}, home=Path())
 SPEC: ModelSpec = SETTINGS.models[0]

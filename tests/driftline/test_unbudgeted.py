@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from benchmarks.stock import STREAMS, alarms, cases
 from detectors.judging.detectors import DETECTORS, Direction
 from detectors.judging.stock_rates import STOCK, STOCK_CHANCE, STOCK_OUTCOMES
+from tests.support.paths import ROOT
 
 
 def test_every_stock_detector_has_a_rate() -> None:
@@ -38,7 +38,7 @@ def test_the_table_is_what_the_benchmark_finds(name: str, direction: Direction) 
 def test_the_benchmark_prints_every_case() -> None:
     """A rate with its standard error for each detector, direction and stream, and one JSON object as the last line."""
     command = [sys.executable, "-m", "benchmarks.stock", "--quick"]
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=240, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=True)
     *table, last = done.stdout.splitlines()
     result = json.loads(last)
     assert len(table) == 1 + len(cases())

@@ -22,8 +22,8 @@ from dashboards.rules import JOBS
 from detectors.errors import ConfigError
 from driftline.config.load import VARIABLES, load_settings
 from driftline.servers.ports import free_port
+from tests.support.paths import DATA, ROOT
 
-ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -58,7 +58,7 @@ def mounts(name: str) -> dict[str, Path]:
 
 def test_the_file_follows_the_compose_schema():
     """docker-compose.yml is valid by the Compose Specification's own JSON Schema."""
-    schema = json.loads((Path(__file__).parent / "data" / "compose" / "compose-spec.json").read_text(encoding="utf-8"))
+    schema = json.loads((DATA / "compose" / "compose-spec.json").read_text(encoding="utf-8"))
     faults = [f"{'/'.join(map(str, fault.path))}: {fault.message}" for fault in Draft202012Validator(schema).iter_errors(COMPOSE)]
     assert faults == []
 

@@ -14,8 +14,8 @@ import pytest
 
 from driftline.cli.main import COMMANDS
 from driftline.config.load import parse_settings
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",

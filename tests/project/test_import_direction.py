@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.paths import ROOT
 
 #: Package -> prefixes of our own modules that it may import besides itself.
 MAY_IMPORT = {

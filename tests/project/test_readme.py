@@ -39,9 +39,9 @@ from streams.kafka import Log, Record, delete_topics
 from streams.records.outcomes import Outcome, parse
 from streams.settings import Settings
 from streams.topics import DEAD, EVENTS, OUTCOMES, RETRAINS, TOPICS, Topic, topic_name
-from tests.command_line import Done
-from tests.records import Fetched, decode
-from tests.test_docs import ROOT, blocks, text_of
+from tests.project.test_docs import ROOT, blocks, text_of
+from tests.support.command_line import Done
+from tests.support.records import Fetched, decode
 
 README = ROOT / "README.md"
 PATIENCE_SECONDS = 60.0

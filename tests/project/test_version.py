@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.support.paths import ROOT
+
 VERSION: str = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 #: `version = "1.2.3"`, `__version__ = '1.2.3'`, `"version": "1.2.3"`, `VERSION=1.2.3`, but no version of something else.
 ASSIGNED = re.compile(

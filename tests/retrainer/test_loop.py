@@ -21,7 +21,7 @@ from streams.kafka import create_topics, delete_topics
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.topics import ALERTS, DEAD, OUTCOMES, RETRAINS, SWAPS
 from tests.data.loop.loop_model import make
-from tests.deployment import MODEL, ShopDeployment, end_of, event, shop_log, shop_rows, until
+from tests.support.deployment import MODEL, ShopDeployment, end_of, event, shop_log, shop_rows, until
 
 Deploy = Callable[[str], ShopDeployment]
 

@@ -40,7 +40,7 @@ from streams.metrics import Metrics
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
 from streams.state.store import Store
 from streams.topics import EVENTS, topic_name
-from tests.records import decode
+from tests.support.records import decode
 
 PATIENCE_SECONDS = 30.0
 ROWS = tuple({"amount": float(row % 7), "country": float(row % 3)} for row in range(60))

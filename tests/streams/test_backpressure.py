@@ -26,8 +26,8 @@ from streams.kafka.batch import Batch
 from streams.metrics import Metrics
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.topics import ALERTS, EVENTS, OUTCOMES, RETRAINS, topic_name
-from tests.deployment import PER_WINDOW, ShopDeployment, end_of, shop_log, until
-from tests.records import Fetched, batch_of
+from tests.support.deployment import PER_WINDOW, ShopDeployment, end_of, shop_log, until
+from tests.support.records import Fetched, batch_of
 
 WINDOWS_SENT, DRIFT_AT = 120, 60
 #: Predictions and their labels, but for those of the last minute.

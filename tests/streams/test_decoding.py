@@ -22,7 +22,7 @@ from streams.events.decoding import Decoded, Decoding
 from streams.events.event import MAX_EVENT_BYTES
 from streams.events.typed_records import row_of_event
 from streams.events.wire import MAX_NESTING
-from tests.records import NOW, NOW_MS
+from tests.support.records import NOW, NOW_MS
 
 MODELS = {"m": ModelSpec("m", max_features=6), "c": ModelSpec("c", categorical=("code", "x")), "": ModelSpec("")}
 SHAPES = {name: WindowShape(10.0, 5.0, max_features=4, max_segments=3, max_values=300) for name in MODELS}

@@ -20,7 +20,7 @@ from detectors.spec import ModelSpec
 from streams.events.event import MAX_AHEAD_SECONDS, MAX_EVENT_BYTES, Event, event_time, tick
 from streams.records.dead_letters import CUT, DETAIL, MAX_LETTER_BYTES, PATH, REASON, SOURCE, dead_letter
 from streams.settings import KafkaSettings
-from tests.records import NOW, NOW_MS, Fetched, decode, log_of
+from tests.support.records import NOW, NOW_MS, Fetched, decode, log_of
 
 MODELS = {"m": ModelSpec("m", max_features=4), "c": ModelSpec("c", categorical=("code",))}
 GOOD = b'{"model":"m","id":"a","features":{"x":1.5}}'

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from faust.types import TP
@@ -24,9 +23,9 @@ from streams.kafka import Log, Record
 from streams.records import dead_letters
 from streams.settings import KafkaSettings
 from streams.topics import DEAD, EVENTS, TOPICS, topic_name
-from tests.records import NOW_MS, Fetched, decode
+from tests.support.paths import ROOT
+from tests.support.records import NOW_MS, Fetched, decode
 
-ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/events.md").read_text(encoding="utf-8")
 SCHEMA = json.loads((ROOT / "streams/schemas/event.v1.json").read_text(encoding="utf-8"))
 MODELS = {"fraud": ModelSpec("fraud")}

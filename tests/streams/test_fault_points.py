@@ -1,6 +1,6 @@
 """Fault points: whatever fails inside a worker, at whichever point, the same is told as by a run without faults.
 
-Each test runs a worker (tests/faulty_worker.py) over one log many times, with one fault each. Every passing of a
+Each test runs a worker (tests/support/faulty_worker.py) over one log many times, with one fault each. Every passing of a
 site meets a fault, but for sites passed more than six times, where six spread over the run do; every site
 meets every kind of fault, but for functions, which take turns. With DRIFTLINE_FAULTS=all every passing meets every
 kind, which takes an hour and more.
@@ -26,11 +26,11 @@ from streams.engine.lanes import Lane
 from streams.engine.stage import Checkpoint
 from streams.kafka import create_topics, delete_topics
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
-from tests.fault_borders import faulty_functions, faulty_redis
-from tests.fault_log import MODELS, SOURCES
-from tests.fault_told import Told
-from tests.faults import KINDS, Fault, Point, watch_tasks
-from tests.faulty_worker import Broker, MortalLanes, ReadingOrder, run
+from tests.support.fault_borders import faulty_functions, faulty_redis
+from tests.support.fault_log import MODELS, SOURCES
+from tests.support.fault_told import Told
+from tests.support.faults import KINDS, Fault, Point, watch_tasks
+from tests.support.faulty_worker import Broker, MortalLanes, ReadingOrder, run
 
 #: Runs side by side: most of a run is waiting.
 _AT_ONCE = 3

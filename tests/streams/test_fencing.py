@@ -31,8 +31,8 @@ from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
 from streams.state.store import FencedError, Store
 from streams.topics import ALERTS, EVENTS, OUTCOMES, RETRAINS, WINDOWS, topic_name
 from streams.worker.agents import stage_makers
-from tests.deployment import ShopDeployment, end_of, shop_log, until
-from tests.records import batch_of, log_of
+from tests.support.deployment import ShopDeployment, end_of, shop_log, until
+from tests.support.records import batch_of, log_of
 
 # -- the store -----------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from streams.kafka import Log, create_topics
 from streams.records import window_codec
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.topics import ALERTS, EVENTS, RETRAINS, WINDOWS, Topic, topic_name
-from tests.deployment import ShopDeployment, end_of, shop_log, until
+from tests.support.deployment import ShopDeployment, end_of, shop_log, until
 
 WINDOWS_SENT, DRIFT_AT = 110, 60
 #: Makes an event so long that a fetch holds a small part of the log.

@@ -32,7 +32,7 @@ from streams.state import binding, snapshot
 from streams.state.store import Store
 from streams.topics import EVENTS, OUTCOMES, TOPICS, WINDOWS, Topic, topic_name
 from streams.worker.guard import guard
-from tests.deployment import ShopDeployment, shop_log, until
+from tests.support.deployment import ShopDeployment, shop_log, until
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from streams.records.outcomes import Outcome, PredictionValue, SourceOffset, err
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.stages.join import Join
 from streams.state.store import Store
-from tests.records import NOW, Fetched, batch_of, feed, log_of, make_durable
+from tests.support.records import NOW, Fetched, batch_of, feed, log_of, make_durable
 
 WITHIN = 100.0
 MODELS = {name: ModelSpec(name, errors=OutcomeSpec(label_within_seconds=WITHIN)) for name in ("m", "n")}

@@ -36,7 +36,7 @@ from streams.stages.judge import JudgeStage, load_state
 from streams.state import snapshot
 from streams.state.references import References
 from streams.state.store import FencedError, Store
-from tests.records import Fetched, batch_of, decode, log_of, make_durable
+from tests.support.records import Fetched, batch_of, decode, log_of, make_durable
 
 KAFKA = KafkaSettings(prefix="t")
 SOURCES = 2

@@ -21,7 +21,7 @@ from streams.metrics import Metrics
 from streams.records.dead_letters import DETAIL, REASON, SOURCE
 from streams.settings import KafkaSettings
 from streams.topics import ALERTS, DEAD, topic_name
-from tests.records import Fetched, batch_of, log_of
+from tests.support.records import Fetched, batch_of, log_of
 
 HERE, THERE = TP("t.events", 0), TP("t.events", 1)
 NOWHERE = KafkaSettings(bootstrap="127.0.0.1:1", prefix="t")

@@ -22,7 +22,7 @@ from streams.records.dead_letters import REASON
 from streams.settings import KafkaSettings, Secret, WebhookSettings
 from streams.stages.notify import Notify
 from streams.stages.webhook import Webhook
-from tests.records import batch_of, feed, log_of
+from tests.support.records import batch_of, feed, log_of
 
 KAFKA = KafkaSettings(prefix="t")
 SECRET = b"a secret that must stay one"

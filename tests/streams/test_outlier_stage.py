@@ -25,7 +25,7 @@ from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.stages.outliers import OutlierStage
 from streams.state.references import References
 from streams.state.store import Store
-from tests.records import NOW, batch_of, feed, log_of, make_durable
+from tests.support.records import NOW, batch_of, feed, log_of, make_durable
 
 KAFKA = KafkaSettings(prefix="t")
 MODELS = {

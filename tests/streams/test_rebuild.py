@@ -35,9 +35,9 @@ from streams.state import binding, snapshot
 from streams.state.rebuild import Plan, Rebuild, placed
 from streams.state.store import Store
 from streams.topics import ALERTS, EVENTS, OUTCOMES, RETRAINS, WINDOWS, topic_name
-from tests.deployment import MODEL, ShopDeployment, end_of, shop_log, until
-from tests.simulated import watched
-from tests.test_watch import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, interleaved
+from tests.detectors.test_model_monitor import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, interleaved
+from tests.support.deployment import MODEL, ShopDeployment, end_of, shop_log, until
+from tests.support.simulated import watched
 
 #: Windows of the whole story, and where x moves.
 LENGTH, DRIFT_AT = 80, 45

@@ -44,7 +44,7 @@ from streams.records import cloudevents
 from streams.records.outcomes import Outcome, OutcomeTick, PredictionValue, SourceOffset, encode
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.state.store import Store
-from tests.records import NOW, NOW_MS, Fetched, decode
+from tests.support.records import NOW, NOW_MS, Fetched, decode
 
 KINDS = ("event", "alert", "outlier", "retrain", "swap", "outcome")
 MODELS = {"m": ModelSpec("m", max_features=10**6)}

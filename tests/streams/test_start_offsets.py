@@ -10,7 +10,8 @@ from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
 from streams.kafka import create_topics
 from streams.settings import KafkaSettings, RedisSettings, Secret
-from tests.deployment import ShopDeployment
+from tests.support.deployment import ShopDeployment
+from tests.support.paths import ROOT
 
 # What is told of alerts is looked at after Kafka was asked for its topics, and before Faust connects to it.
 _WORKER = """
@@ -41,7 +42,7 @@ def test_a_broker_that_goes_away_as_a_worker_starts_is_named(
     deployment = ShopDeployment(tmp_path, kafka, RedisSettings(url=redis_server.url, prefix=prefix), signing_key)
     done = subprocess.run(
         [sys.executable, "-c", _WORKER, str(deployment.config), str(own_kafka.child.pid)],
-        env={"DRIFTLINE_SIGNING_KEY": signing_key.reveal().decode(), "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={"DRIFTLINE_SIGNING_KEY": signing_key.reveal().decode(), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=120,

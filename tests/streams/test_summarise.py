@@ -30,7 +30,7 @@ from streams.records.dead_letters import REASON, SOURCE
 from streams.records.outcomes import Outcome, PredictionValue, SourceOffset, encode
 from streams.settings import KafkaSettings
 from streams.stages.summarise import SummariseEvents, SummariseOutcomes
-from tests.records import Fetched, batch_of, decode, feed, log_of, make_durable
+from tests.support.records import Fetched, batch_of, decode, feed, log_of, make_durable
 
 KAFKA = KafkaSettings(prefix="t")
 #: Event times are small numbers, and the broker's clock is far ahead of them.

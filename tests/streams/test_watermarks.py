@@ -36,8 +36,8 @@ from streams.state.references import References
 from streams.state.store import Store
 from streams.topics import DEAD, EVENTS, WINDOWS
 from streams.worker.agents import stage_makers
-from tests.deployment import BEGIN, MODEL, ShopDeployment, end_of, event, until
-from tests.records import NOW, Fetched, batch_of, log_of, make_durable
+from tests.support.deployment import BEGIN, MODEL, ShopDeployment, end_of, event, until
+from tests.support.records import NOW, Fetched, batch_of, log_of, make_durable
 
 SHAPE = WindowShape(10.0, 3.0)
 

@@ -16,6 +16,7 @@ from benchmarks import deployment
 from streams.kafka import Outgoing
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.topics import EVENTS, topic_name
+from tests.support.paths import DATA
 
 MODEL = "shop"
 WINDOW_SECONDS = 60.0
@@ -61,7 +62,7 @@ class ShopDeployment(deployment.Deployment):
     def __init__(self, home: Path, kafka: KafkaSettings, redis: RedisSettings, key: Secret) -> None:
         """Write the configuration and the model's factory."""
         super().__init__(home, replace(kafka, session_timeout_seconds=_SESSION_SECONDS), redis, key, models=_SHOP)
-        shutil.copy(Path(__file__).parent / "data" / "loop" / "loop_model.py", home)
+        shutil.copy(DATA / "loop" / "loop_model.py", home)
 
 
 def event(prefix: str, body: Mapping[str, Any], *, key: str, partition: int | None = None) -> Outgoing:

@@ -1,6 +1,6 @@
 """The borders at which faults come into a worker: Redis, Kafka, the stages of its lanes, and their functions.
 
-The border of waiting is in tests/faults.py, with the rules of all of them.
+The border of waiting is in tests/support/faults.py, with the rules of all of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from streams.engine.stage import Checkpoint, Stage
 from streams.engine.transport import LogState
 from streams.kafka import Outgoing
 from streams.kafka.batch import Batch
-from tests.faults import DETECTORS, LIFE, PRODUCT, STREAMS, Life, die
+from tests.support.faults import DETECTORS, LIFE, PRODUCT, STREAMS, Life, die
 
 #: Where a function may raise anything: code that turns records into state and messages.
 _STAGE_CODE = tuple(

@@ -26,11 +26,11 @@ from streams.settings import Settings
 from streams.state.store import Store
 from streams.topics import ALERTS, DEAD, EVENTS, OUTCOMES, RETRAINS, WINDOWS, Topic, topic_name
 from streams.worker.agents import stage_makers
-from tests.fault_borders import FaultyProducer, faulty_makers
-from tests.fault_log import SOURCES, events
-from tests.fault_told import Told, told
-from tests.faults import LIFE, Fault, Injector, Killed, Life
-from tests.records import Fetched, batch_of
+from tests.support.fault_borders import FaultyProducer, faulty_makers
+from tests.support.fault_log import SOURCES, events
+from tests.support.fault_told import Told, told
+from tests.support.faults import LIFE, Fault, Injector, Killed, Life
+from tests.support.records import Fetched, batch_of
 
 _READ = (OUTCOMES, WINDOWS, ALERTS, RETRAINS, DEAD)
 #: Records of one batch, by the last part of the topic's name.
@@ -45,7 +45,7 @@ class Broker:
     """The topics on the real broker, and what has been written to them since the last run began."""
 
     def __init__(self, settings: Settings, ahead: int = 0) -> None:
-        """Write the events (tests/fault_log.py) once and read them back; every run is fed with them."""
+        """Write the events (tests/support/fault_log.py) once and read them back; every run is fed with them."""
         self.settings = settings
         self.prefix = settings.kafka.prefix
         self.sender = Sender(settings.kafka, "test")

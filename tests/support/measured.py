@@ -14,7 +14,7 @@ from detectors.reference.feature_reference import FeatureReference
 from detectors.reference.matrix import ReferenceMatrix
 from detectors.statistics import STATISTICS, StatisticName
 from detectors.windows.feature import Feature
-from tests.simulated import events_in
+from tests.support.simulated import events_in
 
 
 class OneMeasure(NamedTuple):

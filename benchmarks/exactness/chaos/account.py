@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import orjson
-
 from benchmarks.chaos.evidence import Bytes, Copies, Evidence
 from benchmarks.chaos.expected import ExpectedResults
 from benchmarks.chaos.log import BEGIN, Drift
 from benchmarks.chaos.monitors import WINDOW_SECONDS
+
 from detectors.windows.record import Kind
 
 #: Examples named in one difference.

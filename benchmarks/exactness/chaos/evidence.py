@@ -14,8 +14,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 import orjson
-
 from benchmarks.chaos.expected import Place, WindowKey
+
 from benchmarks.deployment import Deployment
 from detectors.windows.record import Kind, Mark, Window
 from streams.kafka import Record

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from benchmarks.chaos.log import Entry, InputLog
 from benchmarks.chaos.monitors import LABEL_WITHIN_SECONDS, LATENESS_SECONDS, WINDOW_SECONDS
+
 from detectors.windows.record import Kind
 
 #: Which window: model, segment, kind, source partition, first second.

@@ -18,6 +18,7 @@ from benchmarks.chaos.monitors import TOML
 from benchmarks.chaos.replay import forget_state
 from benchmarks.chaos.run import BrokenError, ChaosServers, DisturbedRun
 from benchmarks.chaos.scenarios import Scenario
+
 from benchmarks.deployment import Deployment
 from streams.kafka import create_topics, delete_topics
 from streams.settings import KafkaSettings, RedisSettings, Secret

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.chaos.log import InputLog
 from benchmarks.chaos.spare import CUE, WAITING
+
 from benchmarks.deployment import Deployment
 from detectors.errors import UnavailableError
 from driftline.servers.child import Child

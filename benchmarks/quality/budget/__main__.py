@@ -30,6 +30,7 @@ from benchmarks.budget.pages import SORTS, pages
 from benchmarks.budget.progress import Say, progress
 from benchmarks.budget.speed import speed
 from benchmarks.budget.trial import Size
+
 from benchmarks.machine import run, whole_number
 from detectors.reference.local_time import DAY_SECONDS
 from detectors.spec import ReferenceSpec

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from benchmarks.budget.kinds import KINDS, Alter, Kind
+
 from detectors.arrays import Floats
 
 #: (noise of shape (n,), seconds since the change, kind, dice) -> what becomes of it; NaN is a null.

@@ -20,6 +20,7 @@ from benchmarks.budget.changes import APART_SECONDS, CHANGES, LAST_SECONDS, Inje
 from benchmarks.budget.kinds import EventStream
 from benchmarks.budget.trial import BEGIN, BudgetTrial, Size
 from benchmarks.scoring import random_share, regular_share
+
 from detectors.judging.verdict import Verdict
 from detectors.reference.local_time import WEEK_SECONDS
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from benchmarks.budget.kinds import EventStream
 from benchmarks.budget.progress import Board, Say, attend, attended
 from benchmarks.budget.trial import BEGIN, BudgetTrial, Size
+
 from detectors.errors import UnavailableError
 
 _PROCESSES = 2

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-
 from benchmarks.budget.changes import Injected, altering
 from benchmarks.budget.kinds import EventStream
 from benchmarks.budget.trial import BEGIN, BudgetTrial, Size

@@ -12,6 +12,7 @@ from benchmarks.budget.false_alarms import Quiet
 from benchmarks.budget.pages import Pages
 from benchmarks.budget.speed import AIM_PER_SECOND, LEAST_PER_SECOND, Speed
 from benchmarks.budget.trial import Size
+
 from benchmarks.machine import show_table
 from detectors.reference.local_time import WEEK_SECONDS
 

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.feeding import DATA_SETS, PER_SECOND, WINDOW_SECONDS, DataSet, closing, end_of, events, fill, offsets
+
 from benchmarks.machine import BenchmarkServers, pin, run, servers, show_table, usage, whole_number
 from benchmarks.workers import Ending, WorkerFleet
 from detectors.errors import UnavailableError
