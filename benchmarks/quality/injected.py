@@ -4,8 +4,8 @@
 
 Rules:
 1. Streams are those of benchmarks/quality/drifting.py, so what drifts and where is known. A drift has an interval to be found in.
-2. Driftline is the product alone (benchmarks/quality/watched.py) with one setting for all: 50 rows to a window, as of a model that has 50
-   labels an hour, the shortest reference there can be (24 windows), and else the defaults. Once it sees the outcomes, and once,
+2. Driftline is the product alone (benchmarks/quality/watched.py) with one setting for all: 50 rows to a window, as of a model
+   that has 50 labels an hour, the shortest reference there can be (24 windows), and else the defaults. Once it sees the outcomes, and once,
    as a line of its own, the columns.
 3. River's detectors see the same outcomes, one by one, with River's defaults.
 4. The loop is closed for everybody alike: an alarm is answered at once by a swap to the model of the regime. A drift that was not
@@ -319,7 +319,7 @@ def tallied(
 
     Args:
         data: the data sets.
-        aligners: of each kind and speed.
+        streams: of each kind and speed.
         drifts: in each.
         budget: false alarms a week.
         seed: another one gives other streams.

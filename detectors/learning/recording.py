@@ -4,7 +4,8 @@ Rules:
 1. A recording begins with windows of which the samples are there: from these come the references, and how many windows of
    each feature are merged before they are judged. From then on only what a window measures is kept.
 2. Windows are merged and measured as they will be judged (detectors/measure/rollup.py).
-3. Memory is bounded: beyond `most_bytes` every second block of 16 consecutive windows is dropped, as in detectors/learning/learner.py.
+3. Memory is bounded: beyond `most_bytes` every second block of 16 consecutive windows is dropped, as in
+   detectors/learning/learner.py.
 4. Which blocks are dropped turns from day to day: what is dropped of one day or week is kept of another, so that the day and
    the week of what is left have no gap that would cost the season (detectors/reference/season.py).
 """

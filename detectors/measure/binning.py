@@ -5,8 +5,8 @@ of values from the next. So a sample's distribution function is taken at the edg
 along the reference's own distribution function, in which a sample that is like the reference is a straight line.
 
 Rules:
-1. Places are doubled ranks in the reference's quantiles, 0 to 2 * QUANTILES (detectors/reference/matrix.py). What the reference holds more
-   than once, a point mass, is a stretch of places with no edge inside of it: it is in one bin, as where samples are exact.
+1. Places are doubled ranks in the reference's quantiles, 0 to 2 * QUANTILES (detectors/reference/matrix.py). What the
+   reference holds more than once, a point mass, is a stretch of places with no edge inside of it: it is in one bin, as where samples are exact.
 2. Shares of a sample rise from edge to edge and add up to one; an edge is at most a lump from where its points have it.
 3. What a sample holds does not depend on those beside it, to the bit.
 """

@@ -35,8 +35,8 @@ class WindowSums(msgspec.Struct):
         bins: values in each bin of the reference, shape (BINS, F).
         cells: values in each cell of the categories, shape (C,).
 
-    A sample longer than its points stands for its values in lumps, of which bins hold fractions (detectors/measure/binning.py). These are
-    smoother than counts are, or less exact between point masses: G is expected to be larger by `COARSE` / n, or smaller.
+    A sample longer than its points stands for its values in lumps, of which bins hold fractions
+    (detectors/measure/binning.py). These are smoother than counts are, or less exact between point masses: G is expected to be larger by `COARSE` / n, or smaller.
     """
 
     sums: np.ndarray

@@ -25,7 +25,7 @@ from detectors.spec import ModelSpec
 from detectors.windows.row import VOLUME
 from driftline.config.checks import NAME, show
 from driftline.config.faults import Faults, Place
-from driftline.config.reference_files import read_document
+from driftline.config.reference_files import read_reference_set
 from driftline.config.schema import MAX_MODELS, SECTIONS, ModelSection, Section
 from driftline.config.secret_files import check_key, read_secret
 from driftline.text.durations import format_duration, format_rate
@@ -198,7 +198,7 @@ def _model(faults: Faults, name: str, raw: object, home: Path | None) -> ModelSp
     if len(faults.lines) == before:
         _agree(faults, place, spec, raw)
     if len(faults.lines) == before and home is not None and section.reference and section.reference.reference_set:
-        reference_set = read_document(faults, (*place, "reference", "file"), home / section.reference.reference_set, spec)
+        reference_set = read_reference_set(faults, (*place, "reference", "file"), home / section.reference.reference_set, spec)
         return replace(spec, reference=replace(spec.reference, reference_set=reference_set))
     return spec
 

@@ -17,10 +17,10 @@ from streams.state import reference_file
 _MOST_NAMED = 5
 
 
-def read_document(faults: Faults, place: Place, path: Path, spec: ModelSpec) -> ReferenceSet | None:
+def read_reference_set(faults: Faults, place: Place, path: Path, spec: ModelSpec) -> ReferenceSet | None:
     """Return the document in a file, None after a fault at `place`: it cannot be used, or not for this model."""
     try:
-        reference_set = load_document(path)
+        reference_set = load_reference_set(path)
     except (ConfigError, StateError) as error:
         faults.add(place, str(error))
         return None
@@ -30,7 +30,7 @@ def read_document(faults: Faults, place: Place, path: Path, spec: ModelSpec) -> 
     return None if found else reference_set
 
 
-def load_document(path: Path) -> ReferenceSet:
+def load_reference_set(path: Path) -> ReferenceSet:
     """Return the document in a file.
 
     Raises:

@@ -39,7 +39,7 @@ class ThresholdRow:
         statistic: which.
         detector: by name.
         monitors: how many.
-        channels: 2, or 1 where falls wake nobody.
+        sides: 2, or 1 where falls wake nobody.
         windows_per_week: of each monitor, if the segment has one in every bucket.
         share_of_budget: from 0 to 1; None for a detector that keeps none.
         false_alarms_per_week: expected of all of them.
@@ -77,7 +77,7 @@ class Account:
     Args:
         model: its name.
         budget_per_week: false alarms a week that the configuration allows.
-        reference_set: version of the reference document that was taken over last; None if none ever was.
+        document: version of the reference set that was taken over last; None if none ever was.
         judged_until: event time that all sources of a kind of windows have reached, as text; None before that.
         rows: the table.
         monitors: in all of it.
@@ -195,20 +195,21 @@ def _arithmetic(spec: ModelSpec, channel: Channel, rows: Sequence[ThresholdRow])
     allowed = budget.SHARE * share * spec.false_alarms_per_week
     per_week = budget.windows_per_week(next(iter(channel.judges.values())).seconds)
     h, limit = _limits(spec, channel)
+    kind = channel.kind
     yield (
-        f"{channel.kind}: {spec.false_alarms_per_week:g} a week x {budget.SHARE:g} (the other half is the fast path's) x {share:g} "
-        f"(windows of {channel.kind}) = {allowed:g} false alarms a week, for {sum(row.monitors for row in mine):,} monitors with "
+        f"{kind}: {spec.false_alarms_per_week:g} a week x {budget.SHARE:g} (the other half is the fast path's) x {share:g} "
+        f"(windows of {kind}) = {allowed:g} false alarms a week, for {sum(row.monitors for row in mine):,} monitors with "
         f"{every:,.10g} sides and {per_week:,.10g} windows a week: one in {every:,.10g} x {per_week:,.10g} / {allowed:g} = "
         f"{every * per_week / allowed:,.0f} windows for each side, for which Siegmund's approximation gives h = {h:.2f}."
     )
     if fast:
         yield (
-            f"{channel.kind}, fast path: as many again, for {fast:,.10g} sides whose scores have the tails for it: two windows in a "
+            f"{kind}, fast path: as many again, for {fast:,.10g} sides whose scores have the tails for it: two windows in a "
             f"row beyond {limit:.2f} standard deviations on one side."
         )
     if any(row.merged[1] > 1 for row in mine):
         yield (
-            f"{channel.kind}: features whose windows are much alike, or hold few values, are judged over several windows together; "
+            f"{kind}: features whose windows are much alike, or hold few values, are judged over several windows together; "
             "a side of theirs counts as the share of a window that it has."
         )
 
@@ -236,7 +237,8 @@ def _limits(spec: ModelSpec, channel: Channel) -> tuple[float, float]:
 def _learning(spec: ModelSpec, channel: Channel) -> Iterator[str]:
     """Say what has no threshold yet, or is not judged at the moment."""
     if not channel.judges:
-        yield f"{channel.kind}: no window has been judged yet; a share of {budget.SHARES[channel.kind]:g} of the budget waits for them."
+        share = budget.SHARES[channel.kind]
+        yield f"{channel.kind}: no window has been judged yet; a share of {share:g} of the budget waits for them."
     wanted = f"{format_duration(spec.reference.seconds)} and {spec.reference.min_windows} windows"
     for segment, judge in sorted(channel.judges.items()):
         where = f"{channel.kind}{_of(segment)}"
@@ -269,8 +271,8 @@ def _changes(spec: ModelSpec, channel: Channel) -> Iterator[str]:
     for segment, judge in sorted(channel.judges.items()):
         if judge.seconds != seconds:
             yield (
-                f"note: windows of {channel.kind}{_of(segment)} were {format_duration(judge.seconds)} wide, the configuration says "
-                f"{format_duration(seconds)}: a worker that starts with it learns a new reference."
+                f"note: windows of {channel.kind}{_of(segment)} were {format_duration(judge.seconds)} wide, the configuration "
+                f"says {format_duration(seconds)}: a worker that starts with it learns a new reference."
             )
     judges = [judge for judge in channel.judges.values() if judge.monitors.watched.any()]
     kept = [judge.monitors.threshold for judge in judges if DETECTORS[judge.monitors.detector].budgeted]

@@ -31,7 +31,7 @@ from driftline.text.nearest import nearest
 from driftline.text.progress import ProgressLine
 from streams.records.times import rfc3339
 from streams.settings import Settings
-from streams.state.reference_file import document_of
+from streams.state.reference_file import reference_set_of
 
 #: Names shown in one message at most.
 _MOST_NAMED = 8
@@ -70,7 +70,7 @@ def build(settings: Settings, options: Options, spec: ModelSpec, *, since: float
     _require_in_order(place, spec, replaying)
     segments, notes = _learned(place, spec, monitor, replaying)
     notes += _constant(place, segments)
-    reference_set = document_of(spec, segments)
+    reference_set = reference_set_of(spec, segments)
     first = replaying.tallies()[spec.name].first
     if reference_set.since > first:
         notes.append(

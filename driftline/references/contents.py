@@ -133,7 +133,7 @@ class Contents:
     monitors: int | None
 
 
-def of_document(reference_set: ReferenceSet, place: str) -> Contents:
+def of_reference_set(reference_set: ReferenceSet, place: str) -> Contents:
     """Return what a document holds; it is not changed."""
     widths: dict[Kind, float] = {"features": reference_set.window_seconds, "outcomes": reference_set.outcome_window_seconds}
     segments = [

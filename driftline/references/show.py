@@ -7,8 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from detectors.errors import ConfigError, DriftlineError, StateError, UnavailableError
-from driftline.config.reference_files import load_document
-from driftline.references.contents import Contents, FeatureContents, MonitorContents, SegmentContents, of_document, of_published
+from driftline.config.reference_files import load_reference_set
+from driftline.references.contents import (
+    Contents,
+    FeatureContents,
+    MonitorContents,
+    SegmentContents,
+    of_published,
+    of_reference_set,
+)
 from driftline.references.stored import read_watch
 from driftline.text.durations import format_duration
 from driftline.text.nearest import nearest
@@ -46,12 +53,13 @@ def in_file(path: Path, model: str | None) -> Contents:
         raise ConfigError(
             f"there is no file {path}; name one, or a version as `driftline reference list` prints it: 16 of 0-9, a-f"
         )
-    reference_set = load_document(path)
+    reference_set = load_reference_set(path)
     if model is not None and reference_set.model != model:
         raise ConfigError(
-            f"{path}: references of model {reference_set.model}, not of {model}; say --model {reference_set.model}, or name another file"
+            f"{path}: references of model {reference_set.model}, not of {model}; "
+            f"say --model {reference_set.model}, or name another file"
         )
-    return of_document(reference_set, str(path))
+    return of_reference_set(reference_set, str(path))
 
 
 def in_store(store: Store, models: Sequence[str], version: str, model: str | None) -> Contents:
@@ -86,7 +94,7 @@ def _of_model(store: Store, model: str, version: str) -> Contents | list[str]:
     references = References(store)
     reference_set = references.reference_set(model, version)
     if reference_set is not None:
-        return of_document(reference_set, f"Redis, taken over from a file by a judge of {model}")
+        return of_reference_set(reference_set, f"Redis, taken over from a file by a judge of {model}")
     versions = references.versions(model)
     for segment in _segments(store, model):
         for name, published, now in references.published(model, segment):

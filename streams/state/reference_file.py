@@ -54,7 +54,7 @@ class _FileHead(msgspec.Struct, frozen=True):
     learned: str
 
 
-def document_of(spec: ModelSpec, segments: _Segments) -> ReferenceSet:
+def reference_set_of(spec: ModelSpec, segments: _Segments) -> ReferenceSet:
     """Return what was learned for a model as a document with its version."""
     unnamed = ReferenceSet(
         version="",

@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 import pytest
+from benchmarks.seasonal import DATA, SOURCES, read
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from benchmarks.seasonal import DATA, SOURCES, read
 from detectors.learning.fit_season import fit
 from detectors.reference import holidays
 from detectors.reference.holidays import countries, subdivisions, weekday
@@ -30,7 +30,7 @@ from detectors.windows.record import Kind
 from driftline.cli.commands.check import _season_notes
 from driftline.cli.main import run
 from driftline.config.checks import is_calendar
-from streams.state.reference_file import document_of
+from streams.state.reference_file import reference_set_of
 from tests.support.paths import ROOT
 
 HOUR = 3600.0
@@ -326,7 +326,7 @@ def test_a_file_of_references_is_looked_at_too(days: int, kinds: tuple[Kind, ...
     """What it covers counts, not the length that the configuration asks for; kinds that it has not are learned as that says."""
     spec = ModelSpec("m", window_seconds=300.0, errors=OutcomeSpec(window_seconds=300.0))
     segments = {kind: {"": SegmentReference(100, 0.0, days * DAY_SECONDS, {})} for kind in kinds}
-    reference_set = document_of(spec, segments)
+    reference_set = reference_set_of(spec, segments)
     notes = list(_season_notes(replace(spec, reference=replace(spec.reference, reference_set=reference_set))))
     assert len(notes) == bool(told)
     assert "".join(notes).startswith(told)

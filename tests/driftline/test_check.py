@@ -25,7 +25,7 @@ from detectors.windows.record import Kind
 from detectors.windows.row import ERROR, PREDICTION_LABEL, PREDICTION_SCORE, VOLUME
 from driftline.cli.main import run
 from driftline.explain.unbudgeted import count, named_monitors, own_monitors, stock_notes
-from streams.state.reference_file import document_of
+from streams.state.reference_file import reference_set_of
 from tests.support.command_line import Done, beside
 from tests.support.simulated import Column, history, mixed, numbers, segment_reference
 
@@ -148,7 +148,9 @@ def test_a_file_of_references_is_counted_as_it_is():
     draw = np.random.default_rng(5)
     steady = {"amount": numbers(draw.normal(size=(100, EVENTS))), "rare": numbers(draw.normal(size=(100, 2)))}
     segments = {name: segment_reference(spec, columns) for name, columns in (("", steady), ("eu", {"amount": steady["amount"]}))}
-    spec = replace(spec, volume=False, reference=replace(spec.reference, reference_set=document_of(spec, {"features": segments})))
+    spec = replace(
+        spec, volume=False, reference=replace(spec.reference, reference_set=reference_set_of(spec, {"features": segments}))
+    )
     judges = Channel.begin(spec, "features").judges
     assert judges[""].monitors.watched[place_of("volume")].any()
     (note,) = stock_notes(spec)

@@ -27,7 +27,7 @@ from driftline.config.load import load_settings
 from streams.settings import RedisSettings, Secret
 from streams.state import reference_file, snapshot
 from streams.state.binding import Binding, BoundTopic, replace
-from streams.state.reference_file import document_of
+from streams.state.reference_file import reference_set_of
 from streams.state.store import Store
 from tests.support.command_line import Done, beside
 from tests.support.simulated import Column, history, mixed, numbers, segment_reference
@@ -72,7 +72,7 @@ class ExplainHome:
         """Write references that were learned from plain features into a file named after its version, and return that."""
         spec = load_settings(self.home / "driftline.toml", {}).models[0]
         found = segment_reference(spec, plain(seed=seed))
-        reference_set = document_of(spec, {"features": {"": found}})
+        reference_set = reference_set_of(spec, {"features": {"": found}})
         (self.home / f"{reference_set.version}.json").write_bytes(reference_file.dump(reference_set))
         return reference_set.version
 

@@ -37,7 +37,7 @@ from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.stages.judge import JudgeStage
 from streams.state import reference_file, snapshot
 from streams.state.binding import Binding, BoundTopic, bind
-from streams.state.reference_file import document_of
+from streams.state.reference_file import reference_set_of
 from streams.state.references import References
 from streams.state.store import Store
 from tests.support.command_line import Done, beside
@@ -388,7 +388,7 @@ def test_a_snapshot_on_the_way_changes_nothing(reference_set: ReferenceSet, rest
 
 def test_a_segment_that_the_file_lacks_learns_its_own(reference_set: ReferenceSet, rest: list[bytes]) -> None:
     """What is in the file is judged at once, and the rest as if there were no file."""
-    without = document_of(SPEC, {kind: {"": found[""]} for kind, found in reference_set.segments.items()})
+    without = reference_set_of(SPEC, {kind: {"": found[""]} for kind, found in reference_set.segments.items()})
     monitor = ModelMonitor.begin(judging_by(without))
     found = fed(monitor, judging_by(without), rest[:100])
     assert monitor.channels["features"].judges[""].learner is None
@@ -496,7 +496,7 @@ def test_list_tells_what_is_in_force(
     spec, references = judging_by(reference_set), References(store)
     monitor = ModelMonitor.begin(spec)
     part = msgspec.structs.replace(reference_set.segments["features"][""], since=0.0, until=1440.0)
-    older = document_of(SPEC, {"features": {"": part}})
+    older = reference_set_of(SPEC, {"features": {"": part}})
     for one in (older, reference_set):
         references.keep(one)
     for found in monitor.learned():

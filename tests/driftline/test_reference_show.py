@@ -21,12 +21,12 @@ from detectors.reference.reference_set import ReferenceSet
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.windows.row import ERROR, VOLUME, Value
 from driftline.cli.main import run
-from driftline.references.contents import PERCENT, FeatureContents, of_document
+from driftline.references.contents import PERCENT, FeatureContents, of_reference_set
 from driftline.text import wording
 from streams.settings import RedisSettings, Secret
 from streams.state import reference_file, snapshot
 from streams.state.binding import Binding, BoundTopic, bind
-from streams.state.reference_file import document_of
+from streams.state.reference_file import reference_set_of
 from streams.state.references import References
 from streams.state.store import Store
 from tests.support.command_line import Done, beside
@@ -70,7 +70,7 @@ def reference_set() -> ReferenceSet:
     segments = {"": segment_reference(SPEC, found), "eu": segment_reference(SPEC, few)}
     errors = {"": segment_reference(SPEC, {ERROR: wrong}, kind="outcomes")}
     errors[""].learned.pop(VOLUME)
-    return document_of(SPEC, {"features": segments, "outcomes": errors})
+    return reference_set_of(SPEC, {"features": segments, "outcomes": errors})
 
 
 @pytest.fixture
@@ -95,7 +95,9 @@ def store(redis_settings: RedisSettings, call: Callable[..., Done], monkeypatch:
 
 def told(reference_set: ReferenceSet, feature: str, segment: str = "") -> FeatureContents:
     """Return what is told of one feature."""
-    (found,) = (one for one in of_document(reference_set, "x").segments if (one.windows_of, one.segment) == ("features", segment))
+    (found,) = (
+        one for one in of_reference_set(reference_set, "x").segments if (one.windows_of, one.segment) == ("features", segment)
+    )
     (mine,) = (one for one in found.features if one.feature == feature)
     return mine
 
@@ -147,7 +149,7 @@ def test_a_missing_rate_is_that_of_the_whole_day():
     """Also where harmonics of the day say what is expected at its hours."""
     spec = replace(SPEC, window_seconds=600.0)
     found = {"amount": amounts(450, 600.0)}
-    amount = told(document_of(spec, {"features": {"": segment_reference(spec, found)}}), "amount")
+    amount = told(reference_set_of(spec, {"features": {"": segment_reference(spec, found)}}), "amount")
     assert {one.season for one in amount.monitors or ()} == {"daily"}
     assert amount.missing == pytest.approx(0.1, abs=0.01)
 
@@ -162,10 +164,10 @@ def test_monitors_are_those_of_a_judge_that_takes_the_file_over(seed: int, event
         level[at] = slow * level[at - 1] + draw.normal()
     found = {"x": numbers(level[:, None] + draw.normal(size=(96, events))), "y": mixed([["a"] * events] * 96)}
     spec = replace(SPEC, window_seconds=60.0, volume=None)
-    reference_set = document_of(spec, {"features": {"": segment_reference(spec, found)}})
+    reference_set = reference_set_of(spec, {"features": {"": segment_reference(spec, found)}})
     judging = replace(spec, reference=replace(spec.reference, reference_set=reference_set))
     judge = Channel.begin(judging, "features").judges[""]
-    contents = of_document(reference_set, "x")
+    contents = of_reference_set(reference_set, "x")
     told = [(one.feature, each.statistic) for one in contents.segments[0].features for each in one.monitors or ()]
     assert sorted(told) == sorted(judge.watched())
     assert contents.monitors == len(told)

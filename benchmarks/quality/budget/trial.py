@@ -1,9 +1,10 @@
 """One model under watch: events become windows, windows are judged, and what was told is kept.
 
 Rules:
-1. The product's own code all the way: `summarise_rows` makes the windows, `ModelMonitor.add` judges them. Defaults everywhere but for
-   the number of features that may be watched.
-2. What is timed is `ModelMonitor.add` of windows behind the reference: CPU time of the process, so that what else runs matters little.
+1. The product's own code all the way: `summarise_rows` makes the windows, `ModelMonitor.add` judges them. Defaults everywhere
+   but for the number of features that may be watched.
+2. What is timed is `ModelMonitor.add` of windows behind the reference: CPU time of the process, so that what else runs
+   matters little.
 3. Memory is bounded: events are drawn for a few windows at a time.
 4. Nobody answers: there is no swap, and an incident is open until its features are back.
 """
