@@ -20,7 +20,7 @@ from typing import Any
 from detectors.errors import ConfigError, ModelError
 from retrainer.loss import loss
 from retrainer.training import Example
-from serving.artifact import Kind, predict
+from serving.registry.artifact import Kind, predict
 
 Factory = Callable[[], Any]
 #: Called now and then with (rows learned, rows to learn), or (0, 0) from other work; may raise to stop.

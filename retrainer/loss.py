@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from serving.artifact import Kind, kind_of
+from serving.registry.artifact import Kind, kind_of
 
 #: How the gate's reason says that one answer costs less than another.
 VERBS: dict[Kind, str] = {"classifier": "right", "regressor": "nearer"}

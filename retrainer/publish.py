@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serving.artifact import Artifact, golden_rows, kind_of
-from serving.registry import PointerMovedError, Registry
+from serving.registry.artifact import Artifact, golden_rows, kind_of
+from serving.registry.versions import PointerMovedError, Registry
 from streams.settings import Settings
 from streams.state.store import Store
 

@@ -25,7 +25,7 @@ import orjson
 from detectors.identity import identity
 from retrainer.request import Request
 from retrainer.trial import TrialResult
-from serving.registry import PointerMovedError, Registry
+from serving.registry.versions import PointerMovedError, Registry
 from streams.kafka import Outgoing, Sender
 from streams.records.cloudevents import SWAP, encode
 from streams.records.window_records import swap_record

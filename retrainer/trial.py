@@ -32,8 +32,8 @@ from retrainer.gate import GateDecision, decide
 from retrainer.loss import VERBS, constant_answer, loss, task_of
 from retrainer.request import Request
 from retrainer.training import Example, Outcomes, TrainingSet
-from serving.artifact import Artifact, Kind, golden_rows
-from serving.registry import Pointer, Registry
+from serving.registry.artifact import Artifact, Kind, golden_rows
+from serving.registry.versions import Pointer, Registry
 from streams.kafka import Log
 
 Word = Literal["promoted", "rejected", "abandoned"]

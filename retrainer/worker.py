@@ -24,7 +24,7 @@ from retrainer.outage import Outage
 from retrainer.request import Request, parse
 from retrainer.swap import ATTEMPTS, Swap, Swaps
 from retrainer.trial import Trial, TrialResult, abandoned
-from serving.registry import Registry
+from serving.registry.versions import Registry
 from streams.kafka import GroupReader, Log, Record, Sender, missing_topics
 from streams.metrics import Metrics
 from streams.records.dead_letters import dead_letter

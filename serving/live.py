@@ -25,8 +25,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from detectors.errors import DriftlineError, ModelError, SignatureError, StateError, UnavailableError
-from serving.artifact import Artifact
-from serving.registry import Pointer, Registry
+from serving.registry.artifact import Artifact
+from serving.registry.versions import Pointer, Registry
 from streams.metrics import Metrics
 
 POLL_SECONDS = 2.0

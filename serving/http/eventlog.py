@@ -14,8 +14,8 @@ from uuid import uuid4
 
 import orjson
 
-from serving.artifact import Prediction
-from serving.body import LabelRequest, PredictionRequest
+from serving.http.body import LabelRequest, PredictionRequest
+from serving.registry.artifact import Prediction
 from streams.kafka import Outgoing, Sender
 from streams.metrics import Metrics
 from streams.records.times import rfc3339

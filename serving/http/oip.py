@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from serving.artifact import Label, Prediction
-from serving.body import PredictionRequest, read_object, refusal
+from serving.http.body import PredictionRequest, read_object, refusal
+from serving.registry.artifact import Label, Prediction
 from streams.events.event import MAX_ID_LENGTH, MAX_NAME_LENGTH
 
 #: Rows are answered inline; so many take about as long as a browser's blink.

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from detectors.errors import ConfigError, UnavailableError
-from serving.eventlog import EventLog
+from serving.http.eventlog import EventLog
+from serving.http.service import Service
 from serving.live import LiveModel
-from serving.registry import Registry
-from serving.service import Service
+from serving.registry.versions import Registry
 from streams.kafka import Sender, missing_topics
 from streams.metrics import Metrics
 from streams.state.store import Store

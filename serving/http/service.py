@@ -1,4 +1,4 @@
-"""The HTTP service: the native routes, health and metrics; serving/oip.py has the protocol's bodies.
+"""The HTTP service: the native routes, health and metrics; serving/http/oip.py has the protocol's bodies.
 
 Rules:
 1. A request is answered in the event loop, by the version that was served when its body had arrived.
@@ -23,11 +23,11 @@ from aiohttp.typedefs import Handler
 
 from detectors.errors import EventError, ModelError
 from detectors.spec import ModelSpec
-from serving.artifact import predict
-from serving.body import MAX_BODY_BYTES, read_label, read_prediction
-from serving.eventlog import EventLog
+from serving.http.body import MAX_BODY_BYTES, read_label, read_prediction
+from serving.http.eventlog import EventLog
+from serving.http.oip import answer_infer, model_metadata, read_infer
 from serving.live import LiveModel, Served
-from serving.oip import answer_infer, model_metadata, read_infer
+from serving.registry.artifact import predict
 from streams.metrics import Metrics
 from streams.records.times import rfc3339
 

@@ -9,7 +9,7 @@ Rules:
    and the other is told. The generation only grows, on a rollback too.
 4. A move is announced on the channel `swap/{name}`. The announcement is a hint: whoever serves also
    polls, so one that got lost costs seconds and nothing more.
-5. Nothing is unpickled before its signature is checked (streams/state/store.py, serving/artifact.py).
+5. Nothing is unpickled before its signature is checked (streams/state/store.py, serving/registry/artifact.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from detectors.errors import ModelError
-from serving.artifact import Artifact, dump, load
+from serving.registry.artifact import Artifact, dump, load
 from streams.state.store import Store
 
 #: Versions skipped because somebody else published them at the same time.

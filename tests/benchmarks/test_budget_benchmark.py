@@ -11,9 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from benchmarks.budget.changes import APART_SECONDS, CHANGES, LAST_SECONDS, Injected, altering, schedule
 from benchmarks.budget.delays import Delays, delays, delays_of, median
 from benchmarks.budget.false_alarms import quiet
@@ -21,6 +18,9 @@ from benchmarks.budget.kinds import KINDS, EventStream
 from benchmarks.budget.pages import SORTS, Sort, pages
 from benchmarks.budget.speed import speed
 from benchmarks.budget.trial import BEGIN, BudgetTrial, Size, features_of
+from hypothesis import given
+from hypothesis import strategies as st
+
 from detectors.incidents.alert import Alert
 from detectors.judging.verdict import Verdict
 from detectors.reference.local_time import DAY_SECONDS, WEEK_SECONDS

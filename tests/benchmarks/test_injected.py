@@ -8,10 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from river import naive_bayes
-
 from benchmarks.drifting import (
     BUNDLED,
     FILES,
@@ -26,6 +22,10 @@ from benchmarks.drifting import (
 )
 from benchmarks.injected import COLUMNS, ERRORS, MARKS, MOST_FALSE, SPEEDS, STOCK, alarms_of, show, summary, tables, tallied
 from benchmarks.scoring import Episodes, episodes
+from hypothesis import given
+from hypothesis import strategies as st
+from river import naive_bayes
+
 from detectors.errors import UnavailableError
 
 LENGTH = 300

@@ -23,8 +23,8 @@ from driftline.cli.logs import LineFormatter
 from driftline.cli.main import COMMANDS, run
 from driftline.text.tables import markdown
 from retrainer.request import parse
-from serving.artifact import Artifact
-from serving.registry import Registry
+from serving.registry.artifact import Artifact
+from serving.registry.versions import Registry
 from streams.kafka import Log
 from streams.records.window_codec import HistoryRecord
 from streams.settings import KafkaSettings, RedisSettings, Secret

@@ -40,13 +40,13 @@ DOORS = {
     "faust": ("streams/engine/lanes.py", "streams/engine/transport.py", "streams/kafka/batch.py", "streams/worker/*"),
     "grafana_api": ("dashboards/push.py",),
     "holidays": ("detectors/reference/holidays.py",),
-    "pickle": ("serving/artifact.py", "streams/state/snapshot.py"),
+    "pickle": ("serving/registry/artifact.py", "streams/state/snapshot.py"),
     "prometheus_client": ("streams/metrics.py",),
     "pyarrow": ("driftline/readers/parquet.py",),
     "pydantic": ("driftline/*",),
     "redis": ("streams/state/store.py",),
     "rich": ("driftline/*",),
-    "river": ("detectors/*", "retrainer/*", "serving/artifact.py"),
+    "river": ("detectors/*", "retrainer/*", "serving/registry/artifact.py"),
     "subprocess": ("driftline/*", "driftline/servers/*"),
 }
 
@@ -214,7 +214,7 @@ def test_a_breach_is_named(tmp_path: Path, file: str, source: str, sentence: str
     [
         ("driftline/cli/main.py", "def f():\n    from retrainer import worker\n    import rich"),
         ("dashboards/a.py", "from streams.metrics import CATALOGUE\nimport streams.metrics"),
-        ("retrainer/a.py", "from serving.registry import Registry\nfrom . import gate"),
+        ("retrainer/a.py", "from serving.registry.versions import Registry\nfrom . import gate"),
         ("driftline/servers/a.py", "import confluent_kafka\nfrom streams.kafka import Log"),
     ],
 )

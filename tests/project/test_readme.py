@@ -33,7 +33,7 @@ from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.ports import free_port
 from driftline.servers.redis_server import RedisServer
 from retrainer.publish import publish
-from serving.artifact import predict
+from serving.registry.artifact import predict
 from streams.events.event import Event
 from streams.kafka import Log, Record, delete_topics
 from streams.records.outcomes import Outcome, parse

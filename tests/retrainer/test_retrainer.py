@@ -32,8 +32,8 @@ from retrainer.request import parse
 from retrainer.swap import Swap, Swaps
 from retrainer.trial import Trial, TrialResult
 from retrainer.worker import run_retrainer
-from serving.artifact import predict
-from serving.registry import Registry
+from serving.registry.artifact import predict
+from serving.registry.versions import Registry
 from streams.kafka import Log, Outgoing, Record, Sender, create_topics
 from streams.metrics import Metrics
 from streams.records import window_codec

@@ -17,8 +17,8 @@ import redis
 from river import linear_model, naive_bayes, preprocessing, tree
 
 from detectors.errors import ModelError, SignatureError
-from serving.artifact import Artifact, Prediction, dump, golden_rows, kind_of, load, predict
-from serving.registry import Pointer, PointerMovedError, Registry
+from serving.registry.artifact import Artifact, Prediction, dump, golden_rows, kind_of, load, predict
+from serving.registry.versions import Pointer, PointerMovedError, Registry
 from streams.settings import RedisSettings, Secret
 from streams.state.signature import sign
 from streams.state.store import Store

@@ -29,12 +29,12 @@ from river import linear_model, preprocessing
 from detectors.errors import ConfigError, UnavailableError
 from detectors.spec import ModelSpec
 from driftline.servers.redis_server import RedisServer
-from serving.artifact import Artifact, Prediction, dump, golden_rows, kind_of
-from serving.eventlog import EventLog
+from serving.http.eventlog import EventLog
+from serving.http.run import listening, serve
+from serving.http.service import Service
 from serving.live import LiveModel
-from serving.registry import Registry
-from serving.run import listening, serve
-from serving.service import Service
+from serving.registry.artifact import Artifact, Prediction, dump, golden_rows, kind_of
+from serving.registry.versions import Registry
 from streams.kafka import Log, Record, Sender
 from streams.metrics import Metrics
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings

@@ -36,8 +36,8 @@ from retrainer.training import Example as TrainingRow
 from retrainer.training import TrainingSet
 from retrainer.trial import Proof, Word
 from retrainer.trial import TrialResult as TrialFinding
-from serving.artifact import Kind
-from serving.registry import Registry
+from serving.registry.artifact import Kind
+from serving.registry.versions import Registry
 from streams.events.event import tick
 from streams.kafka import Sender
 from streams.records import cloudevents

@@ -8,7 +8,7 @@ from driftline.cli.invocation import Invocation, configured
 from driftline.cli.readiness import require_redis
 from driftline.text.nearest import nearest
 from driftline.text.tables import show_table
-from serving.registry import Registry
+from serving.registry.versions import Registry
 from streams.records.times import rfc3339
 from streams.settings import Settings
 from streams.state.store import Store

@@ -24,6 +24,6 @@ def command(invocation: Invocation, host: str | None, port: int | None) -> None:
     require_redis(settings)
     require_own_prefix(settings)
     require_port(http.host, http.port, "[serve] port")
-    from serving.run import serve  # noqa: PLC0415 - river and aiohttp take a second; --help and a missing broker do not wait
+    from serving.http.run import serve  # noqa: PLC0415 - river and aiohttp take a second; --help and a missing broker do not wait
 
     serve(settings)
