@@ -3,16 +3,19 @@
 Rules:
 1. The packages are a stack: detectors <- streams <- serving <- retrainer; dashboards beside them sees
    streams.metrics alone; driftline is on top and imported by none.
-2. No module imports itself through others.
-3. Imports stand at the top of a file, so that a cycle cannot hide in a function; only the front door
+2. The rooms of a package are a stack too (`ROOMS`): a room imports what stands below it, never what stands above. What an
+   edge device installs, `detectors.windows`, imports NumPy and msgspec and nothing else.
+3. No module imports itself through others.
+4. Imports stand at the top of a file, so that a cycle cannot hide in a function; only the front door
    imports late, to answer `--help` at once.
-4. Every library with a life of its own comes in by one door.
-5. The core is pure: nothing in detectors/ can reach a file, a socket, a clock, a thread or a log.
+5. Every library with a life of its own comes in by one door.
+6. The core is pure: nothing in detectors/ can reach a file, a socket, a clock, a thread or a log.
 """
 
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -31,6 +34,43 @@ MAY_IMPORT = {
     "dashboards": ("streams.metrics",),
     "driftline": ("detectors", "streams", "serving", "retrainer", "dashboards"),
 }
+
+#: Package -> its rooms and the modules beside them, each line a step up. What shares a line is of one height, and knows nothing
+#: of its neighbours. A name is a prefix: a new module of a room is in its place without a word here.
+ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "detectors": (
+        ("errors", "identity", "arrays", "statistics"),
+        ("windows",),
+        ("reference",),
+        ("spec",),
+        ("measure", "outlier"),
+        ("learning",),
+        ("judging",),
+        ("incidents",),
+        ("model",),
+    ),
+    "streams": (
+        ("settings", "topics", "metrics"),
+        ("kafka",),
+        ("events", "records"),
+        ("state",),
+        ("engine",),
+        ("stages",),
+        ("worker",),
+    ),
+    "serving": (("registry",), ("live",), ("http",)),
+    "driftline": (
+        ("text", "servers"),
+        ("config", "readers", "explain", "annotating"),
+        ("replay",),
+        ("references", "demo"),
+        ("cli",),
+        ("__main__",),
+    ),
+}
+
+#: Room -> all that it may import besides itself and the standard library.
+NOTHING_BUT = {"detectors.windows": ("detectors.arrays", "msgspec", "numpy")}
 
 #: Library -> the files through which it comes in.
 DOORS = {
@@ -66,6 +106,7 @@ IMPURE = {
 }
 
 LATE_IMPORTS = "driftline/*"
+MOST_FILES = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +166,39 @@ def within(module: str, prefixes: tuple[str, ...]) -> bool:
     return any(module == prefix or module.startswith(f"{prefix}.") for prefix in prefixes)
 
 
+def height(module: str) -> int | None:
+    """Return how high the room of a module stands in its package, None for what is in no room."""
+    package, *inside = module.split(".")
+    for step, rooms in enumerate(ROOMS.get(package, ())):
+        if inside and inside[0] in rooms:
+            return step
+    return None
+
+
+def climbs(module: str, imported: str) -> bool:
+    """Whether an import inside a package goes up, or to another room of the same height."""
+    (package, *inside), (top, *target) = module.split("."), imported.split(".")
+    if package != top or not inside or not target or inside[0] == target[0]:
+        return False
+    here, there = height(module), height(imported)
+    return here is not None and there is not None and there >= here
+
+
 def faults(root: Path) -> list[str]:
-    """Every breach of the rules 1, 3, 4 and 5, with file and line."""
+    """Every breach of the rules but 3, with file and line."""
     modules = sources(root)
     found = []
     for name, imported in imports(root, modules):
         package, top = name.split(".")[0], imported.module.split(".")[0]
         if top in MAY_IMPORT and not within(imported.module, (package, *MAY_IMPORT[package])):
             found.append(imported.fault(f"{package} may not import {imported.module}"))
+        if climbs(name, imported.module):
+            found.append(
+                imported.fault(f"{'.'.join(name.split('.')[:2])} may not import {imported.module}, which stands above it")
+            )
+        for room, allowed in NOTHING_BUT.items():
+            if within(name, (room,)) and top not in sys.stdlib_module_names and not within(imported.module, (room, *allowed)):
+                found.append(imported.fault(f"{room} may import {', '.join(allowed)} only"))
         if imported.late and not fnmatch(imported.file, LATE_IMPORTS):
             found.append(imported.fault(f"{imported.module} is imported inside a function"))
         if top in DOORS and not any(fnmatch(imported.file, door) for door in DOORS[top]):
@@ -175,6 +241,33 @@ def test_there_are_no_cycles() -> None:
     assert cycles(ROOT) == []
 
 
+def test_every_module_has_a_room() -> None:
+    """Each module of a package with rooms is in one of them, and each room that is named is there."""
+    modules = sources(ROOT)
+    lost = [name for name in modules if name.count(".") and name.split(".")[0] in ROOMS and height(name) is None]
+    assert lost == []
+    named = {f"{package}.{room}" for package, steps in ROOMS.items() for rooms in steps for room in rooms}
+    assert [room for room in sorted(named) if room not in modules] == []
+
+
+def test_no_folder_is_a_crowd() -> None:
+    """A folder of a package has at most 21 files, so that one look takes it in."""
+    sizes = {folder: len(list(folder.glob("*.py"))) for package in MAY_IMPORT for folder in (ROOT / package).rglob("*/")}
+    sizes |= {ROOT / package: len(list((ROOT / package).glob("*.py"))) for package in MAY_IMPORT}
+    assert {folder.relative_to(ROOT).as_posix(): size for folder, size in sizes.items() if size > MOST_FILES} == {}
+
+
+def test_a_class_name_means_one_thing() -> None:
+    """No two classes of the project have the same name, those of benchmarks, examples and tests included."""
+    found: dict[str, list[str]] = {}
+    for top in (*MAY_IMPORT, "benchmarks", "examples", "tests"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    found.setdefault(node.name, []).append(f"{path.relative_to(ROOT).as_posix()}:{node.lineno}")
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}
+
+
 def test_every_package_is_read() -> None:
     """The check sees the sources: every package has modules in it."""
     assert {name.split(".")[0] for name in sources(ROOT)} == set(MAY_IMPORT)
@@ -199,6 +292,21 @@ def test_every_package_is_read() -> None:
         ),
         ("serving/a.py", "def f():\n    import json", "serving/a.py:2: json is imported inside a function"),
         ("detectors/a.py", "from time import monotonic", "detectors/a.py:1: the core may not import time"),
+        (
+            "streams/engine/a.py",
+            "from streams.stages.join import Join",
+            "streams/engine/a.py:1: streams.engine may not import streams.stages.join, which stands above it",
+        ),
+        (
+            "streams/events/a.py",
+            "import streams.records",
+            "streams/events/a.py:1: streams.events may not import streams.records, which stands above it",
+        ),
+        (
+            "detectors/windows/a.py",
+            "import scipy",
+            "detectors/windows/a.py:1: detectors.windows may import detectors.arrays, msgspec, numpy only",
+        ),
     ],
 )
 def test_a_breach_is_named(tmp_path: Path, file: str, source: str, sentence: str) -> None:
