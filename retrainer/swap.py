@@ -155,7 +155,7 @@ class Swaps:
             swap_id=event_id,
             model=request.model,
             request=request.id,
-            outcome=swap.data["decision"],
+            result=swap.data["decision"],
             version=swap.data["version"],
             features=swap.data["features"],
             requested_at=request.requested_at,

@@ -180,11 +180,11 @@ class JudgedSeries:
 
     def _judge(self, records: Sequence[Window | Mark]) -> None:
         for record in records:
-            for found in self.monitor.add(self._spec, record):
+            for found in self.monitor.add(record):
                 if isinstance(found, Alert) and found.status == "opened":
                     self.opened.append(found)
                     if self._answered:
-                        self.monitor.add(self._spec, promoted(found))
+                        self.monitor.add(promoted(found))
 
     @property
     def watching(self) -> bool:

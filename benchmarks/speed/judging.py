@@ -51,13 +51,13 @@ def cost(features: int, sources: int, *, scale: float, repeats: int) -> JudgingC
         monitor = ModelMonitor.begin(spec)
         for bucket in buckets[:learned]:
             for record in bucket:
-                monitor.add(spec, record)
+                monitor.add(record)
         if monitor.learning:
             raise DriftlineError(f"no reference after {learned} windows: the run measures nothing")
         began = time.process_time()
         for bucket in buckets[learned:]:
             for record in bucket:
-                monitor.add(spec, record)
+                monitor.add(record)
         taken.append((time.process_time() - began) / judged)
     return JudgingCost(features, sources, min(taken), len(snapshot.dump({"hot": monitor})))
 

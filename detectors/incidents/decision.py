@@ -29,7 +29,7 @@ class Decision(msgspec.Struct, frozen=True, tag="decision"):
     Args:
         id: of the swap event.
         request: id of the request it answers.
-        outcome: only `promoted` changes what is served, and so what is normal.
+        result: only `promoted` changes what is served, and so what is normal; `outcome` on the wire.
         version: served from now on, None unless promoted.
         features: that drifted, as the request named them.
         requested_at: event time of the request: what was open then is answered. None in records of older versions.
@@ -39,7 +39,7 @@ class Decision(msgspec.Struct, frozen=True, tag="decision"):
     id: str
     model: str
     request: str
-    outcome: RetrainResult
+    result: RetrainResult = msgspec.field(name="outcome")
     version: int | None
     features: list[str]
     place: Place | None = None

@@ -12,21 +12,16 @@ independent Gaussian scores reach with the square of the chance of one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 from detectors.reference.local_time import WEEK_SECONDS
-from detectors.windows.record import Kind
 
 #: Allowance of the Page-Hinkley detector, in standard deviations: half the shift it is best at.
 ALLOWANCE = 0.5
 #: Share of the budget that the Page-Hinkley detectors spend; the rest is the fast path's.
 SHARE = 0.5
-#: What the windows of features and those of outcomes may spend. It is fixed, though there are far more monitors of features:
-#: the thresholds of the one must not depend on when the other has learned its reference (detectors/model/channel.py).
-SHARES: Mapping[Kind, float] = {"features": 0.9, "outcomes": 0.1}
 #: Mean excess of a Gaussian walk over its boundary, which Siegmund adds to it.
 EXCESS = 1.166
 #: No threshold is lower than this, whatever the budget.

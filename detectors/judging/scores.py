@@ -130,6 +130,6 @@ class Scores(msgspec.Struct):
             self.seasons.follow(moment.local, measured.value - self.level - of_season, cells, moment.seconds)
 
 
-#: Arrays of `Scores`, and those of them that a baseline has.
-_FIGURES: Sequence[str] = Scores.__struct_fields__[1:-1]
-_LEARNED = tuple(name for name in _FIGURES if name != "level")
+#: Arrays of `Scores` of shape (S, F) that come from a baseline, under the same name; and all of that shape.
+_LEARNED: Sequence[str] = ("between", "within", "floor", "correlation", "spread", "windows", "last", "last_start")
+_FIGURES: Sequence[str] = (*_LEARNED, "level")

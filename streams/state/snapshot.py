@@ -17,6 +17,7 @@ from detectors.errors import StateError
 from detectors.judging.detectors import Armed
 from detectors.model.model_monitor import ModelMonitor
 from detectors.reference.matrix import ReferenceMatrix
+from detectors.spec import BoundSpec
 from streams.state.array_codec import array_in, array_out
 
 FORMAT = 4
@@ -44,8 +45,8 @@ class _SnapshotHead(msgspec.Struct, frozen=True):
 
 
 def _out(value: Any) -> Any:
-    if isinstance(value, ReferenceMatrix):
-        return None  # made from the references again
+    if isinstance(value, ReferenceMatrix | BoundSpec):
+        return None  # made from the references again, or bound again
     return pickle.dumps(value.river, protocol=5) if isinstance(value, Armed) else array_out(value)
 
 

@@ -66,7 +66,7 @@ def learned(spec: ModelSpec, columns: dict[str, Column], kind: Kind = "features"
     """Return a judge that has learned from those windows."""
     monitor = ModelMonitor.begin(spec)
     for record in history(spec, columns, kind=kind):
-        monitor.add(spec, record)
+        monitor.add(record)
     (judge,) = monitor.channels[kind].judges.values()
     assert not judge.learning
     return judge

@@ -197,11 +197,12 @@ def test_a_snapshot_taken_anywhere_is_the_state_itself() -> None:
     for number, record in enumerate(LOG):
         parsed = window_codec.parse(record.value)
         found, again = (
-            [one for one in monitor.add(SPEC, parsed) if not isinstance(one, ReferenceLearned)] for monitor in (kept, restored)
+            [one for one in monitor.add(parsed) if not isinstance(one, ReferenceLearned)] for monitor in (kept, restored)
         )
         assert found == again
         if number % 7 == 0:
             restored = snapshot.load(NAME, snapshot.dump({"m": restored}))["m"]
+            restored.bind(SPEC)
     assert kept.open_incidents == restored.open_incidents
     assert kept.channels["features"].retrains == restored.channels["features"].retrains
 

@@ -189,7 +189,7 @@ def told(seed: int = 3) -> list[Alert | Request | ReferenceLearned]:
         rows.append(Example(number, "m", 2.0 * number, "", values))
     windows = Windows("features", source=0, sources=1, shapes={"m": _shape(spec)})
     monitor = ModelMonitor.begin(spec)
-    return [finding for record in windows.add_rows(rows) for finding in monitor.add(spec, record)]
+    return [finding for record in windows.add_rows(rows) for finding in monitor.add(record)]
 
 
 def _shape(spec: ModelSpec) -> WindowShape:
