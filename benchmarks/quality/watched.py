@@ -53,7 +53,7 @@ class PacedMonitor:
         if values is not None and row % self._per_window:
             return
         held, self._held = self._held, []
-        for record in self._windows.add_rows(held):
+        for record in self._windows.add_rows(held).records:
             for found in self._watch.add(record):
                 if isinstance(found, Alert) and found.status == "opened":
                     yield Alarm(self._row(found.began_at), self._row(found.raised_at)), found

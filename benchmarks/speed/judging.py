@@ -75,7 +75,7 @@ def _buckets(spec: ModelSpec, features: int, sources: int, count: int) -> list[l
         values = draw.normal(size=(_ROWS, features)).tolist()
         rows = [Row(place, spec.name, start, "", dict(zip(names, one, strict=True))) for place, one in enumerate(values)]
         rows.append(Row(_ROWS, spec.name, start + spec.window_seconds, "", None))
-        found = windows.add_rows(rows)
+        found = windows.add_rows(rows).records
         part = next(record for record in found if isinstance(record, Window))
         mark = next(record for record in reversed(found) if isinstance(record, Mark))
         buckets.append([])

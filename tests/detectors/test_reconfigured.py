@@ -41,7 +41,7 @@ def watched(spec: ModelSpec, *, windows: int = 150, drift_at: int = 135) -> tupl
     for number in range(windows * 30):
         ts = number * spec.window_seconds / 30
         x = float(random.normal(4.0 if number >= drift_at * 30 else 0.0))
-        for item in source.add_rows([Row(number, "shop", ts, "", {"x": x, "y": float(random.normal())})]):
+        for item in source.add_rows([Row(number, "shop", ts, "", {"x": x, "y": float(random.normal())})]).records:
             findings.extend(monitor.add(item))
     return monitor, findings
 
@@ -142,5 +142,5 @@ def test_windows_of_the_old_width_that_were_not_judged_yet_are_left() -> None:
     monitor.reconfigure(wider)
     source = Windows("features", source=0, sources=1, shapes={"shop": WindowShape(60.0, 0.0)})
     rows = [Row(number, "shop", 20_000.0 + number, "", {"x": 9.0}) for number in range(600)]
-    assert [finding for item in source.add_rows(rows) for finding in monitor.add(item)] == []
+    assert [finding for item in source.add_rows(rows).records for finding in monitor.add(item)] == []
     assert all(not aligner.parts for aligner in monitor.aligners.values())

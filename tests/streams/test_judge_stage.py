@@ -87,8 +87,8 @@ def history_log() -> list[Fetched]:
         values: dict[str, Any] = {"x": draw.gauss(6.0 if late else 0.0, 1.0), "colour": draw.choice(colours)}
         row = Row(second, "m", float(second), "", values)
         wrong = Row(second, "m", float(second), "", {ERROR: float(draw.random() < (0.6 if late else 0.1))})
-        records += writers["features", second // 2 % SOURCES].add_rows([row])
-        records += writers["outcomes", second // 2 % SOURCES].add_rows([wrong])
+        records += writers["features", second // 2 % SOURCES].add_rows([row]).records
+        records += writers["outcomes", second // 2 % SOURCES].add_rows([wrong]).records
         if second == 5400:
             records.append(Decision("swap-1", "m", "retrain-unknown", "promoted", 2, ["colour", "x"]))
     return log_of((window_records.outgoing(KAFKA, record).value or b"" for record in records), topic="t.windows")

@@ -29,8 +29,8 @@ def history(spec: ModelSpec) -> list[Window | Mark]:
     for second in range(0, 6000, 3):
         late = second > 3600
         values = {"x": draw.gauss(2.0 if late else 0.0, 1.0), "colour": draw.choice("bc" if late else "ab")}
-        records += features.add_rows([Row(second, "m", float(second), "", values)])
-        records += outcomes.add_rows([Row(second, "m", float(second), "", {ERROR: float(draw.random() < 0.2)})])
+        records += features.add_rows([Row(second, "m", float(second), "", values)]).records
+        records += outcomes.add_rows([Row(second, "m", float(second), "", {ERROR: float(draw.random() < 0.2)})]).records
     return records
 
 
