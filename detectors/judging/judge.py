@@ -119,6 +119,9 @@ class Judge(msgspec.Struct):
         """Work by this specification from now on."""
         self.bound = BoundSpec(spec)
         self.matrix = None
+        for learner in (self.learner, *self.relearning.values()):
+            if learner is not None:
+                learner.bind(spec)
 
     @property
     def spec(self) -> ModelSpec:
@@ -205,7 +208,7 @@ class Judge(msgspec.Struct):
 
     def _weigh(self, start: float, parts: Sequence[Mapping[str, Feature]], rows: int) -> list[Verdict]:
         matrix = self.reference_matrix()
-        sums = window_sums(parts, rows, matrix, outlier_beyond=self.spec.outliers.beyond)
+        sums = window_sums(parts, rows, matrix)
         silent = {*self.renewing, *self.unwatched()}
         judged = np.array([name not in silent for name in matrix.names], dtype=np.bool_)
         bucket = _SummedBucket(sums, parts, judged)
@@ -275,7 +278,7 @@ class Judge(msgspec.Struct):
     def reference_matrix(self) -> ReferenceMatrix:
         """Return the references as columns."""
         if self.matrix is None:
-            self.matrix = ReferenceMatrix(self.references)
+            self.matrix = ReferenceMatrix(self.references, outlier_beyond=self.spec.outliers.beyond)
         return self.matrix
 
     def renew(self, feature: str, *, afresh: bool) -> None:

@@ -175,7 +175,7 @@ class Recording(msgspec.Struct):
     #: Least and greatest number of each feature in all windows, also in those that are not kept, shape (F,).
     low: np.ndarray = np.ones(0)
     high: np.ndarray = np.ones(0)
-    #: Of the references with categories that one window alone had taken out; made again when it is asked for.
+    #: Of the references with categories that one window alone had taken out; no part of a snapshot, made again by `bind`.
     matrix: ReferenceMatrix | None = None
 
     @classmethod
@@ -185,6 +185,7 @@ class Recording(msgspec.Struct):
         references: dict[str, FeatureReference],
         rollup_widths: Mapping[str, int],
         *,
+        outlier_beyond: float,
         most_bytes: int = _MOST_BYTES,
     ) -> Recording:
         """Return a recording without a window."""
@@ -195,24 +196,30 @@ class Recording(msgspec.Struct):
         rollup.set(np.array([rollup_widths[name] for name in references], dtype=np.float64))
         histories = {rollup_width: History.begin(mine) for rollup_width, mine in cells.items()}
         low, high = np.full(len(references), np.inf), np.full(len(references), -np.inf)
-        return cls(window_seconds, references, rollup, histories, most_bytes, low=low, high=high)
+        recording = cls(window_seconds, references, rollup, histories, most_bytes, low=low, high=high)
+        recording.bind(outlier_beyond)
+        return recording
 
-    def add(self, start: float, parts: Sequence[Mapping[str, Feature]], rows: int, *, outlier_beyond: float) -> None:
+    def bind(self, outlier_beyond: float) -> None:
+        """Count outliers from that distance on, in standard deviations; after a load it has to be said again."""
+        self.matrix = matrix_of(self.references, outlier_beyond=outlier_beyond)
+
+    def add(self, start: float, parts: Sequence[Mapping[str, Feature]], rows: int) -> None:
         """Take a window, of which `parts` are the features of each source, with so many rows; they come in order of time."""
-        self.add_all([(start, rows, parts)], outlier_beyond=outlier_beyond)
+        self.add_all([(start, rows, parts)])
 
-    def add_all(self, windows: Sequence[Measured], *, outlier_beyond: float) -> None:
+    def add_all(self, windows: Sequence[Measured]) -> None:
         """Take windows, which come in order of time."""
         for _, _, parts in windows:
-            self._reach(parts, self._side_by_side())
-        self.extend(windows, outlier_beyond=outlier_beyond)
+            self._reach(parts, self._bound_matrix())
+        self.extend(windows)
 
-    def extend(self, windows: Iterable[Measured], *, outlier_beyond: float) -> None:
+    def extend(self, windows: Iterable[Measured]) -> None:
         """Take windows in order of time whose extremes the references have."""
         if not self.references:
             return
-        matrix = self._side_by_side()
-        tiles = WindowBatches(matrix, outlier_beyond=outlier_beyond)
+        matrix = self._bound_matrix()
+        tiles = WindowBatches(matrix)
         kept = [window for window in windows if self._turn(window[0]) % self.every == 0]
         waiting: list[tuple[int, float, WindowSums]] = []
         held = self._held_bytes
@@ -247,9 +254,9 @@ class Recording(msgspec.Struct):
     def _held_bytes(self) -> int:
         return sum(history.held_bytes for history in self.histories.values())
 
-    def _side_by_side(self) -> ReferenceMatrix:
+    def _bound_matrix(self) -> ReferenceMatrix:
         if self.matrix is None:
-            self.matrix = stack_of(self.references)
+            raise RuntimeError("this recording comes from a snapshot: call bind(outlier_beyond) first")
         return self.matrix
 
     def _turn(self, start: float) -> int:
@@ -291,7 +298,7 @@ class Recording(msgspec.Struct):
         }
 
 
-def stack_of(references: Mapping[str, FeatureReference]) -> ReferenceMatrix:
+def matrix_of(references: Mapping[str, FeatureReference], *, outlier_beyond: float) -> ReferenceMatrix:
     """Return the references as columns, with categories that one window alone had as unknown as such a one will be."""
     return ReferenceMatrix(
         {
@@ -299,5 +306,6 @@ def stack_of(references: Mapping[str, FeatureReference]) -> ReferenceMatrix:
                 reference, known={category: count for category, count in reference.known.items() if count > 1}
             )
             for name, reference in references.items()
-        }
+        },
+        outlier_beyond=outlier_beyond,
     )

@@ -9,12 +9,13 @@ stretches from which the line through them was taken: so the time of day is no c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from detectors.arrays import Floats
-from detectors.learning.recording import BLOCK, stack_of
+from detectors.learning.recording import BLOCK, matrix_of
 from detectors.measure.batches import WindowBatches
 from detectors.measure.sums import NAMED, NUMBERS
 from detectors.reference.feature_reference import FeatureReference
@@ -42,8 +43,6 @@ def strides_of(
     windows: Sequence[tuple[float, int, Sequence[Mapping[str, Feature]]]],
     references: Mapping[str, FeatureReference],
     window_seconds: float,
-    *,
-    outlier_beyond: float,
 ) -> dict[str, int]:
     """Return feature -> windows to merge, from reference windows in order of time: (first second, rows, parts)."""
     found: dict[str, int] = {}
@@ -53,8 +52,9 @@ def strides_of(
     length = max(_LEAST_STRETCH, min(_STRETCH, int(_STRETCH_SECONDS // window_seconds)))
     most = max((rollup_width for rollup_width in _STRIDES if rollup_width * window_seconds < COARSE_SECONDS), default=1)
     for low in range(0, len(names), _AT_ONCE):
-        matrix = stack_of({name: references[name] for name in names[low : low + _AT_ONCE]})
-        tiles = WindowBatches(matrix, outlier_beyond=outlier_beyond)
+        # No correlation is told by outliers, so it does not matter where they begin.
+        matrix = matrix_of({name: references[name] for name in names[low : low + _AT_ONCE]}, outlier_beyond=math.inf)
+        tiles = WindowBatches(matrix)
         sums = list(tiles.window_sums((rows, parts) for _, rows, parts in windows))
         held = np.array([np.maximum(one.sums[NUMBERS], one.sums[NAMED] * matrix.categorical) for one in sums]).mean(axis=0)
         values = np.array([one.value[_TOLD_BY, :] for one in tiles.measure(sums)])
