@@ -52,7 +52,7 @@ def bins_of_mid_quantiles(
     # Neighbours of each edge among the points, shape (2, BINS - 1, samples); a sample ends at its first and last point.
     first, last = below == 0, below == lengths
     after = below + (np.cumsum(lengths) - lengths)
-    beside = np.matrix([after - ~first, after - last])
+    beside = np.stack([after - ~first, after - last])
     around, rank = values.take(beside), ranks.take(beside)
     index = rank >> 1
     lower = matrix.quantiles.take(columns * QUANTILES + np.maximum(index - 1, 0))
