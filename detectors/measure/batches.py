@@ -52,7 +52,7 @@ class BatchedReferences(ReferenceMatrix):
         ]
 
     def ranks(self, values: np.ndarray, columns: Integers) -> Integers:
-        """Return twice the mid-rank of each value, shape (n,), from quantiles that are not repeated, so they stay in the cache."""
+        """Return twice the mid-rank of each value, shape (n,), from quantiles that are not repeated, which stay in cache."""
         return self.one.ranks(values, columns % len(self.one.names))
 
 

@@ -92,33 +92,33 @@ def names_for(feature: str, reference: FeatureReference) -> tuple[StatisticName,
 
 def measure(window_sums: WindowSums, matrix: ReferenceMatrix) -> Measures:
     """Return the statistics of a window from its sums."""
-    found = Measures(*(np.full((len(STATISTICS), len(matrix.names)), filler) for filler in (np.nan, 0.0, 1.0)))
+    measures = Measures(*(np.full((len(STATISTICS), len(matrix.names)), filler) for filler in (np.nan, 0.0, 1.0)))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if matrix.numeric.any():
-            _of_numbers(window_sums, matrix, found)
+            _of_numbers(window_sums, matrix, measures)
         if len(matrix.owner):
-            _of_categories(window_sums, matrix, found)
+            _of_categories(window_sums, matrix, measures)
         rows = window_sums.sums[ROWS]
-        _rate(found, "missing", (rows - window_sums.sums[PRESENT]) / rows, rows)
+        _rate(measures, "missing", (rows - window_sums.sums[PRESENT]) / rows, rows)
     if VOLUME in matrix.column:
         column = matrix.column[VOLUME]
         rows_here = rows[column]
-        found.value[:, column] = np.nan
+        measures.value[:, column] = np.nan
         row = PLACE["volume"]
         # The variance of the log of a Poisson count is about 1 / count.
-        found.value[row, column], found.within[row, column] = np.log1p(rows_here), 1.0
-        found.count[row, column] = max(1.0, rows_here)
-    return found
+        measures.value[row, column], measures.within[row, column] = np.log1p(rows_here), 1.0
+        measures.count[row, column] = max(1.0, rows_here)
+    return measures
 
 
-def _put(found: Measures, name: StatisticName, value: Floats, within: Floats | float, count: Floats | float) -> None:
+def _put(measures: Measures, name: StatisticName, value: Floats, within: Floats | float, count: Floats | float) -> None:
     row = PLACE[name]
-    found.value[row], found.within[row], found.count[row] = value, within, count
+    measures.value[row], measures.within[row], measures.count[row] = value, within, count
 
 
-def _rate(found: Measures, name: StatisticName, share: Floats, count: Floats) -> None:
+def _rate(measures: Measures, name: StatisticName, share: Floats, count: Floats) -> None:
     share = np.clip(share, 0.0, 1.0)
-    _put(found, name, share, share * (1.0 - share), np.maximum(count, 1.0))
+    _put(measures, name, share, share * (1.0 - share), np.maximum(count, 1.0))
 
 
 def _known(values: Floats, otherwise: float) -> Floats:
@@ -126,21 +126,21 @@ def _known(values: Floats, otherwise: float) -> Floats:
     return np.where(np.isnan(values), otherwise, values)
 
 
-def _of_numbers(window_sums: WindowSums, matrix: ReferenceMatrix, found: Measures) -> None:
+def _of_numbers(window_sums: WindowSums, matrix: ReferenceMatrix, measures: Measures) -> None:
     sums = window_sums.sums
     n = np.where(matrix.numeric & (sums[NUMBERS] > 0), sums[NUMBERS], np.nan)
     events = _known(n, 1.0)
     mean = sums[FIRST] / n
     power = np.maximum(0.0, sums[SECOND] / n - mean * mean)
-    _put(found, "location", mean, _known(power, 0.0), events)
+    _put(measures, "location", mean, _known(power, 0.0), events)
     # The spread about the window's own mean: a level that moves raises `location`, and must not raise `scale`.
     # d(m^(1/3)) = m^(-2/3) / 3 dm
     fourth = sums[FOURTH] / n - 4 * mean * sums[THIRD] / n + 6 * mean**2 * sums[SECOND] / n - 3 * mean**4
     slope = np.where(power > 1e-9, 1 / (9 * np.maximum(power, 1e-9) ** (4 / 3)), 0.0)
     scale = np.cbrt(power * n / np.where(n > 1, n - 1, np.nan))
-    _put(found, "scale", scale, _known(np.maximum(0.0, fourth - power * power) * slope, 0.0), events)
-    _put(found, "shape", *_shape(window_sums, matrix, n))
-    _rate(found, "outliers", sums[FAR] / n, events)
+    _put(measures, "scale", scale, _known(np.maximum(0.0, fourth - power * power) * slope, 0.0), events)
+    _put(measures, "shape", *_shape(window_sums, matrix, n))
+    _rate(measures, "outliers", sums[FAR] / n, events)
 
 
 def _shape(window_sums: WindowSums, matrix: ReferenceMatrix, n: Floats) -> tuple[Floats, Floats, Floats]:
@@ -157,10 +157,10 @@ def _shape(window_sums: WindowSums, matrix: ReferenceMatrix, n: Floats) -> tuple
     return np.cbrt(g / freedom), 2 / (9 * _known(freedom, 1.0)), np.ones_like(n)
 
 
-def _of_categories(window_sums: WindowSums, matrix: ReferenceMatrix, found: Measures) -> None:
+def _of_categories(window_sums: WindowSums, matrix: ReferenceMatrix, measures: Measures) -> None:
     named = np.where(matrix.categorical & (window_sums.sums[NAMED] > 0), window_sums.sums[NAMED], np.nan)
     events = _known(named, 1.0)
-    _rate(found, "unseen", window_sums.sums[UNSEEN] / named, events)
+    _rate(measures, "unseen", window_sums.sums[UNSEEN] / named, events)
     width, owner = len(matrix.names), matrix.owner
     shares = matrix.shares.copy()
     # Half an event keeps G finite in a cell that is empty in the reference; `unseen` monitors such cells closely.
@@ -172,7 +172,7 @@ def _of_categories(window_sums: WindowSums, matrix: ReferenceMatrix, found: Meas
     freedom = np.where(matrix.several > 2, matrix.several - 1.0, np.nan)
     # The variance of the cube root of chi-square / df is 2 / (9 df), whatever the number of events.
     within = 2 / (9 * _known(freedom, 1.0))
-    _put(found, "shares", np.where(np.isnan(named), np.nan, np.cbrt(g / freedom)), within, 1.0)
+    _put(measures, "shares", np.where(np.isnan(named), np.nan, np.cbrt(g / freedom)), within, 1.0)
 
 
 def mean_of(window_sums: WindowSums, column: int) -> float:

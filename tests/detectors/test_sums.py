@@ -95,7 +95,7 @@ def shapes(drawn: np.ndarray, reference: FeatureReference = NORMAL) -> np.ndarra
 
 @pytest.mark.parametrize("count", [60, 64, 100, 200, 600, 1000, 6000])
 def test_coarse_samples_have_the_same_shape(count: int) -> None:
-    """Exact samples, and mid-quantiles of up to a hundred values each: of what does not change, mean and spread stay as they are."""
+    """Exact samples, and mid-quantiles of up to a hundred values each: of what does not change, mean and spread stay."""
     found = shapes(np.random.default_rng(count).normal(size=(300, count)))
     assert abs(found.mean() - EXPECTED) < 0.5 * DEVIATION
     assert 0.75 * DEVIATION < found.std() < 1.25 * DEVIATION
