@@ -215,7 +215,7 @@ class Recording(msgspec.Struct):
         batches = WindowBatches(matrix, outlier_beyond=outlier_beyond)
         kept = [window for window in windows if self._turn(window[0]) % self.every == 0]
         waiting: list[tuple[int, float, WindowSums]] = []
-        waiting_bytes = self._held_bytes
+        total_bytes = self._held_bytes
         for (start, _, _), now in zip(kept, batches.window_sums((rows, parts) for _, rows, parts in kept), strict=True):
             if self._turn(start) % self.every:  # dropped, because the windows before it made `every` larger
                 continue
@@ -223,12 +223,12 @@ class Recording(msgspec.Struct):
                 if wide.rollup_width in self.histories and wide.columns.any():
                     sums = wide.sums if wide.rollup_width == 1 else wide.sums.copy()
                     waiting.append((wide.rollup_width, wide.place * self.window_seconds, sums))
-                    waiting_bytes += self.histories[wide.rollup_width].window_bytes
-            if len(waiting) >= batches.most or waiting_bytes > self.most_bytes:
+                    total_bytes += self.histories[wide.rollup_width].window_bytes
+            if len(waiting) >= batches.most or total_bytes > self.most_bytes:
                 self._write(waiting, batches)
                 waiting = []
                 self._thin()
-                waiting_bytes = self._held_bytes
+                total_bytes = self._held_bytes
         self._write(waiting, batches)
 
     def _write(self, waiting: Sequence[tuple[int, float, WindowSums]], batches: WindowBatches) -> None:

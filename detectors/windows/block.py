@@ -26,7 +26,7 @@ from detectors.windows.row import Row, Value
 #: Value of a feature that a row does not have. It is a NaN, so that arrays count it as missing; compare it with `is`.
 ABSENT = float("nan")
 
-#: A block is sparse, and is cut into smaller blocks, if it has more cells than 8 for each value, and 4,096.
+#: A block is sparse, and is cut into smaller blocks, if it has more cells than 8 times its values plus 4,096.
 _CELLS_OF_A_VALUE, _FEW_CELLS = 8, 4096
 
 
