@@ -20,14 +20,15 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
 
 from detectors.identity import identity
-from retrainer.request import Request
-from retrainer.trial import TrialResult
+from detectors.incidents.retrain import Request
+from retrainer.trial import Proof, TrialResult
 from serving.registry.versions import PointerMovedError, Registry
 from streams.kafka import Outgoing, Sender
-from streams.records.cloudevents import SWAP, encode
+from streams.records.swap_event import CandidateScores, ChampionScores, Lineage, SwapEvent, cloud_event
 from streams.records.window_records import swap_record
 from streams.settings import KafkaSettings
 from streams.state.store import Store
@@ -37,11 +38,18 @@ from streams.topics import SWAPS, topic_name
 ATTEMPTS = 3
 
 
+class _Record(msgspec.Struct, frozen=True):
+    """A decision as it lies in Redis."""
+
+    data: SwapEvent
+    expected_generation: int
+
+
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """A recorded decision: the data of its event, and the generation it was made against."""
+    """A recorded decision: its event, and the generation of the pointer that it was made against."""
 
-    data: dict[str, Any]
+    event: SwapEvent
     expected_generation: int
     #: Read back rather than just made: it may have been carried out already.
     repeated: bool = False
@@ -49,7 +57,10 @@ class Swap:
     @property
     def promotes(self) -> bool:
         """Whether the pointer is to move."""
-        return bool(self.data["decision"] == "promoted")
+        return self.event.result == "promoted"
+
+
+_decoder = msgspec.json.Decoder(_Record)
 
 
 class Swaps:
@@ -82,15 +93,16 @@ class Swaps:
     def _recorded(self, request: str) -> list[Swap]:
         found: list[Swap] = []
         while (blob := self._store.get_blob(_decision(request, len(found)))) is not None:
-            record = orjson.loads(blob)
-            found.append(Swap(record["data"], record["expected_generation"], repeated=True))
+            record = _decoder.decode(blob)
+            found.append(Swap(record.data, record.expected_generation, repeated=True))
         return found
 
     def answering(self, request: Request, cooldown_seconds: float) -> Swap | None:
-        """Return the swap to the served version if that has answered the request already, None otherwise.
+        """Return the swap to the served version if it has answered this request as well, None otherwise.
 
-        Drift and what it does to the errors ask one by one, because neither side of the judge knows the
-        other (detectors/model/channel.py). A swap asked for within a cool-down before the one is the answer to both.
+        One cause may lead to two requests: its drift to the first, the errors it makes to the second, because neither
+        channel of the judge knows the other (detectors/model/channel.py). A swap answers both if its own request came
+        less than a cool-down before this one.
 
         Raises:
             SignatureError: a record was altered.
@@ -100,15 +112,15 @@ class Swaps:
         if pointer is None or pointer.by == request.id or request.reason == "on_demand":
             return None
         for swap in self._recorded(pointer.by):
-            asked_at = swap.data.get("requested_at")  # records of older versions have none
-            if swap.promotes and asked_at is not None and request.requested_at < asked_at + cooldown_seconds:
+            asked_at = swap.event.requested_at
+            if swap.promotes and asked_at is not msgspec.UNSET and request.requested_at < asked_at + cooldown_seconds:
                 return swap
         return None
 
-    def record(self, request: Request, finding: TrialResult, attempt: int) -> Swap:
-        """Record the decision that a finding means, publishing the candidate if it is to be promoted.
+    def record(self, request: Request, ended: TrialResult, attempt: int) -> Swap:
+        """Record the decision that a trial ended with, and publish the candidate if it is to be promoted.
 
-        What is recorded already stands: by a call whose answer was lost, or by another process.
+        A decision that is recorded already stands: a call whose answer was lost made it, or another process.
 
         Raises:
             ModelError: the candidate cannot be published; nothing was recorded.
@@ -117,9 +129,9 @@ class Swaps:
         standing = self.recorded(request)
         if len(standing) > attempt:
             return standing[attempt]
-        swap = self._decide(request, finding)
-        payload = orjson.dumps({"data": swap.data, "expected_generation": swap.expected_generation})
-        if self._store.put_blob(_decision(request.id, attempt), payload):
+        swap = self._decide(request, ended)
+        record = _Record(swap.event, swap.expected_generation)
+        if self._store.put_blob(_decision(request.id, attempt), orjson.dumps(msgspec.to_builtins(record))):
             return swap
         return self.recorded(request)[attempt]
 
@@ -130,83 +142,89 @@ class Swaps:
             ModelError: the version is gone from the store.
             UnavailableError: Redis is away; calling again does no harm.
         """
-        if not swap.promotes:
-            return True
-        data = swap.data
+        event = swap.event
+        if event.version is None or event.generation is None or event.moved_at is None:
+            return True  # not promoted
         try:
-            self._registry.promote(data["model"], data["version"], swap.expected_generation, data["request"], data["moved_at"])
+            self._registry.promote(event.model, event.version, swap.expected_generation, event.request, event.moved_at)
         except PointerMovedError:
-            # A repeat that finds the pointer further on: ours came first and others since (a roll-back,
-            # say). It must not be made again, and whoever moved on is not overruled.
-            now = self._registry.current(data["model"])
-            return swap.repeated and now is not None and now.generation > data["generation"]
+            # A repeat meets a pointer that is further on: this move was made, and others since (a roll-back,
+            # say). It must not be made again, and nobody who moved the pointer later is overruled.
+            now = self._registry.current(event.model)
+            return swap.repeated and now is not None and now.generation > event.generation
         return True
 
     def announce(self, request: Request, swap: Swap) -> None:
-        """Tell Kafka, wait for the acknowledgements, and record that.
+        """Send the decision to users and to the judge, wait for the acknowledgements, and record that.
 
         Raises:
             UnavailableError: Kafka or Redis is away; calling again repeats the same events.
         """
         event_id = identity("swap", request.id)
-        event = encode(SWAP, event_id, request.model, request.requested_at, swap.data)
-        told_to_judge = swap_record(
+        event = swap.event
+        to_users = Outgoing(
+            topic_name(self._kafka.prefix, SWAPS), request.model.encode(), cloud_event(event, event_id, request.requested_at)
+        )
+        to_judge = swap_record(
             self._kafka,
             swap_id=event_id,
             model=request.model,
             request=request.id,
-            outcome=swap.data["decision"],
-            version=swap.data["version"],
-            features=swap.data["features"],
+            outcome=event.result,
+            version=event.version,
+            features=event.features,
             requested_at=request.requested_at,
         )
-        messages = [Outgoing(topic_name(self._kafka.prefix, SWAPS), request.model.encode(), event), told_to_judge]
-        asyncio.run(self._sender.send_all(messages))
+        asyncio.run(self._sender.send_all([to_users, to_judge]))
         self._store.put_blob(_announced(request), b"")
 
-    def _decide(self, request: Request, finding: TrialResult) -> Swap:
-        proof = finding.proof
+    def _decide(self, request: Request, ended: TrialResult) -> Swap:
+        proof = ended.proof
         pointer = proof.pointer if proof is not None else self._registry.current(request.model)
         generation = pointer.generation if pointer is not None else 0
-        data: dict[str, Any] = {
-            "model": request.model,
-            "decision": finding.word,
-            "reason": finding.reason,
-            "version": None,
-            "previous": pointer.version if pointer is not None else None,
-            "generation": None,
-            "request": request.id,
-            "alert": request.alert,
-            "features": list(request.features),
-            "began_at": request.began_at,
-            "requested_at": request.requested_at,
-            "trained_rows": 0,
-            "holdout_rows": 0,
-            "candidate": None,
-            "champion": None,
-            "p_value": None,
-            "moved_at": None,
-            "lineage": {"topic": None, "offsets": {}},
-        }
-        if proof is not None:
-            decision = proof.decision
-            classes = proof.task == "classifier"
-            data["trained_rows"] = len(proof.training)
-            data["holdout_rows"] = len(proof.held_out)
-            data["candidate"] = {"kind": proof.candidate.kind, **_scores(decision.candidate_loss, classes=classes)}
-            data["champion"] = _scores(decision.champion_loss, classes=classes) if proof.against_champion else None
-            data["p_value"] = decision.p_value
-            data["lineage"] = proof.rows.lineage
-        if finding.word == "promoted" and proof is not None:
-            lineage = {"request": request.id, "alert": request.alert, "began_at": request.began_at, **proof.rows.lineage}
-            data["version"] = self._registry.publish(request.model, proof.artifact(lineage))
-            data["generation"] = generation + 1
-            data["moved_at"] = time.time()
-        return Swap(data, generation)
+        event = SwapEvent(
+            model=request.model,
+            result=ended.result,
+            reason=ended.reason,
+            version=None,
+            previous=pointer.version if pointer is not None else None,
+            generation=None,
+            request=request.id,
+            alert=request.alert,
+            features=request.features,
+            began_at=request.began_at,
+            requested_at=request.requested_at,
+            trained_rows=0 if proof is None else len(proof.training),
+            holdout_rows=0 if proof is None else len(proof.held_out),
+            candidate=None if proof is None else _candidate_scores(proof),
+            champion=None if proof is None or not proof.against_champion else _champion_scores(proof),
+            p_value=None if proof is None else proof.decision.p_value,
+            moved_at=None,
+            lineage=Lineage(None, {}) if proof is None else proof.rows.lineage,
+        )
+        if ended.result == "promoted" and proof is not None:
+            cause: dict[str, Any] = {"request": request.id, "alert": request.alert, "began_at": request.began_at}
+            version = self._registry.publish(request.model, proof.artifact(cause | msgspec.to_builtins(proof.rows.lineage)))
+            event = msgspec.structs.replace(event, version=version, generation=generation + 1, moved_at=time.time())
+        return Swap(event, generation)
 
 
-def _scores(loss: float, *, classes: bool) -> dict[str, float | None]:
-    return {"accuracy": 1.0 - loss if classes else None, "loss": loss if math.isfinite(loss) else None}
+def _candidate_scores(proof: Proof) -> CandidateScores:
+    loss = proof.decision.candidate_loss
+    return CandidateScores(proof.candidate.kind, _accuracy(proof, loss), _finite(loss))
+
+
+def _champion_scores(proof: Proof) -> ChampionScores:
+    loss = proof.decision.champion_loss
+    return ChampionScores(_accuracy(proof, loss), _finite(loss))
+
+
+def _accuracy(proof: Proof, loss: float) -> float | None:
+    return 1.0 - loss if proof.task == "classifier" else None
+
+
+def _finite(loss: float) -> float | None:
+    return loss if math.isfinite(loss) else None
 
 
 def _decision(request: str, attempt: int) -> str:

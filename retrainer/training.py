@@ -19,6 +19,7 @@ from typing import Any
 from detectors.errors import EventError
 from streams.kafka import Log, Record
 from streams.records.outcomes import Outcome, OutcomeTick, parse
+from streams.records.swap_event import Lineage
 from streams.settings import Settings
 from streams.topics import OUTCOMES, topic_name
 
@@ -56,9 +57,9 @@ class TrainingSet:
         return self.rows[:cut], self.rows[cut:]
 
     @property
-    def lineage(self) -> dict[str, Any]:
-        """Return the topic and offset ranges as JSON-able values."""
-        return {"topic": self.topic, "offsets": {str(number): list(span) for number, span in sorted(self.offsets.items())}}
+    def lineage(self) -> Lineage:
+        """Return the topic and the offset ranges, partitions in order."""
+        return Lineage(self.topic, {str(number): list(span) for number, span in sorted(self.offsets.items())})
 
 
 class Outcomes:

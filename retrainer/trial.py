@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from detectors.errors import ConfigError, DriftlineError, ModelError, UnavailableError
+from detectors.incidents.decision import RetrainResult
+from detectors.incidents.retrain import Request
 from detectors.spec import ModelSpec
 from retrainer.candidate import (
     Candidate,
@@ -30,13 +31,10 @@ from retrainer.candidate import (
 )
 from retrainer.gate import GateDecision, decide
 from retrainer.loss import VERBS, constant_answer, loss, task_of
-from retrainer.request import Request
 from retrainer.training import Example, Outcomes, TrainingSet
 from serving.registry.artifact import Artifact, Kind, golden_rows
 from serving.registry.versions import Pointer, Registry
 from streams.kafka import Log
-
-Word = Literal["promoted", "rejected", "abandoned"]
 
 _GOLDEN_ROWS = 20
 _LOOKS = 3
@@ -78,13 +76,13 @@ class Proof:
 class TrialResult:
     """How a trial ends; `proof` is None when it never came to the gate."""
 
-    word: Word
+    result: RetrainResult
     reason: str
     proof: Proof | None = None
 
 
 class Trial:
-    """One open request; `advance` it until it returns a finding."""
+    """One open request; `advance` it until it returns its result."""
 
     def __init__(self, request: Request, spec: ModelSpec, registry: Registry, log: Log, topic: str, *, started_at: float) -> None:
         """Take a request; `started_at` is on the clock that `advance` will be given, in seconds."""
@@ -103,7 +101,7 @@ class Trial:
         self._last: TrialResult | None = None
 
     def advance(self, ends: Mapping[int, tuple[int, int]], now: float, progress: Progress) -> TrialResult | None:
-        """Read what is new, look at the gate when it is time to, and return a finding once there is one.
+        """Read what is new, look at the gate when it is time to, and return the result once there is one.
 
         Args:
             ends: of the outcomes topic, as `Log.ends` gives them.
@@ -134,7 +132,7 @@ class Trial:
         )
 
     def again(self, proof: Proof, progress: Progress) -> TrialResult:
-        """Return the finding for a proven candidate against a champion that took the place meanwhile.
+        """Return the result for a proven candidate against a champion that came into service meanwhile.
 
         Raises:
             UnavailableError: Redis is away.
@@ -149,13 +147,13 @@ class Trial:
         assert self._outcomes is not None
         rows = self._outcomes.training_set()
         share = self._unspent if last else self._unspent / 2
-        finding = self._guarded(lambda: self._prove(rows, share, progress))
+        ended = self._guarded(lambda: self._prove(rows, share, progress))
         self._unspent -= share
         self._looks += 1
         self._seen = len(rows.rows)
         self._next_look = min(2 * self._seen, self._spec.retrain.max_rows)
-        self._last = finding
-        return None if finding.word == "rejected" and not last else finding
+        self._last = ended
+        return None if ended.result == "rejected" and not last else ended
 
     def _guarded(self, work: Callable[[], TrialResult]) -> TrialResult:
         try:
@@ -217,9 +215,9 @@ class Trial:
         max_error: float,
         progress: Progress,
     ) -> TrialResult:
-        """Put the first candidate that answers the held-out rows before the gate; `candidates` are in order of choice."""
+        """Send the first candidate that answers every held-out row through the gate; `candidates` are in order of choice."""
         training, held_out = rows.split(self._spec.retrain.holdout)
-        candidate, mine = first_that_answers(candidates, held_out, task, dropped, progress=progress)
+        candidate, losses = first_that_answers(candidates, held_out, task, dropped, progress=progress)
         pointer, champion, _ = self._champion()
         if champion is None:
             guess = constant_answer(task, [row.label for row in training])
@@ -230,11 +228,11 @@ class Trial:
             against = f"; the champion could not answer {unanswered} of {len(held_out)} rows" if unanswered else ""
         if dropped:
             against += f"; dropped {'; '.join(dropped)}"
-        decision = decide(mine, opponent, max_error=max_error, verb=VERBS[task], against=against)
+        decision = decide(losses, opponent, max_error=max_error, verb=VERBS[task], against=against)
         proof = Proof(candidate, task, rows, training, held_out, pointer, champion is not None, decision)
         return TrialResult("promoted" if decision.promote else "rejected", decision.reason, proof)
 
 
-def abandoned(finding: TrialResult, reason: str) -> TrialResult:
-    """Return a finding that keeps its proof but promotes nothing."""
-    return replace(finding, word="abandoned", reason=reason)
+def abandoned(ended: TrialResult, reason: str) -> TrialResult:
+    """Return a result that keeps its proof but promotes nothing."""
+    return replace(ended, result="abandoned", reason=reason)

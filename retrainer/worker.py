@@ -19,9 +19,10 @@ import time
 from dataclasses import dataclass
 
 from detectors.errors import ConfigError, DriftlineError, EventError, ModelError, UnavailableError
+from detectors.incidents.retrain import Request
 from retrainer.candidate import load_factory
 from retrainer.outage import Outage
-from retrainer.request import Request, parse
+from retrainer.request import parse
 from retrainer.swap import ATTEMPTS, Swap, Swaps
 from retrainer.trial import Trial, TrialResult, abandoned
 from serving.registry.versions import Registry
@@ -52,7 +53,7 @@ class _OpenRequest:
     read_at: float
     request: Request | None = None
     trial: Trial | None = None
-    finding: TrialResult | None = None
+    ended: TrialResult | None = None
     #: Decisions recorded for it that lost the pointer to somebody else.
     lost: int = 0
 
@@ -131,10 +132,10 @@ class Retrainer:
         except UnavailableError:
             raise
         except EventError as error:
-            self._bury(item.record, error)
+            self._dead_letter(item.record, error)
         except DriftlineError as error:
             _LOG.error("request at offset %d: %s", item.record.offset, error)
-            self._bury(item.record, EventError("undecided", "", str(error)))
+            self._dead_letter(item.record, EventError("undecided", "", str(error)))
         return True
 
     def _decide(self, item: _OpenRequest, request: Request, ends: dict[int, tuple[int, int]]) -> bool:
@@ -147,24 +148,22 @@ class Retrainer:
                 return True
             item.lost = len(standing)
             item.trial = self._begin(request)
-            item.finding = self._answered(request)
-        if item.finding is None:
-            item.finding = _outrun() if item.lost == ATTEMPTS - 1 else item.trial.advance(ends, time.monotonic(), self._progress)
-        while item.finding is not None:
+            item.ended = self._answered(request)
+        if item.ended is None:
+            item.ended = _outrun() if item.lost == ATTEMPTS - 1 else item.trial.advance(ends, time.monotonic(), self._progress)
+        while item.ended is not None:
             try:
-                swap = self._swaps.record(request, item.finding, item.lost)
+                swap = self._swaps.record(request, item.ended, item.lost)
             except ModelError as error:  # the candidate does not pickle, or stumbles over a golden row
-                if item.finding.word == "abandoned":
+                if item.ended.result == "abandoned":
                     raise
-                item.finding = abandoned(item.finding, str(error))
+                item.ended = abandoned(item.ended, str(error))
                 continue
             if self._swaps.carry_out(swap):
                 self._finish(item, request, swap)
                 return True
-            proof = item.finding.proof
-            item.finding = (
-                _outrun() if item.lost + 1 == ATTEMPTS - 1 or proof is None else item.trial.again(proof, self._progress)
-            )
+            proof = item.ended.proof
+            item.ended = _outrun() if item.lost + 1 == ATTEMPTS - 1 or proof is None else item.trial.again(proof, self._progress)
             item.lost += 1
         return False
 
@@ -181,18 +180,18 @@ class Retrainer:
         swap = None if spec is None else self._swaps.answering(request, spec.retrain.cooldown_seconds)
         if swap is None:
             return None
-        reason = f"answered by the swap to version {swap.data['version']}, which was asked for within a cool-down before"
+        reason = f"answered by the swap to version {swap.event.version}, which was asked for within a cool-down before"
         return TrialResult("abandoned", reason)
 
     def _finish(self, item: _OpenRequest, request: Request, swap: Swap) -> None:
         self._swaps.announce(request, swap)
-        data = swap.data
-        self._metrics.count("driftline_retrains_total", model=request.model, decision=data["decision"])
-        self._metrics.count("driftline_training_rows_total", data["trained_rows"], model=request.model)
+        event = swap.event
+        self._metrics.count("driftline_retrains_total", model=request.model, decision=event.result)
+        self._metrics.count("driftline_training_rows_total", event.trained_rows, model=request.model)
         self._metrics.observe("driftline_retrain_seconds", time.monotonic() - item.read_at, model=request.model)
-        _LOG.info("%s: retrain %s %s: %s", request.model, request.id, data["decision"], data["reason"])
+        _LOG.info("%s: retrain %s %s: %s", request.model, request.id, event.result, event.reason)
 
-    def _bury(self, record: Record, error: EventError) -> None:
+    def _dead_letter(self, record: Record, error: EventError) -> None:
         asyncio.run(self._sender.send_all([dead_letter(self._settings.kafka, record, record, error)]))
         self._metrics.count("driftline_dead_letters_total", reason=error.reason)
         _LOG.warning("request at %s/%d/%d goes to the dead letters: %s", record.topic, record.partition, record.offset, error)

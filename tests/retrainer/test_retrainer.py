@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from river import linear_model, preprocessing
 
@@ -377,7 +378,7 @@ def test_a_recorded_decision_is_finished_not_made_again(world: RetrainerWorld, m
     world.send(RETRAINS, [request()])
     with retrainer(world.settings):
         (data,) = eventually(world.decisions)
-    assert data == swap.data
+    assert data == msgspec.to_builtins(swap.event)
     pointer = world.registry.current("m")
     assert pointer is not None
     assert (pointer.version, pointer.generation) == (2, 2)
@@ -412,10 +413,10 @@ def test_a_candidate_that_lost_the_race_is_weighed_against_the_new_champion(worl
     world.registry.promote("m", other, 1, "somebody else", 1.0)
     assert not swaps.carry_out(swap)
     again = trial.again(finding.proof, lambda _done, _all: None)
-    assert (again.word, again.reason) == ("rejected", "candidate and champion lose the same on every held-out row")
+    assert (again.result, again.reason) == ("rejected", "candidate and champion lose the same on every held-out row")
     second = swaps.record(asked, again, 1)
-    assert (second.data["decision"], second.data["previous"]) == ("rejected", other)
-    assert [found.data for found in swaps.recorded(asked)] == [swap.data, second.data]
+    assert (second.event.result, second.event.previous) == ("rejected", other)
+    assert [found.event for found in swaps.recorded(asked)] == [swap.event, second.event]
 
 
 def test_a_recorded_decision_cannot_be_replaced(world: RetrainerWorld) -> None:
@@ -423,7 +424,7 @@ def test_a_recorded_decision_cannot_be_replaced(world: RetrainerWorld) -> None:
     swaps = Swaps(world.settings.kafka, world.store, world.registry, world.sender)
     first = swaps.record(parse(request()), TrialResult("abandoned", "first"), 0)
     second = swaps.record(parse(request()), TrialResult("abandoned", "second"), 0)
-    assert second == Swap(first.data, first.expected_generation, repeated=True)
+    assert second == Swap(first.event, first.expected_generation, repeated=True)
 
 
 CHILD = """

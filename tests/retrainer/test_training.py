@@ -11,6 +11,7 @@ import pytest
 
 from retrainer.training import Outcomes, first_offsets, training_rows
 from streams.kafka import Log, Outgoing, Record, Sender
+from streams.records.swap_event import Lineage
 from streams.settings import Settings
 from streams.topics import OUTCOMES, topic_name
 
@@ -106,7 +107,7 @@ async def test_the_lineage_covers_the_rows_and_makes_them_again(settings: Settin
     await write(0, [outcome("m", float(t), (0, t)) for t in range(20)])
     await write(1, [outcome("m", float(t), (1, t)) for t in range(20)])
     made = training_rows(log, settings, "m", 5.0)
-    assert made.lineage == {"topic": topic, "offsets": {"0": [5, 20], "1": [5, 20]}}
+    assert made.lineage == Lineage(topic, {"0": [5, 20], "1": [5, 20]})
     await write(0, [outcome("m", 30.0, (0, 30))])
     again = Outcomes(log, topic, "m", 5.0, max_rows=50_000)
     again.advance(made.offsets)
