@@ -26,7 +26,7 @@ from retrainer.request import parse
 from retrainer.swap import ATTEMPTS, Swap, Swaps
 from retrainer.trial import Trial, TrialResult, abandoned
 from serving.registry.versions import Registry
-from streams.kafka import GroupReader, Log, Record, Sender, missing_topics
+from streams.kafka import GroupReader, Log, Record, Sender, require_topics
 from streams.metrics import Metrics
 from streams.records.dead_letters import dead_letter
 from streams.settings import Settings
@@ -221,13 +221,8 @@ def run_retrainer(settings: Settings, metrics: Metrics | None = None, *, stoppin
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
-    host, wanted = settings.metrics_host, settings.retrainer_metrics_port
-    try:
-        port = metrics.serve(host, wanted)
-    except OSError as error:
-        raise UnavailableError(
-            f"cannot listen on {host}:{wanted} ({error.strerror}): set another retrainer metrics port"
-        ) from None
+    host = settings.metrics_host
+    port = metrics.serve(host, settings.retrainer_metrics_port, remedy="set another retrainer metrics port")
     retrainer = Retrainer(settings, metrics, stopping)
     print(f"driftline retrainer: ready (metrics http://{host}:{port}/metrics)", flush=True)  # noqa: T201 - the one line on stdout
     outage = Outage(_LOG)
@@ -261,7 +256,4 @@ def _check(settings: Settings) -> None:
             except ConfigError as error:
                 raise ConfigError(f"models.{model.name}.{error}") from error
     Store(settings.redis, settings.signing_key).ping()
-    if missing := missing_topics(settings.kafka, (OUTCOMES, RETRAINS, SWAPS, WINDOWS, DEAD)):
-        raise UnavailableError(
-            f"topics missing on {settings.kafka.bootstrap}: {', '.join(missing)}; run `driftline topics create`"
-        )
+    require_topics(settings.kafka, (OUTCOMES, RETRAINS, SWAPS, WINDOWS, DEAD))

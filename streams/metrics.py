@@ -15,6 +15,8 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest, start_http_server
 
+from streams.listening import cannot_listen
+
 Kind = Literal["counter", "gauge", "histogram"]
 
 
@@ -212,11 +214,19 @@ class Metrics:
         """Return the content type and the text of /metrics, for a process that has an HTTP server of its own."""
         return CONTENT_TYPE_LATEST, generate_latest(self.registry)
 
-    def serve(self, host: str, port: int) -> int:
+    def serve(self, host: str, port: int, *, remedy: str) -> int:
         """Expose /metrics from a thread of its own and return the port taken (0 lets the system choose).
 
+        Args:
+            host: address to listen on.
+            port: 0 to 65535.
+            remedy: what the operator should do where the port is taken: the end of the error's sentence.
+
         Raises:
-            OSError: the port is taken.
+            UnavailableError: the port is taken, or this machine has no such address.
         """
-        server, _thread = start_http_server(port, addr=host, registry=self.registry)
+        try:
+            server, _thread = start_http_server(port, addr=host, registry=self.registry)
+        except OSError as error:
+            raise cannot_listen(host, port, error, remedy) from None
         return int(server.server_port)

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from detectors.errors import ConfigError, UnavailableError
+from detectors.errors import ConfigError
 from serving.http.eventlog import EventLog
 from serving.http.service import Service
 from serving.live import LiveModel
 from serving.registry.versions import Registry
-from streams.kafka import Sender, missing_topics
+from streams.kafka import Sender, require_topics
+from streams.listening import cannot_listen
 from streams.metrics import Metrics
 from streams.state.store import Store
 from streams.topics import EVENTS
@@ -51,8 +52,7 @@ def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> 
         raise ConfigError("DRIFTLINE_SIGNING_KEY: empty, so no model could be trusted; set the same key for every process")
     store = Store(settings.redis, settings.signing_key)
     store.ping()
-    if missing := missing_topics(settings.kafka, (EVENTS,)):
-        raise UnavailableError(f"no topic {missing[0]} at {settings.kafka.bootstrap}: run `driftline topics create`")
+    require_topics(settings.kafka, (EVENTS,))
     metrics = Metrics()
     registry = Registry(store)
     models = {spec.name: LiveModel(spec.name, registry, metrics) for spec in settings.models}
@@ -99,10 +99,8 @@ async def listening(service: Service, http: HttpSettings) -> AsyncIterator[str]:
         try:
             await site.start()
         except OSError as error:
-            raise UnavailableError(
-                f"cannot listen on {http.host}:{http.port} ({error.strerror or error}): "
-                "free the port, or set [serve] port in driftline.toml"
-            ) from None
+            remedy = "free the port, or set [serve] port in driftline.toml"
+            raise cannot_listen(http.host, http.port, error, remedy) from None
         host = f"[{http.host}]" if ":" in http.host else http.host
         yield f"http://{host}:{runner.addresses[0][1]}"
         await site.stop()

@@ -4,7 +4,15 @@ Workers consume through streams/engine/transport.py; the readers here are for th
 retrainer, the demo, tests.
 """
 
-from streams.kafka.admin import create_topics, delete_topics, missing_topics, partition_counts, truncate, wait_for_kafka
+from streams.kafka.admin import (
+    create_topics,
+    delete_topics,
+    missing_topics,
+    partition_counts,
+    require_topics,
+    truncate,
+    wait_for_kafka,
+)
 from streams.kafka.cluster import Cluster, TopicState, describe
 from streams.kafka.group import GroupReader, members, set_offsets
 from streams.kafka.log import Log
@@ -25,6 +33,7 @@ __all__ = [
     "members",
     "missing_topics",
     "partition_counts",
+    "require_topics",
     "set_offsets",
     "truncate",
     "wait_for_kafka",

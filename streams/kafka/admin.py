@@ -50,6 +50,22 @@ def missing_topics(settings: KafkaSettings, topics: tuple[Topic, ...] = TOPICS) 
     return [name for topic in topics if (name := topic_name(settings.prefix, topic)) not in found]
 
 
+def require_topics(
+    settings: KafkaSettings, topics: tuple[Topic, ...] = TOPICS, *, timeout_seconds: float = 10.0
+) -> dict[str, int]:
+    """Return topic name -> number of partitions, for every topic on the broker, once all of `topics` are there.
+
+    Raises:
+        UnavailableError: the broker does not answer, or some of `topics` are missing.
+    """
+    counts = partition_counts(settings, timeout_seconds)
+    missing = [name for topic in topics if (name := topic_name(settings.prefix, topic)) not in counts]
+    if missing:
+        subject = f"topic {missing[0]} is" if len(missing) == 1 else f"topics {', '.join(missing)} are"
+        raise UnavailableError(f"{subject} missing at {settings.bootstrap}: run `driftline topics create`")
+    return counts
+
+
 def create_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> dict[str, str]:
     """Create what is missing and return topic name -> "created" | "exists".
 

@@ -17,14 +17,14 @@ from faust.worker import Worker
 from detectors.errors import StateError, UnavailableError
 from streams.engine.lanes import Lanes
 from streams.engine.transport import Consumer, KafkaError
-from streams.kafka import Sender, partition_counts
+from streams.kafka import Sender, require_topics
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.stages.notify import Sink
 from streams.stages.webhook import Webhook
 from streams.state import binding
 from streams.state.store import Store
-from streams.topics import EVENTS, OUTCOMES, TOPICS, topic_name
+from streams.topics import EVENTS, OUTCOMES, topic_name
 from streams.worker.agents import declare, stage_makers
 from streams.worker.guard import guard
 from streams.worker.lag import Lag
@@ -75,16 +75,13 @@ def build_app(settings: Settings, lanes: Lanes) -> faust.App:
 
 
 def _sources(settings: Settings) -> int:
-    """Return the number of partitions of the events topic, after checking the topics.
+    """Return the number of partitions of the events topic, after a check that every topic is there.
 
     Raises:
         UnavailableError: Kafka is away or topics are missing.
         StateError: events and outcomes differ in partitions.
     """
-    counts = partition_counts(settings.kafka)
-    missing = [name for topic in TOPICS if (name := topic_name(settings.kafka.prefix, topic)) not in counts]
-    if missing:
-        raise UnavailableError(f"topic {', '.join(missing)} is missing: run `driftline topics create`")
+    counts = require_topics(settings.kafka)
     events, outcomes = (counts[topic_name(settings.kafka.prefix, topic)] for topic in (EVENTS, OUTCOMES))
     if events != outcomes:
         raise StateError(
@@ -112,13 +109,9 @@ def run_worker(settings: Settings, *, sinks: Sequence[Sink] = (), ready: Callabl
     store.ping()
     binding.bind(store, binding.current(settings.kafka))
     metrics = Metrics()
-    try:
-        port = metrics.serve(settings.metrics_host, settings.worker_metrics_port)
-    except OSError as error:
-        raise UnavailableError(
-            f"cannot listen on {settings.metrics_host}:{settings.worker_metrics_port} ({error.strerror}): "
-            "set [worker] metrics_port, or 0 for any free port"
-        ) from None
+    port = metrics.serve(
+        settings.metrics_host, settings.worker_metrics_port, remedy="set [worker] metrics_port, or 0 for any free port"
+    )
     sender = Sender(settings.kafka, "driftline-worker")
     told = [*sinks, *([Webhook(settings.webhook, metrics)] if settings.webhook.url else [])]
     makers = stage_makers(settings, store=store, metrics=metrics, sinks=told, sources=sources)

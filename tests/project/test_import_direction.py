@@ -50,7 +50,8 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("model",),
     ),
     "streams": (
-        ("settings", "topics", "metrics", "patience"),
+        ("settings", "topics", "listening", "patience"),
+        ("metrics",),
         ("kafka",),
         ("events", "records"),
         ("state",),

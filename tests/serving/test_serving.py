@@ -599,7 +599,7 @@ def test_serve_refuses_to_start_without_its_neighbours(settings: Settings, redis
 _PROCESS = """
 import sys
 from detectors.spec import ModelSpec
-from serving.run import serve
+from serving.http.run import serve
 from streams.settings import HttpSettings, KafkaSettings, RedisSettings, Secret, Settings
 bootstrap, url, prefix, key = sys.argv[1:]
 serve(Settings(
