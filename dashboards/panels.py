@@ -2,7 +2,7 @@
 
 Rules:
 1. A panel's id is a hash of its metric's name: adding a metric moves no other panel's links.
-2. A metric that nobody placed still gets a panel, in the last row: nothing is measured unseen.
+2. A metric that no row names still gets a panel, in the last row: nothing is measured unseen. Old names get none.
 3. Counters of rare events are drawn as totals. A rate over a series born at 1 shows nothing at all.
 """
 
@@ -21,7 +21,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "driftline_incidents_open",
         "driftline_drifted_feature",
         "driftline_reference_learning",
-        "driftline_budget_spent",
+        "driftline_budget_spent_ratio",
         "driftline_alerts_total",
         "driftline_verdicts_total",
         "driftline_outliers_total",
@@ -56,7 +56,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "driftline_watermark_age_seconds",
         "driftline_watermark_skew_seconds",
         "driftline_watermark_seconds",
-        "driftline_window_seconds",
+        "driftline_window_close_delay_seconds",
         "driftline_rewinds_total",
         "driftline_flush_seconds",
         "driftline_snapshot_bytes",
@@ -91,7 +91,7 @@ STATES: dict[str, dict[str, tuple[str, str]]] = {
 #: Gauges that hold a point in time; Grafana reads milliseconds.
 TIMES = frozenset({"driftline_watermark_seconds"})
 #: Gauges that hold a share of something.
-SHARES = frozenset({"driftline_budget_spent"})
+SHARES = frozenset({"driftline_budget_spent_ratio"})
 
 
 def rows() -> dict[str, tuple[MetricSpec, ...]]:
@@ -99,7 +99,7 @@ def rows() -> dict[str, tuple[MetricSpec, ...]]:
     specs = {spec.name: spec for spec in CATALOGUE}
     placed = {row: tuple(specs[name] for name in names if name in specs) for row, names in ROWS.items()}
     named = {name for names in ROWS.values() for name in names}
-    rest = tuple(spec for spec in CATALOGUE if spec.name not in named)
+    rest = tuple(spec for spec in CATALOGUE if spec.name not in named and not spec.alias_of)
     return placed | ({LAST_ROW: rest} if rest else {})
 
 
@@ -148,6 +148,7 @@ def unit(spec: MetricSpec) -> str:
 def title(spec: MetricSpec) -> str:
     """Return a heading in plain words: `driftline_dead_letters_total` is "Dead letters"."""
     words = spec.name.removeprefix("driftline_").removesuffix("_total").removesuffix("_seconds").removesuffix("_bytes")
+    words = words.removesuffix("_ratio")
     return words.replace("_", " ").capitalize()
 
 

@@ -5,7 +5,7 @@ Rules:
    known last counts until another process says otherwise (`_known`), and a missing process is an alert.
 2. A labelled counter is born at its first count, and `increase` over a newborn series is 0: a series
    that was not there before counts in full (`_grew`).
-3. Every metric named here is in the catalogue; every alert has a section of its name in docs/runbook.md.
+3. Every metric named here is in the catalogue, under its newest name; every alert has a section of its name in docs/runbook.md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ JOBS: dict[str, str] = {process: f"driftline-{process}" for process in ("worker"
 #: So long the last word of a process that is gone is believed. After it, DriftlineWorkerDown has fired for a day.
 _MEMORY = "1d"
 
-_NAMES = frozenset(spec.name for spec in CATALOGUE)
+_NAMES = frozenset(spec.name for spec in CATALOGUE if not spec.alias_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def _data() -> tuple[Rule, ...]:
     late = _grew("driftline_late_events_total", "model", window="5m")
     all_of_model = _grew("driftline_events_total", "model", window="5m", where='{kind!="tick"}')
     unread = _metric("driftline_unread_records")
-    skew, window = _metric("driftline_watermark_skew_seconds"), _metric("driftline_window_seconds")
+    skew, window = _metric("driftline_watermark_skew_seconds"), _metric("driftline_window_close_delay_seconds")
     return (
         Rule(
             "DriftlineDeadLetters",

@@ -20,7 +20,7 @@ from dashboards.build import DASHBOARD, FILES, RULES, dashboard_text, main, metr
 from dashboards.grafana import ANNOTATIONS, UID, dashboard
 from dashboards.panels import ROWS, panel_id
 from dashboards.push import Annotations
-from streams.metrics import CATALOGUE, Metrics
+from streams.metrics import CATALOGUE, Metrics, MetricSpec
 from streams.settings import Secret
 from tests.support.paths import ROOT
 
@@ -34,19 +34,32 @@ def drawn() -> list[dict[str, Any]]:
     return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
 
 
-@pytest.mark.parametrize("spec", CATALOGUE, ids=lambda spec: spec.name)
+def expressions_with(spec: MetricSpec) -> list[str]:
+    """Return the expressions of all panels that draw a metric."""
+    name = re.compile(rf"\b{spec.name}(_bucket)?\b")
+    return [target["expr"] for panel in drawn() for target in panel["targets"] if name.search(target["expr"])]
+
+
+@pytest.mark.parametrize("spec", [spec for spec in CATALOGUE if not spec.alias_of], ids=lambda spec: spec.name)
 def test_every_metric_has_a_panel(spec):
     """Every metric of the catalogue is drawn, with its labels as legend and its models selectable."""
-    name = re.compile(rf"\b{spec.name}(_bucket)?\b")
-    expressions = [target["expr"] for panel in drawn() for target in panel["targets"] if name.search(target["expr"])]
+    expressions = expressions_with(spec)
     assert expressions
     if "model" in spec.labels:
         assert all('model=~"$model"' in expression for expression in expressions)
 
 
+@pytest.mark.parametrize("spec", [spec for spec in CATALOGUE if spec.alias_of], ids=lambda spec: spec.name)
+def test_an_old_name_is_documented_and_drawn_nowhere(spec):
+    """A metric under its old name has a row in docs/metrics.md that names the new one, and no panel."""
+    assert expressions_with(spec) == []
+    assert f"| `{spec.name}` | {spec.kind} |" in metrics_page()
+    assert spec.help == f"Old name of {spec.alias_of}; gone in the next version."
+
+
 def test_rows_name_only_metrics_there_are():
     """A metric that was renamed in the catalogue cannot stay behind in a row of the dashboard."""
-    assert {name for names in ROWS.values() for name in names} <= {spec.name for spec in CATALOGUE}
+    assert {name for names in ROWS.values() for name in names} <= {spec.name for spec in CATALOGUE if not spec.alias_of}
 
 
 def test_ids_are_stable_and_unique():

@@ -221,7 +221,7 @@ async def test_incidents_spend_the_budget_of_a_week(store: Store) -> None:
     checkpoint = stage.checkpoint(len(LOG), final=True)
     assert checkpoint is not None
     statuses = [orjson.loads(value)["data"].get("status") for value in told(checkpoint.outgoing).values()]
-    spent = metrics.registry.get_sample_value("driftline_budget_spent", {"model": "m"})
+    spent = metrics.registry.get_sample_value("driftline_budget_spent_ratio", {"model": "m"})
     assert spent == statuses.count("opened") / SPEC.false_alarms_per_week > 1
 
 
