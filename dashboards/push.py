@@ -27,12 +27,12 @@ from urllib.parse import quote, urlsplit
 from grafana_api.grafana_face import GrafanaFace  # type: ignore[import-untyped]  # the library ships no types
 
 from streams.metrics import Metrics
+from streams.patience import LogLimit
 
 _log = logging.getLogger(__name__)
 
 _QUEUE = 1_000
 _TIMEOUT_SECONDS = 5.0
-_LOG_EVERY_SECONDS = 60.0
 _COUNTER = "driftline_annotations_total"
 
 
@@ -79,7 +79,7 @@ class Annotations:
         self._address = urlsplit(url)._replace(query="", fragment="").geturl().rpartition("@")[2]
         self._metrics = metrics
         self._marks: queue.Queue[Annotation] = queue.Queue(_QUEUE)
-        self._logged_at = -_LOG_EVERY_SECONDS
+        self._limit = LogLimit()
         self._unlogged = 0
         self._lock = threading.Lock()
         self._face: Any = _face(url, token) if self.enabled else None
@@ -163,10 +163,9 @@ class Annotations:
     def _complain(self, reason: str) -> None:
         with self._lock:
             self._unlogged += 1
-            now = time.monotonic()
-            if now - self._logged_at < _LOG_EVERY_SECONDS:
+            if not self._limit.due():
                 return
-            number, self._unlogged, self._logged_at = self._unlogged, 0, now
+            number, self._unlogged = self._unlogged, 0
         _log.warning(
             "Grafana at %s: %d annotation(s) not written (%s); check [grafana] url and token_file", self._address, number, reason
         )

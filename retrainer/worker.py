@@ -231,9 +231,9 @@ def run_retrainer(settings: Settings, metrics: Metrics | None = None, *, stoppin
             try:
                 retrainer.turn()
             except UnavailableError as error:
-                stopping.wait(outage.lasts(str(error), time.monotonic()))
+                stopping.wait(outage.lasts(str(error)))
             else:
-                outage.over(time.monotonic())
+                outage.over()
     except _Stopped:
         _LOG.info("told to stop in the middle of a request: it will be done again")
     finally:

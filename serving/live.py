@@ -28,10 +28,10 @@ from detectors.errors import DriftlineError, ModelError, SignatureError, StateEr
 from serving.registry.artifact import Artifact
 from serving.registry.versions import Pointer, Registry
 from streams.metrics import Metrics
+from streams.patience import Backoff
 
 POLL_SECONDS = 2.0
-_FIRST_PAUSE_SECONDS = 5.0
-_LONGEST_PAUSE_SECONDS = 300.0
+_BACKOFF = Backoff(first=5.0, longest=300.0)
 _SWAPS_KEPT = 100
 
 _LOG = logging.getLogger("driftline.serve")
@@ -170,7 +170,7 @@ class LiveModel:
     def _refuse(self, pointer: Pointer | None, error: DriftlineError) -> None:
         refused = self.refused
         again = refused is not None and refused.pointer == pointer
-        pause = min(_LONGEST_PAUSE_SECONDS, refused.pause_seconds * 2) if refused and again else _FIRST_PAUSE_SECONDS
+        pause = _BACKOFF.after(refused.pause_seconds if refused and again else 0.0)
         reason = "signature" if isinstance(error, SignatureError) else "unusable"
         self.refused = Refusal(pointer, reason, str(error), pause, time.monotonic() + pause)
         self._metrics.count("driftline_model_load_failures_total", model=self.name, reason=reason)
