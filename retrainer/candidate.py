@@ -20,7 +20,7 @@ from typing import Any
 from detectors.errors import ConfigError, ModelError
 from retrainer.loss import loss
 from retrainer.training import Example
-from serving.registry.artifact import Kind, predict
+from serving.registry.artifact import Task, predict
 
 Factory = Callable[[], Any]
 #: Called now and then with (rows learned, rows to learn), or (0, 0) from other work; may raise to stop.
@@ -79,7 +79,7 @@ def make_fresh(factory: Factory) -> Any:
     return model
 
 
-def train(kind: str, model: Any, rows: Sequence[Example], task: Kind, *, progress: Progress | None = None) -> Candidate:
+def train(kind: str, model: Any, rows: Sequence[Example], task: Task, *, progress: Progress | None = None) -> Candidate:
     """Return a candidate that learned `rows` in order; `model` itself is left as it was.
 
     Raises:
@@ -101,7 +101,7 @@ def train(kind: str, model: Any, rows: Sequence[Example], task: Kind, *, progres
 
 
 def train_each(
-    starts: Mapping[str, Any], rows: Sequence[Example], task: Kind, dropped: list[str], *, progress: Progress | None = None
+    starts: Mapping[str, Any], rows: Sequence[Example], task: Task, dropped: list[str], *, progress: Progress | None = None
 ) -> list[Candidate]:
     """Return a candidate for each kind that could learn the rows, least loss first, of equals in the order given.
 
@@ -117,7 +117,7 @@ def train_each(
 
 
 def first_that_answers(
-    candidates: Sequence[Candidate], rows: Sequence[Example], task: Kind, dropped: list[str], *, progress: Progress | None = None
+    candidates: Sequence[Candidate], rows: Sequence[Example], task: Task, dropped: list[str], *, progress: Progress | None = None
 ) -> tuple[Candidate, list[float]]:
     """Return the first candidate that answers every row, and its losses; `dropped` gets those before it.
 
@@ -147,7 +147,7 @@ def learn(model: Any, row: Example) -> None:
         raise ModelError(f"row {row.id}: learn_one raised {type(error).__name__}: {error}") from error
 
 
-def answer_loss(model: Any, row: Example, task: Kind) -> float:
+def answer_loss(model: Any, row: Example, task: Task) -> float:
     """Return the loss of the answer that serving would give to one row.
 
     Raises:
@@ -163,7 +163,7 @@ def answer_loss(model: Any, row: Example, task: Kind) -> float:
         raise ModelError(f"row {row.id}: a {task} cannot be scored on prediction {given!r} and label {row.label!r}") from None
 
 
-def answer_losses(model: Any, rows: Sequence[Example], task: Kind, *, progress: Progress | None = None) -> list[float]:
+def answer_losses(model: Any, rows: Sequence[Example], task: Task, *, progress: Progress | None = None) -> list[float]:
     """Return the loss of the answer to each row; the model learns nothing.
 
     Raises:
@@ -178,7 +178,7 @@ def answer_losses(model: Any, rows: Sequence[Example], task: Kind, *, progress: 
 
 
 def losses_as_served(
-    model: Any, rows: Sequence[Example], task: Kind, *, progress: Progress | None = None
+    model: Any, rows: Sequence[Example], task: Task, *, progress: Progress | None = None
 ) -> tuple[list[float], int]:
     """Return the loss of the champion's answer to each row, and how many rows it raised on: each of those costs as no answer."""
     losses: list[float] = []

@@ -32,7 +32,7 @@ from retrainer.candidate import (
 from retrainer.gate import GateDecision, decide
 from retrainer.loss import VERBS, constant_answer, loss, task_of
 from retrainer.training import Example, Outcomes, TrainingSet
-from serving.registry.artifact import Artifact, Kind, golden_rows
+from serving.registry.artifact import Artifact, Task, golden_rows
 from serving.registry.versions import Pointer, Registry
 from streams.kafka import Log
 
@@ -45,7 +45,7 @@ class Proof:
     """A candidate with the rows it learned and was judged on, and the pointer it was compared against."""
 
     candidate: Candidate
-    task: Kind
+    task: Task
     rows: TrainingSet
     training: tuple[Example, ...]
     held_out: tuple[Example, ...]
@@ -208,7 +208,7 @@ class Trial:
     def _judge(
         self,
         candidates: Sequence[Candidate],
-        task: Kind,
+        task: Task,
         rows: TrainingSet,
         dropped: list[str],
         *,

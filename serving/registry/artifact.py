@@ -30,7 +30,7 @@ from detectors.errors import ModelError
 
 Features = Mapping[str, Any]
 Label = bool | int | float | str | None
-Kind = Literal["classifier", "regressor"]
+Task = Literal["classifier", "regressor"]
 
 _RIVER = installed("river")
 _PYTHON = platform.python_version()
@@ -67,7 +67,7 @@ class Artifact:
     model: Any
     #: Epoch seconds (event time of the newest row learned, where there is one).
     created_at: float
-    kind: Kind
+    kind: Task
     golden: tuple[tuple[dict[str, Any], Prediction], ...] = ()
     #: What it was made from: JSON-able.
     lineage: dict[str, Any] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class Artifact:
         return replace(self, version=version)
 
 
-def kind_of(model: Any) -> Kind:
+def kind_of(model: Any) -> Task:
     """Return "regressor" for River's regressors (and pipelines that end in one), else "classifier"."""
     return "regressor" if isinstance(_last_step(model), Regressor) else "classifier"
 

@@ -34,7 +34,7 @@ from retrainer.gate import decide
 from retrainer.swap import Swaps
 from retrainer.training import Example, TrainingSet
 from retrainer.trial import Proof, TrialResult
-from serving.registry.artifact import Kind
+from serving.registry.artifact import Task
 from serving.registry.versions import Registry
 from streams.events.event import tick
 from streams.kafka import Sender
@@ -268,7 +268,7 @@ def swaps(redis_settings: RedisSettings, signing_key: Secret) -> Iterator[Swaps]
 @pytest.mark.parametrize("task", ["classifier", "regressor"])
 @pytest.mark.parametrize("result", ["promoted", "rejected", "abandoned"])
 @pytest.mark.parametrize("with_champion", [True, False])
-def test_swaps_fit_their_schema(swaps: Swaps, result: RetrainResult, task: Kind, *, with_champion: bool) -> None:
+def test_swaps_fit_their_schema(swaps: Swaps, result: RetrainResult, task: Task, *, with_champion: bool) -> None:
     """A decision recorded by the retrainer, with and without a proof, validates and has no undescribed field."""
     rows = tuple(_row(number) for number in range(40))
     champion_losses = [1.0] * 9 + [math.inf] if task == "regressor" else [1.0] * 10
