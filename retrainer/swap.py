@@ -1,15 +1,14 @@
-"""A swap: the decision on a request, made to happen exactly once whatever is killed in between.
+"""A swap: the decision on a request, which happens exactly once, whichever process is killed in between.
 
 Rules:
-1. The decision is recorded (`decision/{request}/{attempt}`, a signed blob) before anything is done
-   about it. It holds all that the event will say, so a repeat says the same.
-2. The pointer moves by compare-and-set on the generation that the decision was made against, to a
-   place that the record fixes (version, time, cause): moving twice is moving once.
-3. A pointer that somebody else moved first is not moved. The proof is then no longer one against the
-   served version: the candidate is weighed once more, against the new champion, as a second attempt.
-4. The decision is told to users (swaps) and to the judge (windows) after the move, with ids from the
-   request. When the brokers have acknowledged, that is recorded too (`announced/{request}`), and only
-   then is the request committed.
+1. The decision is recorded (`decision/{request}/{attempt}`, a signed blob) before anything follows from it. The record
+   holds the whole event, so a repeat sends the same bytes.
+2. The pointer moves by compare-and-set on the generation that the decision was made against. The record fixes version, time
+   and cause, so moving twice is moving once.
+3. A pointer that somebody else moved first is not moved: the proof was against a version that is no longer served. The
+   candidate goes through the gate again, against the new champion. That is a second attempt.
+4. After the move the decision goes to users (topic swaps) and to the judge (topic windows), with ids from the request.
+   Once the brokers have acknowledged both, that is recorded too (`announced/{request}`). Only then is the request committed.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from streams.settings import KafkaSettings
 from streams.state.store import Store
 from streams.topics import SWAPS, topic_name
 
-#: The first proof, the second one, and the word that there will be no third.
+#: Decisions recorded for one request at most: the first proof, the second, and the end without a third.
 ATTEMPTS = 3
 
 
@@ -74,7 +73,7 @@ class Swaps:
         self._sender = sender
 
     def announced(self, request: Request) -> bool:
-        """Tell whether nothing is left to do for the request.
+        """Return whether the decision on the request has been announced, so that nothing is left to do.
 
         Raises:
             UnavailableError: Redis is away.
@@ -91,11 +90,11 @@ class Swaps:
         return self._recorded(request.id)
 
     def _recorded(self, request: str) -> list[Swap]:
-        found: list[Swap] = []
-        while (blob := self._store.get_blob(_decision(request, len(found)))) is not None:
+        swaps: list[Swap] = []
+        while (blob := self._store.get_blob(_decision(request, len(swaps)))) is not None:
             record = _decoder.decode(blob)
-            found.append(Swap(record.data, record.expected_generation, repeated=True))
-        return found
+            swaps.append(Swap(record.data, record.expected_generation, repeated=True))
+        return swaps
 
     def answering(self, request: Request, cooldown_seconds: float) -> Swap | None:
         """Return the swap to the served version if it has answered this request as well, None otherwise.

@@ -1,14 +1,13 @@
-"""A trial: one request, from waiting for its rows to what the gate says.
+"""A trial: one request, from waiting for its rows to the decision of the gate.
 
 Rules:
-1. Labels come after alerts, so a trial waits: first for `min_rows`, then, if the gate did not let
-   the candidate pass, for twice as many, and once more; or until the request's patience ends.
-2. Each look at the gate may err with its own share of `max_error`: a half of it, a quarter, and the
-   last look what is left. So all looks together promote a candidate that is no better with a chance
-   of at most `max_error`.
-3. What is tested is what is published: the candidate does not learn the held-out rows afterwards.
-4. A model that raises never ends the process. A candidate that raises is dropped, and only when none
-   is left the trial ends; a row that the champion raises on counts as one it has no answer to.
+1. Labels come after alerts, so a trial waits for `min_rows` rows. If the gate rejects the candidate, the trial waits for
+   twice as many, and then once more. It stops waiting when the request's patience ends.
+2. Each look at the gate spends a share of `max_error`: the first a half, the second a quarter, the last the rest
+   (alpha spending). So all looks together promote a candidate that is no better with a chance of at most `max_error`.
+3. The model that was tested is published: the candidate does not learn the held-out rows afterwards.
+4. A model that raises never ends the process. A candidate that raises is dropped, and the trial ends only when no candidate
+   is left. A row on which the champion raises counts as a row without an answer.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _LOOKS = 3
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A candidate with the rows it learned and was judged on, and the pointer it was compared against."""
+    """A candidate with the rows that it learned, the rows held out, and the version that it was compared with."""
 
     candidate: Candidate
     task: Task
@@ -51,12 +50,12 @@ class Proof:
     held_out: tuple[Example, ...]
     #: The served version, None when there is none.
     pointer: Pointer | None
-    #: Whether the opponent was that version; False: the best answer that looks at no feature.
+    #: Whether the opponent was that version. False: it was the best constant answer.
     against_champion: bool
     decision: GateDecision
 
     def artifact(self, lineage: dict[str, object]) -> Artifact:
-        """Return what is to be published.
+        """Return the artifact to publish.
 
         Raises:
             ModelError: the model cannot answer for a golden row.
@@ -74,7 +73,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """How a trial ends; `proof` is None when it never came to the gate."""
+    """How a trial ended; `proof` is None if it ended before the gate."""
 
     result: RetrainResult
     reason: str
@@ -85,7 +84,7 @@ class Trial:
     """One open request; `advance` it until it returns its result."""
 
     def __init__(self, request: Request, spec: ModelSpec, registry: Registry, log: Log, topic: str, *, started_at: float) -> None:
-        """Take a request; `started_at` is on the clock that `advance` will be given, in seconds."""
+        """Begin with a request; `started_at` is in seconds, on the clock of `advance`."""
         self.request = request
         self._spec = spec
         self._registry = registry
@@ -101,12 +100,12 @@ class Trial:
         self._last: TrialResult | None = None
 
     def advance(self, ends: Mapping[int, tuple[int, int]], now: float, progress: Progress) -> TrialResult | None:
-        """Read what is new, look at the gate when it is time to, and return the result once there is one.
+        """Read new rows, go through the gate when enough are there, and return the result once there is one.
 
         Args:
             ends: of the outcomes topic, as `Log.ends` gives them.
             now: seconds, on the clock of `started_at`.
-            progress: called now and then with (done, all); what it raises stops the trial, which can go on later.
+            progress: called regularly with (done, all); it may raise, and the trial can go on later.
 
         Raises:
             UnavailableError: Kafka or Redis is away; call again later.
@@ -174,7 +173,7 @@ class Trial:
         return self._judge(trained, task, rows, dropped, max_error=max_error, progress=progress)
 
     def _starts(self, dropped: list[str]) -> dict[str, object]:
-        """Return what each kind of candidate begins as, in the order of the configuration."""
+        """Return kind of candidate -> the model that it starts from, in the order of the configuration."""
         starts: dict[str, object] = {}
         _, champion, trouble = self._champion()
         for kind in self._spec.retrain.candidates:
@@ -195,7 +194,7 @@ class Trial:
         return starts
 
     def _champion(self) -> tuple[Pointer | None, Artifact | None, str]:
-        """Return the pointer, the version served, and why that version cannot be used here, if so."""
+        """Return the pointer, the served version, and the reason if that version cannot be used here."""
         pointer = self._registry.current(self._spec.name)
         if pointer is None:
             return None, None, ""

@@ -1,11 +1,11 @@
 """The retrainer process: requests in, decisions out.
 
 Rules:
-1. A request stays open until its decision has been announced. What is committed is the offset of
-   the oldest open request, so whatever was open when the process was killed is read again.
-2. Requests of one model are decided one after another; those of other models do not wait for them.
-3. Kafka or Redis away stops nothing but time: every step can be done again (retrainer/swap.py).
-4. A request that cannot be used goes to the dead letters with the reason; the next one follows.
+1. A request stays open until its decision has been announced. The committed offset is that of the oldest open request,
+   so a new process reads every request that was open when the old one was killed.
+2. Requests of one model are decided in order, each after the end of the one before. Other models do not wait for them.
+3. Without Kafka or Redis the retrainer waits and loses nothing: every step can be repeated (retrainer/swap.py).
+4. A request that cannot be used goes to the dead letters with the reason, and the next request follows.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _IDLE_POLL_SECONDS = 1.0
 _MOST_OPEN = 100
 
 
-class _Stopped(Exception):  # noqa: N818 - no error: how a long step learns that the process is to end
-    """The process was told to end."""
+class _Stopped(Exception):  # noqa: N818 - no error: it ends a long step when the process is to end
+    """The process was asked to end."""
 
 
 @dataclass(slots=True)
@@ -54,15 +54,15 @@ class _OpenRequest:
     request: Request | None = None
     trial: Trial | None = None
     ended: TrialResult | None = None
-    #: Decisions recorded for it that lost the pointer to somebody else.
+    #: Recorded decisions that could not move the pointer, because somebody else moved it first.
     lost: int = 0
 
 
 class Retrainer:
-    """Everything the process owns; `turn` is one round over what is open."""
+    """Everything that the process owns; `turn` is one round over the open requests."""
 
     def __init__(self, settings: Settings, metrics: Metrics, stopping: threading.Event) -> None:
-        """Connect lazily; once `stopping` is set, whatever is under way ends and can be done again."""
+        """Connect lazily; once `stopping` is set, a step under way ends, and the next process repeats it."""
         self._settings = settings
         self._metrics = metrics
         self._stopping = stopping
@@ -78,7 +78,7 @@ class Retrainer:
         self._committed: dict[int, int] = {}
 
     def turn(self) -> None:
-        """Take up the next request if there is one, bring the open ones forward, commit what is decided.
+        """Take up the next request if there is one, advance the open requests, commit those that are decided.
 
         Raises:
             UnavailableError: Kafka or Redis is away; the next turn goes on where this one stopped.
@@ -86,9 +86,9 @@ class Retrainer:
         self._take_up()
         busy: set[str] = set()
         ends = self._log.ends(self._outcomes) if self._open else {}
-        for place, item in sorted(self._open.items()):
+        for key, item in sorted(self._open.items()):
             if self._forward(item, ends, busy):
-                del self._open[place]
+                del self._open[key]
         self._commit()
 
     def close(self) -> None:
@@ -102,10 +102,10 @@ class Retrainer:
             self._stopping.wait(_POLL_SECONDS)
             return
         record = self._reader.poll(_POLL_SECONDS if self._open else _IDLE_POLL_SECONDS)
-        mine = self._reader.assigned()
-        for place in [place for place in self._open if place[0] not in mine]:
-            del self._open[place]  # another member has the partition now, and reads the request again
-        for partition in set(self._read) - mine:
+        assigned = self._reader.assigned()
+        for key in [key for key in self._open if key[0] not in assigned]:
+            del self._open[key]  # another member has the partition now, and reads the request again
+        for partition in set(self._read) - assigned:
             self._read.pop(partition)
             self._committed.pop(partition, None)
         if record is not None:
@@ -122,7 +122,7 @@ class Retrainer:
             self._committed.update(new)
 
     def _forward(self, item: _OpenRequest, ends: dict[int, tuple[int, int]], busy: set[str]) -> bool:
-        """Bring one request forward; True when it is done with."""
+        """Advance one request; True when nothing is left to do for it."""
         try:
             item.request = item.request or parse(item.record.value)
             if item.request.model in busy:
@@ -209,7 +209,7 @@ def _outrun() -> TrialResult:
 
 
 def run_retrainer(settings: Settings, metrics: Metrics | None = None, *, stopping: threading.Event | None = None) -> None:
-    """Decide retrain requests until SIGTERM, Ctrl-C or `stopping`; then return with everything resumable.
+    """Decide retrain requests until SIGTERM, Ctrl-C or `stopping`; then return; the next process goes on with what is open.
 
     Raises:
         ConfigError: there is no signing key, or a model's factory cannot be imported.
@@ -224,7 +224,7 @@ def run_retrainer(settings: Settings, metrics: Metrics | None = None, *, stoppin
     host = settings.metrics_host
     port = metrics.serve(host, settings.retrainer_metrics_port, remedy="set another retrainer metrics port")
     retrainer = Retrainer(settings, metrics, stopping)
-    print(f"driftline retrainer: ready (metrics http://{host}:{port}/metrics)", flush=True)  # noqa: T201 - the one line on stdout
+    print(f"driftline retrainer: ready (metrics http://{host}:{port}/metrics)", flush=True)  # noqa: T201 - the only line on stdout
     outage = Outage(_LOG)
     try:
         while not stopping.is_set():

@@ -1,9 +1,9 @@
-"""Every metric, in one catalogue; /metrics, the dashboard, the rules and the docs come from it.
+"""The catalogue of all metrics; /metrics, the dashboard, the rules and docs/metrics.md are made from it.
 
 Rules:
 1. Base units in the name (`_seconds`, `_bytes`), counters end in `_total`.
-2. Labels come from closed sets (model, topic, reason, ...), never an id, never a feature name
-   except on the gauges that exist only while an incident is open.
+2. Labels come from closed sets (model, topic, reason, ...). No label is an id. A feature's name is a label only on gauges
+   that exist while an incident is open.
 3. The registry is injected: a process makes one `Metrics` and hands it down.
 4. A renamed gauge has a second row, under its old name, for one version (`alias_of`). Code, dashboards and rules use the new
    name alone.
@@ -189,7 +189,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
 
 
 class Metrics:
-    """The catalogue's metrics of one process, on a registry of their own."""
+    """All metrics of the catalogue, for one process."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         """Register every row of the catalogue; `registry` defaults to a new, empty one."""
