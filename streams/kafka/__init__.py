@@ -1,4 +1,4 @@
-"""Kafka without Faust: the only room that imports confluent_kafka.
+"""Kafka by its own client: in streams only this room imports confluent_kafka.
 
 In: settings of the broker, messages to send, topics and offsets to read.
 Out: records, offsets, topics on the broker, acknowledgements; `UnavailableError` where the broker does not answer.

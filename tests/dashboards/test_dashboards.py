@@ -74,11 +74,11 @@ def test_panels_do_not_overlap():
     """Every cell of Grafana's 24 columns belongs to one panel at most."""
     cells: set[tuple[int, int]] = set()
     for panel in dashboard()["panels"]:
-        place = panel["gridPos"]
-        mine = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
-        assert not mine & cells
-        assert place["x"] + place["w"] <= 24
-        cells |= mine
+        at = panel["gridPos"]
+        taken = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not taken & cells
+        assert at["x"] + at["w"] <= 24
+        cells |= taken
 
 
 def test_the_dashboard_fits_any_grafana():
@@ -104,13 +104,13 @@ def test_committed_files_are_what_the_catalogue_gives(path, text):
 
 
 def test_the_metric_page_documents_every_metric():
-    """docs/metrics.md has one row for each metric, with its meaning."""
+    """docs/metrics.md has a row for each metric, with its meaning."""
     page = metrics_page()
     assert all(f"| `{spec.name}` | {spec.kind} |" in page and spec.help in page for spec in CATALOGUE)
 
 
 def test_write_makes_the_directory_and_links_the_runbook(tmp_path):
-    """`write` gives both files anywhere, and alerts link to the runbook it was told."""
+    """`write` gives both files anywhere, and alerts link to the given runbook."""
     paths = write(tmp_path / "new" / "place", "https://wiki.example.org/driftline")
     assert [path.name for path in paths] == [DASHBOARD, RULES]
     assert json.loads(paths[0].read_text(encoding="utf-8")) == dashboard()
@@ -118,7 +118,7 @@ def test_write_makes_the_directory_and_links_the_runbook(tmp_path):
 
 
 def test_build_says_how_it_is_used(tmp_path, capsys):
-    """`python -m dashboards.build` without a directory exits 2 with its usage, with one it prints the files."""
+    """`python -m dashboards.build` without a directory exits 2 with its usage, with a directory it prints the files."""
     assert main([]) == 2
     assert "usage:" in capsys.readouterr().err
     assert main([str(tmp_path)]) == 0
