@@ -185,7 +185,7 @@ def retrainer(settings: Settings, metrics: Metrics | None = None) -> Iterator[No
     def run() -> None:
         try:
             run_retrainer(settings, metrics, stopping=stopping)
-        except BaseException as error:  # noqa: BLE001 - the test below shows it
+        except BaseException as error:  # noqa: BLE001 - told to the test below
             failures.append(error)
 
     thread = threading.Thread(target=run)
