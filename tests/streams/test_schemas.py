@@ -26,7 +26,7 @@ from detectors.outlier import Outliers
 from detectors.reference.feature_reference import learn_reference
 from detectors.spec import ModelSpec, ReferenceSpec, RetrainSpec, shapes_of
 from detectors.windows.record import Window, WindowShape
-from detectors.windows.row import Example
+from detectors.windows.row import Row
 from detectors.windows.windows import Windows
 from retrainer.candidate import Candidate
 from retrainer.gate import decide
@@ -178,7 +178,7 @@ def told(seed: int = 3) -> list[Alert | Request | ReferenceLearned]:
         retrain=RetrainSpec(cooldown_seconds=3600.0),
     )
     draw = random.Random(seed)
-    rows: list[Example] = []
+    rows: list[Row] = []
     for number in range(9000):
         late = number >= 5000
         values = {
@@ -186,7 +186,7 @@ def told(seed: int = 3) -> list[Alert | Request | ReferenceLearned]:
             "colour": draw.choice(("blue", "new") if late else ("red", "blue")),
             "y": None if late and draw.random() < 0.5 else draw.random(),
         }
-        rows.append(Example(number, "m", 2.0 * number, "", values))
+        rows.append(Row(number, "m", 2.0 * number, "", values))
     windows = Windows("features", source=0, sources=1, shapes={"m": _shape(spec)})
     monitor = ModelMonitor.begin(spec)
     return [finding for record in windows.add_rows(rows) for finding in monitor.add(spec, record)]
@@ -223,12 +223,12 @@ def test_alerts_and_requests_of_the_judge_fit_their_schemas() -> None:
 def test_outliers_fit_their_schema() -> None:
     """An outlier event from a real reference validates."""
     windows = Windows("features", source=0, sources=1, shapes={"m": _shape(ModelSpec("m"))})
-    rows = [Example(number, "m", number / 10, "", {"x": float(number % 97)}) for number in range(1200)]
+    rows = [Row(number, "m", number / 10, "", {"x": float(number % 97)}) for number in range(1200)]
     written = [record for record in windows.add_rows(rows) if isinstance(record, Window)]
     reference = learn_reference([[window.features["x"]] for window in written])
     outliers = Outliers(partition=1, window_seconds=60.0, beyond=6.0, per_window=10)
     for value in (1e9, -(10**15), np.finfo(np.float64).max):
-        _, outlier = outliers.find(Example(7, "m", NOW, "", {"x": float(value)}), "0123456789abcdef", {"x": reference})
+        _, outlier = outliers.find(Row(7, "m", NOW, "", {"x": float(value)}), "0123456789abcdef", {"x": reference})
         assert outlier is not None
         data = json.loads(cloudevents.encode(cloudevents.OUTLIER, outlier.id, "m", NOW, msgspec.to_builtins(outlier)))["data"]
         validator("outlier").validate(data)
