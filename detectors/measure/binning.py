@@ -47,7 +47,7 @@ def bins_of_lumps(
     # Neighbours of each edge among the points, shape (2, BINS - 1, samples); beyond its ends a sample has nothing.
     first, last = below == 0, below == lengths
     after = below + (np.cumsum(lengths) - lengths)
-    beside = np.matrix([after - ~first, after - last])
+    beside = np.stack([after - ~first, after - last])
     around, rank = values.take(beside), ranks.take(beside)
     place = rank >> 1
     lower = matrix.quantiles.take(columns * QUANTILES + np.maximum(place - 1, 0))
