@@ -204,7 +204,7 @@ class _FaultyStage:
 
     def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:
         """Give away what was produced."""
-        with _failing(f"{self._agent} cut"):
+        with _failing(f"{self._agent} checkpoint"):
             checkpoint = self._stage.checkpoint(position, final=final)
         if checkpoint is None or checkpoint.complete is None:
             return checkpoint
