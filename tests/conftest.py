@@ -1,9 +1,26 @@
 """Real neighbours for the tests: Apache Kafka, Redis, and settings that keep tests apart.
 
-`make test` runs the files of tests in several processes at once (pytest-xdist). `kafka_server` and
-`redis_server` are started once in each of them and must be left running; a test that kills, freezes or
-restarts one takes `own_kafka` or `own_redis`. What the machine lacks skips the test and is printed at
-the end; with CI=true it fails it.
+| folder | what |
+|---|---|
+| detectors, streams, serving, retrainer, dashboards, driftline | the tests of each package |
+| benchmarks | tiny runs of the benchmarks, and tests of how they count |
+| project | documents, packaging, imports, the compose file |
+| support | helpers; a test module imports from there and never from another test module |
+| data | files that tests read |
+
+| a test that | takes |
+|---|---|
+| needs no server, no process and no socket | `pytest.mark.fast`: `make test-fast` runs it |
+| talks to Kafka or Redis | `settings`, or `kafka_settings` and `redis_settings`: names of its own on the shared servers |
+| kills, freezes or restarts a server | `own_kafka`, `own_redis` |
+| needs a broker and no Java | `mock_broker` |
+| runs a program such as promtool | `tool` |
+| has a seed or a count to report | `say` |
+| names something outside of its directory | `prefix` |
+
+docs/development.md says more. `make test` runs the files of tests in several processes at once (pytest-xdist); `kafka_server`
+and `redis_server` are started once in each of them and must be left running. What the machine lacks skips the test and is
+printed at the end; with CI=true it fails it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""The fast tests: at least half of all, and none of them starts a process or uses a socket."""
+"""The suite itself: what a fast test may do and how many there are, the long files, and where helpers stand."""
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -17,6 +18,7 @@ import redis
 from streams.kafka import Log, Sender
 from streams.settings import KafkaSettings
 from tests.support.fast_tests import NotFastError, without_servers
+from tests.support.paths import ROOT
 from tests.support.suite import COUNTED, LEAST_FAST, LONG_FILES, files_of_tests
 
 pytestmark = pytest.mark.fast
@@ -98,3 +100,10 @@ def test_every_long_file_is_there() -> None:
     """The table of long files names files that exist, each once."""
     stems = [path.rpartition("/")[2].removesuffix(".py") for path in files_of_tests()]
     assert [name for name in LONG_FILES if stems.count(name) != 1] == []
+
+
+def test_no_test_imports_from_another() -> None:
+    """What two test modules need stands in tests/support/."""
+    imported = re.compile(r"^from tests\.(?!support|data)\S+ import .*|^import tests\.(?!support|data).*", re.MULTILINE)
+    found = {name: imported.findall((ROOT / name).read_text(encoding="utf-8")) for name in files_of_tests()}
+    assert {name: lines for name, lines in found.items() if lines} == {}
