@@ -31,7 +31,7 @@ _STAGE_CODE = tuple(
     for path in (
         *(STREAMS / "stages" / f"{name}.py" for name in ("join", "judge", "summarise")),
         *(STREAMS / "records" / f"{name}.py" for name in ("window_records", "window_codec", "outcomes", "dead_letters")),
-        DETECTORS / "windows" / "windows.py",
+        *(DETECTORS / "windows" / f"{name}.py" for name in ("windows", "record")),
         *(DETECTORS / "model" / f"{name}.py" for name in ("model_monitor", "aligner", "channel")),
         *(DETECTORS / "incidents" / f"{name}.py" for name in ("incident", "retrain")),
     )
