@@ -10,11 +10,10 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +44,7 @@ from streams.records.outcomes import encode as encode_outcome
 from streams.settings import Settings
 from streams.state.store import Store
 from streams.topics import DEAD, OUTCOMES, RETRAINS, SWAPS, WINDOWS, Topic, topic_name
+from tests.support.background import background
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
@@ -176,27 +176,9 @@ def patient(world: RetrainerWorld, **changes: Any) -> Settings:
     return replace(world.settings, models=(replace(spec, retrain=replace(spec.retrain, **changes)),))
 
 
-@contextmanager
-def retrainer(settings: Settings, metrics: Metrics | None = None) -> Iterator[None]:
+def retrainer(settings: Settings, metrics: Metrics | None = None) -> AbstractContextManager[None]:
     """Run the retrainer in a thread for the length of a block; whatever ends it early fails the test."""
-    stopping = threading.Event()
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            run_retrainer(settings, metrics, stopping=stopping)
-        except BaseException as error:  # noqa: BLE001 - told to the test below
-            failures.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join(30)
-    assert not thread.is_alive()
-    assert not failures, failures
+    return background(lambda stopping: run_retrainer(settings, metrics, stopping=stopping))
 
 
 def test_a_changed_world_is_learned_proved_and_served(world: RetrainerWorld) -> None:
