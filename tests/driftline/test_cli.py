@@ -165,16 +165,29 @@ def test_check_prints_what_was_understood(call: Driftline, tmp_path: Path):
     """A right file gives status 0, readable columns in a pipe, and no secret."""
     configure(tmp_path, KafkaSettings(), RedisSettings(url="redis://user:hunter2@127.0.0.1:6379/0"))
     with (tmp_path / "driftline.toml").open("a") as config:
-        config.write('window = "30s"\nerrors.detector = "ddm"\n')
+        config.write('window = "30s"\noutcomes.detector = "ddm"\n')
     done = call("check", DRIFTLINE_SIGNING_KEY=KEY)
     assert done.status == 0
     assert done.stderr == ""
     row = r"^fraud +30s +1 per week +UTC +all, 500 at most +page_hinkley +ddm, windows of 30s +shop:make$"
     assert re.search(row, done.stdout, re.MULTILINE)
-    assert "note: models.fraud.errors.detector ddm keeps no false-alarm budget" in done.stdout
+    assert "note: models.fraud.outcomes.detector ddm keeps no false-alarm budget" in done.stdout
     assert "redis://127.0.0.1:6379/0" in done.stdout
     assert "hunter2" not in done.stdout
     assert KEY not in done.stdout
+
+
+def test_an_old_key_is_a_note_of_check_and_a_log_line_of_others(call: Driftline, tmp_path: Path):
+    """`check` prints what to write instead; any other command logs it."""
+    configure(tmp_path, KafkaSettings(bootstrap="127.0.0.1:9"))
+    with (tmp_path / "driftline.toml").open("a") as config:
+        config.write("max_values = 20000\n")
+    words = 'models.fraud.max_values is an old name: write "max_buffered_values" instead'
+    checked, other = call("check"), call("retrain", "nobody")
+    assert f"note: {words}" in checked.stdout
+    assert checked.stderr == ""
+    assert other.stdout == ""
+    assert sum(words in line and " warning driftline.config " in line for line in other.stderr.splitlines()) == 1
 
 
 def test_check_takes_the_file_from_every_place(call: Driftline, tmp_path: Path):
