@@ -27,7 +27,7 @@ from detectors.reference.reference_set import SegmentReference
 from detectors.reference.season import Seasons
 from detectors.spec import ModelSpec, OutcomeSpec
 from detectors.windows.record import Kind
-from driftline.cli.commands.check import _season_notes
+from driftline.cli.commands.look.check import _season_notes
 from driftline.cli.main import run
 from driftline.config.checks import is_calendar
 from streams.state.reference_file import reference_set_of

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from detectors.spec import ModelSpec
-from driftline.cli.commands.replay import command
+from driftline.cli.commands.look.replay import command
 from driftline.cli.main import run
 from driftline.readers.opened import Opened
 from driftline.readers.parquet import read_parquet
