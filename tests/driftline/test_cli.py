@@ -19,8 +19,10 @@ import pytest
 from river.dummy import NoChangeClassifier
 
 import driftline
+from driftline.cli.commands.decide import incident
+from driftline.cli.commands.models import reference
 from driftline.cli.logs import LineFormatter
-from driftline.cli.main import COMMANDS, run
+from driftline.cli.main import COMMANDS, HELP_SECTIONS, run
 from driftline.text.tables import markdown
 from retrainer.request import parse
 from serving.registry.artifact import Artifact
@@ -114,10 +116,12 @@ def said(done: Done, status: int) -> str:
 
 
 def test_help_lists_every_command_and_loads_none(tmp_path: Path):
-    """--help shows the table, and no library but click was imported for it."""
+    """--help shows every command under its section, and no library but click was imported for it."""
     done = end(start(tmp_path, "--help", PYTHONPROFILEIMPORTTIME="1"))
     assert done.status == 0
-    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+    shown = re.findall(r"^(?:\S.*:|  \S.*)$", done.stdout.partition("--help")[2].partition("\n")[2], re.MULTILINE)
+    wanted = [entry for title, commands in HELP_SECTIONS.values() for entry in (f"{title}:", *commands)]
+    assert [line if line.endswith(":") else line.split()[0] for line in shown] == wanted
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "click" in loaded
     heavy = {"pydantic", "numpy", "river", "faust", "rich", "confluent_kafka", "redis", "aiohttp", "orjson", "asyncio"}
@@ -134,17 +138,16 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]):
 
 
 def test_the_version_is_the_one_that_is_installed(capsys: pytest.CaptureFixture[str]):
-    """The number stands in pyproject.toml and in the package, and they agree."""
+    """It comes from the metadata of the installed package, which has it from pyproject.toml."""
     assert run(["--version"]) == 0
-    assert capsys.readouterr().out == f"driftline {driftline.__version__}\n"
-    assert version("driftline") == driftline.__version__
+    assert capsys.readouterr().out == f"driftline {version('driftline')}\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["chekc"], "did you mean check?"),
-        (["xyzzy"], "known: demo, check"),
+        (["xyzzy"], "known: demo, topics"),
         (["topics", "shred"], "shred"),
         (["serve", "--port", "99999"], "99999"),
         (["--log-level", "loud", "check"], "loud"),
@@ -156,6 +159,18 @@ def test_wrong_usage_exits_with_2_and_names_the_word(arguments: list[str], words
     """A misspelt command, option or argument is shown back, with the nearest one that exists."""
     assert run(arguments) == 2
     assert words in capsys.readouterr().err
+
+
+def test_an_old_command_works_and_names_the_new_one(call: Driftline, tmp_path: Path):
+    """`reference accept` takes the options of `incident accept` and answers alike; --help does not show it."""
+    configure(tmp_path, KafkaSettings())
+    old, new = call("reference", "accept", "--model", "frau"), call("incident", "accept", "--model", "frau")
+    said_first, _, rest = old.stderr.partition("\n")
+    assert said_first == "driftline: `reference accept` is `driftline incident accept` now; the next version knows only that"
+    assert (old.status, old.stdout, rest) == (new.status, new.stdout, new.stderr) == (2, "", new.stderr)
+    assert "accept" not in call("reference", "--help").stdout.partition("Commands:")[2]
+    options = [[option.name for option in group.commands["accept"].params] for group in (reference.command, incident.command)]
+    assert options[0] == options[1]
 
 
 # -- check -----------------------------------------------------------------------------------------

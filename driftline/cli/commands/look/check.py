@@ -24,7 +24,7 @@ from streams.settings import Settings
 @click.command("check")
 @configured
 def command(invocation: Invocation) -> None:
-    """Validate the configuration, and print what was understood.
+    """Validate the configuration, and print what it means.
 
     The model factories are imported; nothing is connected to. Exit status 2 and every fault, one a line, if there is any.
     """
