@@ -1,9 +1,19 @@
 """Driftline: a streaming drift monitor that closes the loop.
 
-This package is the front door: the command line (driftline/cli/main.py) and the configuration
-(driftline/config/load.py). The work is done in `detectors`, `aligners`, `serving`, `retrainer` and
-`dashboards`. Those names are general, so `check_packages` makes sure that the ones Python finds are
-the ones that came with this package.
+This package is the front door. A command line or a file comes in; Kafka records, a running process, a file or a
+table goes out. Open driftline/cli/main.py first: it has the table of all commands.
+
+Rooms, each imports only rooms above it:
+
+- `text`: words and tables for people, and words of people read as numbers. `servers`: Kafka and Redis started here.
+- `config`: `driftline.toml` in, `Settings` out. `readers`: files of rows, events and windows in, rows out.
+  `explain`: how thresholds follow from the budget.
+- `replay`: the alerts that a file would have raised.
+- `references`: what is normal, learned from a file, accepted, shown. `demo`: all of it on one machine.
+- `cli`: the commands.
+
+`detectors`, `streams`, `serving`, `retrainer` and `dashboards` do the work. Those names are general, so another
+package may have one of them. `check_packages` refuses to start if Python would import that one.
 """
 
 from __future__ import annotations
@@ -11,7 +21,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-__version__ = "0.1.0"
+__all__ = ["PACKAGES", "ShadowedError", "check_packages"]
 
 PACKAGES = ("detectors", "streams", "serving", "retrainer", "dashboards")
 
@@ -21,10 +31,10 @@ class ShadowedError(ImportError):
 
 
 def check_packages(names: tuple[str, ...] = PACKAGES) -> None:
-    """Return if every package lies beside this one, as in a wheel and in a checkout.
+    """Return if every package of that name lies beside this one, as in a wheel and in a checkout.
 
     Raises:
-        ShadowedError: one is missing or is somebody else's; the message names the file.
+        ShadowedError: a package is missing, or Python would import another one of that name; the message names its file.
     """
     home = Path(__file__).resolve().parent.parent
     for name in names:
