@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import signal
 import socket
@@ -32,7 +31,7 @@ from streams.records.window_codec import HistoryRecord
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.state.store import Store
 from streams.topics import RETRAINS, TOPICS, WINDOWS, topic_name
-from tests.support.command_line import Done, beside
+from tests.support.command_line import Done, beside, clean_environment
 from tests.support.paths import ROOT
 
 KEY = "a key that only these tests know"
@@ -59,11 +58,10 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 def start(directory: Path, *arguments: str, **environ: str) -> subprocess.Popen[str]:
     """Start `driftline` as a process of its own in a directory."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTLINE_")}
     return subprocess.Popen(
         [sys.executable, "-m", "driftline", *arguments],
         cwd=directory,
-        env=clean | environ,
+        env=clean_environment() | environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
