@@ -19,7 +19,7 @@ from pathlib import Path
 
 import click
 
-from driftline import ShadowedError, check_packages
+from driftline.cli.packages import ShadowedError, check_packages
 from driftline.cli.processor import advise_numpy
 
 #: Folder in driftline/cli/commands/ -> its title in --help, and its commands with a line each. A folder is a reader: who runs

@@ -17,11 +17,11 @@ from typing import get_args
 import pytest
 from river.dummy import NoChangeClassifier
 
-import driftline
 from driftline.cli.commands.decide import incident
 from driftline.cli.commands.models import reference
 from driftline.cli.logs import LineFormatter
 from driftline.cli.main import COMMANDS, HELP_SECTIONS, run
+from driftline.cli.packages import ShadowedError, check_packages
 from driftline.text.tables import markdown
 from retrainer.request import parse
 from serving.registry.artifact import Artifact
@@ -443,8 +443,8 @@ def test_a_package_that_hides_ours_is_named(tmp_path: Path):
 
 def test_a_package_that_is_missing_is_named():
     """A broken installation says so."""
-    with pytest.raises(driftline.ShadowedError, match="no_such_package is missing"):
-        driftline.check_packages(("no_such_package",))
+    with pytest.raises(ShadowedError, match="no_such_package is missing"):
+        check_packages(("no_such_package",))
 
 
 def test_an_unexpected_error_is_one_line_and_a_traceback_only_on_demand(call: Driftline, tmp_path: Path):
