@@ -347,7 +347,7 @@ def main() -> None:
 
     def benchmark() -> tuple[dict[str, Any], int]:
         data = tables(arguments.data, quick=arguments.quick)
-        streams, drifts = arguments.aligners or (1 if arguments.quick else 3), 2 if arguments.quick else 8
+        streams, drifts = arguments.streams or (1 if arguments.quick else 3), 2 if arguments.quick else 8
         budget, seed = arguments.false_alarms, arguments.seed
         tallies = tallied(data, streams=streams, drifts=drifts, budget=budget, seed=seed, settled=arguments.settled)
         result = summary(tallies)
