@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from benchmarks.feeding import BEGIN, MODEL, DataSet, bodies
 
-from benchmarks import judging
 from benchmarks.machine import run, show_table
+from benchmarks.speed import judging
+from benchmarks.speed.feeding import BEGIN, MODEL, DataSet, bodies
 from detectors.errors import DriftlineError
 from detectors.spec import ModelSpec, shapes_of
 from detectors.windows.record import Window

@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
-from benchmarks.feeding import BEGIN, WINDOW_SECONDS
 
 from benchmarks.machine import fit
+from benchmarks.speed.feeding import BEGIN, WINDOW_SECONDS
 from detectors.errors import DriftlineError
 from detectors.model.model_monitor import ModelMonitor
 from detectors.spec import ModelSpec, ReferenceSpec, shapes_of

@@ -11,15 +11,15 @@ from typing import Any
 
 import orjson
 import pytest
-from benchmarks.feeding import BEGIN, DATA_SETS, end_of, events
-from benchmarks.growth import Case, records, summarised
-from benchmarks.latency import CatchUp, quantile
-from benchmarks.scaling import CONSTANTS, PAGE, RATES, Paper, constants, renewed
-from benchmarks.soak import Samples
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.machine import fit
+from benchmarks.speed.feeding import BEGIN, DATA_SETS, end_of, events
+from benchmarks.speed.growth import Case, records, summarised
+from benchmarks.speed.latency import CatchUp, quantile
+from benchmarks.speed.scaling import CONSTANTS, PAGE, RATES, Paper, constants, renewed
+from benchmarks.speed.soak import Samples
 from detectors.errors import ConfigError, UnavailableError
 from detectors.spec import ModelSpec
 from tests.support.paths import ROOT

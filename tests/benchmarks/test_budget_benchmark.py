@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.budget.changes import APART_SECONDS, CHANGES, LAST_SECONDS, Injected, altering, schedule
-from benchmarks.budget.delays import Delays, delays, delays_of, median
-from benchmarks.budget.false_alarms import quiet
-from benchmarks.budget.kinds import KINDS, EventStream
-from benchmarks.budget.pages import SORTS, Sort, pages
-from benchmarks.budget.speed import speed
-from benchmarks.budget.trial import BEGIN, BudgetTrial, Size, features_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.quality.budget.changes import APART_SECONDS, CHANGES, LAST_SECONDS, Injected, altering, schedule
+from benchmarks.quality.budget.delays import Delays, delays, delays_of, median
+from benchmarks.quality.budget.false_alarms import quiet
+from benchmarks.quality.budget.kinds import KINDS, EventStream
+from benchmarks.quality.budget.pages import SORTS, Sort, pages
+from benchmarks.quality.budget.speed import speed
+from benchmarks.quality.budget.trial import BEGIN, BudgetTrial, Size, features_of
 from detectors.incidents.alert import Alert
 from detectors.judging.verdict import Verdict
 from detectors.reference.local_time import DAY_SECONDS, WEEK_SECONDS

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.chaos import account
-from benchmarks.chaos.evidence import Copies, Evidence, judged_windows
-from benchmarks.chaos.expected import ExpectedResults, expected
-from benchmarks.chaos.log import BEGIN, InputLog, input_log
-from benchmarks.chaos.monitors import WINDOW_SECONDS
 
+from benchmarks.exactness.chaos import account
+from benchmarks.exactness.chaos.evidence import Copies, Evidence, judged_windows
+from benchmarks.exactness.chaos.expected import ExpectedResults, expected
+from benchmarks.exactness.chaos.log import BEGIN, InputLog, input_log
+from benchmarks.exactness.chaos.monitors import WINDOW_SECONDS
 from detectors.windows.record import Mark, Window
 from streams.kafka import Record
 from streams.records import window_records

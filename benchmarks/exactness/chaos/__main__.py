@@ -18,13 +18,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.chaos import report
-from benchmarks.chaos.log import input_log
-from benchmarks.chaos.round import Result, Round
-from benchmarks.chaos.run import ChaosServers
-from benchmarks.chaos.scenarios import SCENARIOS, Scenario
 from rich.console import Console
 
+from benchmarks.exactness.chaos import report
+from benchmarks.exactness.chaos.log import input_log
+from benchmarks.exactness.chaos.round import Result, Round
+from benchmarks.exactness.chaos.run import ChaosServers
+from benchmarks.exactness.chaos.scenarios import SCENARIOS, Scenario
 from detectors.errors import DriftlineError
 from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer

@@ -22,16 +22,15 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.budget import report
-from benchmarks.budget.delays import delays
-from benchmarks.budget.false_alarms import all_quiet
-from benchmarks.budget.kinds import ALL_KINDS, KINDS
-from benchmarks.budget.pages import SORTS, pages
-from benchmarks.budget.progress import Say, progress
-from benchmarks.budget.speed import speed
-from benchmarks.budget.trial import Size
-
 from benchmarks.machine import run, whole_number
+from benchmarks.quality.budget import report
+from benchmarks.quality.budget.delays import delays
+from benchmarks.quality.budget.false_alarms import all_quiet
+from benchmarks.quality.budget.kinds import ALL_KINDS, KINDS
+from benchmarks.quality.budget.pages import SORTS, pages
+from benchmarks.quality.budget.progress import Say, progress
+from benchmarks.quality.budget.speed import speed
+from benchmarks.quality.budget.trial import Size
 from detectors.reference.local_time import DAY_SECONDS
 from detectors.spec import ReferenceSpec
 

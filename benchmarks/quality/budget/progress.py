@@ -64,7 +64,8 @@ class Board:
         >>> board.words
         'daily 25 %'
         """
-        running = [(name, share) for name, share in zip(self.names, self._shares, strict=True) if 0 < share < 1]
+        shares = [(name, self._shares[at]) for at, name in enumerate(self.names)]
+        running = [(name, share) for name, share in shares if 0 < share < 1]
         return ", ".join(f"{name} {100 * share:.0f} %" for name, share in running)
 
 

@@ -28,9 +28,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.feeding import DATA_SETS, PER_SECOND, WINDOW_SECONDS, DataSet, closing, end_of, events, fill, offsets
-
 from benchmarks.machine import BenchmarkServers, pin, run, servers, show_table, usage, whole_number
+from benchmarks.speed.feeding import DATA_SETS, PER_SECOND, WINDOW_SECONDS, DataSet, closing, end_of, events, fill, offsets
 from benchmarks.workers import Ending, WorkerFleet
 from detectors.errors import UnavailableError
 from driftline.servers.child import Child
