@@ -35,8 +35,7 @@ hypothesis_settings.load_profile("driftline")
 _MARKS = {"kafka": {"kafka_server", "own_kafka"}, "redis": {"redis_server", "own_redis"}}
 #: Half a minute or more, the longest first, as `make test ARGS="--durations=0"` tells.
 _LONG = (
-    "test_chaos",
-    "test_benchmarks",
+    "test_smoke",
     "test_loop",
     "test_fault_points",
     "test_guards",
