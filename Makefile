@@ -26,6 +26,11 @@ demo: install
 test: lint
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
+# What starts no server and no process (pytest.mark.fast): for after every edit.
+.PHONY: test-fast
+test-fast: lint
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m fast $(ARGS)
+
 lint: install-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
