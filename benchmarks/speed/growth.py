@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from benchmarks.feeding import BEGIN, MODEL, DataSet, bodies
+from benchmarks.feeding import BEGIN, MODEL, EventMix, bodies
 
 from benchmarks import judging
 from benchmarks.machine import run, show_table
@@ -106,7 +106,7 @@ def records(case: Case, rows: int) -> list[bytes]:
             for number in range(997)
         ]
     else:
-        turns = bodies(DataSet("growth", case.features, 0), min(rows, 20_000))
+        turns = bodies(EventMix("growth", case.features, 0), min(rows, 20_000))
     if case.orders > 1:
         turns[1::2] = [orjson.dumps(dict(reversed(orjson.loads(body).items()))) for body in turns[1::2]]
     # Bytes that are no features: `tags` are not read.
