@@ -278,7 +278,7 @@ class Judge(msgspec.Struct):
     def reference_matrix(self) -> ReferenceMatrix:
         """Return the references as columns."""
         if self.matrix is None:
-            self.matrix = ReferenceMatrix(self.references, outlier_beyond=self.spec.outliers.beyond)
+            self.matrix = ReferenceMatrix(self.references, outlier_beyond=self.spec.outliers.distance)
         return self.matrix
 
     def renew(self, feature: str, *, afresh: bool) -> None:

@@ -58,7 +58,7 @@ KIND_RULES: Mapping[Kind, KindRules] = {
         published=True,
     ),
     "outcomes": KindRules(
-        detector=lambda spec: spec.errors.detector,
+        detector=lambda spec: spec.outcomes.detector,
         direction="up",
         share=0.1,
         statistics=frozenset({"location"}),

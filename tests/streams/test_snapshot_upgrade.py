@@ -34,7 +34,7 @@ SPECS = {
         ModelSpec(
             "shop",
             factory="shop:make",
-            errors=OutcomeSpec(detector="fhddm"),
+            outcomes=OutcomeSpec(detector="fhddm"),
             reference=ReferenceSpec(seconds=2400.0, min_windows=24),
             retrain=RetrainSpec(cooldown_seconds=600.0),
         ),
