@@ -65,7 +65,7 @@ def stretch_of(roles: Roles, table: Table, faults: Sequence[RowFault] = ()) -> S
     )
     outcomes = _outcomes(roles, table, block, bad)
     if bad:
-        block = block.taken(np.array([place for place in range(n) if place not in bad]))
+        block = block.rows_at(np.array([place for place in range(n) if place not in bad]))
     return Stretch(n + len(faults), [block], outcomes, found)
 
 

@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 import pytest
-from benchmarks.seasonal import DATA, SOURCES, read
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
+from benchmarks.quality.seasonal import DATA, SOURCES, read
 from detectors.learning.fit_season import fit
 from detectors.reference import holidays
 from detectors.reference.holidays import countries, subdivisions, weekday

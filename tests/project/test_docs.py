@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import textwrap
 import tomllib
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -19,6 +18,7 @@ from driftline.cli.main import COMMANDS
 from driftline.config.load import parse_settings
 from driftline.config.old_keys import OLD_KEYS
 from driftline.config.schema import SECTIONS, ModelSection, Section
+from tests.support.documents import blocks, prose, text_of
 from tests.support.paths import ROOT
 
 PAGES = [
@@ -33,22 +33,6 @@ TOP = (*PACKAGES, "tests", "benchmarks", "docs", "examples", "deploy")
 def label(page: Path) -> str:
     """Return a page's name for the test's id."""
     return page.relative_to(ROOT).as_posix()
-
-
-def text_of(page: Path) -> str:
-    """Return a page."""
-    return page.read_text(encoding="utf-8")
-
-
-def blocks(page: Path, *languages: str) -> list[str]:
-    """Return the fenced blocks of a page in one of the languages, without the indentation of the list they stand in."""
-    found = re.findall(r"^( *)```(\w*)\n(.*?)^\1```$", text_of(page), re.MULTILINE | re.DOTALL)
-    return [textwrap.dedent(body) for _, language, body in found if language in languages]
-
-
-def prose(page: Path) -> str:
-    """Return a page without its fenced blocks."""
-    return re.sub(r"^( *)```.*?^\1```$", "", text_of(page), flags=re.MULTILINE | re.DOTALL)
 
 
 def anchors(page: Path) -> set[str]:
