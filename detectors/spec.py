@@ -41,8 +41,8 @@ class OutlierSpec:
     """Single events far outside the reference."""
 
     enabled: bool = True
-    #: Normal score (about standard deviations) beyond which a value counts as far outside.
-    beyond: float = 6.0
+    #: Distance from the reference (a normal score, about standard deviations) from which on a value is far outside.
+    distance: float = 6.0
     #: Most outlier events written for each window and source partition.
     per_window: int = 10
 
@@ -94,16 +94,16 @@ class ModelSpec:
     max_features: int = 500
     max_segments: int = 100
     #: Most values buffered as rows in one bucket of one source partition; beyond, the largest window is folded to a summary.
-    max_values: int = 4_000_000
+    max_buffered_values: int = 4_000_000
     reference: ReferenceSpec = field(default_factory=ReferenceSpec)
-    errors: OutcomeSpec = field(default_factory=OutcomeSpec)
+    outcomes: OutcomeSpec = field(default_factory=OutcomeSpec)
     outliers: OutlierSpec = field(default_factory=OutlierSpec)
     retrain: RetrainSpec = field(default_factory=RetrainSpec)
 
     @property
     def outcome_window_seconds(self) -> float:
         """Width of a window of outcomes, in seconds of event time."""
-        return self.errors.window_seconds or self.window_seconds
+        return self.outcomes.window_seconds or self.window_seconds
 
 
 def width(spec: ModelSpec, kind: Kind) -> float:
@@ -119,7 +119,7 @@ def shapes_of(models: Mapping[str, ModelSpec], kind: Kind) -> dict[str, WindowSh
             lateness_seconds=spec.lateness_seconds,
             max_segments=spec.max_segments,
             max_features=spec.max_features,
-            max_values=spec.max_values,
+            max_values=spec.max_buffered_values,
         )
         for name, spec in models.items()
     }

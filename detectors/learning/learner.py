@@ -124,7 +124,7 @@ class Learner(msgspec.Struct):
     def _measure(self, spec: ModelSpec, recording: Recording) -> None:
         """Measure the windows that wait."""
         waiting = [(window.start, window.rows, window.parts) for window in self.windows]
-        recording.add_all(waiting, outlier_beyond=spec.outliers.beyond)
+        recording.add_all(waiting, outlier_beyond=spec.outliers.distance)
         self.windows = []
 
     def _record(self, spec: ModelSpec) -> Recording:
@@ -135,7 +135,7 @@ class Learner(msgspec.Struct):
             for name in sorted(names - {VOLUME})
         }
         samples = [(window.start, window.rows, window.parts) for window in self.windows]
-        beyond = spec.outliers.beyond
+        beyond = spec.outliers.distance
         rollup_widths = rollup_widths_of(samples, references, self.window_seconds, outlier_beyond=beyond)
         most = _MOST_MEASURES if self.features is None else _MOST_MEASURES_APART
         recording = Recording.begin(self.window_seconds, references, rollup_widths, most_bytes=most)

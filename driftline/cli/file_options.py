@@ -11,6 +11,7 @@ import click
 from driftline.cli.invocation import Invocation
 from driftline.cli.known_model import known_model
 from driftline.readers.options import FORMS, Form
+from streams.settings import Settings
 
 _STDIN = "-"
 _NO_FILE = "name a FILE of rows, or --windows for those in Kafka"
@@ -87,17 +88,18 @@ def require_apart(read: str | None, written: str | None, option: str) -> None:
         raise click.BadParameter(f"{written} is the file that is read: name another", param_hint=option)
 
 
-def model_of(invocation: Invocation, known: list[str], given: dict[str, Any], form: Form | None) -> str | None:
-    """Return the one model that is meant, None for all that are spoken of.
+def model_of(invocation: Invocation, settings: Settings, given: dict[str, Any], form: Form | None) -> str | None:
+    """Return the name of the one model that the file is about; None where each record names its model.
 
     Raises:
         click.UsageError: there is none of that name, or several and none is named.
     """
     name: str | None = given["model"]
     if name is not None:
-        return known_model(invocation, known, name)
+        return known_model(invocation, settings, name).name
     if form is None or (form == "jsonl" and not given["time"]):
         return None
+    known = [model.name for model in settings.models]
     if len(known) > 1:
         raise click.UsageError(
             f"{invocation.config} has several models: say with --model whose rows these are; {', '.join(known)}"

@@ -25,6 +25,7 @@ from detectors.spec import ModelSpec
 from detectors.windows.row import VOLUME
 from driftline.config.checks import NAME, show
 from driftline.config.faults import Faults, Place
+from driftline.config.old_keys import with_new_keys
 from driftline.config.reference_files import read_reference_set
 from driftline.config.schema import MAX_MODELS, SECTIONS, ModelSection, Section
 from driftline.config.secret_files import check_key, read_secret
@@ -109,6 +110,7 @@ def parse_settings(
         webhook=WebhookSettings(**given["webhook"], secret=secrets["webhook"]),
         grafana=GrafanaSettings(**given["grafana"], token=secrets["grafana"]),
         models=models,
+        notes=tuple(faults.notes),
         **given["metrics"],
         **given["worker"],
         **given["retrainer"],
@@ -193,6 +195,7 @@ def _model(faults: Faults, name: str, raw: object, home: Path | None) -> ModelSp
     if not NAME.fullmatch(name):
         faults.add(place, 'expected a name of 1 to 64 letters, digits, "_", "." or "-"')
     before = len(faults.lines)
+    raw = with_new_keys(faults, place, raw)
     section = _section(faults, place, ModelSection, raw)
     spec = ModelSpec(name=name, **section.given())
     if len(faults.lines) == before:

@@ -55,7 +55,7 @@ def misfits(spec: ModelSpec, reference_set: ReferenceSet) -> Iterator[str]:
         yield f"it was learned for model {reference_set.model}"
     widths = (
         ("features", "window", reference_set.window_seconds, spec.window_seconds),
-        ("outcomes", "errors.window", reference_set.outcome_window_seconds, spec.outcome_window_seconds),
+        ("outcomes", "outcomes.window", reference_set.outcome_window_seconds, spec.outcome_window_seconds),
     )
     for kind, key, learned, wanted in widths:
         if learned != wanted and any(of == kind and segments for of, segments in reference_set.segments.items()):

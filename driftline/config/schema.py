@@ -21,7 +21,7 @@ MAX_MODELS = 50
 
 _OF_SCORES = [name for name, kind in DETECTORS.items() if kind.feed == "scores"]
 _NOT_OF_SCORES = REFUSED | {
-    name: "it judges single outcomes, right or wrong: name it as detector in [models.NAME.errors]"
+    name: "it judges single outcomes, right or wrong: name it as detector in [models.NAME.outcomes]"
     for name, kind in DETECTORS.items()
     if kind.feed == "outcomes"
 }
@@ -145,8 +145,8 @@ class ReferenceSection(Section):
         return {name: value for name, value in super().given().items() if name != "reference_set"}
 
 
-class ErrorSection(Section):
-    """`[models.NAME.errors]`."""
+class OutcomeSection(Section):
+    """`[models.NAME.outcomes]`."""
 
     fills = OutcomeSpec
     label_within_seconds: Annotated[float, PlainValidator(checks.is_duration("1s", "90d"))] = key("label_within")
@@ -159,7 +159,7 @@ class OutlierSection(Section):
 
     fills = OutlierSpec
     enabled: Flag = key()
-    beyond: Annotated[float, PlainValidator(checks.is_between(1, 100))] = key()
+    distance: Annotated[float, PlainValidator(checks.is_between(1, 100))] = key()
     per_window: Annotated[int, PlainValidator(checks.is_whole(0, 10_000))] = key()
 
 
@@ -193,9 +193,9 @@ class ModelSection(Section):
     volume: Flag = key()
     max_features: Annotated[int, PlainValidator(checks.is_whole(1, 2_000))] = key()
     max_segments: Annotated[int, PlainValidator(checks.is_whole(1, 10_000))] = key()
-    max_values: Annotated[int, PlainValidator(checks.is_whole(10_000, 1_000_000_000))] = key()
+    max_buffered_values: Annotated[int, PlainValidator(checks.is_whole(10_000, 1_000_000_000))] = key()
     reference: ReferenceSection = key()
-    errors: ErrorSection = key()
+    outcomes: OutcomeSection = key()
     outliers: OutlierSection = key()
     retrain: RetrainSection = key()
 

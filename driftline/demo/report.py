@@ -13,10 +13,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from detectors.reference.local_time import DAY_SECONDS
 from driftline.demo.example import FIRST_ROWS, MODEL, first_model, module
 from driftline.demo.story import Story
 
-_DAY_SECONDS = 86_400.0
 _MOST_LISTED = 12
 
 
@@ -137,7 +137,7 @@ def tell(console: Console, story: Story, summary: dict[str, Any]) -> None:
 def _tell_loop(
     console: Console, alert: dict[str, Any], request: dict[str, Any], decision: dict[str, Any], seconds: float | None
 ) -> None:
-    delay = (alert["raised_at"] - alert["began_at"]) / _DAY_SECONDS
+    delay = (alert["raised_at"] - alert["began_at"]) / DAY_SECONDS
     names = ", ".join(verdict["feature"] for verdict in alert["features"])
     console.print(
         f"[bold]{_day(alert['began_at'])}[/]  {names} changed [dim](told {delay:.0f} days after the estimated begin)[/]"

@@ -14,8 +14,6 @@ from streams.kafka import Log
 from streams.settings import Settings
 from streams.topics import ALERTS, DEAD, RETRAINS, SWAPS, Topic, topic_name
 
-_DAY_SECONDS = 86_400.0
-
 
 @dataclass
 class Story:

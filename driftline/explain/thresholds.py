@@ -281,7 +281,7 @@ def _changes(spec: ModelSpec, channel: Channel) -> Iterator[str]:
             f"note: {channel.kind} are judged with h = {kept[0]:.2f}, the configuration gives {h:.2f}: it has changed since the "
             "workers were started; start them again."
         )
-    name = spec.detector if channel.kind == "features" else spec.errors.detector
+    name = spec.detector if channel.kind == "features" else spec.outcomes.detector
     here = sorted({judge.monitors.detector for judge in judges})
     for other in here:
         if other != name:

@@ -40,7 +40,7 @@ def stock_notes(spec: ModelSpec) -> Iterator[str]:
     """Yield what each stock detector of a model is expected to add, with the arithmetic and what is assumed."""
     places: tuple[tuple[Kind, str, str], ...] = (
         ("features", "detector", spec.detector),
-        ("outcomes", "errors.detector", spec.errors.detector),
+        ("outcomes", "outcomes.detector", spec.outcomes.detector),
     )
     for kind, place, name in places:
         if not DETECTORS[name].budgeted:
@@ -81,7 +81,7 @@ def count(spec: ModelSpec, judge: Judge) -> Count:
 def _assumed_groups(spec: ModelSpec, kind: Kind) -> Iterator[tuple[str, Count]]:
     """Yield (whose, monitors) of one segment that has learned from features of the types that are assumed."""
     if kind == "outcomes":
-        yield "the errors of each segment", Count({("up", 1): 1})
+        yield "the outcomes of each segment", Count({("up", 1): 1})
         return
     own = own_monitors(spec)
     if spec.features:

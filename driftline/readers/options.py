@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self
 
 Form = Literal["csv", "jsonl", "parquet"]
 
@@ -45,3 +46,9 @@ class Options:
     ignore: tuple[str, ...] = ()
     write_windows: str | None = None
     requests: bool = False
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], *, form: Form | None, delimiter: str, model: str | None) -> Self:
+        """Return the options that a command line gave by these names; `form` and the others were found out from it."""
+        names = {field.name for field in fields(cls)} & given.keys() - {"form", "delimiter", "model"}
+        return cls(form=form, delimiter=delimiter, model=model, **{name: given[name] for name in names})

@@ -16,7 +16,7 @@ from driftline.references.contents import (
     of_published,
     of_reference_set,
 )
-from driftline.references.stored import read_watch
+from driftline.references.stored import read_monitor
 from driftline.text.durations import format_duration
 from driftline.text.nearest import nearest
 from driftline.text.wording import listed, span
@@ -106,7 +106,7 @@ def _of_model(store: Store, model: str, version: str) -> Contents | list[str]:
 
 def _segments(store: Store, model: str) -> list[str]:
     try:
-        return sorted(read_watch(store, model).channels["features"].judges)
+        return sorted(read_monitor(store, model).channels["features"].judges)
     except (StateError, UnavailableError):
         raise
     except DriftlineError:  # nothing was judged yet

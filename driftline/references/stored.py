@@ -8,7 +8,7 @@ from streams.state import binding, snapshot
 from streams.state.store import Store
 
 
-def read_watch(store: Store, model: str) -> ModelMonitor:
+def read_monitor(store: Store, model: str) -> ModelMonitor:
     """Return the stored state of a model; its windows, keyed by it, are all judged in one partition.
 
     Raises:

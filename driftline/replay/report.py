@@ -58,7 +58,7 @@ def _notes(tallies: Mapping[str, ModelTally], models: Mapping[str, ModelSpec]) -
                 "beforehand from another file (`driftline reference build`)"
             )
         elif tally.learning:
-            notes.append(f"{name}: a segment, or the errors, still learned at the end: they need {reference} of event time")
+            notes.append(f"{name}: a segment, or the outcomes, still learned at the end: they need {reference} of event time")
         if tally.late:
             notes.append(
                 f"{name}: {tally.late:,} rows came after their window was closed and are in none: sort the file by time, or "

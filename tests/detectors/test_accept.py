@@ -29,10 +29,10 @@ from streams.state import binding, snapshot
 from streams.state.rebuild import placed
 from streams.state.store import Store
 from streams.topics import WINDOWS, topic_name
-from tests.detectors.test_model_monitor import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, interleaved
 from tests.support import simulated
 from tests.support.command_line import Done, beside
 from tests.support.simulated import alerts, numbers
+from tests.support.story import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, check_carried_over, features_only, findings
 
 QUIET = ModelSpec(
     "m",
@@ -184,11 +184,6 @@ def test_which_one_is_meant_must_be_clear(monitor: ModelMonitor) -> None:
 # -- a history that is made again ----------------------------------------------------------------------
 
 
-def features_only(order: Iterable[int]) -> list[Record]:
-    """Return the windows and marks of features of a story whose sources take turns in that order."""
-    return [record for record in interleaved(order) if isinstance(record, Window | Mark) and record.kind == "features"]
-
-
 def accepted(records: list[Record], delay: int) -> list[Record]:
     """Return the records with an acceptance of all that is open when the first alarm is known, so many records later."""
     monitor = ModelMonitor.begin(SPEC)
@@ -200,24 +195,11 @@ def accepted(records: list[Record], delay: int) -> list[Record]:
     raise AssertionError("the story has no incident")
 
 
-def watched(records: Iterable[Record]) -> list[bytes]:
-    """Return all that a new watch finds."""
-    return as_bytes(fed(ModelMonitor.begin(SPEC), records, SPEC))
-
-
 @effort(max_examples=5)
 @given(st.lists(st.integers(0, SOURCES - 1), max_size=400), st.integers(1, 60))
 def test_an_acceptance_that_was_carried_over_holds_where_it_did(order: list[int], delay: int) -> None:
     """In a history whose sources take turns in another way, with it before all windows, all that is found is the same."""
-    features = features_only(ROUND_ROBIN)
-    told = accepted(features, delay)
-    carried = list(placed(iter(told)))
-    assert [one.place is not None for one in carried] == [True]
-    again = features_only(order)
-    wanted = watched(told)
-    assert wanted != watched(features)
-    assert watched([*carried, *again]) == wanted
-    assert watched([*placed(iter([*carried, *again])), *again]) == wanted
+    check_carried_over(accepted(features_only(ROUND_ROBIN), delay), order)
 
 
 def test_an_acceptance_goes_through_a_snapshot_on_the_way_to_its_place() -> None:
@@ -229,7 +211,7 @@ def test_an_acceptance_goes_through_a_snapshot_on_the_way_to_its_place() -> None
         found += monitor.add(SPEC, record)
         if number % 100 == 0:
             monitor = snapshot.load("judge/0", snapshot.dump({"m": monitor}))["m"]
-    assert as_bytes(found) == watched(told)
+    assert as_bytes(found) == findings(told)
 
 
 # -- the command ---------------------------------------------------------------------------------------
@@ -266,7 +248,7 @@ def here(
     with beside(tmp_path, config, monkeypatch):
         monkeypatch.setenv("DRIFTLINE_SIGNING_KEY", settings.signing_key.reveal().decode())
         assert load_settings(tmp_path / "driftline.toml", {}).models == (QUIET,)
-        yield Here(settings, lambda *line: Done(run(["reference", "accept", *line]), *capsys.readouterr()))
+        yield Here(settings, lambda *line: Done(run(["incident", "accept", *line]), *capsys.readouterr()))
 
 
 def test_the_command_writes_one_record_that_the_judge_takes(here: Here, monitor: ModelMonitor) -> None:

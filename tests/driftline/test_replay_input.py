@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from detectors.spec import ModelSpec
-from driftline.cli.commands.replay import command
+from driftline.cli.commands.look.replay import command
 from driftline.cli.main import run
 from driftline.readers.opened import Opened
 from driftline.readers.parquet import read_parquet
 from driftline.readers.roles import Roles
+from tests.support.command_line import beside, clean_environment
 from tests.support.paths import ROOT
 from tests.support.replayed import BEGIN, CONFIG, MAPPED, csv_text, rows, write_csv, write_lines, write_parquet
 
@@ -32,14 +33,10 @@ PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty directory with a configuration, in which the test stands."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in [name for name in os.environ if name.startswith("DRIFTLINE_")]:
-        monkeypatch.delenv(name)
-    (tmp_path / "driftline.toml").write_text(CONFIG)
-    return tmp_path
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The working directory of the test, with a configuration in it."""
+    with beside(tmp_path, CONFIG, monkeypatch):
+        yield tmp_path
 
 
 Told = Callable[..., tuple[int, str, str]]
@@ -58,8 +55,9 @@ def told(here: Path, capsys: pytest.CaptureFixture[str]) -> Told:
 
 def started(directory: Path, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
     """Start a replay as a process of its own."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTLINE_")}
-    return subprocess.Popen([sys.executable, "-m", "driftline", "replay", *arguments], cwd=directory, env=clean, **streams)
+    return subprocess.Popen(
+        [sys.executable, "-m", "driftline", "replay", *arguments], cwd=directory, env=clean_environment(), **streams
+    )
 
 
 # -- wrong usage and wrong files -------------------------------------------------------------------

@@ -35,9 +35,9 @@ from streams.state import binding, snapshot
 from streams.state.rebuild import Plan, Rebuild, placed
 from streams.state.store import Store
 from streams.topics import ALERTS, EVENTS, OUTCOMES, RETRAINS, WINDOWS, topic_name
-from tests.detectors.test_model_monitor import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, interleaved
 from tests.support.deployment import MODEL, ShopDeployment, end_of, shop_log, until
 from tests.support.simulated import watched
+from tests.support.story import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, check_carried_over, features_only
 
 #: Windows of the whole story, and where x moves.
 LENGTH, DRIFT_AT = 80, 45
@@ -190,24 +190,11 @@ def _interrupt(deployment: ShopDeployment) -> None:
 # -- decisions --------------------------------------------------------------------------------------
 
 
-def features_only(order: Iterable[int]) -> list[Record]:
-    """Return the windows and marks of features of a story whose sources take turns in that order."""
-    return [record for record in interleaved(order) if not isinstance(record, Decision) and record.kind == "features"]
-
-
 @effort(max_examples=15)
 @given(st.lists(st.integers(0, SOURCES - 1), max_size=400), st.integers(1, 150))
 def test_a_decision_that_was_carried_over_holds_where_it_did(order: list[int], delay: int) -> None:
     """In a history whose sources take turns in another way, with the decisions before it, all that is found is the same."""
-    features = features_only(ROUND_ROBIN)
-    decided = _answered(features, delay)
-    carried = list(placed(iter(decided)))
-    assert [decision.place is not None for decision in carried] == [True]
-    again = features_only(order)
-    wanted = watched(SPEC, decided)[1]
-    assert as_bytes(wanted) != as_bytes(watched(SPEC, features)[1])
-    assert as_bytes(watched(SPEC, [*carried, *again])[1]) == as_bytes(wanted)
-    assert as_bytes(watched(SPEC, [*placed(iter([*carried, *again])), *again])[1]) == as_bytes(wanted)
+    check_carried_over(_answered(features_only(ROUND_ROBIN), delay), order)
 
 
 def _answered(records: list[Record], delay: int) -> list[Record]:

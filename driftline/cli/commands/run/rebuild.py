@@ -24,7 +24,7 @@ from streams.state.binding import Source
 @click.option("--allow-loss", is_flag=True, help="Go on even where something goes that cannot be made again.")
 @configured
 def command(invocation: Invocation, *, source: str, yes: bool, allow_loss: bool) -> None:
-    """Make what is derived again, with the workers stopped.
+    """Make derived data again, with the workers stopped.
 
     Alerts come again with the ids they had. Events, models, alerts and decisions on retrains stay. Doing it twice does
     no harm, and one that was interrupted is finished by doing it again.

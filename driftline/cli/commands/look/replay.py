@@ -30,19 +30,7 @@ def command(invocation: Invocation, /, **given: Any) -> int:
     settings = invocation.settings()
     form, delimiter = form_of(given)
     require_apart(given["file"], given["write_windows"], "--write-windows")
-    options = Options(
-        file=given["file"],
-        form=form,
-        delimiter=delimiter,
-        model=model_of(invocation, [model.name for model in settings.models], given, form),
-        time=given["time"],
-        label=given["label"],
-        prediction=given["prediction"],
-        segment=given["segment"],
-        ignore=given["ignore"],
-        write_windows=given["write_windows"],
-        requests=given["requests"],
-    )
+    options = Options.of(given, form=form, delimiter=delimiter, model=model_of(invocation, settings, given, form))
     from driftline.replay.run import replay  # noqa: PLC0415 - numpy and river take a second; a wrong option does not wait
 
     try:

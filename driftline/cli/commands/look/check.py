@@ -24,15 +24,15 @@ from streams.settings import Settings
 @click.command("check")
 @configured
 def command(invocation: Invocation) -> None:
-    """Validate the configuration, and print what was understood.
+    """Validate the configuration, and print what it means.
 
     The model factories are imported; nothing is connected to. Exit status 2 and every fault, one a line, if there is any.
     """
-    settings = invocation.settings()
+    settings = invocation.settings(log_notes=False)
     _import_factories(invocation, settings)
     show_table(["setting", "value"], _settings_rows(settings), title=str(invocation.config))
     click.echo()
-    headings = ["model", "window", "false alarms", "time zone", "features", "detector", "errors by", "retrained from"]
+    headings = ["model", "window", "false alarms", "time zone", "features", "detector", "outcomes by", "retrained from"]
     show_table(headings, [_model_row(model) for model in settings.models])
     for note in _notes(settings):
         click.echo(f"note: {note}")
@@ -72,13 +72,15 @@ def _model_row(model: ModelSpec) -> list[str]:
         f"{model.timezone}, public holidays of {model.holidays}" if model.holidays else model.timezone,
         ", ".join(model.features) or f"all, {model.max_features} at most",
         model.detector,
-        f"{model.errors.detector}, windows of {format_duration(model.outcome_window_seconds)}",
+        f"{model.outcomes.detector}, windows of {format_duration(model.outcome_window_seconds)}",
         model.factory if model.factory and model.retrain.enabled else "not retrained",
     ]
 
 
 def _notes(settings: Settings) -> list[str]:
-    notes = [note for model in settings.models for note in (*stock_notes(model), *_season_notes(model), *_reference_notes(model))]
+    notes = list(settings.notes)
+    for model in settings.models:
+        notes += [*stock_notes(model), *_season_notes(model), *_reference_notes(model)]
     if settings.grafana.url and not settings.grafana.token:
         notes.append("[grafana] url without a token: no annotations are sent")
     return notes
@@ -86,16 +88,16 @@ def _notes(settings: Settings) -> list[str]:
 
 def _season_notes(model: ModelSpec) -> Iterator[str]:
     """Say so where no season tells one day of the week from another, and that a calendar changes nothing there."""
-    features, errors = _unweekly(model, "features"), _unweekly(model, "outcomes")
+    features, outcomes = _unweekly(model, "features"), _unweekly(model, "outcomes")
     takes = 'a reference.duration of "2w", or of "4w" with windows of "30m" to "1d"'
-    # Of errors nothing is said that is said of features already.
+    # What holds for features and for outcomes is said once.
     place, windows, length = f"models.{model.name}", "", features
     if features is None:
-        place, windows, length = f"{place}.errors", " for errors", errors
+        place, windows, length = f"{place}.outcomes", " for outcomes", outcomes
     if length is None:
         return
     if model.holidays:
-        both = features is not None and errors is not None
+        both = features is not None and outcomes is not None
         yield (
             f'models.{model.name}.holidays "{model.holidays}" changes nothing{"" if both else windows or " for features"}: only '
             f"seasons of the week tell a Sunday from other days, and they take {takes}"

@@ -14,7 +14,7 @@ from streams.topics import DAY_SECONDS, TOPICS, topic_name
 _KAFKA_SECONDS = 5.0
 _PAGE = """# Topics
 
-Written by `driftline topics list --markdown` from the table in `aligners/topics.py`; `driftline topics create` makes them.
+Written by `driftline topics list --markdown` from the table in `streams/topics.py`; `driftline topics create` makes them.
 Names start with the `prefix` of `[kafka]`, here "driftline"; where the partitions are `partitions`, that key of `[kafka]` counts.
 
 """

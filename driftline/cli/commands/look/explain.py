@@ -13,9 +13,9 @@ from dataclasses import asdict
 import click
 
 from driftline.cli.invocation import Invocation, configured
+from driftline.cli.known_model import known_model
 from driftline.explain.thresholds import ThresholdRow, explain
-from driftline.references.stored import read_watch
-from driftline.text.nearest import nearest
+from driftline.references.stored import read_monitor
 from driftline.text.tables import show_table
 from driftline.text.wording import span
 from streams.state.store import Store
@@ -41,13 +41,8 @@ def thresholds(invocation: Invocation, *, model: str, as_json: bool) -> None:
     The judge's state is read from Redis as it was stored last; workers may run or not, and nothing is written.
     """
     settings = invocation.settings(need_key=True)
-    spec = settings.model(model)
-    if spec is None:
-        known = [each.name for each in settings.models]
-        raise click.UsageError(
-            f"no model {model} in {invocation.config}; {nearest(model, known) or 'known: ' + ', '.join(known)}"
-        )
-    account = explain(spec, read_watch(Store(settings.redis, settings.signing_key), model))
+    spec = known_model(invocation, settings, model)
+    account = explain(spec, read_monitor(Store(settings.redis, settings.signing_key), model))
     if as_json:
         click.echo(json.dumps(asdict(account), ensure_ascii=False))
         return
