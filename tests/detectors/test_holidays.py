@@ -191,7 +191,7 @@ def test_a_date_has_one_answer_whatever_was_asked_before(years: list[int], name:
 
 _DIGEST = """
 import hashlib
-from detectors.calendar import _days_of_rest
+from detectors.reference.holidays import _days_of_rest
 names = {names!r}
 found = [sorted(_days_of_rest(name, year).items()) for name in names for year in range(2000, 2030)]
 print(hashlib.sha256(repr(found).encode()).hexdigest())
