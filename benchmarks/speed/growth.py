@@ -127,7 +127,7 @@ def summarised(spec: ModelSpec, values: Sequence[bytes], fetch: int) -> int:
     for first, end in itertools.pairwise([0, *range(_FIRST, len(values), fetch), len(values)]):
         chunk = values[first:end]
         decoded = decoding.decode(range(first, first + len(chunk)), [CLOCK_MS] * len(chunk), chunk)
-        rows += sum(record.n for record in windows.add(decoded.blocks) if isinstance(record, Window))
+        rows += sum(record.n for record in windows.add(decoded.blocks).records if isinstance(record, Window))
     return rows
 
 
