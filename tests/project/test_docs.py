@@ -16,6 +16,8 @@ from driftline.config.load import parse_settings
 from tests.support.documents import blocks, prose, text_of
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.fast
+
 PAGES = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
@@ -107,6 +109,7 @@ def test_every_command_exists(page: Path):
         assert not words or words[0] in COMMANDS, line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=label)
 def test_every_make_target_exists(page: Path):
     """`make TARGET` in a page is one that make would run."""

@@ -12,6 +12,8 @@ from streams.engine.lost_batches import QUIET_SECONDS, Arrivals
 from streams.engine.transport import Reach
 from streams.kafka.batch import Batch, RecordColumns
 
+pytestmark = pytest.mark.fast
+
 HERE, THERE = TP("t.events", 0), TP("t.events", 1)
 
 
