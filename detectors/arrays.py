@@ -1,4 +1,4 @@
-"""Types of arrays, and what is done to any of them."""
+"""Types of arrays, and an operation that any of them may need."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ Flags = NDArray[np.bool_]
 
 
 def widened(array: np.ndarray, columns: int) -> np.ndarray:
-    """Return an array with so many columns of zeros more on its last axis."""
+    """Return an array with columns of zeros appended to its last axis: shape (..., n) -> (..., n + columns)."""
     return np.concatenate([array, np.zeros((*array.shape[:-1], columns))], axis=-1)

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from benchmarks.seasonal import read_columns
 from numpy.typing import NDArray
 from river import datasets
 
+from benchmarks.quality.seasonal import read_columns
 from detectors.arrays import Floats
 from detectors.identity import seed
 

@@ -5,8 +5,8 @@
 Rules:
 1. Streams are those of benchmarks/quality/drifting.py, so what drifts and where is known. A drift has an interval to be found in.
 2. Driftline is the product alone (benchmarks/quality/watched.py) with one setting for all: 50 rows to a window, as of a model
-   that has 50 labels an hour, the shortest reference there can be (24 windows), and else the defaults. Once it sees the outcomes, and once,
-   as a line of its own, the columns.
+   that has 50 labels an hour, the shortest reference there can be (24 windows), and else the defaults. It sees the outcomes;
+   a line of its own shows the product that sees the columns.
 3. River's detectors see the same outcomes, one by one, with River's defaults.
 4. The loop is closed for everybody alike: an alarm is answered at once by a swap to the model of the regime. A drift that was not
    found by the end of its interval is known by then, so the swap comes without an alarm, and a miss counts once. At a swap
@@ -33,13 +33,24 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from benchmarks.drifting import BUNDLED, FILES, KINDS, MAX_DELAY, TRANSITION, DataSet, DriftingRows, bundled, from_file, stream_of
-from benchmarks.scoring import Episodes, at_random, episodes, every
-from benchmarks.seasonal import DATA
-from benchmarks.watched import REFERENCE_WINDOWS, PacedMonitor
 from river import drift
 
 from benchmarks.machine import run, show_table, whole_number
+from benchmarks.quality.drifting import (
+    BUNDLED,
+    FILES,
+    KINDS,
+    MAX_DELAY,
+    TRANSITION,
+    DataSet,
+    DriftingRows,
+    bundled,
+    from_file,
+    stream_of,
+)
+from benchmarks.quality.scoring import Episodes, at_random, episodes, every
+from benchmarks.quality.seasonal import DATA
+from benchmarks.quality.watched import REFERENCE_WINDOWS, PacedMonitor
 from detectors.errors import UnavailableError
 from detectors.incidents.alert import Alert
 from detectors.judging.detectors import Armed, Arming, arm
@@ -347,7 +358,7 @@ def main() -> None:
 
     def benchmark() -> tuple[dict[str, Any], int]:
         data = tables(arguments.data, quick=arguments.quick)
-        streams, drifts = arguments.aligners or (1 if arguments.quick else 3), 2 if arguments.quick else 8
+        streams, drifts = arguments.streams or (1 if arguments.quick else 3), 2 if arguments.quick else 8
         budget, seed = arguments.false_alarms, arguments.seed
         tallies = tallied(data, streams=streams, drifts=drifts, budget=budget, seed=seed, settled=arguments.settled)
         result = summary(tallies)

@@ -34,9 +34,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from benchmarks.scoring import found_share, random_share, regular_share
 
 from benchmarks.machine import run, show_table
+from benchmarks.quality.scoring import found_share, random_share, regular_share
 from detectors.arrays import Floats
 from detectors.errors import UnavailableError
 from detectors.incidents.alert import Alert
@@ -189,7 +189,7 @@ class JudgedSeries:
     @property
     def watching(self) -> bool:
         """Whether no incident is open and no reference is being learned, so that an alarm can be raised."""
-        judges = self.monitor.sides["features"].judges.values()
+        judges = self.monitor.channels["features"].judges.values()
         return not (self.monitor.learning or self.monitor.open_incidents or any(judge.renewing for judge in judges))
 
 

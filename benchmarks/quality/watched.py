@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from benchmarks.seasonal import promoted
-
+from benchmarks.quality.seasonal import promoted
 from detectors.incidents.alert import Alert
 from detectors.incidents.decision import Decision
 from detectors.model.model_monitor import ModelMonitor
@@ -67,6 +66,6 @@ class PacedMonitor:
 
     def renew(self, row: int) -> None:
         """Tell of a swap that no alarm asked for, at that row: everything has a new reference from then on."""
-        judges = self._watch.sides[self._kind].judges.values()
+        judges = self._watch.channels[self._kind].judges.values()
         features = sorted({feature for judge in judges for feature in judge.references})
         self._watch.add(self._spec, Decision(f"swap at {row}", "m", "", "promoted", 2, features))

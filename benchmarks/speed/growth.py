@@ -1,4 +1,4 @@
-"""What an event costs as events, features, segments and windows grow: decoding, windows and judging, in this process.
+"""What an event costs as events, features, segments and windows grow: decoding and windows, in this process.
 
     python -m benchmarks.growth [--quick]
 
@@ -25,10 +25,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from benchmarks.feeding import BEGIN, MODEL, EventMix, bodies
 
-from benchmarks import judging
 from benchmarks.machine import run, show_table
+from benchmarks.speed.feeding import BEGIN, MODEL, EventMix, bodies
 from detectors.errors import DriftlineError
 from detectors.spec import ModelSpec, shapes_of
 from detectors.windows.record import Window
@@ -233,23 +232,8 @@ def benchmark() -> tuple[dict[str, Any], int]:
             name,
         )
         print()
-    judged = [judging.cost(*case, scale=scale, repeats=repeats) for case in judging.CASES]
-    show_table(
-        ["features", "sources", "us/bucket", "us/feature", "snapshot KiB"],
-        [
-            [
-                f"{one.features}",
-                f"{one.sources}",
-                f"{1e6 * one.seconds:,.0f}",
-                f"{1e6 * one.seconds / one.features:.1f}",
-                f"{one.snapshot_bytes / 1024:,.0f}",
-            ]
-            for one in judged
-        ],
-        "judge",
-    )
     superlinear = [f"{row['axis']} {row['size']:,}" for row in rows if row["superlinear"]]
-    return {"benchmark": "growth", "limit": LIMIT, "superlinear": superlinear, "judge": judging.summary(judged), "rows": rows}, 0
+    return {"benchmark": "growth", "limit": LIMIT, "superlinear": superlinear, "rows": rows}, 0
 
 
 if __name__ == "__main__":

@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 import orjson
-from benchmarks.feeding import DATA_SETS, MODEL, PARTITIONS, bodies, closing, encoded, events, fill
 from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from benchmarks.machine import BenchmarkServers, run, servers, show_table, usage, whole_number
+from benchmarks.speed.feeding import DATA_SETS, MODEL, PARTITIONS, bodies, closing, encoded, events, fill
 from benchmarks.workers import Ending, ReadyWorker, WorkerFleet
 from detectors.errors import UnavailableError
 from detectors.windows.record import Mark

@@ -21,9 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.feeding import DATA_SETS, WINDOW_SECONDS, closing, end_of, events, fill
-
 from benchmarks.machine import BenchmarkServers, run, servers, show_table, usage, whole_number
+from benchmarks.speed.feeding import DATA_SETS, WINDOW_SECONDS, closing, end_of, events, fill
 from benchmarks.workers import Ending, WorkerFleet
 
 EVENTS, EVENTS_QUICK = 2_000_000, 400_000

@@ -13,18 +13,17 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from benchmarks.documents import ROOT, replaced
 from benchmarks.machine import run
 from detectors.errors import ConfigError
 from driftline.text.tables import markdown
 from streams.topics import DAY_SECONDS, EVENTS, WINDOWS
 
-PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
+PAGE = ROOT / "docs" / "scaling.md"
 #: Events a second of one hot model.
 RATES = (1e4, 1e6, 1e8)
-_BEGIN, _END = "<!-- derived: begin -->", "<!-- derived: end -->"
 
 #: Every constant that the page has to give, and whether it is a choice or was measured.
 CONSTANTS = (
@@ -172,9 +171,7 @@ def derived(given: Mapping[str, float]) -> str:
 
 def renewed(text: str) -> str:
     """Return the page with its derived table made anew."""
-    before, _, rest = text.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    return f"{before}{_BEGIN}\n{derived(constants(text))}\n{_END}{after}"
+    return replaced(text, "derived", derived(constants(text)))
 
 
 def benchmark() -> tuple[dict[str, Any], int]:

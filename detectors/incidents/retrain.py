@@ -28,26 +28,27 @@ _LOST_SECONDS = 86_400.0
 Reason = Literal["drift", "performance", "on_demand"]
 
 
-class Request(msgspec.Struct, frozen=True):
-    """A request to retrain one model; times are epoch seconds of event time.
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to retrain one model, of the judge or by hand; times are epoch seconds of event time.
 
     Args:
         id: a hash of its causes.
-        incidents: ids of the incidents it answers; `alert` is the alert id that opened the newest.
+        incidents: ids of the incidents it answers; a request by hand answers none.
+        alert: id of the alert that opened the newest of them; None in a request by hand.
         began_at: train on what was predicted from here on.
-        requested_at: end of the window that led to it.
-        features: what drifted.
+        requested_at: end of the window that led to it, or the time when a person asked.
+        features: names of the features that drifted.
     """
 
     id: str
     model: str
-    segment: str
+    segment: str = ""
     reason: Reason
-    incidents: list[str]
-    alert: str
+    incidents: list[str] = []
+    alert: str | None = None
     began_at: float
     requested_at: float
-    features: list[str]
+    features: list[str] = []
 
 
 class Retrains(msgspec.Struct):

@@ -92,7 +92,7 @@ class Judge(msgspec.Struct):
     @classmethod
     def begin(cls, spec: ModelSpec, kind: Kind, segment: str, seconds: float) -> Judge:
         """Return a judge that knows nothing yet."""
-        detector = spec.errors.detector if kind == "outcomes" else spec.detector
+        detector = spec.outcomes.detector if kind == "outcomes" else spec.detector
         direction: Direction = "up" if kind == "outcomes" else "both"
         return cls(kind, segment, seconds, Learner(seconds), Monitors.empty(detector, direction, seconds))
 
@@ -170,7 +170,7 @@ class Judge(msgspec.Struct):
 
     def _weigh(self, spec: ModelSpec, start: float, parts: Sequence[Mapping[str, Feature]], rows: int) -> list[Verdict]:
         matrix = self.side_by_side()
-        now = window_sums(parts, rows, matrix, outlier_beyond=spec.outliers.beyond)
+        now = window_sums(parts, rows, matrix, outlier_beyond=spec.outliers.distance)
         silent = {*self.renewing, *self.unwatched(spec)}
         judged = np.array([name not in silent for name in matrix.names], dtype=np.bool_)
         bucket = _SummedBucket(now, parts, judged)
@@ -266,7 +266,7 @@ class Judge(msgspec.Struct):
 
     def reconfigure(self, spec: ModelSpec) -> None:
         """Let the detectors be those that the configuration names now; others start anew on the same baselines."""
-        detector = spec.errors.detector if self.kind == "outcomes" else spec.detector
+        detector = spec.outcomes.detector if self.kind == "outcomes" else spec.detector
         if self.monitors.detector != detector:
             self.monitors.exchange(detector)
 

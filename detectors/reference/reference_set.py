@@ -1,8 +1,8 @@
-"""A document: references of one model that were learned beforehand, from a file or a stretch of history.
+"""A reference set: references of one model that were learned beforehand, from a file or a time range of the history.
 
 Rules:
-1. A document never changes; its version is a hash of its content, so two of one version are one.
-2. A judge moves what it takes over (a baseline remembers the last window), so everybody gets a copy.
+1. A set never changes; its version is a hash of its content, so two sets of the same version are equal.
+2. A judge changes the baselines that it takes over (a baseline remembers the last window), so every judge gets a copy.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from detectors.windows.record import Kind
 
 
 class SegmentReference(msgspec.Struct, frozen=True):
-    """What one segment looked like while all was well.
+    """The references of one segment.
 
     Args:
-        windows: how many it was learned from.
-        since: begin of the first of them, epoch seconds; `until` the end of the last.
+        windows: number of windows from which they were learned.
+        since: begin of the first window, epoch seconds; `until` is the end of the last.
         learned: feature -> reference and baselines.
     """
 
@@ -34,15 +34,15 @@ class ReferenceSet(msgspec.Struct, frozen=True, eq=False):
     """The references of one model.
 
     Args:
-        version: hash of the rest; empty while it is being made.
+        version: hash of all other fields; empty while the set is being made.
         model: name of the model.
-        window_seconds: width of the windows of features that it was learned from.
-        outcome_window_seconds: the same of outcomes.
-        timezone: of its seasons; `holidays` their calendar.
-        features: that the configuration watched; empty for all that appeared.
+        window_seconds: width of the windows of features from which it was learned.
+        outcome_window_seconds: the same for outcomes.
+        timezone: of its seasons; `holidays` is their calendar of public holidays.
+        features: monitored by the configuration then; empty for all that appeared.
         categorical: features that were categories although they look like numbers.
-        driftline: version of Driftline that learned it; `river` of River.
-        segments: kind of windows -> segment -> what it looked like.
+        driftline: version of Driftline that learned the set; `river` is that of River.
+        segments: kind of windows -> segment -> its references.
     """
 
     version: str
@@ -58,7 +58,7 @@ class ReferenceSet(msgspec.Struct, frozen=True, eq=False):
     segments: dict[Kind, dict[str, SegmentReference]]
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether it is the same document."""
+        """Return whether both sets have the same version."""
         return isinstance(other, ReferenceSet) and self.version == other.version
 
     def __hash__(self) -> int:
@@ -66,15 +66,15 @@ class ReferenceSet(msgspec.Struct, frozen=True, eq=False):
         return hash(self.version)
 
     def learned(self, kind: Kind) -> dict[str, dict[str, FeatureBaseline]]:
-        """Return segment -> feature -> reference and baselines, for the taker to keep (rule 2)."""
+        """Return segment -> feature -> reference and baselines, as a copy (rule 2)."""
         return {segment: copy.deepcopy(found.learned) for segment, found in self.segments.get(kind, {}).items()}
 
     @property
     def since(self) -> float:
-        """Begin of the first window that it was learned from, epoch seconds."""
+        """Begin of the first window from which the set was learned, epoch seconds."""
         return min(found.since for segments in self.segments.values() for found in segments.values())
 
     @property
     def until(self) -> float:
-        """End of the last one."""
+        """End of the last window, epoch seconds."""
         return max(found.until for segments in self.segments.values() for found in segments.values())

@@ -32,6 +32,7 @@ from streams.engine.transport import LogState, Reach
 from streams.kafka import Sender
 from streams.kafka.batch import Batch
 from streams.metrics import Metrics
+from streams.patience import Backoff, LogLimit
 from streams.records.dead_letters import dead_letter
 from streams.settings import KafkaSettings
 from streams.state.store import FencedError
@@ -41,23 +42,22 @@ _LOG = logging.getLogger("driftline.worker")
 #: Failures at one record before it goes to the dead letters.
 _STRIKES = 3
 #: Pauses between rewinds while a service is away, in seconds, and when to give up.
-_FIRST_PAUSE, _LONGEST_PAUSE, _PATIENCE = 0.2, 5.0, 300.0
+_PAUSES, _PATIENCE = Backoff(0.2, 5.0), 300.0
 #: Messages in a lane's outbox, or bytes fed, from which feeding waits for a flush.
 _FULL = 20_000
 _FULL_BYTES = 32 << 20
 #: The last flush before a stop or a rebalance takes no longer: five seconds are promised for all of a stop.
 _LAST_FLUSH_SECONDS = 2.5
-_LOG_EVERY_SECONDS = 60.0
 #: Gauges that speak of what a worker owns.
 _OF_PARTITIONS = (
     "driftline_incidents_open",
     "driftline_drifted_feature",
     "driftline_reference_learning",
-    "driftline_budget_spent",
+    "driftline_budget_spent_ratio",
     "driftline_watermark_seconds",
     "driftline_watermark_age_seconds",
     "driftline_watermark_skew_seconds",
-    "driftline_window_seconds",
+    "driftline_window_close_delay_seconds",
     "driftline_lag_records",
     "driftline_unread_records",
     "driftline_snapshot_bytes",
@@ -115,7 +115,7 @@ class Lanes:
         self._pauses: dict[TP, float] = {}
         #: Agent and partition -> since when nothing becomes durable, and from which offset a restart would read.
         self._failing_since: dict[tuple[str, TP], tuple[float, int]] = {}
-        self._logged: dict[str, float] = {}
+        self._log_limit = LogLimit()
         self._arrivals = Arrivals()
 
     def attach(self, rewinder: Rewinder) -> None:
@@ -144,7 +144,7 @@ class Lanes:
                 self._say(str(error))
                 if time.monotonic() - began > _PATIENCE:
                     self._give_up(error)
-                await asyncio.sleep(_FIRST_PAUSE)
+                await asyncio.sleep(_PAUSES.first)
             except StateError as error:
                 self._give_up(error)
 
@@ -318,8 +318,8 @@ class Lanes:
             self._failing_since[lane.agent, lane.tp] = since, start
             if time.monotonic() - since > _PATIENCE:
                 self._give_up(UnavailableError(why))
-        seconds = self._pauses.get(lane.tp, _FIRST_PAUSE) if pause else 0.0
-        self._pauses[lane.tp] = min(_LONGEST_PAUSE, 2 * seconds or _FIRST_PAUSE)
+        seconds = self._pauses.get(lane.tp, _PAUSES.first) if pause else 0.0
+        self._pauses[lane.tp] = _PAUSES.after(seconds)
         self._rewinding[lane.tp] = asyncio.create_task(self._rewind_later(lane.tp, seconds))
 
     async def _rewind_later(self, tp: TP, seconds: float) -> None:
@@ -335,13 +335,11 @@ class Lanes:
                 self._say(f"{where}: cannot read again yet ({type(error).__name__}: {error})", kind=where)
             else:
                 return
-            seconds = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * seconds))
+            seconds = _PAUSES.after(seconds)
 
     def _say(self, text: str, *, kind: str = "") -> None:
         """Log one kind of trouble once a minute; kinds are few, so no offset is in their names."""
-        now = time.monotonic()
-        if now - self._logged.get(kind, -_LOG_EVERY_SECONDS) >= _LOG_EVERY_SECONDS:
-            self._logged[kind] = now
+        if self._log_limit.due(kind):
             _LOG.warning("%s", text)
 
     def _give_up(self, error: DriftlineError) -> None:

@@ -1,10 +1,22 @@
-"""The one door to confluent_kafka: producer, readers, topics.
+"""Kafka by its own client: in streams only this room imports confluent_kafka.
 
-Workers consume through streams/engine/transport.py; the readers here are for those that need no Faust: the
-retrainer, the demo, tests.
+In: settings of the broker, messages to send, topics and offsets to read.
+Out: records, offsets, topics on the broker, acknowledgements; `UnavailableError` where the broker does not answer.
+
+Open `message.py` first: a message to send and a record that was read. `sender.py` produces; `log.py` reads from given offsets,
+`group.py` as a member of a group; `admin.py` creates and checks topics, `cluster.py` reads their identities. `batch.py` is one
+fetch in columns; workers fetch through streams/engine/transport.py.
 """
 
-from streams.kafka.admin import create_topics, delete_topics, missing_topics, partition_counts, truncate, wait_for_kafka
+from streams.kafka.admin import (
+    create_topics,
+    delete_topics,
+    missing_topics,
+    partition_counts,
+    require_topics,
+    truncate,
+    wait_for_kafka,
+)
 from streams.kafka.cluster import Cluster, TopicState, describe
 from streams.kafka.group import GroupReader, members, set_offsets
 from streams.kafka.log import Log
@@ -25,6 +37,7 @@ __all__ = [
     "members",
     "missing_topics",
     "partition_counts",
+    "require_topics",
     "set_offsets",
     "truncate",
     "wait_for_kafka",

@@ -15,15 +15,15 @@ from detectors.errors import EventError, UnavailableError
 from streams.engine.stage import Checkpoint
 from streams.kafka import Outgoing
 from streams.kafka.batch import Batch
+from streams.patience import Backoff
 from streams.records import cloudevents
 from streams.records.dead_letters import dead_letter
 from streams.settings import KafkaSettings
 
 _LOG = logging.getLogger("driftline.notify")
 
-_LOG_EVERY_SECONDS = 60.0
 #: Pauses between attempts at a receiver that is away, in seconds.
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_PAUSES = Backoff(0.5, 30.0)
 
 
 class Sink(Protocol):
@@ -86,14 +86,14 @@ class Notify:
 
 async def _deliver(sink: Sink, event: dict[str, Any], value: bytes) -> None:
     """Tell one sink, again and again until it takes the event; a receiver that is away holds up nobody else."""
-    pause = _FIRST_PAUSE
+    pause = _PAUSES.first
     while True:
         try:
             await sink.deliver(event, value)
         except UnavailableError as error:
-            if pause == _FIRST_PAUSE:
+            if pause == _PAUSES.first:
                 _LOG.warning("%s", error)
             await asyncio.sleep(pause)
-            pause = min(_LONGEST_PAUSE, 2 * pause)
+            pause = _PAUSES.after(pause)
         else:
             return

@@ -28,6 +28,7 @@ from streams.events.decoding import Decoding, decoded
 from streams.kafka import Outgoing
 from streams.kafka.batch import Batch
 from streams.metrics import Metrics
+from streams.patience import LogLimit
 from streams.records import cloudevents
 from streams.settings import KafkaSettings
 from streams.state.references import References
@@ -37,7 +38,6 @@ _LOG = logging.getLogger("driftline.worker")
 
 _REFRESH_SECONDS = 2.0
 _LOOKUPS = 200
-_LOG_EVERY_SECONDS = 60.0
 
 Key = tuple[str, str]
 
@@ -66,7 +66,7 @@ class OutlierStage:
             name: Outliers(
                 partition=partition,
                 window_seconds=spec.window_seconds,
-                beyond=spec.outliers.beyond,
+                beyond=spec.outliers.distance,
                 per_window=spec.outliers.per_window,
             )
             for name, spec in models.items()
@@ -76,7 +76,7 @@ class OutlierStage:
         self._known: dict[Key, tuple[str, ReferenceLearned]] = {}
         self._looked: dict[Key, float] = {}
         self._clock = clock
-        self._said_at = float("-inf")
+        self._log_limit = LogLimit(clock=clock)
         self._reported = -1
         self.start = start
 
@@ -125,9 +125,9 @@ class OutlierStage:
         due = sorted(wanted - fresh.keys(), key=lambda key: (key not in self._known, key))[:_LOOKUPS]
         self._looked = fresh | dict.fromkeys(due, now)
         if due:
-            self._known.update(await asyncio.to_thread(self._look_up, due, now))
+            self._known.update(await asyncio.to_thread(self._look_up, due))
 
-    def _look_up(self, keys: list[Key], now: float) -> dict[Key, tuple[str, ReferenceLearned]]:
+    def _look_up(self, keys: list[Key]) -> dict[Key, tuple[str, ReferenceLearned]]:
         """Return the references that are new since they were last looked for."""
         found: dict[Key, tuple[str, ReferenceLearned]] = {}
         for model, segment in keys:
@@ -135,8 +135,7 @@ class OutlierStage:
             try:
                 current = self._references.current(model, segment, known[0] if known else None)
             except StateError as error:
-                if now - self._said_at >= _LOG_EVERY_SECONDS:
-                    self._said_at = now
+                if self._log_limit.due():
                     _LOG.error("outliers of %s are not scored: %s", model, error)
                 continue
             if current is not None:

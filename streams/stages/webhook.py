@@ -12,6 +12,7 @@ import aiohttp
 
 from detectors.errors import UnavailableError
 from streams.metrics import Metrics
+from streams.patience import LogLimit
 from streams.records import cloudevents
 from streams.settings import WebhookSettings
 
@@ -19,7 +20,6 @@ _LOG = logging.getLogger("driftline.notify")
 
 #: A receiver that refuses an event (4xx), or sends it elsewhere (3xx), will do so again: it is counted and left.
 _REFUSED_FROM, _REFUSED_TO = 300, 500
-_LOG_EVERY_SECONDS = 60.0
 
 
 class Webhook:
@@ -32,7 +32,7 @@ class Webhook:
     def __init__(self, settings: WebhookSettings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._said_at = float("-inf")
+        self._log_limit = LogLimit()
 
     async def deliver(self, event: dict[str, Any], value: bytes) -> None:
         """POST an alert; other events are not for people.
@@ -64,8 +64,7 @@ class Webhook:
         self._metrics.count("driftline_webhook_deliveries_total", result="failed")
         if status == 429 or not _REFUSED_FROM <= status < _REFUSED_TO:
             raise UnavailableError(f"webhook answers {status}; the alert will be sent again")
-        if time.monotonic() - self._said_at >= _LOG_EVERY_SECONDS:
-            self._said_at = time.monotonic()
+        if self._log_limit.due():
             _LOG.error("webhook refused alert %s with status %d: mend [webhook] url or its receiver", event["id"], status)
 
 

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.budget.changes import APART_SECONDS, CHANGES, LAST_SECONDS, Injected, altering, schedule
-from benchmarks.budget.delays import Delays, delays, delays_of, median
-from benchmarks.budget.false_alarms import quiet
-from benchmarks.budget.kinds import KINDS, EventStream
-from benchmarks.budget.pages import SORTS, Sort, pages
-from benchmarks.budget.speed import speed
-from benchmarks.budget.trial import BEGIN, BudgetTrial, Size, features_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.quality.budget.changes import APART_SECONDS, CHANGES, LAST_SECONDS, Injected, altering, schedule
+from benchmarks.quality.budget.delays import Delays, delays, delays_of, median
+from benchmarks.quality.budget.false_alarms import quiet
+from benchmarks.quality.budget.kinds import KINDS, EventStream
+from benchmarks.quality.budget.pages import SORTS, Sort, pages
+from benchmarks.quality.budget.speed import speed
+from benchmarks.quality.budget.trial import BEGIN, BudgetTrial, Size, features_of
 from detectors.incidents.alert import Alert
 from detectors.judging.verdict import Verdict
 from detectors.reference.local_time import DAY_SECONDS, WEEK_SECONDS
 from detectors.windows.sample import summarise
-from tests.support.paths import ROOT
 
 _FEATURES = 8
 #: No divisor of a day, so that what is carried from one stretch to the next is in what is measured.
@@ -284,28 +280,3 @@ def test_speed_is_that_of_windows_judged():
     found = speed(Size(3, 1.0, reference_seconds=2 * 3600.0), seed=1)
     assert found.judged == 3 * 180
     assert found.per_second > 0
-
-
-def test_the_command_prints_a_row_for_each_kind_and_one_object():
-    """In processes of their own, at a tiny size, and with nothing on stderr of a pipe."""
-    command = [sys.executable, "-m", "benchmarks.budget", "--features", "2", "--weeks", "0.02", "--parts", "alarms", "delays"]
-    done = subprocess.run(
-        [*command, "--kinds", "t3", "gaussian", "--seed", "5"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    before, _, last = done.stdout.rstrip("\n").rpartition("\n")
-    result = json.loads(last)
-    assert set(result["false_alarms"]) == {"gaussian", "t3"}
-    for kind, opened in result["false_alarms"].items():
-        assert f"{kind:20} {opened:4d} incidents opened" in before
-    assert set(result["median_delay_s"]["gaussian"]) == set(result["missed"]["gaussian"]) == set(CHANGES)
-    assert {kind: set(floors) for kind, floors in result["floors"].items()} == {"gaussian": {"never", "every 3 h", "random"}}
-    assert result["pages_of_one_incident"] is None
-    assert result["feature_windows_per_second"] is None
-    assert (result["features"], result["weeks"], result["seed"]) == (2, 0.02, 5)

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.drifting import (
+from hypothesis import given
+from hypothesis import strategies as st
+from river import naive_bayes
+
+from benchmarks.quality.drifting import (
     BUNDLED,
     FILES,
     KINDS,
@@ -20,12 +24,20 @@ from benchmarks.drifting import (
     bundled,
     stream_of,
 )
-from benchmarks.injected import COLUMNS, ERRORS, MARKS, MOST_FALSE, SPEEDS, STOCK, alarms_of, show, summary, tables, tallied
-from benchmarks.scoring import Episodes, episodes
-from hypothesis import given
-from hypothesis import strategies as st
-from river import naive_bayes
-
+from benchmarks.quality.injected import (
+    COLUMNS,
+    ERRORS,
+    MARKS,
+    MOST_FALSE,
+    SPEEDS,
+    STOCK,
+    alarms_of,
+    show,
+    summary,
+    tables,
+    tallied,
+)
+from benchmarks.quality.scoring import Episodes, episodes
 from detectors.errors import UnavailableError
 
 LENGTH = 300

@@ -248,7 +248,7 @@ def here(
     with beside(tmp_path, config, monkeypatch):
         monkeypatch.setenv("DRIFTLINE_SIGNING_KEY", settings.signing_key.reveal().decode())
         assert load_settings(tmp_path / "driftline.toml", {}).models == (QUIET,)
-        yield Here(settings, lambda *line: Done(run(["reference", "accept", *line]), *capsys.readouterr()))
+        yield Here(settings, lambda *line: Done(run(["incident", "accept", *line]), *capsys.readouterr()))
 
 
 def test_the_command_writes_one_record_that_the_judge_takes(here: Here, monitor: ModelMonitor) -> None:

@@ -1,4 +1,4 @@
-"""How much of a long sample lies in each bin, told from its mid-quantiles: to a fraction of a lump, at any number of values."""
+"""Mid-quantiles give the number of values in each bin, to a fraction of a mid-quantile's share, at any number of values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.arrays import Floats
-from detectors.measure.binning import bins_of_lumps
+from detectors.measure.binning import bins_of_mid_quantiles
 from detectors.measure.measure import measure
 from detectors.measure.sums import window_sums
 from detectors.reference.feature_reference import QUANTILES, FeatureReference, learn_reference
@@ -43,7 +43,7 @@ def in_bins(points: list[list[float]], n: list[int], columns: list[int], matrix:
     lengths, places = np.array([len(one) for one in points]), np.array(columns)
     values = np.concatenate([np.array(one) for one in points])
     ranks = matrix.ranks(values, np.repeat(places, lengths))
-    found, added = bins_of_lumps(values, ranks, lengths=lengths, n=np.array(n) * 1.0, columns=places, matrix=matrix)
+    found, added = bins_of_mid_quantiles(values, ranks, lengths=lengths, n=np.array(n) * 1.0, columns=places, matrix=matrix)
     assert np.isfinite(added).all()
     return found
 
@@ -55,7 +55,7 @@ def between(values: list[float]) -> FeatureReference:
 
 
 @given(held, held, st.integers(POINTS + 1, 10**6), st.booleans())
-def test_an_edge_lies_within_a_lump_of_its_points(learned: list[float], points: list[float], n: int, smooth: bool) -> None:
+def test_an_edge_lies_within_a_share_of_its_points(learned: list[float], points: list[float], n: int, smooth: bool) -> None:
     """So no point mass is torn, bins hold what there is and nothing less than nothing: whatever the values and the reference."""
     holds(ReferenceMatrix({"x": between(learned) if smooth else reference_of(np.array(learned))}), points, n)
 
@@ -72,13 +72,13 @@ def test_points_about_the_edges_of_heaps_are_held(places: list[tuple[int, float]
 
 
 def holds(matrix: ReferenceMatrix, points: list[float], n: int) -> None:
-    """See that bins hold a sample, and that an edge is within a lump of its points."""
+    """See that bins hold a sample, and that an edge is within a mid-quantile's share of its points."""
     found = in_bins([points], [n], [0], matrix)[:, 0]
     assert found.min() >= 0
     assert found.sum() == pytest.approx(n)
     whole = np.bincount(bins_of(matrix.ranks(np.array(points), np.zeros(len(points), dtype=np.intp))), minlength=BINS)
-    lump = n / len(points)
-    assert np.abs(np.cumsum(found) - lump * np.cumsum(whole)).max() <= lump * (1 + 1e-9)
+    share = n / len(points)
+    assert np.abs(np.cumsum(found) - share * np.cumsum(whole)).max() <= share * (1 + 1e-9)
 
 
 @given(st.lists(st.tuples(held, st.integers(POINTS + 1, 10**6), st.integers(0, 1)), min_size=1, max_size=4))
@@ -118,7 +118,7 @@ def test_the_least_doubles_are_held() -> None:
     holds(matrix, (np.arange(POINTS) * 2e-323 + 5e-324).tolist(), 640)
 
 
-def test_a_bin_of_less_than_a_lump_leaves_the_shape_finite() -> None:
+def test_a_bin_of_less_than_a_share_leaves_the_shape_finite() -> None:
     """Lines take more from the variance of such a bin than it has: what differs from the reference still differs."""
     quantiles = np.array([0.0] * 128 + [0.5] + [1.0] * 127)
     matrix = ReferenceMatrix({"x": FeatureReference(quantiles, shares={}, other=0.0, known={}, mean=0.5)})
@@ -127,7 +127,7 @@ def test_a_bin_of_less_than_a_lump_leaves_the_shape_finite() -> None:
 
 
 def test_a_point_mass_is_one_piece() -> None:
-    """About a third of zeros, and no multiple of a lump: its bin holds these and nothing else, but for a fifth of a lump."""
+    """About a third of zeros, and no multiple of a mid-quantile's share: its bin holds these only, to a fifth of a share."""
     draw = np.random.default_rng(3)
     matrix = ReferenceMatrix(
         {"x": reference_of(draw.permutation(np.concatenate([np.zeros(100_000), draw.normal(size=200_000)])))}
@@ -138,7 +138,7 @@ def test_a_point_mass_is_one_piece() -> None:
         values = np.sort(np.concatenate([np.zeros(zeros), draw.normal(size=4000)]))
         found = in_bins([summarise(values).values().tolist()], [len(values)], [0], matrix)[:, 0]
         missed.append((found[zero] - zeros) * POINTS / len(values))
-    assert np.sqrt(np.square(missed).mean()) < 0.25  # whole lumps: 0.4
+    assert np.sqrt(np.square(missed).mean()) < 0.25  # whole shares: 0.4
 
 
 def gaussian(draw: np.random.Generator, shape: tuple[int, int]) -> Floats:
@@ -152,12 +152,12 @@ def log_normal(draw: np.random.Generator, shape: tuple[int, int]) -> Floats:
 
 
 def hundred(draw: np.random.Generator, shape: tuple[int, int]) -> Floats:
-    """A hundred different values: point masses that are smaller than a lump."""
+    """A hundred different values: point masses that are smaller than a mid-quantile's share."""
     return draw.integers(0, 100, size=shape) * 1.0
 
 
 def third_of_zeros(draw: np.random.Generator, shape: tuple[int, int]) -> Floats:
-    """A point mass among others of many lumps."""
+    """A point mass among others of many mid-quantiles."""
     return np.where(draw.random(shape) < 1 / 3, 0.0, draw.lognormal(size=shape))
 
 

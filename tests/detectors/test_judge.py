@@ -163,7 +163,7 @@ def test_of_outcomes_the_error_rate_is_watched_upwards() -> None:
 @pytest.mark.parametrize("detector", ["ddm", "hddm_a", "fhddm"])
 def test_a_detector_of_outcomes_gets_every_outcome(detector: str) -> None:
     """700 outcomes in a window are summarised, and each error of them is still counted."""
-    spec = ModelSpec("m", volume=True, window_seconds=60.0, errors=OutcomeSpec(detector=detector), reference=SPEC.reference)
+    spec = ModelSpec("m", volume=True, window_seconds=60.0, outcomes=OutcomeSpec(detector=detector), reference=SPEC.reference)
     judge = judge_of(spec, "outcomes")
     rng = np.random.default_rng(5)
     assert weigh(judge, spec, {ERROR: numbers((rng.random((60, 700)) < 0.05) * 1.0)}) == []

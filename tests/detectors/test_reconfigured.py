@@ -27,7 +27,7 @@ SPEC = ModelSpec(
     factory="shop:make",
     window_seconds=60.0,
     reference=ReferenceSpec(seconds=7200.0, min_windows=120),
-    errors=OutcomeSpec(),
+    outcomes=OutcomeSpec(),
 )
 
 

@@ -97,7 +97,7 @@ def shapes(drawn: np.ndarray, reference: FeatureReference = NORMAL) -> np.ndarra
 
 @pytest.mark.parametrize("count", [60, 64, 100, 200, 600, 1000, 6000])
 def test_coarse_samples_have_the_same_shape(count: int) -> None:
-    """Exact samples, and lumps of up to a hundred values: of what does not change, mean and spread stay as they are."""
+    """Exact samples, and mid-quantiles of up to a hundred values each: of what does not change, mean and spread stay."""
     found = shapes(np.random.default_rng(count).normal(size=(300, count)))
     assert abs(found.mean() - EXPECTED) < 0.5 * DEVIATION
     assert 0.75 * DEVIATION < found.std() < 1.25 * DEVIATION
@@ -113,11 +113,11 @@ def test_two_humps_are_seen_the_better_the_more_values_tell_them(count: int) -> 
 
 
 def test_a_sample_of_few_different_values_is_not_coarse() -> None:
-    """However many there are, their counts are exact; a long sample of many has lumps, and those of all parts add up."""
+    """However many there are, their counts are exact; a long sample of many has mid-quantiles, and those of all parts add up."""
     matrix = ReferenceMatrix({"x": NORMAL})
     flags, many = numbers(np.array([[0.0] * 600 + [1.0] * 40])), numbers(DRAW.normal(size=(2, 640)))
     assert tallied([{"x": flags[0]}], 640, matrix).sums[COARSE, 0] == 0.0
-    # Of 15 edges, each with a quarter of a lump of ten less variance in two bins of a sixteenth.
+    # Of 15 edges, each with a quarter of a share of ten less variance in two bins of a sixteenth.
     assert tallied([{"x": many[0]}], 640, matrix).sums[COARSE, 0] == pytest.approx(-15 * 2.5 * 32)
     assert tallied([{"x": part} for part in many], 1280, matrix).sums[COARSE, 0] == pytest.approx(-15 * 5 * 32)
 

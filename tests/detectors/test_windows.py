@@ -296,14 +296,14 @@ def test_a_window_beyond_the_limit_is_folded_and_says_nearly_the_same() -> None:
 
 
 def test_rows_held_stay_below_the_limit_whatever_comes() -> None:
-    """However many rows and segments a bucket gets, no more values are held than `max_values` and one row."""
+    """However many rows and segments a bucket gets, no more values are buffered than `max_values` and one row."""
     shape = WindowShape(10.0, 0.0, max_values=5_000, max_segments=20)
     windows = Windows("features", source=0, sources=1, shapes={"m": shape})
     for start in range(0, 20_000, 500):
         windows.add_rows([Row(at, "m", 1.0, f"s{at % 37}", {"x": 1.0, f"y{at % 50}": "a"}) for at in range(start, start + 500)])
         (bucket,) = windows._models["m"].open.values()
-        assert bucket.held <= shape.max_values
-        assert bucket.held == sum(window.held for window in bucket.windows.values())
+        assert bucket.buffered <= shape.max_values
+        assert bucket.buffered == sum(window.buffered for window in bucket.windows.values())
     (end,) = (item for item in windows.add_rows([Row(20_000, "m", 50.0, "", None)]) if isinstance(item, Mark))
     assert end.until == 50.0
 

@@ -299,7 +299,7 @@ def test_a_configuration_that_changed_is_said(here: ExplainHome):
 
 def test_a_stock_detector_has_a_rate_and_no_threshold(here: ExplainHome):
     """Its rows say what it is expected to add, by the table of measured rates, and that it keeps no budget."""
-    here.configure(f'{FRAUD}detector = "kswin"\nerrors.detector = "ddm"\n')
+    here.configure(f'{FRAUD}detector = "kswin"\noutcomes.detector = "ddm"\n')
     here.keep(here.monitor(("features", "", plain()), ("outcomes", "", errors())))
     account = here.account()
     for row in account["rows"]:

@@ -246,7 +246,7 @@ def test_a_file_that_does_not_fit_says_why(reference_set: ReferenceSet) -> None:
     assert said == {
         "it was learned for model fraud",
         "it was learned from windows of features of 1m, and window is 5m now",
-        "it was learned from windows of outcomes of 1m, and errors.window is 5m now",
+        "it was learned from windows of outcomes of 1m, and outcomes.window is 5m now",
         "its seasons are those of UTC, and timezone is Europe/Oslo now",
         'it was learned with holidays = "", now it is "NO"',
         'it was learned with features = [], now it is ["amount"] (with ["amount"])',

@@ -263,7 +263,7 @@ def test_wide_records_in_another_order_are_read_as_dictionaries() -> None:
         read(decoding, [one, other])
     assert next(iter(decoding._by_type.values())).loose
     (block,) = read(decoding, [one, other]).blocks
-    assert block.taken(np.array([1, 0])).columns.numbers.tolist() == [[2.5, 1.5]] * 100
+    assert block.rows_at(np.array([1, 0])).columns.numbers.tolist() == [[2.5, 1.5]] * 100
     new = orjson.dumps({"model": "w", "features": {"new": 1, **dict.fromkeys(names, 1.5)}})
     (block,) = read(decoding, [one, other, partly]).blocks
     assert block.row(0).values == dict.fromkeys(names, 1.5)

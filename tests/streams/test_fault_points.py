@@ -25,6 +25,7 @@ from streams.engine import lanes
 from streams.engine.lanes import Lane
 from streams.engine.stage import Checkpoint
 from streams.kafka import create_topics, delete_topics
+from streams.patience import Backoff
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
 from tests.support.fault_borders import faulty_functions, faulty_redis
 from tests.support.fault_log import MODELS, SOURCES
@@ -66,7 +67,7 @@ def made(kafka_server: KafkaServer, redis_server: RedisServer) -> Iterator[list[
 async def brokers(made: list[Broker], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[Broker]]:
     """Brokers, with everything in place for faults to happen."""
     # Rewinds are what is tested here, not how long they wait before.
-    monkeypatch.setattr(lanes, "_FIRST_PAUSE", 0.005)
+    monkeypatch.setattr(lanes, "_PAUSES", Backoff(0.005, 5.0))
     loop = asyncio.get_running_loop()
     watch_tasks(loop)
     loop.set_exception_handler(lambda *_: None)  # tasks that died with their worker have nobody to tell

@@ -36,6 +36,7 @@ from streams.stages.judge import JudgeStage, load_state
 from streams.state import snapshot
 from streams.state.references import References
 from streams.state.store import FencedError, Store
+from tests.support.clock import Clock
 from tests.support.records import Fetched, batch_of, decode, log_of, make_durable
 
 KAFKA = KafkaSettings(prefix="t")
@@ -57,17 +58,6 @@ Told = dict[str, bytes]
 def store(redis_settings: RedisSettings, signing_key: Secret) -> Store:
     """A Redis of the test's own."""
     return Store(redis_settings, signing_key)
-
-
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
 
 
 def history_log() -> list[Fetched]:
@@ -231,7 +221,7 @@ async def test_incidents_spend_the_budget_of_a_week(store: Store) -> None:
     checkpoint = stage.checkpoint(len(LOG), final=True)
     assert checkpoint is not None
     statuses = [orjson.loads(value)["data"].get("status") for value in told(checkpoint.outgoing).values()]
-    spent = metrics.registry.get_sample_value("driftline_budget_spent", {"model": "m"})
+    spent = metrics.registry.get_sample_value("driftline_budget_spent_ratio", {"model": "m"})
     assert spent == statuses.count("opened") / SPEC.false_alarms_per_week > 1
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from faust.types import TP
@@ -11,21 +9,11 @@ from faust.types import TP
 from streams.engine.lost_batches import QUIET_SECONDS, Arrivals
 from streams.engine.transport import Reach
 from streams.kafka.batch import Batch, RecordColumns
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.fast
 
 HERE, THERE = TP("t.events", 0), TP("t.events", 1)
-
-
-@dataclass
-class Clock:
-    """A clock that stands until it is moved."""
-
-    now: float = 100.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
 
 
 def batch(tp: TP, number: int) -> Batch:
@@ -36,7 +24,7 @@ def batch(tp: TP, number: int) -> Batch:
 @pytest.fixture
 def clock() -> Clock:
     """A clock of the test's own."""
-    return Clock()
+    return Clock(100.0)
 
 
 def test_a_later_batch_tells_that_an_earlier_one_is_lost(clock: Clock) -> None:

@@ -25,11 +25,12 @@ from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.stages.outliers import OutlierStage
 from streams.state.references import References
 from streams.state.store import Store
+from tests.support.clock import Clock
 from tests.support.records import NOW, batch_of, feed, log_of, make_durable
 
 KAFKA = KafkaSettings(prefix="t")
 MODELS = {
-    "m": ModelSpec("m", window_seconds=60.0, outliers=OutlierSpec(beyond=6.0, per_window=3)),
+    "m": ModelSpec("m", window_seconds=60.0, outliers=OutlierSpec(distance=6.0, per_window=3)),
     "other": ModelSpec("other"),
     "off": ModelSpec("off", outliers=OutlierSpec(enabled=False)),
 }
@@ -57,17 +58,6 @@ def store(redis_settings: RedisSettings, signing_key: Secret) -> Counting:
 def metrics() -> Metrics:
     """Metrics of the test's own."""
     return Metrics()
-
-
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
 
 
 def learned(model: str = "m", segment: str = "", *, center: float = 0.0, at: float = 0.0) -> ReferenceLearned:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from river import linear_model
 
 from detectors.incidents.alert import Alert
+from detectors.incidents.decision import RetrainResult
 from detectors.incidents.retrain import Request
 from detectors.model.finding import ReferenceLearned
 from detectors.model.model_monitor import ModelMonitor
@@ -30,18 +31,16 @@ from detectors.windows.row import Row
 from detectors.windows.windows import Windows
 from retrainer.candidate import Candidate
 from retrainer.gate import decide
-from retrainer.request import Request as RetrainRequest
 from retrainer.swap import Swaps
-from retrainer.training import Example as TrainingRow
-from retrainer.training import TrainingSet
-from retrainer.trial import Proof, Word
-from retrainer.trial import TrialResult as TrialFinding
-from serving.registry.artifact import Kind
+from retrainer.training import Example, TrainingSet
+from retrainer.trial import Proof, TrialResult
+from serving.registry.artifact import Task
 from serving.registry.versions import Registry
 from streams.events.event import tick
 from streams.kafka import Sender
 from streams.records import cloudevents
 from streams.records.outcomes import Outcome, OutcomeTick, PredictionValue, SourceOffset, encode
+from streams.records.swap_event import cloud_event
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.state.store import Store
 from tests.support.records import NOW, NOW_MS, Fetched, decode
@@ -256,8 +255,8 @@ def test_outcomes_fit_their_schema(record: Outcome | OutcomeTick) -> None:
     validator("outcome").validate({**json.loads(tick("m", 5.0))})
 
 
-def _row(number: int) -> TrainingRow:
-    return TrainingRow(float(number), (0, number), (0, number), f"r-{number}", {"x": float(number)}, number % 2 == 0)
+def _row(number: int) -> Example:
+    return Example(float(number), (0, number), (0, number), f"r-{number}", {"x": float(number)}, number % 2 == 0)
 
 
 @pytest.fixture
@@ -271,9 +270,9 @@ def swaps(redis_settings: RedisSettings, signing_key: Secret) -> Iterator[Swaps]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["classifier", "regressor"])
-@pytest.mark.parametrize("word", ["promoted", "rejected", "abandoned"])
+@pytest.mark.parametrize("result", ["promoted", "rejected", "abandoned"])
 @pytest.mark.parametrize("with_champion", [True, False])
-def test_swaps_fit_their_schema(swaps: Swaps, word: Word, task: Kind, *, with_champion: bool) -> None:
+def test_swaps_fit_their_schema(swaps: Swaps, result: RetrainResult, task: Task, *, with_champion: bool) -> None:
     """A decision recorded by the retrainer, with and without a proof, validates and has no undescribed field."""
     rows = tuple(_row(number) for number in range(40))
     champion_losses = [1.0] * 9 + [math.inf] if task == "regressor" else [1.0] * 10
@@ -287,13 +286,14 @@ def test_swaps_fit_their_schema(swaps: Swaps, word: Word, task: Kind, *, with_ch
         against_champion=with_champion,
         decision=decide([0.0] * 10, champion_losses, max_error=0.05),
     )
-    request = RetrainRequest("retrain-1", "m", "drift", "alert-1" if with_champion else None, 1.0, 2.0, ("x",), "")
-    finding = TrialFinding(word, proof.decision.reason, None if word == "abandoned" else proof)
-    swap = swaps.record(request, finding, 0)
-    data = cloudevents.decode(cloudevents.encode(cloudevents.SWAP, "swap-1", "m", NOW, swap.data), cloudevents.SWAP)["data"]
+    alert = "alert-1" if with_champion else None
+    request = Request(id="retrain-1", model="m", reason="drift", alert=alert, began_at=1.0, requested_at=2.0, features=["x"])
+    ended = TrialResult(result, proof.decision.reason, None if result == "abandoned" else proof)
+    swap = swaps.record(request, ended, 0)
+    data = cloudevents.decode(cloud_event(swap.event, "swap-1", NOW), cloudevents.SWAP)["data"]
     validator("swap").validate(data)
     _described(schema("swap"), data)
-    assert (data["version"] is not None) == (word == "promoted")
+    assert (data["version"] is not None) == (result == "promoted")
 
 
 def test_the_example_of_a_swap_says_what_the_gate_says() -> None:

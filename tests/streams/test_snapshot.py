@@ -41,7 +41,7 @@ def test_every_detector_goes_on_as_if_nothing_had_been_written(name: str) -> Non
         "m",
         detector=name,
         window_seconds=60.0,
-        errors=OutcomeSpec(detector=name),
+        outcomes=OutcomeSpec(detector=name),
         reference=ReferenceSpec(seconds=1500.0, min_windows=24),
     )
     kept, restored = ModelMonitor.begin(spec), ModelMonitor.begin(spec)

@@ -317,7 +317,7 @@ async def test_an_idle_partition_holds_up_the_others_for_ten_seconds(flow: Flow,
     behind = {"model": "m", "kind": "features"}
     gauge = flow.metrics.registry.get_sample_value
     assert gauge("driftline_watermark_skew_seconds", behind) == 240.0  # NOW - 60 is closed here, and all wait since NOW - 300
-    assert gauge("driftline_window_seconds", behind) == 70.0
+    assert gauge("driftline_window_close_delay_seconds", behind) == 70.0
     await flow.wait(3.0)
     closed = [ts for ts in before if ts < NOW - 60.0]
     assert flow.rows() == buckets(*closed)

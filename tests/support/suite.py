@@ -10,8 +10,7 @@ from tests.support.paths import ROOT
 
 #: Files of half a minute or more, the longest first, as `make test ARGS="--durations=0"` shows.
 LONG_FILES = (
-    "test_chaos",
-    "test_benchmarks",
+    "test_smoke",
     "test_loop",
     "test_fault_points",
     "test_guards",

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import orjson
-from benchmarks.chaos.evidence import Bytes, Copies, Evidence
-from benchmarks.chaos.expected import ExpectedResults
-from benchmarks.chaos.log import BEGIN, Drift
-from benchmarks.chaos.monitors import WINDOW_SECONDS
 
+from benchmarks.exactness.chaos.evidence import Bytes, Copies, Evidence
+from benchmarks.exactness.chaos.expected import ExpectedResults
+from benchmarks.exactness.chaos.log import BEGIN, Drift
+from benchmarks.exactness.chaos.monitors import WINDOW_SECONDS
 from detectors.windows.record import Kind
 
 #: Examples named in one difference.

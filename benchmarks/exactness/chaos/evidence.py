@@ -14,9 +14,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 import orjson
-from benchmarks.chaos.expected import Place, WindowKey
 
 from benchmarks.deployment import Deployment
+from benchmarks.exactness.chaos.expected import Place, WindowKey
 from detectors.windows.record import Kind, Mark, Window
 from streams.kafka import Record
 from streams.records import window_codec

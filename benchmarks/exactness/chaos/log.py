@@ -19,9 +19,9 @@ from zlib import crc32
 
 import numpy as np
 import orjson
-from benchmarks.chaos.malformed import MALFORMED
-from benchmarks.chaos.monitors import LABEL_WITHIN_SECONDS, LATENESS_SECONDS, MONITORS, WINDOW_SECONDS, Monitor
 
+from benchmarks.exactness.chaos.malformed import MALFORMED
+from benchmarks.exactness.chaos.monitors import LABEL_WITHIN_SECONDS, LATENESS_SECONDS, MONITORS, WINDOW_SECONDS, Monitor
 from detectors.windows.row import ERROR
 
 #: First second of event time: a whole hour, long ago, so that no event is ahead of the broker's clock.

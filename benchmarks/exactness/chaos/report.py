@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.chaos.round import Result
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.exactness.chaos.round import Result
 
 _COUNTS = ("alerts", "retrains", "outcomes", "windows", "late", "dead", "repeats")
 #: Figures for the JSON object alone.

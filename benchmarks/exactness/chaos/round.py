@@ -9,17 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.chaos import account
-from benchmarks.chaos.account import Difference
-from benchmarks.chaos.evidence import Evidence, evidence
-from benchmarks.chaos.expected import ExpectedResults, expected
-from benchmarks.chaos.log import InputLog
-from benchmarks.chaos.monitors import TOML
-from benchmarks.chaos.replay import forget_state
-from benchmarks.chaos.run import BrokenError, ChaosServers, DisturbedRun
-from benchmarks.chaos.scenarios import Scenario
-
 from benchmarks.deployment import Deployment
+from benchmarks.exactness.chaos import account
+from benchmarks.exactness.chaos.account import Difference
+from benchmarks.exactness.chaos.evidence import Evidence, evidence
+from benchmarks.exactness.chaos.expected import ExpectedResults, expected
+from benchmarks.exactness.chaos.log import InputLog
+from benchmarks.exactness.chaos.monitors import TOML
+from benchmarks.exactness.chaos.replay import forget_state
+from benchmarks.exactness.chaos.run import BrokenError, ChaosServers, DisturbedRun
+from benchmarks.exactness.chaos.scenarios import Scenario
 from streams.kafka import create_topics, delete_topics
 from streams.settings import KafkaSettings, RedisSettings, Secret
 

@@ -19,10 +19,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from benchmarks.chaos.log import InputLog
-from benchmarks.chaos.spare import CUE, WAITING
-
 from benchmarks.deployment import Deployment
+from benchmarks.exactness.chaos.log import InputLog
+from benchmarks.exactness.chaos.spare import CUE, WAITING
 from detectors.errors import UnavailableError
 from driftline.servers.child import Child
 from driftline.servers.kafka_server import KafkaServer

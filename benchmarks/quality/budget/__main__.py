@@ -22,16 +22,15 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.budget import report
-from benchmarks.budget.delays import delays
-from benchmarks.budget.false_alarms import all_quiet
-from benchmarks.budget.kinds import ALL_KINDS, KINDS
-from benchmarks.budget.pages import SORTS, pages
-from benchmarks.budget.progress import Say, progress
-from benchmarks.budget.speed import speed
-from benchmarks.budget.trial import Size
-
 from benchmarks.machine import run, whole_number
+from benchmarks.progress import Say, progress
+from benchmarks.quality.budget import report
+from benchmarks.quality.budget.delays import delays
+from benchmarks.quality.budget.false_alarms import all_quiet
+from benchmarks.quality.budget.kinds import ALL_KINDS, KINDS
+from benchmarks.quality.budget.pages import SORTS, pages
+from benchmarks.quality.budget.speed import speed
+from benchmarks.quality.budget.trial import Size
 from detectors.reference.local_time import DAY_SECONDS
 from detectors.spec import ReferenceSpec
 
@@ -58,7 +57,7 @@ def measure(arguments: argparse.Namespace, size: Size, say: Say) -> report.Resul
     if "pages" in arguments.parts:
         print()
         of_pages = Size(_PAGES_FEATURES, size.weeks, size.reference_seconds)
-        for number in range(_QUICK_ROUNDS if arguments.quick else _ROUNDS):
+        for number in range(arguments.rounds or (_QUICK_ROUNDS if arguments.quick else _ROUNDS)):
             for sort in SORTS:
                 results.pages.append(pages(sort, of_pages, seed + number, tick(f"pages, seed {seed + number}, {sort}")))
                 report.tell_pages(results.pages[-1], _PAGES_FEATURES)
@@ -84,6 +83,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="NAME", help=", ".join(PARTS))
     parser.add_argument("--features", type=whole_number(1), help=f"of a model ({_FEATURES}, quick {_QUICK_FEATURES})")
     parser.add_argument("--weeks", type=float, help=f"counted on each kind of stream ({_WEEKS:g}, quick {_QUICK_WEEKS:g})")
+    parser.add_argument("--rounds", type=whole_number(1), help=f"of notifications ({_ROUNDS}, quick {_QUICK_ROUNDS})")
     parser.add_argument("--reference", type=whole_number(1), metavar="DAYS", help="length of the reference (the default, 3)")
     arguments = parser.parse_args()
     if arguments.weeks is not None and not 0 < arguments.weeks < float("inf"):

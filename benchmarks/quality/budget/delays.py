@@ -16,11 +16,10 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.budget.changes import APART_SECONDS, CHANGES, LAST_SECONDS, Injected, altering, schedule
-from benchmarks.budget.kinds import EventStream
-from benchmarks.budget.trial import BEGIN, BudgetTrial, Size
-from benchmarks.scoring import random_share, regular_share
-
+from benchmarks.quality.budget.changes import APART_SECONDS, CHANGES, LAST_SECONDS, Injected, altering, schedule
+from benchmarks.quality.budget.kinds import EventStream
+from benchmarks.quality.budget.trial import BEGIN, BudgetTrial, Size
+from benchmarks.quality.scoring import random_share, regular_share
 from detectors.judging.verdict import Verdict
 from detectors.reference.local_time import WEEK_SECONDS
 

@@ -11,10 +11,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
-from benchmarks.budget.kinds import EventStream
-from benchmarks.budget.progress import Board, Say, attend, attended
-from benchmarks.budget.trial import BEGIN, BudgetTrial, Size
-
+from benchmarks.progress import Say
+from benchmarks.quality.budget.board import Board, attend, attended
+from benchmarks.quality.budget.kinds import EventStream
+from benchmarks.quality.budget.trial import BEGIN, BudgetTrial, Size
 from detectors.errors import UnavailableError
 
 _PROCESSES = 2

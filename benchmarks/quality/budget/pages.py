@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from benchmarks.budget.changes import Injected, altering
-from benchmarks.budget.kinds import EventStream
-from benchmarks.budget.trial import BEGIN, BudgetTrial, Size
+
+from benchmarks.quality.budget.changes import Injected, altering
+from benchmarks.quality.budget.kinds import EventStream
+from benchmarks.quality.budget.trial import BEGIN, BudgetTrial, Size
 
 Sort = Literal["alike", "mixed"]
 SORTS: tuple[Sort, ...] = ("alike", "mixed")

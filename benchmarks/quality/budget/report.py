@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.budget.delays import Delays
-from benchmarks.budget.false_alarms import Quiet
-from benchmarks.budget.pages import Pages
-from benchmarks.budget.speed import AIM_PER_SECOND, LEAST_PER_SECOND, Speed
-from benchmarks.budget.trial import Size
-
 from benchmarks.machine import show_table
+from benchmarks.quality.budget.delays import Delays
+from benchmarks.quality.budget.false_alarms import Quiet
+from benchmarks.quality.budget.pages import Pages
+from benchmarks.quality.budget.speed import AIM_PER_SECOND, LEAST_PER_SECOND, Speed
+from benchmarks.quality.budget.trial import Size
 from detectors.reference.local_time import WEEK_SECONDS
 
 

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from benchmarks.budget.kinds import Alter, EventStream
 
+from benchmarks.quality.budget.kinds import Alter, EventStream
 from detectors.arrays import Floats
 from detectors.errors import DriftlineError
 from detectors.incidents.alert import Alert

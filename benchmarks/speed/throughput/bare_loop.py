@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, cast
 
-from benchmarks.feeding import MODEL, WINDOW_SECONDS
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from benchmarks.speed.feeding import MODEL, WINDOW_SECONDS
 from detectors.errors import UnavailableError
 from detectors.spec import ModelSpec, shapes_of
 from detectors.windows.block import Block

@@ -1,31 +1,12 @@
-"""What goes on, in one line on a terminal's stderr; nothing in a pipe.
-
-Processes write how far they have come into memory that they share, and read there whether they are to stop.
-"""
+"""How far trials in several processes have come: they write it into memory that they share, and read there whether to stop."""
 
 from __future__ import annotations
 
-import contextlib
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from multiprocessing.context import SpawnContext
 from multiprocessing.sharedctypes import SynchronizedArray
 from multiprocessing.synchronize import Event
-
-from rich.console import Console
-
-Say = Callable[[str], None]
-
-
-@contextlib.contextmanager
-def progress() -> Iterator[Say]:
-    """Give a function that shows what goes on."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda _text: None
-        return
-    with console.status("") as status:
-        yield status.update
 
 
 class StoppedError(Exception):
@@ -64,20 +45,21 @@ class Board:
         >>> board.words
         'daily 25 %'
         """
-        running = [(name, share) for name, share in zip(self.names, self._shares, strict=True) if 0 < share < 1]
+        shares = [(name, self._shares[at]) for at, name in enumerate(self.names)]
+        running = [(name, share) for name, share in shares if 0 < share < 1]
         return ", ".join(f"{name} {100 * share:.0f} %" for name, share in running)
 
 
-_mine: list[Board] = []
+_attended: list[Board] = []
 
 
 def attend(board: Board) -> None:
-    """Begin a process that tells its progress on this board; an interrupt is for the process that shows it."""
+    """Begin a process that writes its progress on this board; an interrupt is for the process that shows it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _mine.append(board)
+    _attended.append(board)
 
 
 def attended() -> Board:
     """Return the board of this process."""
-    return _mine[-1]
+    return _attended[-1]
