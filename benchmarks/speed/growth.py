@@ -232,8 +232,12 @@ def benchmark() -> tuple[dict[str, Any], int]:
             name,
         )
         print()
+    steepest = {
+        measure: {name: max(row[f"{measure}_slope"] or 0.0 for row in rows if row["axis"] == name) for name in AXES}
+        for measure in ("time", "memory")
+    }
     superlinear = [f"{row['axis']} {row['size']:,}" for row in rows if row["superlinear"]]
-    return {"benchmark": "growth", "limit": LIMIT, "superlinear": superlinear, "rows": rows}, 0
+    return {"benchmark": "growth", "limit": LIMIT, "superlinear": superlinear, "steepest": steepest, "rows": rows}, 0
 
 
 if __name__ == "__main__":

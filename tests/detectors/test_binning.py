@@ -21,6 +21,8 @@ from detectors.windows.feature import Feature
 from detectors.windows.sample import POINTS, summarise, summarise_rows
 from tests.support.simulated import alerts, history, numbers, watched
 
+pytestmark = pytest.mark.fast
+
 finite = st.floats(allow_nan=False, allow_infinity=False)
 #: Anything, few different values, and what a difference of overflows or vanishes.
 held = st.one_of(

@@ -23,6 +23,8 @@ from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.statistics import STATISTICS, place_of
 from tests.support.simulated import alerts, history, numbers, watched, window
 
+pytestmark = pytest.mark.fast
+
 SPEC = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=80 * 60.0, min_windows=24))
 #: How many there are, and the window in which some of them change.
 FEATURES, CHANGE = 200, 90
@@ -37,6 +39,7 @@ def found(shift: float, features: int, *, windows: int = 120, lead: float = 0.0)
     return watched(SPEC, history(SPEC, columns))[1]
 
 
+@pytest.mark.slow
 def test_features_that_change_together_are_named_in_one_alert() -> None:
     """Thirty of two hundred: whoever is called for the first reads all of them, and none that did not change."""
     told = found(0.7, 30)
@@ -50,6 +53,7 @@ def test_features_that_change_together_are_named_in_one_alert() -> None:
     assert opened.severity == "warning"
 
 
+@pytest.mark.slow
 def test_nothing_is_named_without_an_alarm() -> None:
     """What would be named beside an alarm stays untold without one, however many features show it at once."""
     assert alerts(found(0.7, 30, windows=CHANGE + 5)) == []
@@ -60,6 +64,7 @@ def test_nothing_is_named_without_an_alarm() -> None:
     assert named <= {f"f{feature}" for feature in (*range(30), FEATURES - 1)}
 
 
+@pytest.mark.slow
 def test_one_change_names_nobody_else() -> None:
     """A feature alone is told alone: what the others show by chance is not enough among so many."""
     (opened,) = alerts(found(1.5, 1))

@@ -14,6 +14,8 @@ from detectors.judging.scores import Moment
 from detectors.statistics import STATISTICS, UPWARDS, StatisticName, place_of
 from tests.support.monitored import PLACE, SECONDS, loaded, measured, monitors, stored, weigh
 
+pytestmark = pytest.mark.fast
+
 #: Most alarms on 3,000 stationary values: none where the threshold follows from a budget. The others
 #: are as River gives them; this states what to expect of their defaults.
 EXPECTED = {

@@ -21,6 +21,8 @@ from detectors.windows.feature import Feature
 from detectors.windows.row import VOLUME
 from tests.support.simulated import events_in, mixed, numbers, window
 
+pytestmark = pytest.mark.fast
+
 SHORT = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=600.0))
 LONG = ModelSpec("m", volume=True, window_seconds=60.0, reference=ReferenceSpec(seconds=90 * 86_400.0))
 DEFAULT = ModelSpec("m", window_seconds=60.0)
@@ -71,6 +73,7 @@ def test_a_learner_is_bounded(gaps: list[int], repeat: int, short: bool) -> None
     assert learner.windows or learner.recording is not None
 
 
+@pytest.mark.slow
 def test_samples_of_many_features_are_bounded() -> None:
     """Four sources of 500 long samples a window: tens of megabytes, neighbours among what is kept, and then measures alone."""
     (sample,) = numbers(np.random.default_rng(1).normal(size=(1, 64)))
@@ -98,6 +101,7 @@ def test_one_feature_that_is_learned_apart_holds_little() -> None:
     assert all(part.keys() == {"x"} for one in learner.windows for part in one.parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seconds", "weeks"), [(60.0, 2), (300.0, 4), (900.0, 2), (900.0, 7), (1200.0, 4)])
 def test_what_is_learned_apart_has_the_season_of_the_first_reference(seconds: float, weeks: int) -> None:
     """More windows than samples are kept of, and the week is told by most of them: none is lost for blocks that were dropped."""
@@ -174,6 +178,7 @@ def test_wide_windows_are_dropped_by_halves(seconds: float) -> None:
         assert np.mean(turns % every == 0) == 1 / every
 
 
+@pytest.mark.slow
 def test_features_that_are_learned_apart_are_not_all_measured_at_once() -> None:
     """After a swap all are learned from the same window on; when their references are made differs by their names."""
     begun: list[int] = []
@@ -187,6 +192,7 @@ def test_features_that_are_learned_apart_are_not_all_measured_at_once() -> None:
     assert max(map(begun.count, begun)) <= 3
 
 
+@pytest.mark.slow
 def test_measures_of_many_features_are_bounded() -> None:
     """A recording that outgrows its bytes drops every second block, of each history alike, and goes on so."""
     names = [f"f{number}" for number in range(8000)]
@@ -206,6 +212,7 @@ def test_measures_of_many_features_are_bounded() -> None:
     assert history.starts[-1] > (most + 32) * 60.0
 
 
+@pytest.mark.slow
 def test_a_recording_says_what_the_samples_would_have() -> None:
     """Three days of minutes, thinned and measured on the way, give about the baselines of all windows and all samples."""
     rng = np.random.default_rng(3)

@@ -11,6 +11,8 @@ from detectors.reference.feature_reference import QUANTILES, FeatureReference, l
 from detectors.reference.matrix import BINS, ReferenceMatrix, bins_of
 from tests.support.simulated import mixed, numbers
 
+pytestmark = pytest.mark.fast
+
 finite = st.floats(allow_nan=False, allow_infinity=False)
 #: Ties, the ends of a double, zeros of both signs, the least doubles, and anything else.
 any_float = st.one_of(st.sampled_from([0.0, -0.0, 1.0, 1e308, -1e308, 5e-324, 1.7976931348623157e308]), finite)

@@ -15,6 +15,8 @@ from detectors.judging.detectors import Direction
 from detectors.judging.monitors import Monitors
 from tests.support.monitored import PLACE, SECONDS, has_fired, has_recovered, loaded, monitors, stored, weigh
 
+pytestmark = pytest.mark.fast
+
 #: No sum of scores that hypothesis would think of is exactly this.
 THRESHOLD = 5.123456789
 #: Scores beyond this are cut off before they are added up.
@@ -145,6 +147,7 @@ def test_stored_and_loaded_in_the_middle_they_say_the_same(values: list[float], 
     assert (copy.recovery.over == found.recovery.over).all()
 
 
+@pytest.mark.slow
 def test_a_column_does_not_depend_on_those_beside_it() -> None:
     """Each says alone what it says among forty others."""
     draw = np.random.default_rng(9)

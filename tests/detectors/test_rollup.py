@@ -14,6 +14,8 @@ from detectors.reference.matrix import ReferenceMatrix
 from detectors.windows.feature import Feature
 from tests.support.simulated import mixed, numbers
 
+pytestmark = pytest.mark.fast
+
 STRIDES = (1, 2, 4, 8, 16)
 NUMBER = learn_reference([numbers(np.arange(80.0)[None])])
 CITY = learn_reference([mixed([["NO", "SE"]])])

@@ -15,6 +15,8 @@ from detectors.reference.matrix import ReferenceMatrix
 from detectors.windows.feature import Feature
 from detectors.windows.sample import LARGEST, POINTS, Numeric, merged, summarise, summarise_rows
 
+pytestmark = pytest.mark.fast
+
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 

@@ -21,6 +21,8 @@ from detectors.windows.row import VOLUME, Value
 from tests.support.measured import OneMeasure, of, seen_in, taken
 from tests.support.simulated import mixed, numbers
 
+pytestmark = pytest.mark.fast
+
 values = st.one_of(
     st.none(),
     st.booleans(),

@@ -18,6 +18,8 @@ from detectors.windows.sample import POINTS
 from tests.support.measured import every_column, taken
 from tests.support.simulated import mixed, numbers
 
+pytestmark = pytest.mark.fast
+
 sane = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
 values = st.one_of(st.none(), st.booleans(), sane, st.sampled_from(["NO", "SE", "XK", "DK"]))
 wild = st.one_of(st.none(), st.sampled_from([1.7e308, -1.7e308, 5e-324, 10**400]), st.floats(allow_nan=False), st.text("abc"))

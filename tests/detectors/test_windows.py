@@ -18,6 +18,8 @@ from detectors.windows.sample import LARGEST, POINTS
 from detectors.windows.windows import Closing, Windows
 from tests.support.fed_windows import FedWindows
 
+pytestmark = pytest.mark.fast
+
 SHAPES = {
     "a": WindowShape(10.0, 0.0, max_segments=2, max_features=3),
     "b": WindowShape(7.0, 15.0),

@@ -45,6 +45,8 @@ from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.state.store import Store
 from tests.support.records import NOW, NOW_MS, Fetched, decode
 
+pytestmark = pytest.mark.fast
+
 KINDS = ("event", "alert", "outlier", "retrain", "swap", "outcome")
 MODELS = {"m": ModelSpec("m", max_features=10**6)}
 #: Reasons that rest on the configuration, the clock or the bytes, which a schema of JSON values cannot express.
@@ -147,6 +149,7 @@ _ENVELOPES = st.fixed_dictionaries(
 ).map(_strictly)
 
 
+@pytest.mark.slow
 @effort(max_examples=1500, deadline=None)
 @given(_EVENTS | _ENVELOPES | _ANY)
 def test_the_decoder_takes_what_the_schema_takes(value: Any) -> None:
@@ -265,6 +268,7 @@ def swaps(redis_settings: RedisSettings, signing_key: Secret) -> Iterator[Swaps]
     sender.close(0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classifier", "regressor"])
 @pytest.mark.parametrize("result", ["promoted", "rejected", "abandoned"])
 @pytest.mark.parametrize("with_champion", [True, False])
