@@ -196,14 +196,14 @@ def test_features_that_are_learned_apart_are_not_all_measured_at_once() -> None:
 def test_measures_of_many_features_are_bounded() -> None:
     """A recording that outgrows its bytes drops every second block, of each history alike, and goes on so."""
     names = [f"f{number}" for number in range(8000)]
-    recording = Recording.begin(60.0, dict.fromkeys(names, learn_reference([[]])), dict.fromkeys(names, 1))
+    recording = Recording.begin(60.0, dict.fromkeys(names, learn_reference([[]])), dict.fromkeys(names, 1), outlier_beyond=6.0)
     (history,) = recording.histories.values()
-    recording.add(0.0, [], 1, outlier_beyond=6.0)
+    recording.add(0.0, [], 1)
     most = recording.most_bytes // history.held_bytes
     history.starts = [60.0 * index for index in range(most - 8)]
     history.values, history.counts = history.values * (most - 8), history.counts * (most - 8)
     for index in range(most - 8, most + 64):
-        recording.add(index * 60.0, [], 1, outlier_beyond=6.0)
+        recording.add(index * 60.0, [], 1)
     assert recording.every == 2
     assert history.held_bytes <= recording.most_bytes
     assert len(history.starts) == len(history.values) == len(history.counts)
@@ -226,9 +226,9 @@ def test_a_recording_says_what_the_samples_would_have() -> None:
     assert learner.ready(DEFAULT)
     found = learner.learn(DEFAULT)
     references = {name: learn_reference([[one] for one in column]) for name, column in columns.items()}
-    raw = Recording.begin(60.0, references, {name: found[name].rollup_width for name in columns})
+    raw = Recording.begin(60.0, references, {name: found[name].rollup_width for name in columns}, outlier_beyond=6.0)
     for index, held in enumerate(zip(*columns.values(), strict=True)):
-        raw.add(index * 60.0, [dict(zip(columns, held, strict=True))], 20, outlier_beyond=6.0)
+        raw.add(index * 60.0, [dict(zip(columns, held, strict=True))], 20)
     wanted = raw.learn(Calendar(4320 * 60.0, "UTC", ""))
     for name in columns:
         one, other = found[name], wanted[name]
