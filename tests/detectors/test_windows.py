@@ -332,6 +332,7 @@ def test_a_window_beyond_the_limit_is_folded_and_says_nearly_the_same() -> None:
     assert np.abs(ranks - (np.arange(POINTS) + 0.5) / POINTS).max() < 0.01
 
 
+@pytest.mark.slow
 def test_rows_held_stay_below_the_limit_whatever_comes() -> None:
     """However many rows and segments a bucket gets, no more values are buffered than `max_values` and one row."""
     shape = WindowShape(10.0, 0.0, max_values=5_000, max_segments=20)
