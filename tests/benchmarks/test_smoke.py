@@ -14,7 +14,7 @@ import pytest
 from benchmarks.lanes.catalogue import LANES
 from benchmarks.lanes.quick import missing
 from benchmarks.quality.budget.changes import CHANGES
-from tests.conftest import absent
+from tests.support.absent import absent
 from tests.support.paths import ROOT
 
 _TIMEOUT_SECONDS = 240
