@@ -27,7 +27,7 @@ from typing import Any
 import orjson
 
 from benchmarks.machine import run, show_table
-from benchmarks.speed.feeding import BEGIN, MODEL, DataSet, bodies
+from benchmarks.speed.feeding import BEGIN, MODEL, EventShape, bodies
 from detectors.errors import DriftlineError
 from detectors.spec import ModelSpec, shapes_of
 from detectors.windows.record import Window
@@ -105,7 +105,7 @@ def records(case: Case, rows: int) -> list[bytes]:
             for number in range(997)
         ]
     else:
-        turns = bodies(DataSet("growth", case.features, 0), min(rows, 20_000))
+        turns = bodies(EventShape("growth", case.features, 0), min(rows, 20_000))
     if case.orders > 1:
         turns[1::2] = [orjson.dumps(dict(reversed(orjson.loads(body).items()))) for body in turns[1::2]]
     # Bytes that are no features: `tags` are not read.
