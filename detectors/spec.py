@@ -41,8 +41,8 @@ class OutlierSpec:
     """Single events far outside the reference."""
 
     enabled: bool = True
-    #: Normal score (about standard deviations) beyond which a value counts as far outside.
-    beyond: float = 6.0
+    #: Distance from the reference (a normal score, about standard deviations) from which on a value is far outside.
+    distance: float = 6.0
     #: Most outlier events written for each window and source partition.
     per_window: int = 10
 
@@ -94,32 +94,53 @@ class ModelSpec:
     max_features: int = 500
     max_segments: int = 100
     #: Most values buffered as rows in one bucket of one source partition; beyond, the largest window is folded to a summary.
-    max_values: int = 4_000_000
+    max_buffered_values: int = 4_000_000
     reference: ReferenceSpec = field(default_factory=ReferenceSpec)
-    errors: OutcomeSpec = field(default_factory=OutcomeSpec)
+    outcomes: OutcomeSpec = field(default_factory=OutcomeSpec)
     outliers: OutlierSpec = field(default_factory=OutlierSpec)
     retrain: RetrainSpec = field(default_factory=RetrainSpec)
 
     @property
     def outcome_window_seconds(self) -> float:
         """Width of a window of outcomes, in seconds of event time."""
-        return self.errors.window_seconds or self.window_seconds
+        return self.outcomes.window_seconds or self.window_seconds
 
 
 def width(spec: ModelSpec, kind: Kind) -> float:
     """Return the width of a model's windows of a kind, in seconds of event time."""
-    return spec.window_seconds if kind == "features" else spec.outcome_window_seconds
+    widths: Mapping[Kind, float] = {"features": spec.window_seconds, "outcomes": spec.outcome_window_seconds}
+    return widths[kind]
 
 
 def shapes_of(models: Mapping[str, ModelSpec], kind: Kind) -> dict[str, WindowShape]:
     """Return model -> shape of its windows of a kind."""
     return {
         name: WindowShape(
-            seconds=spec.window_seconds if kind == "features" else spec.outcome_window_seconds,
+            seconds=width(spec, kind),
             lateness_seconds=spec.lateness_seconds,
             max_segments=spec.max_segments,
             max_features=spec.max_features,
-            max_values=spec.max_values,
+            max_values=spec.max_buffered_values,
         )
         for name, spec in models.items()
     }
+
+
+class BoundSpec:
+    """The specification that a judge works by: a class of our own, so that a snapshot recognises it and leaves it out."""
+
+    __slots__ = ("spec",)
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+
+
+def spec_of(bound: BoundSpec | None) -> ModelSpec:
+    """Return the specification that is bound.
+
+    Raises:
+        RuntimeError: none is: state that comes from a snapshot must be bound before it is used.
+    """
+    if bound is None:
+        raise RuntimeError("this state comes from a snapshot and has no specification yet: call bind(spec) first")
+    return bound.spec

@@ -52,8 +52,8 @@ class PacedMonitor:
         if values is not None and row % self._per_window:
             return
         waiting, self._waiting = self._waiting, []
-        for record in self._windows.add_rows(waiting):
-            for found in self._monitor.add(self._spec, record):
+        for record in self._windows.add_rows(waiting).records:
+            for found in self._monitor.add(record):
                 if isinstance(found, Alert) and found.status == "opened":
                     yield Alarm(self._row(found.began_at), self._row(found.raised_at)), found
 
@@ -62,10 +62,10 @@ class PacedMonitor:
 
     def swap(self, alert: Alert) -> None:
         """Answer an alarm with a promoted swap: what drifted has a new reference from then on."""
-        self._monitor.add(self._spec, promoted(alert))
+        self._monitor.add(promoted(alert))
 
     def renew(self, row: int) -> None:
         """Take a swap that no alarm asked for, at that row: everything has a new reference from then on."""
         judges = self._monitor.channels[self._kind].judges.values()
         features = sorted({feature for judge in judges for feature in judge.references})
-        self._monitor.add(self._spec, Decision(f"swap at {row}", "m", "", "promoted", 2, features))
+        self._monitor.add(Decision(f"swap at {row}", "m", "", "promoted", 2, features))

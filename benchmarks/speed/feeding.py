@@ -37,7 +37,7 @@ _TRANSACTION_MS = 900_000
 
 
 @dataclass(frozen=True, slots=True)
-class EventShape:
+class EventMix:
     """Events with so many numeric and so many categorical features."""
 
     name: str
@@ -51,10 +51,10 @@ class EventShape:
 
 
 #: The two kinds of events that the throughput is measured with.
-DATA_SETS = {one.name: one for one in (EventShape("numeric", 20, 0), EventShape("mixed", 10, 10))}
+DATA_SETS = {one.name: one for one in (EventMix("numeric", 20, 0), EventMix("mixed", 10, 10))}
 
 
-def bodies(data: EventShape, count: int, *, seed: int = 1) -> list[bytes]:
+def bodies(data: EventMix, count: int, *, seed: int = 1) -> list[bytes]:
     """Return the JSON of so many sets of features: normal numbers of two decimals, and one of eight words each."""
     draw = np.random.default_rng(seed)
     names = [*(f"f{number}" for number in range(data.numeric)), *(f"c{number}" for number in range(data.categorical))]
@@ -80,7 +80,7 @@ def encoded(body: bytes, ts: float, *, model: str = MODEL, segment: str = SEGMEN
     )
 
 
-def events(data: EventShape, count: int, *, begin: float = BEGIN, per_second: float = PER_SECOND) -> Iterator[bytes]:
+def events(data: EventMix, count: int, *, begin: float = BEGIN, per_second: float = PER_SECOND) -> Iterator[bytes]:
     """Yield so many events in order of event time."""
     turns = itertools.cycle(bodies(data, min(count, _BODIES)))
     for number, body in zip(range(count), turns, strict=False):
@@ -94,7 +94,7 @@ def end_of(count: int, *, begin: float = BEGIN, per_second: float = PER_SECOND, 
     return (last // seconds + 1) * seconds
 
 
-def closing(data: EventShape, end: float) -> bytes:
+def closing(data: EventMix, end: float) -> bytes:
     """Return an event that closes every window up to `end` in its partition, and belongs to none of them."""
     return encoded(bodies(data, 1)[0], end)
 

@@ -27,7 +27,7 @@ from typing import Any
 import orjson
 
 from benchmarks.machine import run, show_table
-from benchmarks.speed.feeding import BEGIN, MODEL, EventShape, bodies
+from benchmarks.speed.feeding import BEGIN, MODEL, EventMix, bodies
 from detectors.errors import DriftlineError
 from detectors.spec import ModelSpec, shapes_of
 from detectors.windows.record import Window
@@ -105,7 +105,7 @@ def records(case: Case, rows: int) -> list[bytes]:
             for number in range(997)
         ]
     else:
-        turns = bodies(EventShape("growth", case.features, 0), min(rows, 20_000))
+        turns = bodies(EventMix("growth", case.features, 0), min(rows, 20_000))
     if case.orders > 1:
         turns[1::2] = [orjson.dumps(dict(reversed(orjson.loads(body).items()))) for body in turns[1::2]]
     # Bytes that are no features: `tags` are not read.
@@ -127,7 +127,7 @@ def summarised(spec: ModelSpec, values: Sequence[bytes], fetch: int) -> int:
     for first, end in itertools.pairwise([0, *range(_FIRST, len(values), fetch), len(values)]):
         chunk = values[first:end]
         decoded = decoding.decode(range(first, first + len(chunk)), [CLOCK_MS] * len(chunk), chunk)
-        rows += sum(record.n for record in windows.add(decoded.blocks) if isinstance(record, Window))
+        rows += sum(record.n for record in windows.add(decoded.blocks).records if isinstance(record, Window))
     return rows
 
 

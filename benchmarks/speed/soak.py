@@ -48,7 +48,7 @@ _MODEL = """
 window = "{window:g}s"
 categorical = ["shop"]
 
-[models.soak.errors]
+[models.soak.outcomes]
 label_within = "10s"
 
 [models.soak.reference]

@@ -67,7 +67,7 @@ class Pairs:
         identity = str(event.id)
         if self._known(event.model, identity, mine, newest) is not None:
             return None
-        within = self._models[event.model].errors.label_within_seconds
+        within = self._models[event.model].outcomes.label_within_seconds
         entry = _Half(event.ts + within + _GRACE_SECONDS, event.ts, event.segment, event.label, event.score)
         self._halves[event.model, identity, mine] = entry
         partner = self._known(event.model, identity, other, newest)

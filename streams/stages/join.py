@@ -152,7 +152,7 @@ class Join:
         self._joined += [(event.model, identity, mine, event.offset), (event.model, identity, other, partner.offset)]
 
     def _emit(self, identity: str, prediction: Event, label: Event, offset: int) -> None:
-        within = self._models[prediction.model].errors.label_within_seconds
+        within = self._models[prediction.model].outcomes.label_within_seconds
         if label.ts - prediction.ts > within:
             self._metrics.count("driftline_outcomes_total", model=prediction.model, result="too_late")
             return
@@ -196,7 +196,7 @@ class Join:
             kept = _Entry(entry.offset) if (model, identity, half) in done else entry
             by_model.setdefault(model, []).append((f"{half}:{identity}", _encoder.encode(kept)))
         for model, items in by_model.items():
-            seconds = self._models[model].errors.label_within_seconds + _GRACE_SECONDS
+            seconds = self._models[model].outcomes.label_within_seconds + _GRACE_SECONDS
             self._store.put_pending(self._scope(model), items, seconds)
         shrunk: dict[str, list[tuple[str, bytes]]] = {}
         for model, identity, half, offset in joined:

@@ -29,7 +29,7 @@ from streams.state.store import Store
 from tests.support.records import NOW, Fetched, batch_of, checkpoints, feed, log_of, make_durable
 
 WITHIN = 100.0
-MODELS = {name: ModelSpec(name, errors=OutcomeSpec(label_within_seconds=WITHIN)) for name in ("m", "n")}
+MODELS = {name: ModelSpec(name, outcomes=OutcomeSpec(label_within_seconds=WITHIN)) for name in ("m", "n")}
 KAFKA = KafkaSettings(prefix="t")
 PARTITION = 2
 

@@ -37,7 +37,7 @@ KAFKA = KafkaSettings(prefix="t")
 BEGIN = 1_000_000.0
 MODELS = {
     "m": ModelSpec("m", window_seconds=10.0, lateness_seconds=5.0, max_segments=2),
-    "n": ModelSpec("n", window_seconds=30.0, errors=OutcomeSpec(window_seconds=20.0)),
+    "n": ModelSpec("n", window_seconds=30.0, outcomes=OutcomeSpec(window_seconds=20.0)),
 }
 Stage = SummariseEvents | SummariseOutcomes
 

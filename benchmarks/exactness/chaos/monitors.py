@@ -36,7 +36,7 @@ false_alarms = "{{alarms}} per week"
 duration = "{REFERENCE_WINDOWS * WINDOW_SECONDS:g}s"
 min_windows = 30
 
-[models.{{name}}.errors]
+[models.{{name}}.outcomes]
 label_within = "{LABEL_WITHIN_SECONDS:g}s"
 
 [models.{{name}}.retrain]

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.machine import BenchmarkServers, pin, run, servers, show_table, usage, whole_number
-from benchmarks.speed.feeding import DATA_SETS, PER_SECOND, WINDOW_SECONDS, EventShape, closing, end_of, events, fill, offsets
+from benchmarks.speed.feeding import DATA_SETS, PER_SECOND, WINDOW_SECONDS, EventMix, closing, end_of, events, fill, offsets
 from benchmarks.workers import Ending, WorkerFleet
 from detectors.errors import UnavailableError
 from driftline.servers.child import Child
@@ -80,7 +80,7 @@ class Timing:
 class Measuring:
     """The runs over one data set."""
 
-    def __init__(self, on: BenchmarkServers, data: EventShape, count: int) -> None:
+    def __init__(self, on: BenchmarkServers, data: EventMix, count: int) -> None:
         """Write the events."""
         self._on = on
         self._data = data
@@ -161,7 +161,7 @@ def turns(repeats: int, *, brief: bool) -> Sequence[str]:
     return compared if brief else ["floor", *compared, "judging"]
 
 
-def measure(on: BenchmarkServers, data: EventShape, count: int, repeats: int, *, brief: bool) -> dict[str, Any]:
+def measure(on: BenchmarkServers, data: EventMix, count: int, repeats: int, *, brief: bool) -> dict[str, Any]:
     """Run everything over one data set, print it, and return its part of the result."""
     began = time.monotonic()
     measuring = Measuring(on, data, count)

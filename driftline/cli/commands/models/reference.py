@@ -1,8 +1,7 @@
-"""`driftline reference`: what is normal, learned beforehand from a file, or accepted afterwards; and what was learned."""
+"""`driftline reference`: references made from files, and what the stored ones contain."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 from collections.abc import Iterator
@@ -13,29 +12,25 @@ from typing import Any
 import click
 
 from detectors.model.model_monitor import ModelMonitor
+from driftline.cli.commands.decide.incident import acceptance_options, write_acceptance
 from driftline.cli.file_options import form_of, mapped, model_of, require_apart
 from driftline.cli.invocation import Invocation, configured
 from driftline.cli.known_model import known_model
-from driftline.cli.readiness import require_kafka, require_own_prefix
 from driftline.readers.options import Options
 from driftline.references import show
-from driftline.references.accept import accept as accepted
 from driftline.references.build import build as learned
-from driftline.references.stored import read_watch
+from driftline.references.stored import read_monitor
 from driftline.references.write import write
-from driftline.text.durations import format_duration
 from driftline.text.moments import Rfc3339Time
 from driftline.text.tables import show_table
-from streams.kafka import Sender
 from streams.records.times import rfc3339
-from streams.records.window_records import outgoing
 from streams.state.references import References
 from streams.state.store import Store
 
 
 @click.group("reference")
 def command() -> None:
-    """Learn what is normal from a file, show it, or accept a change as the new normal."""
+    """Learn from a file what is normal, or show what was learned."""
 
 
 @command.command("build")
@@ -49,82 +44,51 @@ def command() -> None:
 def build(invocation: Invocation, /, **given: Any) -> None:
     """Learn a model's references from a time when all was well, and write them to a file.
 
-    FILE holds rows or events as for `driftline replay`; with --windows it holds windows, and without FILE those in Kafka are
-    taken. `[models.NAME.reference] file` names what was written, and workers judge by it from the first window on.
+    FILE has rows or events, as for `driftline replay`, or windows with --windows; --windows without FILE takes those in
+    Kafka. Name the written file in `[models.NAME.reference] file`: workers judge by it from the first window on.
     """
     settings = invocation.settings(references=False)
     form, delimiter = form_of(given)
     known = [model.name for model in settings.models]
-    name = model_of(invocation, known, given, form) or (known[0] if len(known) == 1 else None)
+    name = model_of(invocation, settings, given, form) or (known[0] if len(known) == 1 else None)
     if name is None:
         raise click.UsageError(f"{invocation.config} has several models: say with --model which one; {', '.join(known)}")
-    spec = settings.model(known_model(invocation, known, name))
-    assert spec is not None  # the name is one of them
+    spec = known_model(invocation, settings, name)
     written = given["written"] or f"{name}.reference.json"
     require_apart(given["file"], written, "--output")
     since = -math.inf if given["since"] is None else given["since"]
     until = math.inf if given["until"] is None else given["until"]
     if since >= until:
         raise click.UsageError("--from is not before --to: no window lies between them")
-    options = Options(
-        file=given["file"],
-        form=form,
-        delimiter=delimiter,
-        model=name,
-        time=given["time"],
-        label=given["label"],
-        prediction=given["prediction"],
-        segment=given["segment"],
-        ignore=given["ignore"],
-    )
+    options = Options.of(given, form=form, delimiter=delimiter, model=spec.name)
     write(learned(settings, options, spec, since=since, until=until), Path(written))
 
 
-@command.command("accept")
-@click.option("--model", metavar="NAME", required=True, help="Model whose change is all right.")
-@click.option("--incident", metavar="ID", help="The open incident; needed if there are several.")
-@click.option("--feature", "features", metavar="NAME", multiple=True, help="Only this feature; may be given several times.")
+@command.command("accept", hidden=True)
+@acceptance_options
 @configured
 def accept(invocation: Invocation, *, model: str, incident: str | None, features: tuple[str, ...]) -> None:
-    """Say that a change is all right: what is seen since is the new normal.
-
-    Its incident ends, and the references of its features are learned anew from what came since the alarm. Other features
-    stay under watch as they are. It is written to the windows topic; doing it twice does no harm.
-    """
-    settings = invocation.settings(need_key=True)
-    name = known_model(invocation, [each.name for each in settings.models], model)
-    require_own_prefix(settings)
-    acceptance = accepted(read_watch(Store(settings.redis, settings.signing_key), name), incident=incident, features=features)
-    require_kafka(settings)
-    message = outgoing(settings.kafka, acceptance)
-    asyncio.run(Sender(settings.kafka, "reference-command").send_all([message]))
-    for change in acceptance.changes:
-        where = f" of segment {change.segment}" if change.segment else ""
-        click.echo(f"accepted: {change.feature}{where}")
-    spec = settings.model(name)
-    assert spec is not None  # the name is one of them
-    click.echo(
-        f"{acceptance.id} written to {message.topic}: the judge learns anew from the alarm on, and judges again once it has "
-        f"{format_duration(spec.reference.seconds)} of it"
-    )
+    """Old name of `driftline incident accept`."""
+    click.echo("driftline: `reference accept` is `driftline incident accept` now; the next version knows only that", err=True)
+    write_acceptance(invocation, model=model, incident=incident, features=features)
 
 
 @command.command("show")
 @click.argument("name", metavar="FILE|VERSION")
-@click.option("--model", metavar="NAME", help="Model whose references they are [default: whosever has that version].")
+@click.option("--model", metavar="NAME", help="Model of the references [default: the one that has that version].")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @configured
 def show_contents(invocation: Invocation, *, name: str, model: str | None, as_json: bool) -> None:
-    """Print what references hold: of each feature what is normal, and what is watched on it.
+    """Print what references contain: for each feature what is normal, and which statistics are watched.
 
-    Given is a file that `driftline reference build` wrote, or a version that `driftline reference list` prints, read from
-    Redis. A file needs no configuration; nothing is written.
+    Name a file that `driftline reference build` wrote, or a version that `driftline reference list` prints. A version is read
+    from Redis; a file needs no configuration. Nothing is written.
     """
     if show.is_version(name):
         settings = invocation.settings(need_key=True, references=False)
         models = [each.name for each in settings.models]
         if model is not None:
-            known_model(invocation, models, model)
+            known_model(invocation, settings, model)
         found = show.in_store(Store(settings.redis, settings.signing_key), models, name, model)
     else:
         found = show.in_file(Path(name), model)
@@ -143,14 +107,14 @@ def show_contents(invocation: Invocation, *, name: str, model: str | None, as_js
 @click.option("--model", metavar="NAME", required=True, help="Model whose references are listed.")
 @configured
 def list_(invocation: Invocation, *, model: str) -> None:
-    """Print the references that a model was or is judged by: those from files, and those of each segment.
+    """Print the versions of a model's references: those from files, and those that the judge learned for each segment.
 
-    What the judge has now is read as it was stored last; nothing is written.
+    It reads the state that the judge stored last. Nothing is written.
     """
     settings = invocation.settings(need_key=True)
-    name = known_model(invocation, [each.name for each in settings.models], model)
+    name = known_model(invocation, settings, model).name
     store = Store(settings.redis, settings.signing_key)
-    references, monitor = References(store), read_watch(store, name)
+    references, monitor = References(store), read_monitor(store, name)
     rows = [*_of_files(references, monitor), *_of_segments(references, monitor)]
     if not rows:
         rows.append(["none", "", "", "", "", "learning" if monitor.learning else ""])

@@ -1,12 +1,12 @@
-"""`driftline models`: the versions in the registry, and which one is served."""
+"""`driftline models`: the stored versions, and which one is served."""
 
 from __future__ import annotations
 
 import click
 
 from driftline.cli.invocation import Invocation, configured
+from driftline.cli.known_model import known_model
 from driftline.cli.readiness import require_redis
-from driftline.text.nearest import nearest
 from driftline.text.tables import show_table
 from serving.registry.versions import Registry
 from streams.records.times import rfc3339
@@ -25,7 +25,7 @@ def command() -> None:
 def list_(invocation: Invocation, model: str | None) -> None:
     """Print the stored versions of MODEL, or of every configured model, and which one is served."""
     settings = invocation.settings(need_key=True)
-    names = [each.name for each in settings.models] if model is None else [_known(invocation, settings, model)]
+    names = [each.name for each in settings.models] if model is None else [known_model(invocation, settings, model).name]
     registry = _registry(settings)
     rows: list[list[str]] = []
     for name in names:
@@ -47,10 +47,10 @@ def list_(invocation: Invocation, model: str | None) -> None:
 def promote(invocation: Invocation, model: str, version: int) -> None:
     """Serve VERSION of MODEL from now on; an older one is a rollback.
 
-    The version is loaded here first: one that was altered, or that does not fit this River or Python, is refused.
+    The command loads the version first, and refuses one that was altered or that does not fit this River or Python.
     """
     settings = invocation.settings(need_key=True)
-    _known(invocation, settings, model)
+    known_model(invocation, settings, model)
     registry = _registry(settings)
     registry.load(model, version)
     pointer = registry.rollback(model, version, by="driftline models promote")
@@ -60,12 +60,3 @@ def promote(invocation: Invocation, model: str, version: int) -> None:
 def _registry(settings: Settings) -> Registry:
     require_redis(settings)
     return Registry(Store(settings.redis, settings.signing_key))
-
-
-def _known(invocation: Invocation, settings: Settings, model: str) -> str:
-    if settings.model(model) is None:
-        known = [each.name for each in settings.models]
-        raise click.UsageError(
-            f"no model {model} in {invocation.config}; {nearest(model, known) or 'known: ' + ', '.join(known)}"
-        )
-    return model

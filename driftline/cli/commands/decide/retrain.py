@@ -1,4 +1,4 @@
-"""`driftline retrain`: a request by hand, on the same topic as the judge's."""
+"""`driftline retrain`: a request by hand, on the same topic as the requests of the judge."""
 
 from __future__ import annotations
 
@@ -10,33 +10,29 @@ import click
 
 from detectors.identity import identity
 from driftline.cli.invocation import Invocation, configured
+from driftline.cli.known_model import known_model
 from driftline.cli.readiness import require_kafka
-from driftline.text.nearest import nearest
+from driftline.text.moments import Rfc3339Time
 from streams.kafka import Outgoing, Sender
 from streams.records.cloudevents import RETRAIN, encode
-from streams.records.times import seconds_of
 from streams.topics import RETRAINS, topic_name
 
 
 @click.command("retrain")
 @click.argument("model")
-@click.option("--since", metavar="TIME", help='Train on rows from this event time on, such as "2026-11-21T07:30:00Z".')
+@click.option(
+    "--since", metavar="TIME", type=Rfc3339Time(), help='Train on rows from this event time on, such as "2026-11-21T07:30:00Z".'
+)
 @configured
-def command(invocation: Invocation, model: str, since: str | None) -> None:
+def command(invocation: Invocation, model: str, since: float | None) -> None:
     """Ask for a retrain of MODEL now.
 
-    The retrainer decides as it does after drift: only a better model is swapped in.
+    The retrainer decides as after drift: it swaps in a better model only.
     """
     settings = invocation.settings()
-    spec = settings.model(model)
-    if spec is None:
-        known = [each.name for each in settings.models]
-        raise click.UsageError(
-            f"no model {model} in {invocation.config}; {nearest(model, known) or 'known: ' + ', '.join(known)}"
-        )
-    if spec.factory is None:
+    if known_model(invocation, settings, model).factory is None:
         raise click.UsageError(f"model {model} has no factory in {invocation.config}, so nothing can be trained; add one")
-    began_at = 0.0 if since is None else _seconds(since)  # 0: from the oldest row kept
+    began_at = 0.0 if since is None else since  # 0: from the oldest row kept
     now = time.time()
     data: dict[str, Any] = {
         "model": model,
@@ -53,15 +49,3 @@ def command(invocation: Invocation, model: str, since: str | None) -> None:
     message = Outgoing(topic_name(settings.kafka.prefix, RETRAINS), model.encode(), encode(RETRAIN, name, model, now, data))
     asyncio.run(sender.send_all([message]))
     click.echo(f"{name} written to {message.topic}: the retrainer answers on {settings.kafka.prefix}.swaps")
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = seconds_of(text)
-    except ValueError:
-        seconds = None
-    if seconds is None or not any(zone in text[10:] for zone in ("Z", "z", "+", "-")):
-        raise click.BadParameter(
-            f'expected a time with its zone such as "2026-11-21T07:30:00Z", got "{text}"', param_hint="--since"
-        )
-    return seconds

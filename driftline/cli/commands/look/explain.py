@@ -1,8 +1,8 @@
 """`driftline explain`: how every threshold follows from the budget of false alarms.
 
 Rules:
-1. Read-only: the judge's snapshot is looked at as it was stored last, with workers running or stopped.
-2. What is told of monitors comes from the snapshot; where the configuration says something else by now, that is said.
+1. Read-only: the command reads the snapshot that the judge stored last, with workers running or stopped.
+2. Numbers about monitors come from the snapshot. A note says where the configuration has changed since.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import asdict
 import click
 
 from driftline.cli.invocation import Invocation, configured
+from driftline.cli.known_model import known_model
 from driftline.explain.thresholds import ThresholdRow, explain
-from driftline.references.stored import read_watch
-from driftline.text.nearest import nearest
+from driftline.references.stored import read_monitor
 from driftline.text.tables import show_table
 from driftline.text.wording import span
 from streams.state.store import Store
@@ -38,16 +38,11 @@ def command() -> None:
 def thresholds(invocation: Invocation, *, model: str, as_json: bool) -> None:
     """Print monitors, windows a week, share of the budget, threshold and season of a model.
 
-    The judge's state is read from Redis as it was stored last; workers may run or not, and nothing is written.
+    It reads the state that the judge stored last, from Redis. Workers may run or not, and nothing is written.
     """
     settings = invocation.settings(need_key=True)
-    spec = settings.model(model)
-    if spec is None:
-        known = [each.name for each in settings.models]
-        raise click.UsageError(
-            f"no model {model} in {invocation.config}; {nearest(model, known) or 'known: ' + ', '.join(known)}"
-        )
-    account = explain(spec, read_watch(Store(settings.redis, settings.signing_key), model))
+    spec = known_model(invocation, settings, model)
+    account = explain(spec, read_monitor(Store(settings.redis, settings.signing_key), model))
     if as_json:
         click.echo(json.dumps(asdict(account), ensure_ascii=False))
         return
