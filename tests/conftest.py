@@ -11,6 +11,7 @@
 | a test that | takes |
 |---|---|
 | needs no server, no process and no socket | `pytest.mark.fast`: `make test-fast` runs it |
+| needs one, or a second, in a file marked fast | `pytest.mark.slow` |
 | talks to Kafka or Redis | `settings`, or `kafka_settings` and `redis_settings`: names of its own on the shared servers |
 | kills, freezes or restarts a server | `own_kafka`, `own_redis` |
 | needs a broker and no Java | `mock_broker` |
@@ -46,7 +47,7 @@ from streams.kafka import create_topics
 from streams.settings import HttpSettings, KafkaSettings, RedisSettings, Secret, Settings
 from streams.topics import TOPICS, topic_name
 from tests.support.fast_tests import without_servers
-from tests.support.suite import COUNTED, LONG_FILES, counted
+from tests.support.suite import COUNTED, LONG_FILES, counted, is_fast
 
 # No example is judged by how long it took: machines differ.
 hypothesis_settings.register_profile("driftline", deadline=None)
@@ -88,7 +89,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 def _allowed(item: pytest.Item) -> AbstractContextManager[None]:
-    return without_servers() if item.get_closest_marker("fast") is not None else nullcontext()
+    return without_servers() if is_fast(item) else nullcontext()
 
 
 def _alone(item: pytest.Item | None) -> bool:

@@ -110,6 +110,7 @@ class Lane:
     Args:
         name: `python -m benchmarks.NAME` runs it.
         room: the folder that it lies in.
+        what: it measures, in words.
         quick: arguments of the quick form.
         share_seconds: what the quick form may take of the 35 minutes; at twice as much it is killed.
         bounds: what the quick form checks.
@@ -121,6 +122,7 @@ class Lane:
 
     name: str
     room: Room
+    what: str
     quick: tuple[str, ...]
     share_seconds: float
     bounds: tuple[Bound, ...]

@@ -171,20 +171,20 @@ class JudgedSeries:
             for place, (at, value) in enumerate(zip(times.tolist(), values.tolist(), strict=True))
         ]
         self._rows += len(rows)
-        self._judge(self._windows.add_rows(rows))
+        self._judge(self._windows.add_rows(rows).records)
 
     def end(self, at: float) -> None:
         """Judge what ends at or before `at`."""
-        self._judge(self._windows.add_rows([Row(self._rows, self._spec.name, at, "", None)]))
+        self._judge(self._windows.add_rows([Row(self._rows, self._spec.name, at, "", None)]).records)
         self._rows += 1
 
     def _judge(self, records: Sequence[Window | Mark]) -> None:
         for record in records:
-            for found in self.monitor.add(self._spec, record):
+            for found in self.monitor.add(record):
                 if isinstance(found, Alert) and found.status == "opened":
                     self.opened.append(found)
                     if self._answered:
-                        self.monitor.add(self._spec, promoted(found))
+                        self.monitor.add(promoted(found))
 
     @property
     def watching(self) -> bool:

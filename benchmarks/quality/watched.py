@@ -52,8 +52,8 @@ class PacedMonitor:
         if values is not None and row % self._per_window:
             return
         held, self._held = self._held, []
-        for record in self._windows.add_rows(held):
-            for found in self._watch.add(self._spec, record):
+        for record in self._windows.add_rows(held).records:
+            for found in self._watch.add(record):
                 if isinstance(found, Alert) and found.status == "opened":
                     yield Alarm(self._row(found.began_at), self._row(found.raised_at)), found
 
@@ -62,10 +62,10 @@ class PacedMonitor:
 
     def swap(self, alert: Alert) -> None:
         """Answer an alarm with a promoted swap: what drifted has a new reference from then on."""
-        self._watch.add(self._spec, promoted(alert))
+        self._watch.add(promoted(alert))
 
     def renew(self, row: int) -> None:
         """Tell of a swap that no alarm asked for, at that row: everything has a new reference from then on."""
         judges = self._watch.channels[self._kind].judges.values()
         features = sorted({feature for judge in judges for feature in judge.references})
-        self._watch.add(self._spec, Decision(f"swap at {row}", "m", "", "promoted", 2, features))
+        self._watch.add(Decision(f"swap at {row}", "m", "", "promoted", 2, features))

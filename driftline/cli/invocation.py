@@ -1,4 +1,4 @@
-"""What every command shares: where the configuration is, how loud the log is, and reading both once."""
+"""The options that every command has, and the settings that they lead to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One fault of the configuration, one line: place, what was expected, what was there, how to mend it."""
+"""Faults of the configuration, one line each: place, what was expected, what was there, how to mend it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Faults:
         return place
 
     def add_all(self, place: Place, section: type[Section], error: ValidationError) -> None:
-        """Add what pydantic found in one section, in the order of the file."""
+        """Add the errors that pydantic reports for one section, in the order of the file."""
         for found in error.errors(include_url=False):
             inner = tuple(str(part) for part in found["loc"])
             here = (*place, *inner)

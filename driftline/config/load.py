@@ -1,7 +1,7 @@
 """`driftline.toml` and the environment in, `Settings` out; or every fault at once.
 
 Rules:
-1. All faults are collected before anything is said: one line each, with file, place, value, way out.
+1. All faults are collected, and reported together: one line each, with file, place, value, way out.
 2. The environment wins over the file, and a fault in it names the variable.
 3. Secrets come from files of their own or from the environment; paths in `driftline.toml` are
    relative to it, paths in the environment to the working directory.
@@ -53,7 +53,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "DRIFTLINE_GRAFANA_TOKEN_FILE": ("grafana", "token_file"),
 }
 
-#: Environment variable that holds a secret itself -> the key whose file it stands in for.
+#: Environment variable with a secret itself -> the key whose file it replaces.
 SECRETS: dict[str, tuple[str, str]] = {
     "DRIFTLINE_SIGNING_KEY": ("security", "signing_key_file"),
     "DRIFTLINE_WEBHOOK_SECRET": ("webhook", "secret_file"),
@@ -69,7 +69,7 @@ def config_path(named: Path | None, environ: Mapping[str, str]) -> Path:
 def load_settings(path: Path, environ: Mapping[str, str], *, need_key: bool = False, references: bool = True) -> Settings:
     """Return the settings of one file and the environment; `need_key` for a process that signs.
 
-    Files of references are not looked at without `references`: that is for the command that writes them.
+    Without `references` no file of references is read: the command that writes such a file needs none.
 
     Raises:
         ConfigError: the file cannot be read or has faults; the message has one line for each.
@@ -148,7 +148,7 @@ def _syntax(file: str, said: str) -> str:
 
 
 def _overlay(raw: dict[str, Any], environ: Mapping[str, str]) -> dict[Place, str]:
-    """Put the environment over the file; return the place -> variable of what was put."""
+    """Write the values of the environment over those of the file; return place -> variable of each."""
     origins: dict[Place, str] = {place: f"environment: {name}" for name, place in SECRETS.items() if environ.get(name)}
     for variable, place in VARIABLES.items():
         table = raw.setdefault(place[0], {}) if environ.get(variable) else None
@@ -207,7 +207,7 @@ def _model(faults: Faults, name: str, raw: object, home: Path | None) -> ModelSp
 
 
 def _agree(faults: Faults, place: Place, spec: ModelSpec, raw: Any) -> None:
-    """Check what concerns two keys at once."""
+    """Check the rules that two keys must keep together."""
     windows = WEEK_SECONDS / spec.window_seconds
     if spec.false_alarms_per_week >= windows:
         faults.add(

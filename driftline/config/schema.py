@@ -1,7 +1,7 @@
-"""The sections of `driftline.toml`: every key, what it may be, and which field of which dataclass it fills.
+"""The sections of `driftline.toml`: every key, its legal values, and the field of a dataclass that it fills.
 
 The field is named as in streams/settings.py or detectors/spec.py, the alias is the key in the file.
-Defaults are the dataclasses' own: a key that was not written is not handed on.
+The dataclasses have the defaults: a key that is not in the file is not passed on.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Candidates = Annotated[tuple[str, ...], PlainValidator(checks.is_each_of("ways t
 
 
 def key(alias: str | None = None) -> Any:
-    """Return an optional key; None only stands for "not written" and never leaves this file."""
+    """Return an optional key; None means "not in the file" and never leaves this module."""
     return Field(default=None, alias=alias)
 
 
@@ -50,7 +50,7 @@ class Section(BaseModel):
     fills: ClassVar[type]
 
     def given(self) -> dict[str, Any]:
-        """Return what was written, under the dataclass's names; sections inside become dataclasses."""
+        """Return the values that the file has, under the names of the dataclass's fields; inner sections become dataclasses."""
         found = {name: getattr(self, name) for name in self.model_fields_set if not name.endswith("_file")}
         return {name: value.fills(**value.given()) if isinstance(value, Section) else value for name, value in found.items()}
 

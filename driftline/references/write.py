@@ -1,4 +1,4 @@
-"""A built document on its way into a file, and what is said about it."""
+"""References -> a file, and the sentences about it."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class Child:
         return self
 
     def until(self, answer: Callable[[], _T | None], *, timeout_seconds: float) -> _T:
-        """Ask again and again, and return the first answer that is not None.
+        """Ask until the answer is not None, and return it.
 
         Raises:
             UnavailableError: the child ended or the time is up; the end of its log is in the message.

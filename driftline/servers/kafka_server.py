@@ -77,7 +77,7 @@ class KafkaServer(PrivateServer):
             "auto.create.topics.enable": "false",
             "message.max.bytes": _MESSAGE_BYTES,
             "replica.fetch.max.bytes": _MESSAGE_BYTES,
-            # one node holds everything, in few partitions
+            # one node has everything, in few partitions
             "offsets.topic.replication.factor": 1,
             "offsets.topic.num.partitions": 8,
             "transaction.state.log.replication.factor": 1,

@@ -71,9 +71,9 @@ def test_every_benchmark_says_how_it_is_run(name: str):
 @with_servers
 def test_throughput_compares_driftline_with_plain_faust_and_a_bare_loop():
     """Ratios by the clock and by CPU time and the rates of every variant are there, and the phases that the time goes to."""
-    result, text = benchmark("throughput", "--events", "1000", "--repeats", "1", "--data", "mixed")
+    result, text = benchmark("throughput", "--events", "1000", "--repeats", "1", "--data", "mixed", "--brief")
     rates = result["events_per_second"]["mixed"]
-    assert set(rates) == {"plain_faust", "bare_loop", "driftline", "judging", "floor"}
+    assert set(rates) == {"plain_faust", "bare_loop", "driftline"}
     assert result["events_per_second"]["least"] == rates
     assert result["ratio_to_plain_faust"] == pytest.approx(rates["driftline"] / rates["plain_faust"], rel=0.01)
     assert result["ratio_to_bare_loop"] == pytest.approx(rates["driftline"] / rates["bare_loop"], rel=0.01)
@@ -109,6 +109,7 @@ def test_growth_says_which_rows_are_superlinear():
     steep = [row for row in result["rows"] if max(row["time_slope"] or 0, row["memory_slope"] or 0) > result["limit"]]
     assert len(result["superlinear"]) == len(steep)
     assert text.count("superlinear") == len(steep)
+    assert all(set(slopes) == {row["axis"] for row in result["rows"]} for slopes in result["steepest"].values())
 
 
 def test_judging_says_what_a_feature_a_part_and_a_snapshot_cost():

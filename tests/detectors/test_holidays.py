@@ -33,6 +33,8 @@ from driftline.config.checks import is_calendar
 from streams.state.reference_file import reference_set_of
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.fast
+
 HOUR = 3600.0
 #: Clocks change by an hour, by half an hour, at midnight, in the other half of the year, or never.
 ZONES = (
@@ -179,6 +181,7 @@ def test_a_holiday_is_expected_to_be_a_sunday() -> None:
     assert seasons.expect(local_seconds(noon + DAY_SECONDS, zone, "DE")) == 1.0
 
 
+@pytest.mark.slow
 @effort(max_examples=50)
 @given(st.permutations(range(1995, 2031)), st.sampled_from(CALENDARS))
 def test_a_date_has_one_answer_whatever_was_asked_before(years: list[int], name: str) -> None:
@@ -198,6 +201,7 @@ print(hashlib.sha256(repr(found).encode()).hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_a_date_has_one_answer_in_every_process() -> None:
     """Neither the language of the machine nor the seed of Python's hashes moves a holiday."""
     names = CALENDARS[::40]

@@ -14,6 +14,8 @@ from streams.records import window_codec, window_records
 from streams.settings import KafkaSettings
 from streams.topics import WINDOWS
 
+pytestmark = pytest.mark.fast
+
 KAFKA = KafkaSettings()
 
 

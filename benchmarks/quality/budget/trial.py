@@ -104,8 +104,8 @@ class BudgetTrial:
         mark = Mark(spec.name, "features", 0, 1, window.end)
         counted = not self._watch.learning
         began = time.process_time()
-        self._watch.add(spec, window)
-        found = self._watch.add(spec, mark)
+        self._watch.add(window)
+        found = self._watch.add(mark)
         if counted:
             self.cpu_seconds += time.process_time() - began
             self.judged += len(self._names)

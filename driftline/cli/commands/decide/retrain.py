@@ -1,4 +1,4 @@
-"""`driftline retrain`: a request by hand, on the same topic as the judge's."""
+"""`driftline retrain`: a request by hand, on the same topic as the requests of the judge."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from streams.topics import RETRAINS, topic_name
 def command(invocation: Invocation, model: str, since: float | None) -> None:
     """Ask for a retrain of MODEL now.
 
-    The retrainer decides as it does after drift: only a better model is swapped in.
+    The retrainer decides as after drift: it swaps in a better model only.
     """
     settings = invocation.settings()
     if known_model(invocation, settings, model).factory is None:

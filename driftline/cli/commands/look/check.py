@@ -8,9 +8,9 @@ import click
 import numpy as np
 
 from detectors.errors import ConfigError
-from detectors.reference.local_time import DAY_SECONDS
+from detectors.reference.local_time import WEEK_SECONDS
 from detectors.reference.season import OF_WEEK, choose
-from detectors.spec import ModelSpec
+from detectors.spec import ModelSpec, width
 from detectors.windows.record import Kind
 from driftline.cli.invocation import Invocation, configured
 from driftline.explain.unbudgeted import stock_notes
@@ -26,7 +26,7 @@ from streams.settings import Settings
 def command(invocation: Invocation) -> None:
     """Validate the configuration, and print what it means.
 
-    The model factories are imported; nothing is connected to. Exit status 2 and every fault, one a line, if there is any.
+    It imports the model factories and connects to nothing. With faults, it prints each on a line, and the exit status is 2.
     """
     settings = invocation.settings(log_notes=False)
     _import_factories(invocation, settings)
@@ -87,7 +87,7 @@ def _notes(settings: Settings) -> list[str]:
 
 
 def _season_notes(model: ModelSpec) -> Iterator[str]:
-    """Say so where no season tells one day of the week from another, and that a calendar changes nothing there."""
+    """Say so where no season knows the days of the week; a calendar of holidays changes nothing there."""
     features, outcomes = _unweekly(model, "features"), _unweekly(model, "outcomes")
     takes = 'a reference.duration of "2w", or of "4w" with windows of "30m" to "1d"'
     # What holds for features and for outcomes is said once.
@@ -100,29 +100,29 @@ def _season_notes(model: ModelSpec) -> Iterator[str]:
         both = features is not None and outcomes is not None
         yield (
             f'models.{model.name}.holidays "{model.holidays}" changes nothing{"" if both else windows or " for features"}: only '
-            f"seasons of the week tell a Sunday from other days, and they take {takes}"
+            f"seasons of the week know a Sunday from other days, and they take {takes}"
         )
     else:
         yield (
             f"{place} judges a Saturday like a working day, for a reference of {format_duration(length)} "
-            f"knows no week: where weekends differ they are told as drift. Seasons of the week take {takes}; `driftline "
+            f"knows no week: where weekends differ, they are reported as drift. Seasons of the week take {takes}; `driftline "
             "reference build --windows` makes such a reference from the history of a model that is running"
         )
 
 
 def _unweekly(model: ModelSpec, kind: Kind) -> float | None:
-    """Return the length of the reference of that kind of windows, in seconds, if no season tells it the days of the week."""
-    width = model.window_seconds if kind == "features" else model.outcome_window_seconds
-    length = max(model.reference.seconds, model.reference.min_windows * width)
+    """Return the length of the reference of that kind of windows, in seconds; None if its seasons know the days of the week."""
+    seconds = width(model, kind)
+    length = max(model.reference.seconds, model.reference.min_windows * seconds)
     reference_set = model.reference.reference_set
     if reference_set is not None and reference_set.segments.get(kind):
         length = reference_set.until - reference_set.since
-    weekly = choose(width, length, np.arange(0.0, 7 * DAY_SECONDS, width)) in OF_WEEK
+    weekly = choose(seconds, length, np.arange(0.0, WEEK_SECONDS, seconds)) in OF_WEEK
     return None if weekly else length
 
 
 def _reference_notes(model: ModelSpec) -> Iterator[str]:
-    """Say what the file of references holds that the configuration names."""
+    """Say which references the file contains that the configuration names."""
     reference_set = model.reference.reference_set
     if reference_set is not None:
         segments = ", ".join(f"{len(found):,} of {kind}" for kind, found in reference_set.segments.items())

@@ -1,8 +1,8 @@
 """`driftline explain`: how every threshold follows from the budget of false alarms.
 
 Rules:
-1. Read-only: the judge's snapshot is looked at as it was stored last, with workers running or stopped.
-2. What is told of monitors comes from the snapshot; where the configuration says something else by now, that is said.
+1. Read-only: the command reads the snapshot that the judge stored last, with workers running or stopped.
+2. Numbers about monitors come from the snapshot. A note says where the configuration has changed since.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def command() -> None:
 def thresholds(invocation: Invocation, *, model: str, as_json: bool) -> None:
     """Print monitors, windows a week, share of the budget, threshold and season of a model.
 
-    The judge's state is read from Redis as it was stored last; workers may run or not, and nothing is written.
+    It reads the state that the judge stored last, from Redis. Workers may run or not, and nothing is written.
     """
     settings = invocation.settings(need_key=True)
     spec = known_model(invocation, settings, model)

@@ -1,4 +1,4 @@
-"""`driftline replay`: what the alerts would have been."""
+"""`driftline replay`: the alerts that a file would have raised."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from driftline.cli.file_options import form_of, mapped, model_of, require_apart
 from driftline.cli.invocation import Invocation, configured
 from driftline.readers.options import Options
 
-_PIPE_GONE = 141  # what a shell says of a program that SIGPIPE ended
+_PIPE_GONE = 141  # the exit status that a shell gives a program that SIGPIPE ended
 
 
 @click.command("replay")
@@ -23,9 +23,9 @@ _PIPE_GONE = 141  # what a shell says of a program that SIGPIPE ended
 def command(invocation: Invocation, /, **given: Any) -> int:
     """Print the alerts that a file would have raised, without Kafka.
 
-    FILE is CSV, JSON Lines or Parquet, or - for stdin. Columns are features but for those that are named. JSON Lines
-    without --time are events as they stand on the events topic. One CloudEvent a line goes to stdout. Neither Redis nor a
-    signing key is needed, and Kafka only for --windows without FILE.
+    FILE is CSV, JSON Lines or Parquet, or - for stdin. Every column that no option names is a feature. JSON Lines without
+    --time are events, as on the events topic. stdout gets one CloudEvent a line. The command needs no Redis and no signing
+    key, and Kafka only for --windows without FILE.
     """
     settings = invocation.settings()
     form, delimiter = form_of(given)
@@ -37,7 +37,7 @@ def command(invocation: Invocation, /, **given: Any) -> int:
         replay(settings, options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the alerts has gone; Python's own flush at the end is not to speak of it.
+        # The reader of the pipe has ended; Python's own flush at exit must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_GONE
     return 0

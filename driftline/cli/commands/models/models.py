@@ -1,4 +1,4 @@
-"""`driftline models`: the versions in the registry, and which one is served."""
+"""`driftline models`: the stored versions, and which one is served."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def list_(invocation: Invocation, model: str | None) -> None:
 def promote(invocation: Invocation, model: str, version: int) -> None:
     """Serve VERSION of MODEL from now on; an older one is a rollback.
 
-    The version is loaded here first: one that was altered, or that does not fit this River or Python, is refused.
+    The command loads the version first, and refuses one that was altered or that does not fit this River or Python.
     """
     settings = invocation.settings(need_key=True)
     known_model(invocation, settings, model)

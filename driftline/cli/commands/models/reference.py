@@ -1,4 +1,4 @@
-"""`driftline reference`: references made from files, and what the stored ones hold."""
+"""`driftline reference`: references made from files, and what the stored ones contain."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def command() -> None:
 def build(invocation: Invocation, /, **given: Any) -> None:
     """Learn a model's references from a time when all was well, and write them to a file.
 
-    FILE holds rows or events as for `driftline replay`; with --windows it holds windows, and without FILE those in Kafka are
-    taken. `[models.NAME.reference] file` names what was written, and workers judge by it from the first window on.
+    FILE has rows or events, as for `driftline replay`, or windows with --windows; --windows without FILE takes those in
+    Kafka. Name the written file in `[models.NAME.reference] file`: workers judge by it from the first window on.
     """
     settings = invocation.settings(references=False)
     form, delimiter = form_of(given)
@@ -75,14 +75,14 @@ def accept(invocation: Invocation, *, model: str, incident: str | None, features
 
 @command.command("show")
 @click.argument("name", metavar="FILE|VERSION")
-@click.option("--model", metavar="NAME", help="Model whose references they are [default: whosever has that version].")
+@click.option("--model", metavar="NAME", help="Model of the references [default: the one that has that version].")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @configured
 def show_contents(invocation: Invocation, *, name: str, model: str | None, as_json: bool) -> None:
-    """Print what references hold: of each feature what is normal, and what is watched on it.
+    """Print what references contain: for each feature what is normal, and which statistics are watched.
 
-    Given is a file that `driftline reference build` wrote, or a version that `driftline reference list` prints, read from
-    Redis. A file needs no configuration; nothing is written.
+    Name a file that `driftline reference build` wrote, or a version that `driftline reference list` prints. A version is read
+    from Redis; a file needs no configuration. Nothing is written.
     """
     if show.is_version(name):
         settings = invocation.settings(need_key=True, references=False)
@@ -107,9 +107,9 @@ def show_contents(invocation: Invocation, *, name: str, model: str | None, as_js
 @click.option("--model", metavar="NAME", required=True, help="Model whose references are listed.")
 @configured
 def list_(invocation: Invocation, *, model: str) -> None:
-    """Print the references that a model was or is judged by: those from files, and those of each segment.
+    """Print the versions of a model's references: those from files, and those that the judge learned for each segment.
 
-    What the judge has now is read as it was stored last; nothing is written.
+    It reads the state that the judge stored last. Nothing is written.
     """
     settings = invocation.settings(need_key=True)
     name = known_model(invocation, settings, model).name

@@ -1,4 +1,4 @@
-"""`driftline dashboards`: what Grafana and Prometheus read, from the metric catalogue."""
+"""`driftline dashboards`: files for Grafana and Prometheus, made from the metric catalogue."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def command() -> None:
 @command.command("build")
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 def build(directory: Path) -> None:
-    """Write them into DIRECTORY, over what was written before."""
+    """Write them into DIRECTORY; files of an earlier run are replaced."""
     for path in write(directory):
         click.echo(path)

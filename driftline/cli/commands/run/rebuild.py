@@ -1,4 +1,4 @@
-"""`driftline rebuild`: what is derived, made again."""
+"""`driftline rebuild`: derived data, made again from the log."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from streams.state.binding import Source
     help="windows: judge the history again. events: make outcomes and windows again as well.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--allow-loss", is_flag=True, help="Go on even where something goes that cannot be made again.")
+@click.option("--allow-loss", is_flag=True, help="Go on even if data are lost that cannot be made again.")
 @configured
 def command(invocation: Invocation, *, source: str, yes: bool, allow_loss: bool) -> None:
     """Make derived data again, with the workers stopped.
 
-    Alerts come again with the ids they had. Events, models, alerts and decisions on retrains stay. Doing it twice does
-    no harm, and one that was interrupted is finished by doing it again.
+    Alerts come again with the ids they had. Events, models, alerts and decisions on retrains stay. Running it twice does no
+    harm; after an interruption run it again.
     """
     settings = invocation.settings(need_key=True)
     require_kafka(settings)

@@ -1,4 +1,4 @@
-"""`driftline topics`: the table of streams/topics.py, on the broker and on paper."""
+"""`driftline topics`: the table of streams/topics.py, created on the broker or printed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def command() -> None:
 @command.command("create")
 @configured
 def create(invocation: Invocation) -> None:
-    """Create the topics that are missing; doing it twice does no harm."""
+    """Create the missing topics; running it twice does no harm."""
     settings = invocation.settings()
     result = create_topics(settings.kafka)
     show_table(["topic", "result"], [[name, done] for name, done in result.items()])
@@ -38,7 +38,7 @@ def create(invocation: Invocation) -> None:
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the page docs/topics.md; reads no configuration.")
 @configured
 def list_(invocation: Invocation, *, as_markdown: bool) -> None:
-    """Print every topic: what it carries, key, partitions, retention, and whether the broker has it."""
+    """Print every topic: content, key, partitions, retention, and whether the broker has it."""
     headings = ["name", "carries", "key", "partitions", "retention", "largest message"]
     if as_markdown:
         click.echo(_PAGE + markdown(headings, _rows(KafkaSettings(), placeholder="`partitions`")))

@@ -13,7 +13,7 @@ from driftline.cli.readiness import require_kafka, require_port, require_redis
 def command(invocation: Invocation) -> int:
     """Join, summarise and judge: the monitoring process.
 
-    Start as many as you like: they share the partitions. /metrics is on [worker] metrics_port.
+    Several workers share the partitions. /metrics is on [worker] metrics_port.
     """
     settings = invocation.settings(need_key=True)
     require_kafka(settings)
