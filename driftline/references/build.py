@@ -33,6 +33,8 @@ from streams.records.times import rfc3339
 from streams.settings import Settings
 from streams.state.reference_file import reference_set_of
 
+__all__ = ["Built", "build"]
+
 #: Names shown in one message at most.
 _MOST_NAMED = 8
 

@@ -26,6 +26,8 @@ from driftline.replay.lane import ReplayLane
 from streams.records import window_codec, window_records
 from streams.settings import KafkaSettings
 
+__all__ = ["KINDS", "ModelTally", "Replaying"]
+
 #: Both kinds, in the order in which one row's windows are judged.
 KINDS: tuple[Kind, ...] = ("features", "outcomes")
 #: Faults of which line and detail are kept.

@@ -21,6 +21,8 @@ from driftline.text.progress import ProgressLine
 from streams.records.cloudevents import event_of
 from streams.settings import Settings
 
+__all__ = ["replay"]
+
 
 def replay(settings: Settings, options: Options) -> None:
     """Print the findings of the judge, and a report.

@@ -170,7 +170,7 @@ def test_budget_prints_a_row_for_each_kind_and_one_object():
         assert f"{kind:20} {opened:4d} incidents opened" in before
     assert set(result["median_delay_s"]["gaussian"]) == set(result["missed"]["gaussian"]) == set(CHANGES)
     assert {kind: set(floors) for kind, floors in result["floors"].items()} == {"gaussian": {"never", "every 3 h", "random"}}
-    assert result["pages_of_one_incident"] is None
+    assert result["notifications_of_one_incident"] is None
     assert result["feature_windows_per_second"] is None
     assert (result["features"], result["weeks"], result["seed"]) == (2, 0.02, 5)
 
