@@ -26,8 +26,9 @@ from typing import Any, Protocol
 from faust.types import TP
 
 from detectors.errors import DriftlineError, EventError, StateError, UnavailableError
+from streams.engine.checkpoint import Checkpoint
 from streams.engine.lost_batches import Arrivals
-from streams.engine.stage import Checkpoint, Stage
+from streams.engine.stage import Stage
 from streams.engine.transport import LogState, Reach
 from streams.kafka import Sender
 from streams.kafka.batch import Batch
@@ -217,7 +218,7 @@ class Lanes:
                 raise
             lane.position = batch.end
         lane.unflushed += batch.size
-        if lane.unflushed > _FULL_BYTES or lane.stage.outbox_size > _FULL:
+        if lane.unflushed > _FULL_BYTES or len(lane.stage.outbox) > _FULL:
             await self._flush(lane)
 
     async def _feed_carefully(self, lane: Lane, batch: Batch) -> None:
@@ -228,7 +229,7 @@ class Lanes:
             single = batch.alone(record, lane.position)
             if strikes.get(record.offset, 0) >= _STRIKES:
                 error = EventError("failed", "", f"agent {lane.agent} failed {_STRIKES} times at this record")
-                lane.stage.step_over(dead_letter(self._kafka, batch.tp, record, error))
+                lane.stage.outbox.add(dead_letter(self._kafka, batch.tp, record, error))
                 self._metrics.count("driftline_dead_letters_total", reason="failed")
             else:
                 try:

@@ -19,6 +19,15 @@ from streams.metrics import Metrics
 _LOG = logging.getLogger("driftline.worker")
 
 
+def resumed(log: LogState) -> int:
+    """Return the committed offset, moved into the log; where the log begins, if nothing was committed.
+
+    >>> resumed(LogState(None, 3, 9)), resumed(LogState(5, 3, 9)), resumed(LogState(1, 3, 9)), resumed(LogState(20, 3, 9))
+    (3, 5, 3, 9)
+    """
+    return log.first if log.committed is None else max(log.first, min(log.committed, log.end))
+
+
 class Beginnings:
     """The beginnings of the sources: partitions of events and of outcomes."""
 

@@ -18,21 +18,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 
-from detectors.spec import ModelSpec
-from streams.engine.stage import Checkpoint
-from streams.events.decoding import Decoding, decoded
+from streams.engine.checkpoint import Checkpoint
+from streams.engine.outbox import Outbox
+from streams.engine.start_offsets import resumed
+from streams.engine.transport import LogState
+from streams.events.decoding import decoded
 from streams.events.event import Event, EventKind, tick
 from streams.kafka import Outgoing
 from streams.kafka.batch import Batch
-from streams.metrics import Metrics
 from streams.records import outcomes
 from streams.records.outcomes import Outcome, PredictionValue, SourceOffset
-from streams.settings import KafkaSettings
-from streams.state.store import Store
+from streams.stages.wiring import Wiring
 from streams.topics import OUTCOMES, topic_name
 
 Half = Literal["p", "l"]
@@ -56,38 +56,23 @@ _decoder = msgspec.msgpack.Decoder(_Entry)
 class Join:
     """Pairs of one partition of events."""
 
-    def __init__(
-        self,
-        *,
-        kafka: KafkaSettings,
-        store: Store,
-        metrics: Metrics,
-        models: Mapping[str, ModelSpec],
-        decoding: Decoding,
-        partition: int,
-        start: int,
-    ) -> None:
-        self._topic = topic_name(kafka.prefix, OUTCOMES)
-        self._store = store
-        self._metrics = metrics
-        self._models = models
-        self._decoding = decoding
+    def __init__(self, wiring: Wiring, *, partition: int, start: int) -> None:
+        self._topic = topic_name(wiring.kafka.prefix, OUTCOMES)
+        self._store = wiring.store
+        self._metrics = wiring.metrics
+        self._models = wiring.models
+        self._decoding = wiring.decoding
         self._partition = partition
-        self._outbox: list[Outgoing] = []
         #: (model, id, half) -> entry not yet in Redis; and what is to shrink there.
         self._fresh: dict[tuple[str, str, Half], _Entry] = {}
         self._joined: list[tuple[str, str, Half, int]] = []
-        self._reported = start
         self.start = start
+        self.outbox = Outbox(start, self._fresh)
 
-    @property
-    def outbox_size(self) -> int:
-        """Messages and entries that wait to be written."""
-        return len(self._outbox) + len(self._fresh)
-
-    def step_over(self, letter: Outgoing) -> None:
-        """Send a record that cannot be fed to the dead letters instead."""
-        self._outbox.append(letter)
+    @classmethod
+    async def open(cls, wiring: Wiring, partition: int, log: LogState) -> Self:
+        """Begin at the committed offset."""
+        return cls(wiring, partition=partition, start=resumed(log))
 
     async def feed(self, batch: Batch, position: int) -> None:
         """Pair the events of a batch from `position` on."""
@@ -103,7 +88,7 @@ class Join:
         # From here on nothing is awaited: outbox and entries change in one step.
         for event in sorted([*halves, *ticks], key=lambda event: event.offset):
             if event.kind == "outcome_tick":
-                self._outbox.append(Outgoing(self._topic, None, tick(event.model, event.ts), partition=self._partition))
+                self.outbox.add(Outgoing(self._topic, None, tick(event.model, event.ts), partition=self._partition))
             else:
                 self._pair(event, known)
 
@@ -168,18 +153,12 @@ class Join:
             label=label.label,
             source=SourceOffset(self._partition, offset),
         )
-        self._outbox.append(Outgoing(self._topic, identity.encode(), outcomes.encode(outcome), partition=self._partition))
+        self.outbox.add(Outgoing(self._topic, identity.encode(), outcomes.encode(outcome), partition=self._partition))
         self._metrics.count("driftline_outcomes_total", model=prediction.model, result="joined")
 
     def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:  # noqa: ARG002 - everything is stored each time
-        """Return the outcomes made since the last cut, and what Redis is to keep before they count."""
-        if not self._outbox and not self._fresh and position == self._reported:
-            return None
-        outgoing, self._outbox = self._outbox, []
-        fresh, joined, self._joined = dict(self._fresh), self._joined, []
-        self._reported = position
-        if not fresh and not joined:
-            return Checkpoint(outgoing, position)
+        """Return the outcomes made since the last checkpoint, and what Redis is to keep before they count."""
+        fresh, joined = dict(self._fresh), self._joined
 
         async def store() -> None:
             await asyncio.to_thread(self._keep, fresh, joined)
@@ -187,7 +166,10 @@ class Join:
                 if self._fresh.get(key) is entry:
                     del self._fresh[key]
 
-        return Checkpoint(outgoing, position, store)
+        checkpoint = self.outbox.checkpoint(position, store if fresh or joined else None)
+        if checkpoint is not None:
+            self._joined = []
+        return checkpoint
 
     def _keep(self, fresh: Mapping[tuple[str, str, Half], _Entry], joined: list[tuple[str, str, Half, int]]) -> None:
         done = {(model, identity, half) for model, identity, half, _ in joined}

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Self
 
 from detectors.errors import EventError, SignatureError, StateError
 from detectors.incidents.alert import Alert
@@ -25,20 +26,20 @@ from detectors.model.model_monitor import ModelMonitor
 from detectors.reference.reference_set import ReferenceSet
 from detectors.spec import ModelSpec, shapes_of
 from detectors.windows.record import Kind, Mark, WindowShape
-from streams.engine.stage import Checkpoint
+from streams.engine.checkpoint import Checkpoint
+from streams.engine.outbox import Outbox
 from streams.engine.transport import LogState
-from streams.kafka import Outgoing
+from streams.kafka import Log, Outgoing
 from streams.kafka.batch import Batch
-from streams.metrics import Metrics
 from streams.records import window_codec
 from streams.records.cloudevents import event_of
 from streams.records.dead_letters import dead_letter
 from streams.settings import KafkaSettings
 from streams.stages.ticking import Ticking
+from streams.stages.wiring import Wiring
 from streams.state import snapshot
-from streams.state.references import References
 from streams.state.store import Store
-from streams.topics import ALERTS, RETRAINS, Topic, topic_name
+from streams.topics import ALERTS, RETRAINS, WINDOWS, Topic, topic_name
 
 #: A snapshot is stored at most so often, unless alerts wait for it or the partition is about to go.
 _SNAPSHOT_SECONDS = 1.0
@@ -90,12 +91,8 @@ class JudgeStage:
 
     def __init__(
         self,
+        wiring: Wiring,
         *,
-        kafka: KafkaSettings,
-        store: Store,
-        references: References,
-        metrics: Metrics,
-        models: Mapping[str, ModelSpec],
         partition: int,
         log: LogState,
         stored: int | None,
@@ -103,23 +100,23 @@ class JudgeStage:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Go on from `monitors`; `stored` is the offset of the snapshot they came from, None without one."""
-        self._kafka = kafka
-        self._store = store
-        self._references = references
-        self._metrics = metrics
-        self._models = models
+        self._kafka = wiring.kafka
+        self._store = wiring.store
+        self._references = wiring.references
+        self._metrics = wiring.metrics
+        self._models = models = wiring.models
         self._name = snapshot.name_of(partition)
         self._partition = partition
         self._watches = monitors
         self._stored = stored
-        self._outbox: list[Outgoing] = []
         self._learned: list[ReferenceLearned] = [one for monitor in monitors.values() for one in monitor.learned()]
         self._clock = clock
         self._saved_at = clock()
         self._took = 0.0
         self._shapes: dict[Kind, dict[str, WindowShape]] = {kind: shapes_of(models, kind) for kind in ("features", "outcomes")}
-        self._ticking = Ticking(kafka, self._shapes)
+        self._ticking = Ticking(wiring.kafka, self._shapes)
         self.start = stored if stored is not None else log.first
+        self.outbox = Outbox(self.start)
         self._documents: list[ReferenceSet] = []
         for name, monitor in monitors.items():
             if name in models:
@@ -127,10 +124,17 @@ class JudgeStage:
                     self._note(finding)
                 self._note_document(models[name])
 
-    @property
-    def outbox_size(self) -> int:
-        """Messages that wait to be sent."""
-        return len(self._outbox)
+    @classmethod
+    async def open(cls, wiring: Wiring, partition: int, log: LogState) -> Self:
+        """Begin with the stored snapshot, or with nothing where the log begins.
+
+        Raises:
+            StateError: the snapshot does not fit the log, was altered, or is of another make.
+            UnavailableError: Redis is away.
+        """
+        name = snapshot.name_of(partition)
+        stored, monitors = await load_state(wiring.store, name, log, lambda: _end_of(wiring.kafka, partition))
+        return cls(wiring, partition=partition, log=log, stored=stored, monitors=monitors)
 
     async def feed(self, batch: Batch, position: int) -> None:
         """Take the records of a batch from `position` on."""
@@ -138,7 +142,7 @@ class JudgeStage:
             try:
                 parsed = window_codec.parse(record.value)
             except EventError as error:
-                self._outbox.append(dead_letter(self._kafka, batch.tp, record, error))
+                self.outbox.add(dead_letter(self._kafka, batch.tp, record, error))
                 self._metrics.count("driftline_dead_letters_total", reason=error.reason)
                 continue
             spec = self._models.get(parsed.model)
@@ -163,13 +167,13 @@ class JudgeStage:
 
     def _note(self, finding: Finding) -> None:
         if isinstance(finding, Alert):
-            self._outbox.append(_message(self._kafka, ALERTS, finding))
+            self.outbox.add(_message(self._kafka, ALERTS, finding))
             self._metrics.count("driftline_alerts_total", model=finding.model, status=finding.status)
             if finding.status != "resolved":
                 for verdict in finding.features:
                     self._metrics.count("driftline_verdicts_total", model=finding.model, statistic=verdict.statistic)
         elif isinstance(finding, Request):
-            self._outbox.append(_message(self._kafka, RETRAINS, finding))
+            self.outbox.add(_message(self._kafka, RETRAINS, finding))
             self._metrics.count("driftline_retrain_requests_total", model=finding.model, reason=finding.reason)
         else:
             self._learned.append(finding)
@@ -177,10 +181,6 @@ class JudgeStage:
     def _note_document(self, spec: ModelSpec) -> None:
         if spec.reference.reference_set is not None:
             self._documents.append(spec.reference.reference_set)
-
-    def step_over(self, letter: Outgoing) -> None:
-        """Send a record that cannot be fed to the dead letters instead."""
-        self._outbox.append(letter)
 
     def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:
         """Return alerts and requests with the snapshot of this very moment."""
@@ -192,10 +192,10 @@ class JudgeStage:
             for kind, aligner in monitor.aligners.items()
             for one in self._ticking.due(model, kind, aligner, now)
         ]
-        due = final or self._outbox or now - self._saved_at >= max(_SNAPSHOT_SECONDS, _SNAPSHOT_PAUSE * self._took)
+        due = final or len(self.outbox) or now - self._saved_at >= max(_SNAPSHOT_SECONDS, _SNAPSHOT_PAUSE * self._took)
         if position == self._stored or not due:
             return Checkpoint(ticks, None) if ticks else None
-        outgoing, self._outbox = self._outbox + ticks, []
+        outgoing = [*self.outbox.take(), *ticks]
         learned, self._learned = self._learned, []
         reference_sets, self._documents = self._documents, []
         payload = snapshot.dump(self._watches)
@@ -243,6 +243,15 @@ class JudgeStage:
                 self._metrics.gauge("driftline_watermark_seconds", watermark, model=model)
             self._metrics.gauge("driftline_watermark_skew_seconds", furthest - watermark, model=model, kind=kind)
             self._metrics.gauge("driftline_window_seconds", shape.seconds + shape.lateness_seconds, model=model, kind=kind)
+
+
+def _end_of(kafka: KafkaSettings, partition: int) -> int:
+    """Return the offset after the last record of a partition of the windows topic, as the broker has it now."""
+    reader = Log(kafka, "judge-end")
+    try:
+        return reader.ends(topic_name(kafka.prefix, WINDOWS))[partition][1]
+    finally:
+        reader.close()
 
 
 def _watermark(aligner: WindowAligner) -> float:

@@ -13,25 +13,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from typing import Self
 
 import msgspec
 
 from detectors.errors import StateError
 from detectors.model.finding import ReferenceLearned
 from detectors.outlier import Outliers, outside_of
-from detectors.spec import ModelSpec
 from detectors.windows.block import Block
 from detectors.windows.row import Row
-from streams.engine.stage import Checkpoint
-from streams.events.decoding import Decoding, decoded
+from streams.engine.checkpoint import Checkpoint
+from streams.engine.outbox import Outbox
+from streams.engine.start_offsets import resumed
+from streams.engine.transport import LogState
+from streams.events.decoding import decoded
 from streams.kafka import Outgoing
 from streams.kafka.batch import Batch
-from streams.metrics import Metrics
 from streams.patience import LogLimit
 from streams.records import cloudevents
-from streams.settings import KafkaSettings
-from streams.state.references import References
+from streams.stages.wiring import Wiring
 from streams.topics import OUTLIERS, topic_name
 
 _LOG = logging.getLogger("driftline.worker")
@@ -45,23 +46,11 @@ Key = tuple[str, str]
 class OutlierStage:
     """Outliers of one partition of events."""
 
-    def __init__(
-        self,
-        *,
-        kafka: KafkaSettings,
-        references: References,
-        metrics: Metrics,
-        models: Mapping[str, ModelSpec],
-        decoding: Decoding,
-        partition: int,
-        start: int,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._topic = topic_name(kafka.prefix, OUTLIERS)
-        self._references = references
-        self._metrics = metrics
-        self._decoding = decoding
-        self._outbox: list[Outgoing] = []
+    def __init__(self, wiring: Wiring, *, partition: int, start: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._topic = topic_name(wiring.kafka.prefix, OUTLIERS)
+        self._references = wiring.references
+        self._metrics = wiring.metrics
+        self._decoding = wiring.decoding
         self._found = {
             name: Outliers(
                 partition=partition,
@@ -69,7 +58,7 @@ class OutlierStage:
                 beyond=spec.outliers.beyond,
                 per_window=spec.outliers.per_window,
             )
-            for name, spec in models.items()
+            for name, spec in wiring.models.items()
             if spec.outliers.enabled
         }
         #: (model, segment) -> reference; when it was last looked for.
@@ -77,17 +66,13 @@ class OutlierStage:
         self._looked: dict[Key, float] = {}
         self._clock = clock
         self._log_limit = LogLimit(clock=clock)
-        self._reported = -1
         self.start = start
+        self.outbox = Outbox(-1)
 
-    @property
-    def outbox_size(self) -> int:
-        """Messages that wait to be sent."""
-        return len(self._outbox)
-
-    def step_over(self, letter: Outgoing) -> None:
-        """Send a record that cannot be fed to the dead letters instead."""
-        self._outbox.append(letter)
+    @classmethod
+    async def open(cls, wiring: Wiring, partition: int, log: LogState) -> Self:
+        """Begin at the committed offset."""
+        return cls(wiring, partition=partition, start=resumed(log))
 
     async def feed(self, batch: Batch, position: int) -> None:
         """Score the events of a batch from `position` on."""
@@ -103,7 +88,7 @@ class OutlierStage:
                     value = cloudevents.encode(
                         cloudevents.OUTLIER, outlier.id, outlier.model, outlier.ts, msgspec.to_builtins(outlier)
                     )
-                    self._outbox.append(Outgoing(self._topic, block.model.encode(), value))
+                    self.outbox.add(Outgoing(self._topic, block.model.encode(), value))
 
     def _suspects(self, block: Block) -> Iterator[tuple[Row, str, ReferenceLearned]]:
         """Yield the rows with a value outside their reference, in the order of the log, each with its reference."""
@@ -143,9 +128,5 @@ class OutlierStage:
         return found
 
     def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:  # noqa: ARG002 - nothing is stored
-        """Return the outlier events found since the last cut."""
-        if not self._outbox and position == self._reported:
-            return None
-        outgoing, self._outbox = self._outbox, []
-        self._reported = position
-        return Checkpoint(outgoing, position)
+        """Return the outlier events since the last checkpoint."""
+        return self.outbox.checkpoint(position)

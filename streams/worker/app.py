@@ -20,7 +20,7 @@ from streams.engine.transport import Consumer, KafkaError
 from streams.kafka import Sender, partition_counts
 from streams.metrics import Metrics
 from streams.settings import Settings
-from streams.stages.notify import Sink
+from streams.stages.sink import Sink
 from streams.stages.webhook import Webhook
 from streams.state import binding
 from streams.state.store import Store
