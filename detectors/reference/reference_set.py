@@ -1,8 +1,8 @@
-"""A document: references of one model that were learned beforehand, from a file or a stretch of history.
+"""A reference set: the references of one model, learned beforehand from rows or from a stretch of history.
 
 Rules:
-1. A document never changes; its version is a hash of its content, so two of one version are one.
-2. A judge moves what it takes over (a baseline remembers the last window), so everybody gets a copy.
+1. A set never changes. Its version is a hash of its content, so two sets of the same version are equal.
+2. A judge changes what it takes over (a baseline remembers the last window), so every judge gets a copy.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ import copy
 import msgspec
 
 from detectors.reference.learned import FeatureBaseline
+from detectors.reference.reference_head import ReferenceHead
 from detectors.windows.record import Kind
 
 
 class SegmentReference(msgspec.Struct, frozen=True):
-    """What one segment looked like while all was well.
+    """The references of one segment.
 
     Args:
-        windows: how many it was learned from.
-        since: begin of the first of them, epoch seconds; `until` the end of the last.
+        windows: number of windows that it was learned from.
+        since: begin of the first of these windows, epoch seconds.
+        until: end of the last, epoch seconds.
         learned: feature -> reference and baselines.
     """
 
@@ -34,31 +36,25 @@ class ReferenceSet(msgspec.Struct, frozen=True, eq=False):
     """The references of one model.
 
     Args:
-        version: hash of the rest; empty while it is being made.
-        model: name of the model.
-        window_seconds: width of the windows of features that it was learned from.
-        outcome_window_seconds: the same of outcomes.
-        timezone: of its seasons; `holidays` their calendar.
-        features: that the configuration watched; empty for all that appeared.
-        categorical: features that were categories although they look like numbers.
-        driftline: version of Driftline that learned it; `river` of River.
-        segments: kind of windows -> segment -> what it looked like.
+        head: what it was learned from.
+        segments: kind of windows -> segment -> its references.
     """
 
-    version: str
-    model: str
-    window_seconds: float
-    outcome_window_seconds: float
-    timezone: str
-    holidays: str
-    features: tuple[str, ...]
-    categorical: tuple[str, ...]
-    driftline: str
-    river: str
+    head: ReferenceHead
     segments: dict[Kind, dict[str, SegmentReference]]
 
+    @property
+    def version(self) -> str:
+        """Hash of the content."""
+        return self.head.version
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.head.model
+
     def __eq__(self, other: object) -> bool:
-        """Tell whether it is the same document."""
+        """Return whether the versions are equal."""
         return isinstance(other, ReferenceSet) and self.version == other.version
 
     def __hash__(self) -> int:
@@ -66,7 +62,7 @@ class ReferenceSet(msgspec.Struct, frozen=True, eq=False):
         return hash(self.version)
 
     def learned(self, kind: Kind) -> dict[str, dict[str, FeatureBaseline]]:
-        """Return segment -> feature -> reference and baselines, for the taker to keep (rule 2)."""
+        """Return segment -> feature -> reference and baselines, a copy for the caller to keep (rule 2)."""
         return {segment: copy.deepcopy(found.learned) for segment, found in self.segments.get(kind, {}).items()}
 
     @property
@@ -76,5 +72,5 @@ class ReferenceSet(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def until(self) -> float:
-        """End of the last one."""
+        """End of the last window that it was learned from, epoch seconds."""
         return max(found.until for segments in self.segments.values() for found in segments.values())
