@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from detectors.pairing.pairing import USING_UP, Half, Pairing, half_of, in_order, kept_seconds, other, paired
 from detectors.spec import ModelSpec
-from detectors.windows.row import ERROR, Row
-from streams.events.event import Event, Scalar
+from detectors.windows.row import ERROR, Row, Value
+from streams.events.event import Event
 from streams.records.outcomes import error_between
 
 #: Halves that are kept before expired ones are looked for.
@@ -27,7 +27,7 @@ class _Answer:
 
     ts: float
     segment: str
-    label: Scalar
+    label: Value
     score: float | None
 
 

@@ -20,7 +20,8 @@ import msgspec
 import orjson
 
 from detectors.errors import EventError
-from streams.events.wire import MAX_NAME_LENGTH, MAX_NESTING, Scalar, Wire, is_too_deep, read
+from detectors.windows.row import Value
+from streams.events.wire import MAX_NAME_LENGTH, MAX_NESTING, Wire, is_too_deep, read
 
 __all__ = [
     "EVENT_KINDS",
@@ -31,7 +32,6 @@ __all__ = [
     "MILLISECONDS_FROM",
     "Event",
     "EventKind",
-    "Scalar",
     "as_categories",
     "event_time",
     "outcome_tick",
@@ -68,8 +68,8 @@ class Event(msgspec.Struct, gc=False):
     ts: float
     id: str | None
     segment: str
-    features: dict[str, Scalar]
-    label: Scalar
+    features: dict[str, Value]
+    label: Value
     score: float | None
     model_version: str | None
 
@@ -143,7 +143,7 @@ def _event(offset: int, now_seconds: float, wire: Wire, models: Mapping[str, Lim
     return Event(kind, offset, wire.model, at, identity, segment, features, label, score, version)
 
 
-def _check_features(features: dict[str, Scalar], most: int) -> None:
+def _check_features(features: dict[str, Value], most: int) -> None:
     if len(features) > most:
         raise EventError("too_many_features", "features", f"expected at most {most}, got {len(features)}")
     for name, value in features.items():
@@ -164,7 +164,7 @@ def _text(value: str | int | None, path: str, most: int, *, least: int = 1) -> s
     return text
 
 
-def _scalar_of(value: Scalar, path: str) -> Scalar:
+def _scalar_of(value: Value, path: str) -> Value:
     """Return the value, an integer of more than 64 bits as the nearest double."""
     if value.__class__ is not int or _LEAST_INTEGER <= value <= _GREATEST_INTEGER:
         return value
@@ -199,7 +199,7 @@ def _kind(wire: Wire) -> EventKind:
     raise EventError("unknown_type", "type", f'expected "prediction", "features" or "label", got "{wire.type[:40]}"')
 
 
-def as_categories(features: dict[str, Scalar], names: Collection[str]) -> None:
+def as_categories(features: dict[str, Value], names: Collection[str]) -> None:
     """Turn the numbers of some features into names of categories, in place."""
     for name in names:
         value = features.get(name)
@@ -207,7 +207,7 @@ def as_categories(features: dict[str, Scalar], names: Collection[str]) -> None:
             features[name] = str(value)
 
 
-def _prediction(prediction: Scalar | dict[str, Any]) -> tuple[Scalar, float | None]:
+def _prediction(prediction: Value | dict[str, Any]) -> tuple[Value, float | None]:
     """Return (label, score): a bare number with a fraction is a score, of an object both are taken."""
     if isinstance(prediction, dict):
         label, score = prediction.get("label"), prediction.get("score", prediction.get("value"))

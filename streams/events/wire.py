@@ -11,14 +11,13 @@ from typing import Any
 import msgspec
 
 from detectors.errors import EventError
+from detectors.windows.row import Value
 
 MAX_NAME_LENGTH = 128
 #: Brackets that may be open at once.
 MAX_NESTING = 200
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
-
-Scalar = int | float | str | bool | None
 
 
 class Wire(msgspec.Struct, gc=False):
@@ -30,9 +29,9 @@ class Wire(msgspec.Struct, gc=False):
     id: str | int | None = None
     ts: str | int | float | None = None
     segment: str | None = None
-    features: dict[str, Scalar] | None = None
-    prediction: Scalar | dict[str, Any] = None
-    label: Scalar | msgspec.UnsetType = msgspec.UNSET
+    features: dict[str, Value] | None = None
+    prediction: Value | dict[str, Any] = None
+    label: Value | msgspec.UnsetType = msgspec.UNSET
     model_version: str | int | None = None
     specversion: str | None = None
     time: str | None = None
@@ -41,7 +40,7 @@ class Wire(msgspec.Struct, gc=False):
 
 _wire = msgspec.json.Decoder(Wire)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_scalar = msgspec.json.Decoder(Scalar)
+_scalar = msgspec.json.Decoder(Value)
 
 
 def read(value: bytes | msgspec.Raw, within: str) -> Wire:

@@ -7,15 +7,13 @@ from typing import cast
 import msgspec
 
 from detectors.errors import EventError
-from detectors.windows.row import ERROR, Row
-
-Scalar = int | float | str | bool | None
+from detectors.windows.row import ERROR, Row, Value
 
 
 class PredictionValue(msgspec.Struct, frozen=True):
     """What was predicted."""
 
-    label: Scalar = None
+    label: Value = None
     score: float | None = None
 
 
@@ -42,9 +40,9 @@ class Outcome(msgspec.Struct, frozen=True, tag_field="type", tag="outcome"):
     ts: float
     predicted_at: float
     model_version: str | None
-    features: dict[str, Scalar]
+    features: dict[str, Value]
     prediction: PredictionValue
-    label: Scalar
+    label: Value
     source: SourceOffset
     v: int = 1
 
@@ -92,7 +90,7 @@ def error_of(outcome: Outcome) -> float | None:
     return error_between(outcome.prediction.label, outcome.prediction.score, outcome.label)
 
 
-def error_between(predicted: Scalar, score: float | None, truth: Scalar) -> float | None:
+def error_between(predicted: Value, score: float | None, truth: Value) -> float | None:
     """Return the absolute error for a number, 1 or 0 for a wrong or right class, None if neither is known.
 
     Numbers with a fraction part in their JSON (`12.0`) are numbers; integers, booleans and strings are

@@ -67,7 +67,7 @@ def judged(directory: Path, table: list[Row], spec: ModelSpec = SPEC) -> list[by
     """Return alerts and requests of rows in a CSV file."""
     file = str(write_csv(directory, table))
     settings = replace(SETTINGS, models=(spec,))
-    replaying = Replaying(settings.kafka, {spec.name: spec})
+    replaying = Replaying({spec.name: spec})
     return [event_of(one) for one in read(settings, replace(OPTIONS, file=file), replaying, ProgressLine())]
 
 
@@ -344,7 +344,7 @@ def test_what_is_little_is_told(call: Callable[..., Done], tmp_path: Path) -> No
 def records_of(table: list[Row], directory: Path) -> list[bytes]:
     """Return the records of the windows topic that rows make."""
     kept: list[bytes] = []
-    replaying = Replaying(SETTINGS.kafka, {"fraud": SPEC}, keep=kept.append)
+    replaying = Replaying({"fraud": SPEC}, keep=kept.append)
     list(read(SETTINGS, replace(OPTIONS, file=str(write_csv(directory, table))), replaying, ProgressLine()))
     return kept
 

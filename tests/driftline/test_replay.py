@@ -188,7 +188,7 @@ def test_twice_is_the_same(call: Callable[..., Done], tmp_path: Path) -> None:
 def replayed(stretches: Iterator[Stretch]) -> tuple[list[bytes], list[bytes], dict[str, int]]:
     """Return the findings, the windows and the faults of a whole file."""
     windows: list[bytes] = []
-    replaying = Replaying(SETTINGS.kafka, MODELS, keep=windows.append)
+    replaying = Replaying(MODELS, keep=windows.append)
     found: list[Alert | Request] = [one for stretch in stretches for one in replaying.add(stretch)]
     found += replaying.end()
     return [event_of(one) for one in found], windows, replaying.faults
