@@ -94,13 +94,14 @@ def _sources(settings: Settings) -> int:
     return events
 
 
-def run_worker(settings: Settings, *, sinks: Sequence[Sink] = (), ready: Callable[[str], None] = print) -> int:
-    """Run a worker until it is told to stop; return the exit code.
+def run_worker(settings: Settings, *, metrics: Metrics, sinks: Sequence[Sink] = (), ready: Callable[[str], None] = print) -> int:
+    """Run a worker until a signal stops it; return the exit code.
 
     Args:
         settings: of the process.
-        sinks: told of alerts and swaps, besides the webhook of the settings.
-        ready: is given one line once the worker has its partitions.
+        metrics: of the process; they are served from here on.
+        sinks: get alerts and swaps, besides the webhook of the settings.
+        ready: gets one line once the worker has its partitions.
 
     Raises:
         DriftlineError: it cannot start.
@@ -111,7 +112,6 @@ def run_worker(settings: Settings, *, sinks: Sequence[Sink] = (), ready: Callabl
     store = Store(settings.redis, settings.signing_key)
     store.ping()
     binding.bind(store, binding.current(settings.kafka))
-    metrics = Metrics()
     try:
         port = metrics.serve(settings.metrics_host, settings.worker_metrics_port)
     except OSError as error:
@@ -120,8 +120,8 @@ def run_worker(settings: Settings, *, sinks: Sequence[Sink] = (), ready: Callabl
             "set [worker] metrics_port, or 0 for any free port"
         ) from None
     sender = Sender(settings.kafka, "driftline-worker")
-    told = [*sinks, *([Webhook(settings.webhook, metrics)] if settings.webhook.url else [])]
-    makers = stage_makers(settings, store=store, metrics=metrics, sinks=told, sources=sources)
+    everyone = [*sinks, *([Webhook(settings.webhook, metrics)] if settings.webhook.url else [])]
+    makers = stage_makers(settings, store=store, metrics=metrics, sinks=everyone, sources=sources)
     lanes = Lanes(settings.kafka, sender, metrics, makers)
     app = build_app(settings, lanes)
     declare(app, lanes, makers)
