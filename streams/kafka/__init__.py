@@ -1,7 +1,10 @@
-"""The one door to confluent_kafka: producer, readers, topics.
+"""Kafka: the one door to confluent_kafka.
 
-Workers consume through streams/engine/transport.py; the readers here are for those that need no Faust: the
-retrainer, the demo, tests.
+In: messages to be sent, offsets to be read from. Out: acknowledgements, records, the names and identities of topics.
+
+Open `message.py` first, for the nouns. `sender.py` is the producer. `log.py` reads partitions from any offset, and
+`group.py` reads as a member of a consumer group. `admin.py` makes and deletes topics, `cluster.py` asks for their
+identities. Workers read through streams/engine/transport.py, which makes a `batch.py` of each fetch.
 """
 
 from streams.kafka.admin import create_topics, delete_topics, missing_topics, partition_counts, truncate, wait_for_kafka

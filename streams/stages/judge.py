@@ -1,11 +1,11 @@
 """The judge stage: one partition of the windows topic -> alerts, retrain requests, references.
 
 Rules:
-1. State and outbox change in one step; a flush sends, awaits the acknowledgements, stores the
+1. State and outbox change in one step. A flush sends, awaits the acknowledgements, stores the
    snapshot, and only then lets the offset be committed.
 2. The snapshot carries its offset and wins over Kafka's committed one, in both directions.
-3. A snapshot is replaced by compare-and-set on the offset it was loaded or last stored with, so a
-   worker that lost the partition cannot overwrite the state of the one that has it.
+3. A snapshot is replaced by compare-and-set on its offset, the one loaded or stored last. So a worker
+   that lost the partition cannot overwrite the state of its new owner.
 4. The wall clock decides one thing only: when to write a tick (streams/stages/ticking.py). The tick is in the
    log, so what follows from it can be repeated.
 """
@@ -41,9 +41,9 @@ from streams.state import snapshot
 from streams.state.store import Store
 from streams.topics import ALERTS, RETRAINS, WINDOWS, Topic, topic_name
 
-#: A snapshot is stored at most so often, unless alerts wait for it or the partition is about to go.
+#: Least time between two snapshots, unless alerts wait for one or the partition is about to go.
 _SNAPSHOT_SECONDS = 1.0
-#: ... and rests for so many times as long as it took: a large state must not be all that a worker does.
+#: And at least so many times as long as the last one took: a large state must leave time for other work.
 _SNAPSHOT_PAUSE = 5.0
 
 
@@ -53,14 +53,15 @@ async def load_state(
     """Return (offset, state) of a stored snapshot that fits the log, or (None, {}) when there is none.
 
     Args:
-        store: where it is.
+        store: Redis.
         name: of the snapshot.
         log: what the broker said of the partition.
-        end_now: asks the broker again. A worker that was frozen since it asked may find the snapshot of another one, which
-            has had the partition meanwhile, beyond what the log was then.
+        end_now: asks the broker again. While this worker was frozen, another one may have owned the partition and
+            stored a snapshot beyond the end that `log` has.
 
     Raises:
-        StateError: it stands beyond the end of the log or before its beginning, was altered, or is of another make.
+        StateError: its offset is beyond the end of the log or before its beginning, it was altered, or another
+            version wrote it.
         UnavailableError: Redis is away.
     """
     try:
@@ -87,7 +88,7 @@ async def load_state(
 
 
 class JudgeStage:
-    """The watches of the models whose windows are in one partition."""
+    """The monitors of the models whose windows are in one partition."""
 
     def __init__(
         self,
@@ -99,7 +100,7 @@ class JudgeStage:
         monitors: dict[str, ModelMonitor],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Go on from `monitors`; `stored` is the offset of the snapshot they came from, None without one."""
+        """Go on with `monitors`; `stored` is the offset of their snapshot, None without one."""
         self._kafka = wiring.kafka
         self._store = wiring.store
         self._references = wiring.references
@@ -107,7 +108,7 @@ class JudgeStage:
         self._models = models = wiring.models
         self._name = snapshot.name_of(partition)
         self._partition = partition
-        self._watches = monitors
+        self._monitors = monitors
         self._stored = stored
         self._learned: list[ReferenceLearned] = [one for monitor in monitors.values() for one in monitor.learned()]
         self._clock = clock
@@ -117,19 +118,19 @@ class JudgeStage:
         self._ticking = Ticking(wiring.kafka, self._shapes)
         self.start = stored if stored is not None else log.first
         self.outbox = Outbox(self.start)
-        self._documents: list[ReferenceSet] = []
+        self._reference_sets: list[ReferenceSet] = []
         for name, monitor in monitors.items():
             if name in models:
                 for finding in monitor.reconfigure(models[name]):
                     self._note(finding)
-                self._note_document(models[name])
+                self._note_reference_set(models[name])
 
     @classmethod
     async def open(cls, wiring: Wiring, partition: int, log: LogState) -> Self:
         """Begin with the stored snapshot, or with nothing where the log begins.
 
         Raises:
-            StateError: the snapshot does not fit the log, was altered, or is of another make.
+            StateError: the snapshot does not fit the log, was altered, or another version wrote it.
             UnavailableError: Redis is away.
         """
         name = snapshot.name_of(partition)
@@ -137,7 +138,7 @@ class JudgeStage:
         return cls(wiring, partition=partition, log=log, stored=stored, monitors=monitors)
 
     async def feed(self, batch: Batch, position: int) -> None:
-        """Take the records of a batch from `position` on."""
+        """Judge the records of a batch from `position` on."""
         for record in batch.records(position):
             try:
                 parsed = window_codec.parse(record.value)
@@ -148,11 +149,11 @@ class JudgeStage:
             spec = self._models.get(parsed.model)
             if spec is None:
                 continue
-            monitor = self._watches.get(spec.name)
+            monitor = self._monitors.get(spec.name)
             if monitor is None:
-                monitor = self._watches[spec.name] = ModelMonitor.begin(spec)
+                monitor = self._monitors[spec.name] = ModelMonitor.begin(spec)
                 self._learned.extend(monitor.learned())
-                self._note_document(spec)
+                self._note_reference_set(spec)
             if isinstance(parsed, Mark):
                 self._ticking.add(parsed, record.timestamp / 1000.0, self._clock())
             before = {kind: (aligner.judged, aligner.late) for kind, aligner in monitor.aligners.items()}
@@ -178,17 +179,17 @@ class JudgeStage:
         else:
             self._learned.append(finding)
 
-    def _note_document(self, spec: ModelSpec) -> None:
+    def _note_reference_set(self, spec: ModelSpec) -> None:
         if spec.reference.reference_set is not None:
-            self._documents.append(spec.reference.reference_set)
+            self._reference_sets.append(spec.reference.reference_set)
 
     def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:
-        """Return alerts and requests with the snapshot of this very moment."""
+        """Return alerts and requests with the snapshot of this moment."""
         self._expose()
         now = self._clock()
         ticks = [
             one
-            for model, monitor in self._watches.items()
+            for model, monitor in self._monitors.items()
             for kind, aligner in monitor.aligners.items()
             for one in self._ticking.due(model, kind, aligner, now)
         ]
@@ -197,15 +198,16 @@ class JudgeStage:
             return Checkpoint(ticks, None) if ticks else None
         outgoing = [*self.outbox.take(), *ticks]
         learned, self._learned = self._learned, []
-        reference_sets, self._documents = self._documents, []
-        payload = snapshot.dump(self._watches)
+        reference_sets, self._reference_sets = self._reference_sets, []
+        payload = snapshot.dump(self._monitors)
         self._saved_at = now
         self._metrics.gauge("driftline_snapshot_bytes", len(payload), partition=str(self._partition))
 
         async def store() -> None:
             await asyncio.to_thread(self._store.save_snapshot, self._name, self._stored, position, payload)
             self._stored = position
-            # After the snapshot: a worker that lost the partition has been refused by then. Whoever begins publishes all again.
+            # After the snapshot: Redis refuses that of a worker which lost the partition. A worker that begins publishes all
+            # references again.
             for reference in learned:
                 await asyncio.to_thread(self._references.publish, reference)
             for reference_set in reference_sets:
@@ -215,18 +217,18 @@ class JudgeStage:
         return Checkpoint(outgoing, position, store)
 
     def watermarks(self) -> dict[tuple[str, Kind], float]:
-        """Return (model, kind) -> event time up to which the model is judged, or has nothing to judge; epoch seconds."""
+        """Return (model, kind) -> event time up to which everything is judged, epoch seconds."""
         return {
             (model, kind): _watermark(aligner)
-            for model, monitor in self._watches.items()
+            for model, monitor in self._monitors.items()
             if model in self._models
             for kind, aligner in monitor.aligners.items()
             if aligner.until
         }
 
     def _expose(self) -> None:
-        """Show what is open now; a gauge that is no longer true would be an alarm of its own."""
-        for model, monitor in self._watches.items():
+        """Set the gauges of open incidents; one that is no longer true would raise an alarm of its own."""
+        for model, monitor in self._monitors.items():
             incidents = monitor.open_incidents
             for level in ("drift", "performance"):
                 count = sum(1 for incident in incidents if incident.level == level)
@@ -238,7 +240,7 @@ class JudgeStage:
             self._metrics.only("driftline_drifted_feature", "feature", drifted, model=model)
         for (model, kind), watermark in self.watermarks().items():
             shape = self._shapes[kind][model]
-            furthest = max(self._watches[model].aligners[kind].until.values())
+            furthest = max(self._monitors[model].aligners[kind].until.values())
             if kind == "features":
                 self._metrics.gauge("driftline_watermark_seconds", watermark, model=model)
             self._metrics.gauge("driftline_watermark_skew_seconds", furthest - watermark, model=model, kind=kind)
@@ -255,7 +257,7 @@ def _end_of(kafka: KafkaSettings, partition: int) -> int:
 
 
 def _watermark(aligner: WindowAligner) -> float:
-    """Return how far the slowest source has come; of one that never came, that all wait since the first part."""
+    """Return how far the slowest source has come; a source that never came holds all others at the first part."""
     slowest = min(aligner.until.values())
     return slowest if len(aligner.until) >= aligner.sources or not aligner.parts else min(slowest, *aligner.parts)
 

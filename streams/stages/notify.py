@@ -1,7 +1,9 @@
-"""The notify stage: alerts and swaps -> people, by sinks that other parts bring.
+"""The notify stage: alerts and swaps -> sinks, which reach people.
 
-An event counts as delivered when every sink took it; only then does the offset move, so an alert
-survives a crash of the worker or a receiver that is away. Receivers see repeats with the same id.
+Rules:
+1. An event counts as delivered once every sink has taken it. Only then does the offset move, so an alert
+   survives a crash of the worker and an outage of the receiver.
+2. After a crash a receiver gets events again, with the same ids.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ _PAUSES = Backoff(0.5, 30.0)
 
 
 class Notify:
-    """Events of one partition of alerts or swaps, on their way to the sinks."""
+    """Events of one partition of alerts or swaps that the sinks have to get."""
 
     def __init__(self, wiring: Wiring, *, start: int) -> None:
         self._kafka = wiring.kafka
@@ -45,7 +47,7 @@ class Notify:
         return cls(wiring, start=resumed(log))
 
     async def feed(self, batch: Batch, position: int) -> None:
-        """Take the events of a batch from `position` on."""
+        """Read the events of a batch from `position` on; the next flush delivers them."""
         for record in batch.records(position):
             value = record.value or b""
             try:
@@ -70,7 +72,7 @@ class Notify:
 
 
 async def _deliver(sink: Sink, event: dict[str, Any], value: bytes) -> None:
-    """Tell one sink, again and again until it takes the event; a receiver that is away holds up nobody else."""
+    """Call a sink until it takes the event. Other partitions and agents go on meanwhile."""
     pause = _PAUSES.first
     while True:
         try:

@@ -1,11 +1,10 @@
 """The outlier stage: events of one partition against the references in force -> outlier events.
 
 Rules:
-1. References come from Redis and are looked for again every few seconds, at most `_LOOKUPS` at a time:
-   how many segments the events name is up to their senders.
-2. Events that pass before a reference is there are not scored, nor is any while the one in Redis cannot
-   be trusted. The outlier rate that alerts rest on is taken from the windows by the judge, so no alert
-   depends on this.
+1. References come from Redis. The stage looks for new ones every few seconds, at most `_LOOKUPS` at a time,
+   because senders decide how many segments their events name.
+2. Events that come before a reference are not scored. Nor are events whose reference in Redis was altered.
+3. No alert depends on this stage: the judge takes the outlier rate from the windows.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class OutlierStage:
             for name, spec in wiring.models.items()
             if spec.outliers.enabled
         }
-        #: (model, segment) -> reference; when it was last looked for.
+        #: (model, segment) -> version and reference; and when it was looked for last.
         self._known: dict[Key, tuple[str, ReferenceLearned]] = {}
         self._looked: dict[Key, float] = {}
         self._clock = clock
@@ -80,7 +79,7 @@ class OutlierStage:
         blocks = [block for one in whole if one.model in self._found and (block := one.since(position)) is not None]
         await self._refresh({(block.model, segment) for block in blocks for segment in set(block.segments or ("",))})
         for block in blocks:
-            for row, version, reference in self._suspects(block):
+            for row, version, reference in self._far_rows(block):
                 is_outlier, outlier = self._found[block.model].find(row, version, reference.features)
                 if is_outlier:
                     self._metrics.count("driftline_outliers_total", model=block.model)
@@ -90,7 +89,7 @@ class OutlierStage:
                     )
                     self.outbox.add(Outgoing(self._topic, block.model.encode(), value))
 
-    def _suspects(self, block: Block) -> Iterator[tuple[Row, str, ReferenceLearned]]:
+    def _far_rows(self, block: Block) -> Iterator[tuple[Row, str, ReferenceLearned]]:
         """Yield the rows with a value outside their reference, in the order of the log, each with its reference."""
         if not any(model == block.model for model, _ in self._known):
             return
@@ -106,14 +105,14 @@ class OutlierStage:
     async def _refresh(self, wanted: set[Key]) -> None:
         now = self._clock()
         fresh = {key: at for key, at in self._looked.items() if now - at < _REFRESH_SECONDS}
-        # Those known come first: a flood of new segments must not keep them from being renewed.
+        # Known references come first: a flood of new segments must not keep them from being renewed.
         due = sorted(wanted - fresh.keys(), key=lambda key: (key not in self._known, key))[:_LOOKUPS]
         self._looked = fresh | dict.fromkeys(due, now)
         if due:
             self._known.update(await asyncio.to_thread(self._look_up, due))
 
     def _look_up(self, keys: list[Key]) -> dict[Key, tuple[str, ReferenceLearned]]:
-        """Return the references that are new since they were last looked for."""
+        """Return the references that Redis has and this stage does not."""
         found: dict[Key, tuple[str, ReferenceLearned]] = {}
         for model, segment in keys:
             known = self._known.get((model, segment))

@@ -3,9 +3,9 @@
 Rules:
 1. Nothing is stored: the durable offset is that of the oldest open window (detectors/windows/windows.py), and
    reading again from there rebuilds the state.
-2. Every event of the partition is accounted for here: in a window, late, or a dead letter.
-3. An outcome whose source is at or before the newest one seen is a repeat after a crash and is
-   dropped. The first record after a restart was counted before, so it is newer than all before it.
+2. Every event of the partition is counted here: it is in a window, late, or a dead letter.
+3. An outcome whose source offset is not greater than the greatest one seen is a repeat after a crash and is
+   dropped. The first record after a restart is no repeat: it is a row that the run before counted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from streams.topics import EVENTS, OUTCOMES, Topic, topic_name
 
 
 class _Summariser:
-    """What both stages share: the windows, the outbox, and how they become durable."""
+    """The part that both stages share: the windows, and how they become durable."""
 
     _reads: ClassVar[Topic]
     _kind: ClassVar[Kind]
@@ -81,7 +81,7 @@ class SummariseEvents(_Summariser):
         self._decoding = wiring.decoding
 
     async def feed(self, batch: Batch, position: int) -> None:
-        """Take the events of a batch from `position` on."""
+        """Add the events of a batch from `position` on to their windows."""
         found = decoded(batch, self._decoding)
         letters = [letter for letter in found.dead if letter.offset >= position]
         if letters:
@@ -104,11 +104,11 @@ class SummariseOutcomes(_Summariser):
 
     def __init__(self, wiring: Wiring, *, source: int, start: int) -> None:
         super().__init__(wiring, source=source, start=start)
-        #: Source partition -> offset of the newest outcome from it.
+        #: Source partition -> greatest source offset of its outcomes.
         self._newest: dict[int, int] = {}
 
     async def feed(self, batch: Batch, position: int) -> None:
-        """Take the outcomes of a batch from `position` on."""
+        """Add the outcomes of a batch from `position` on to their windows."""
         rows: list[Row] = []
         newest = dict(self._newest)
         letters: list[Outgoing] = []
