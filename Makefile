@@ -1,7 +1,6 @@
 # make demo    run the whole loop on real data       make test    lint and every test this machine can run
-# make lint    ruff and mypy                         make bench   the benchmarks, or one: make bench BENCHMARKS=name
-# make soak    ten minutes of steady load            make benchmarks   those of speed, on a machine that does nothing else
-# make chaos   the same alerts whatever crashes: ARGS="--quick", ARGS="--seed 7 --only zombie"
+# make lint    ruff and mypy                         make quick   the quick form of each benchmark, or of some: QUICK="chaos soak"
+# make full-NAME   the full form of one benchmark, by hand, and its table into docs/; after an interruption it goes on
 # make lock    pin the development environment anew
 # ARGS goes behind the command: make demo ARGS="--json", make test ARGS="-k kafka"
 # WORKERS processes share the files of tests: make test WORKERS=0 ARGS="--pdb" runs all in one
@@ -10,17 +9,15 @@ PYTHON ?= python3
 ARGS ?=
 # Two, because most tests wait for real servers; each has a Kafka and a Redis of its own.
 WORKERS ?= 2
-# Everything in benchmarks/ that can be run; soak and chaos take long and have targets of their own, budget takes up to two hours, and seasonal
-# reads data that is not shipped.
-BENCHMARKS ?= $(filter-out soak chaos budget seasonal,$(sort $(basename $(notdir $(shell grep -l __main__ benchmarks/*/*.py | grep -v /__main__.py))) $(notdir $(patsubst %/__main__.py,%,$(wildcard benchmarks/*/*/__main__.py)))))
-SPEED := throughput scale latency growth
+# Names of benchmarks; without any, all of benchmarks/lanes/catalogue.py.
+QUICK ?=
 
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
 LOCK := requirements-dev.lock
 UV_VERSION := 0.13.9
 
-.PHONY: demo test lint bench benchmarks soak chaos lock install install-dev
+.PHONY: demo test lint quick lock install install-dev
 .SILENT:
 
 demo: install
@@ -29,23 +26,21 @@ demo: install
 test: lint
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
+# What starts no server and no process (pytest.mark.fast): after every edit.
+.PHONY: test-fast
+test-fast: lint
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "fast and not slow" $(ARGS)
+
 lint: install-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-bench: install-dev
-	test -n "$(BENCHMARKS)" || echo "benchmarks/ has nothing to run"
-	for name in $(BENCHMARKS); do echo "== $$name"; $(VENV)/bin/python -m benchmarks.$$name $(ARGS) || exit 1; done
+quick: install-dev
+	$(VENV)/bin/python -m benchmarks.lanes quick $(QUICK)
 
-benchmarks: install-dev
-	$(MAKE) bench BENCHMARKS="$(SPEED)"
-
-soak: install-dev
-	$(VENV)/bin/python -m benchmarks.soak $(ARGS)
-
-chaos: install-dev
-	$(VENV)/bin/python -m benchmarks.chaos $(ARGS)
+full-%: install-dev
+	$(VENV)/bin/python -m benchmarks.lanes full $*
 
 # One lock for all platforms and Pythons, without hosts or hashes; uv writes it, plain pip reads it.
 lock: $(VENV)/bin/python

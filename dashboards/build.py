@@ -1,6 +1,6 @@
-"""Writes what is generated from the catalogue: `python -m dashboards.build DIRECTORY [RUNBOOK_URL]`.
+"""Writes the dashboard and the rules from the metric catalogue: `python -m dashboards.build DIRECTORY [RUNBOOK_URL]`.
 
-The files are committed under dashboards/files/ and shipped; a test keeps them equal to this output.
+The package ships both files in dashboards/files/; a test keeps them equal to this output.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dashboards.grafana import dashboard
 from dashboards.rules import RUNBOOK, rule_file
 from streams.metrics import CATALOGUE
 
-#: What the package ships.
+#: The files that the package ships.
 FILES = Path(__file__).parent / "files"
 DASHBOARD = "driftline.json"
 RULES = "rules.yml"
 
 
 def yaml(value: Any, indent: int = 0) -> str:
-    """Return plain data as YAML: block style, every string quoted as JSON quotes it, which YAML reads.
+    """Return plain data as YAML, in block style; strings are quoted as in JSON, which YAML reads.
 
     >>> print(yaml({"groups": [{"name": "a", "limits": [1, 2]}]}))
     groups:
@@ -35,7 +35,7 @@ def yaml(value: Any, indent: int = 0) -> str:
     if isinstance(value, dict) and value:
         return "\n".join(f"{pad}{key}:{_below(item, indent + 1)}" for key, item in value.items())
     if isinstance(value, list) and value:
-        # The first line of an item takes the place of the padding behind its dash.
+        # The first line of an item stands behind its dash, so its padding goes.
         return "\n".join(f"{pad}- {yaml(item, indent + 1).lstrip(' ')}" for item in value)
     return pad + orjson.dumps(value).decode()
 
@@ -57,13 +57,14 @@ def rules_text(runbook: str = RUNBOOK) -> str:
 
 
 def metrics_page() -> str:
-    """Return docs/metrics.md: one table per process that exposes metrics."""
+    """Return docs/metrics.md: a table for each process that exposes metrics."""
     lines = [
         "# Metrics",
         "",
         "<!-- Generated from the metric catalogue by `python -m dashboards.build`; a test keeps it so. -->",
         "",
-        "Every process exposes `/metrics`. Counters are born at their first count, so a series that is not there is a zero.",
+        "Every process exposes `/metrics`.",
+        "A counter appears at its first count, so a series that is not there counts as zero.",
         "No metric carries an id, and feature names appear only on gauges that live as long as an incident.",
     ]
     for process in dict.fromkeys(spec.process for spec in CATALOGUE):
@@ -80,7 +81,7 @@ def write(directory: Path, runbook: str = RUNBOOK) -> tuple[Path, ...]:
     """Write the dashboard and the rules into `directory`, made when missing, and return the files.
 
     Args:
-        directory: where to; files of the same names are replaced.
+        directory: to write into; files of the same names are replaced.
         runbook: address of docs/runbook.md as your on-call reaches it; alerts link to its sections.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -91,7 +92,7 @@ def write(directory: Path, runbook: str = RUNBOOK) -> tuple[Path, ...]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write into the directory named first, with the runbook address named second; 2 when none is named."""
+    """Write into the directory given first, with the runbook address given second; return 2 without a directory."""
     if not 1 <= len(arguments) <= 2:
         sys.stderr.write("usage: python -m dashboards.build DIRECTORY [RUNBOOK_URL]\n")
         return 2

@@ -1,8 +1,7 @@
 """The Grafana dashboard: rows of panels from the catalogue, model and source chosen by variables.
 
-Provisioned by file (deploy/grafana/), so nothing in it may depend on the Grafana it is loaded into:
-the data source is a variable, annotations come from Grafana's own store by tag (dashboards/push.py
-writes them), ids and the uid never change.
+Grafana reads it from a file (deploy/grafana/), so nothing in it depends on one installation: the data source is a
+variable, annotations come from Grafana's own store by tag (dashboards/push.py writes them), ids and the uid never change.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any
 from dashboards.panels import DATASOURCE, panel, panel_id, rows
 
 UID = "driftline"
-#: Grafana 12's; older files are migrated on load, newer Grafana migrates this one.
+#: That of Grafana 12; a newer Grafana migrates the dashboard on load.
 SCHEMA_VERSION = 41
 
 _COLUMNS = 3
@@ -59,8 +58,8 @@ def _panels() -> list[dict[str, Any]]:
     panels: list[dict[str, Any]] = []
     y = 0
     for row, specs in rows().items():
-        place = {"h": 1, "w": 24, "x": 0, "y": y}
-        panels.append({"id": panel_id(row), "type": "row", "title": row, "collapsed": False, "gridPos": place, "panels": []})
+        position = {"h": 1, "w": 24, "x": 0, "y": y}
+        panels.append({"id": panel_id(row), "type": "row", "title": row, "collapsed": False, "gridPos": position, "panels": []})
         y += 1
         for i, spec in enumerate(specs):
             down, across = divmod(i, _COLUMNS)

@@ -1,9 +1,9 @@
-"""One panel per metric: the query, unit and look follow from the metric's kind, name and labels.
+"""A panel for each metric: its query, unit and look follow from the metric's kind, name and labels.
 
 Rules:
-1. A panel's id is a hash of its metric's name: adding a metric moves no other panel's links.
-2. A metric that nobody placed still gets a panel, in the last row: nothing is measured unseen.
-3. Counters of rare events are drawn as totals. A rate over a series born at 1 shows nothing at all.
+1. A panel's id is a hash of its metric's name, so a new metric breaks no link to another panel.
+2. A metric that no row names still gets a panel, in the last row: nothing is measured unseen. Old names get none.
+3. Counters of rare events are drawn as totals. The rate of a series that begins at 1 is zero.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from streams.metrics import CATALOGUE, MetricSpec
 
 DATASOURCE: dict[str, str] = {"type": "prometheus", "uid": "${datasource}"}
 
-#: Rows from top to bottom: what on-call asks first comes first.
+#: Rows from top to bottom, in the order of on-call's questions.
 ROWS: dict[str, tuple[str, ...]] = {
     "Is anything wrong?": (
         "driftline_incidents_open",
         "driftline_drifted_feature",
         "driftline_reference_learning",
-        "driftline_budget_spent",
+        "driftline_budget_spent_ratio",
         "driftline_alerts_total",
         "driftline_verdicts_total",
         "driftline_outliers_total",
@@ -56,7 +56,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "driftline_watermark_age_seconds",
         "driftline_watermark_skew_seconds",
         "driftline_watermark_seconds",
-        "driftline_window_seconds",
+        "driftline_window_close_delay_seconds",
         "driftline_rewinds_total",
         "driftline_flush_seconds",
         "driftline_snapshot_bytes",
@@ -66,7 +66,7 @@ ROWS: dict[str, tuple[str, ...]] = {
 }
 LAST_ROW = "More"
 
-#: Counters that move a few times a day: their total says more than their rate.
+#: Counters that grow a few times a day: their total says more than their rate.
 RARE = frozenset(
     {
         "driftline_alerts_total",
@@ -82,25 +82,25 @@ RARE = frozenset(
     }
 )
 
-#: Gauges whose value is a state, drawn as a band over time: value -> (text, colour).
+#: Gauges of a state, drawn as a band over time: value -> (text, colour).
 STATES: dict[str, dict[str, tuple[str, str]]] = {
     "driftline_drifted_feature": {"0": ("steady", "green"), "1": ("drifted", "red")},
     "driftline_reference_learning": {"0": ("judging", "green"), "1": ("learning", "blue")},
 }
 
-#: Gauges that hold a point in time; Grafana reads milliseconds.
+#: Gauges of a point in time; Grafana reads milliseconds.
 TIMES = frozenset({"driftline_watermark_seconds"})
-#: Gauges that hold a share of something.
-SHARES = frozenset({"driftline_budget_spent"})
+#: Gauges of a share.
+SHARES = frozenset({"driftline_budget_spent_ratio"})
 
 
 def rows() -> dict[str, tuple[MetricSpec, ...]]:
-    """Return the catalogue's metrics by row; what no row names is in the last one."""
+    """Return row -> metrics of the catalogue; metrics that no row names are in the last row."""
     specs = {spec.name: spec for spec in CATALOGUE}
-    placed = {row: tuple(specs[name] for name in names if name in specs) for row, names in ROWS.items()}
+    by_row = {row: tuple(specs[name] for name in names if name in specs) for row, names in ROWS.items()}
     named = {name for names in ROWS.values() for name in names}
-    rest = tuple(spec for spec in CATALOGUE if spec.name not in named)
-    return placed | ({LAST_ROW: rest} if rest else {})
+    rest = tuple(spec for spec in CATALOGUE if spec.name not in named and not spec.alias_of)
+    return by_row | ({LAST_ROW: rest} if rest else {})
 
 
 def panel_id(name: str) -> int:
@@ -133,7 +133,7 @@ def queries(spec: MetricSpec) -> list[tuple[str, str]]:
 
 
 def unit(spec: MetricSpec) -> str:
-    """Return Grafana's name of the unit that the metric's name and kind tell."""
+    """Return Grafana's name of the metric's unit, which follows from its name and kind."""
     if spec.name in TIMES:
         return "dateTimeAsIso"
     if spec.name in SHARES:
@@ -148,11 +148,12 @@ def unit(spec: MetricSpec) -> str:
 def title(spec: MetricSpec) -> str:
     """Return a heading in plain words: `driftline_dead_letters_total` is "Dead letters"."""
     words = spec.name.removeprefix("driftline_").removesuffix("_total").removesuffix("_seconds").removesuffix("_bytes")
+    words = words.removesuffix("_ratio")
     return words.replace("_", " ").capitalize()
 
 
-def panel(spec: MetricSpec, place: dict[str, int]) -> dict[str, Any]:
-    """Return the panel that draws one metric at `place` (Grafana's gridPos)."""
+def panel(spec: MetricSpec, position: dict[str, int]) -> dict[str, Any]:
+    """Return the panel that draws a metric at `position` (Grafana's gridPos)."""
     states = STATES.get(spec.name)
     defaults: dict[str, Any] = {"unit": unit(spec), "min": None if spec.name in TIMES else 0}
     if states:
@@ -167,7 +168,7 @@ def panel(spec: MetricSpec, place: dict[str, int]) -> dict[str, Any]:
         "title": title(spec),
         "description": f"{spec.help} Metric: {spec.name}",
         "datasource": DATASOURCE,
-        "gridPos": place,
+        "gridPos": position,
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "options": look,
         "targets": [

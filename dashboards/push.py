@@ -1,16 +1,15 @@
-"""Marks on Grafana's time axis: drift, retrains and swaps as annotations, the one use of grafana_api.
+"""Marks on Grafana's time axis: drift, retrains and swaps as annotations; the only use of grafana_api.
 
 Rules:
-1. A mark never stops or slows a monitor: `mark` puts it on a bounded queue and returns, one thread
-   sends, failures are counted and logged at most once a minute, nothing is raised.
+1. A mark never stops or slows a monitor. `mark` puts it on a bounded queue and returns; a thread sends it. Failures are
+   counted, logged once a minute at most, and never raised.
 2. Without a token nothing is sent and no thread is started.
-3. One occurrence, one annotation: its id is a tag, looked for before writing, so a replay of the log
-   repeats nothing and a later mark of the same id (an incident resolved) moves the end of the first.
-4. The token is in no log line: failures are logged as the kind of error and the address.
+3. An event has one annotation. Its id is a tag, and the thread searches for it before it writes. So a replay of the log
+   repeats nothing, and a later mark of the same id (an incident that is resolved) moves the end of the annotation.
+4. No log line contains the token: a failure is logged as the kind of error and the address.
 
-Three traps of the library, and how they are kept away from: a patch without tags or text erases them,
-so both always go along; a search by type raises TypeError, so the search is by tag alone; tags are put
-into the address as they are, so they are quoted here.
+The library has three traps. A patch without tags or text erases them, so both are always sent. A search by type raises
+TypeError, so the search is by tag alone. Tags are not quoted in the address, so they are quoted here.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ from urllib.parse import quote, urlsplit
 from grafana_api.grafana_face import GrafanaFace  # type: ignore[import-untyped]  # the library ships no types
 
 from streams.metrics import Metrics
+from streams.patience import LogLimit
 
 _log = logging.getLogger(__name__)
 
 _QUEUE = 1_000
 _TIMEOUT_SECONDS = 5.0
-_LOG_EVERY_SECONDS = 60.0
 _COUNTER = "driftline_annotations_total"
 
 
 class Token(Protocol):
-    """A service-account token that shows itself only when asked: streams.settings.Secret."""
+    """A service-account token that no print shows: streams.settings.Secret."""
 
     def reveal(self) -> bytes:
         """Return the token itself."""
@@ -46,7 +45,7 @@ class Token(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One annotation as it should be; times are epoch milliseconds, `end` None is a point in time."""
+    """One annotation; times are epoch milliseconds, `end` is None for a point in time."""
 
     text: str
     tags: tuple[str, ...]
@@ -72,14 +71,14 @@ class Annotations:
     """Grafana's annotations behind one verb, `mark`; off without a token."""
 
     def __init__(self, url: str, token: Token, *, metrics: Metrics | None = None) -> None:
-        """Prepare, without connecting; `url` is Grafana's address, with the path it is served under."""
+        """Connect lazily; `url` is Grafana's address, with its path behind a proxy."""
         self.enabled = bool(url) and bool(token.reveal().strip())
-        #: Marks by what became of them; the same numbers are in driftline_annotations_total.
+        #: Result -> number of marks; the same numbers are in driftline_annotations_total.
         self.counts = {"ok": 0, "failed": 0, "dropped": 0}
         self._address = urlsplit(url)._replace(query="", fragment="").geturl().rpartition("@")[2]
         self._metrics = metrics
         self._marks: queue.Queue[Annotation] = queue.Queue(_QUEUE)
-        self._logged_at = -_LOG_EVERY_SECONDS
+        self._limit = LogLimit()
         self._unlogged = 0
         self._lock = threading.Lock()
         self._face: Any = _face(url, token) if self.enabled else None
@@ -99,11 +98,11 @@ class Annotations:
 
         Args:
             kind: `drift`, `retrain` or `swap`: the dashboard has a colour for each.
-            text: what people read when they point at the mark.
+            text: shown when a person points at the mark.
             tags: more tags, such as the model's name.
             time_seconds: when it began, epoch seconds.
             end_seconds: when it ended; None for a point in time.
-            identity: id of the event it is about; empty takes a hash of kind, text, tags and time.
+            identity: id of the event; empty takes a hash of kind, text, tags and time.
         """
         if not self.enabled:
             return
@@ -123,7 +122,7 @@ class Annotations:
                 self._thread.start()
 
     def close(self, timeout_seconds: float = _TIMEOUT_SECONDS) -> bool:
-        """Wait until every mark was tried, at most `timeout_seconds`; tells whether it was."""
+        """Wait until every mark was tried, `timeout_seconds` at most; return whether all were."""
         deadline = time.monotonic() + timeout_seconds
         with self._marks.all_tasks_done:
             while self._marks.unfinished_tasks:
@@ -138,7 +137,7 @@ class Annotations:
             mark = self._marks.get()
             try:
                 self._send(mark)
-            except Exception as error:  # noqa: BLE001  # a surprise of the library or of Grafana must not end the thread
+            except Exception as error:  # noqa: BLE001  # no error of the library or of Grafana may end the thread
                 self._count("failed")
                 self._complain(f"{type(error).__name__} {getattr(error, 'status_code', '')}".strip())
             else:
@@ -148,12 +147,12 @@ class Annotations:
 
     def _send(self, mark: Annotation) -> None:
         api = self._face.annotations
-        found = api.get_annotation(tags=[quote(f"id:{mark.identity}", safe="")], limit=1)
+        written = api.get_annotation(tags=[quote(f"id:{mark.identity}", safe="")], limit=1)
         body = {"time_from": mark.start, "time_to": mark.end or mark.start, "tags": list(mark.tags), "text": mark.text}
-        if not found:
+        if not written:
             api.add_annotation(**body)
-        elif _differs(found[0], mark):
-            api.partial_update_annotation(found[0]["id"], **body)
+        elif _differs(written[0], mark):
+            api.partial_update_annotation(written[0]["id"], **body)
 
     def _count(self, result: str) -> None:
         self.counts[result] += 1
@@ -163,20 +162,19 @@ class Annotations:
     def _complain(self, reason: str) -> None:
         with self._lock:
             self._unlogged += 1
-            now = time.monotonic()
-            if now - self._logged_at < _LOG_EVERY_SECONDS:
+            if not self._limit.due():
                 return
-            number, self._unlogged, self._logged_at = self._unlogged, 0, now
+            number, self._unlogged = self._unlogged, 0
         _log.warning(
             "Grafana at %s: %d annotation(s) not written (%s); check [grafana] url and token_file", self._address, number, reason
         )
 
 
-def _differs(found: dict[str, Any], mark: Annotation) -> bool:
+def _differs(written: dict[str, Any], mark: Annotation) -> bool:
     end = mark.end or mark.start
     return (
-        found.get("text") != mark.text
-        or set(found.get("tags") or ()) != set(mark.tags)
-        or found.get("time") != mark.start
-        or (found.get("timeEnd") or mark.start) != end
+        written.get("text") != mark.text
+        or set(written.get("tags") or ()) != set(mark.tags)
+        or written.get("time") != mark.start
+        or (written.get("timeEnd") or mark.start) != end
     )

@@ -1,11 +1,11 @@
 """Prometheus alerting rules, from the metric catalogue.
 
 Rules:
-1. Silence is not recovery. An incident's gauge vanishes with the process that exposes it, so what was
-   known last counts until another process says otherwise (`_known`), and a missing process is an alert.
-2. A labelled counter is born at its first count, and `increase` over a newborn series is 0: a series
-   that was not there before counts in full (`_grew`).
-3. Every metric named here is in the catalogue; every alert has a section of its name in docs/runbook.md.
+1. Silence is not recovery. An incident's gauge vanishes with the process that exposes it. So its last value counts until
+   another process exposes it (`_known`), and a missing process is an alert.
+2. A labelled counter appears at its first count, and `increase` over a new series is 0. So a series that was not there
+   before counts in full (`_grew`).
+3. Every metric named here is in the catalogue, under its newest name; every alert has a section of its name in docs/runbook.md.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ RUNBOOK = "docs/runbook.md"
 #: Process -> Prometheus job in deploy/prometheus.yml.
 JOBS: dict[str, str] = {process: f"driftline-{process}" for process in ("worker", "retrainer", "serve")}
 
-#: So long the last word of a process that is gone is believed. After it, DriftlineWorkerDown has fired for a day.
+#: The last value of a process that is gone counts for so long. By then DriftlineWorkerDown has fired for a day.
 _MEMORY = "1d"
 
-_NAMES = frozenset(spec.name for spec in CATALOGUE)
+_NAMES = frozenset(spec.name for spec in CATALOGUE if not spec.alias_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ def _metric(name: str) -> str:
 
 
 def _known(name: str, by: str, *, where: str = "") -> str:
-    """Return the gauge as it is or, where nobody exposes it, as it was last seen."""
+    """Return the gauge, or its last value where no process exposes it."""
     series = _metric(name) + where
     return f"(max by ({by}) ({series}) or max by ({by}) (last_over_time({series}[{_MEMORY}])))"
 
 
 def _grew(name: str, by: str, *, window: str = "10m", where: str = "") -> str:
-    """Return by how much a counter grew, newborn series included; no result where it did not."""
+    """Return by how much a counter grew, new series included; no result where it did not grow."""
     series = _metric(name) + where
     return f"sum by ({by}) (increase({series}[{window}]) > 0 or ({series} unless {series} offset {window}) > 0) > 0"
 
@@ -67,7 +67,7 @@ def _down(process: str, severity: str, consequence: str) -> Rule:
     job = JOBS[process]
     return Rule(
         f"Driftline{process.capitalize()}Down",
-        # `up == 0` is a target that does not answer; `absent` is a target that nobody scrapes any more.
+        # `up == 0`: a target does not answer. `absent`: no target of the job is scraped any more.
         f'up{{job="{job}"}} == 0 or absent(up{{job="{job}"}})',
         severity,
         f"A Driftline {process} does not answer",
@@ -110,11 +110,11 @@ def _data() -> tuple[Rule, ...]:
     late = _grew("driftline_late_events_total", "model", window="5m")
     all_of_model = _grew("driftline_events_total", "model", window="5m", where='{kind!="tick"}')
     unread = _metric("driftline_unread_records")
-    skew, window = _metric("driftline_watermark_skew_seconds"), _metric("driftline_window_seconds")
+    skew, window = _metric("driftline_watermark_skew_seconds"), _metric("driftline_window_close_delay_seconds")
     return (
         Rule(
             "DriftlineDeadLetters",
-            # Read events and dead letters are counted apart: with nothing but bad events the share is 1.
+            # Events and dead letters are counted apart: if all events are bad, the share is 1.
             f"{dead} / ({dead} + {read}) > 0.01",
             "warning",
             "Over 1 % of the events cannot be used",
@@ -140,7 +140,7 @@ def _data() -> tuple[Rule, ...]:
         ),
         Rule(
             "DriftlineSourceStuck",
-            # A source that is merely idle is ticked after seconds; one window apart is the ordinary case.
+            # An idle source gets a tick after seconds; sources that are one window apart are the ordinary case.
             f"max by (model, kind) ({skew}) > 2 * max by (model, kind) ({window}) + 60 "
             f"and max by (model, kind) (deriv({skew}[10m])) >= 0",
             "warning",
@@ -158,7 +158,7 @@ def _data() -> tuple[Rule, ...]:
         ),
         Rule(
             "DriftlineRewinding",
-            # One error is over after five minutes; only errors that go on come to ten.
+            # A single error is over after five minutes; only errors that go on last ten.
             _grew("driftline_rewinds_total", "agent", window="5m"),
             "warning",
             "Agent {{ $labels.agent }} goes back and tries again",

@@ -3,22 +3,22 @@
 ::
 
     DriftlineError
-    ├── ConfigError          a file or setting is wrong: mend the named place       (exit 2)
+    ├── ConfigError          a file or setting is wrong: correct the named key      (exit 2)
     ├── EventError           one event cannot be used: it goes to the dead letters
     ├── UnavailableError     Kafka, Redis or a port cannot be reached: start or free it (exit 3)
     ├── StateError           stored state does not fit the log, River or this version  (exit 4)
     │   └── SignatureError   a stored blob was altered, or signed with another key
     └── ModelError           a model cannot be loaded, trained or served
 
-Every message names the place, the value and the way out; the front door prints it in one line and
-never shows a traceback for them.
+Every message names the key, the value and the way out. The command line prints it in one line and
+never shows a traceback for these errors.
 """
 
 from __future__ import annotations
 
 
 class DriftlineError(Exception):
-    """Something a user or an operator can mend; `exit_code` is what the process ends with."""
+    """An error that a user or an operator can correct; the process ends with `exit_code`."""
 
     exit_code = 1
 
@@ -30,7 +30,7 @@ class ConfigError(DriftlineError):
 
 
 class EventError(DriftlineError):
-    """An event cannot be used; `reason` is a short closed word, `path` names the place in it."""
+    """An event cannot be used; `reason` is a word of a closed set, `path` names the field."""
 
     def __init__(self, reason: str, path: str, detail: str) -> None:
         """Keep the machine-readable parts beside the sentence."""

@@ -1,4 +1,4 @@
-"""Ids are hashes of what caused a thing, so the same cause has the same id in every run.
+"""An id is a hash of its causes, so the same causes give the same id in every run.
 
 >>> identity("alert", "fraud", "eu", 170)
 'alert-0abe0a28845ff2ea'

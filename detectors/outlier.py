@@ -1,4 +1,4 @@
-"""Outliers: single events with values far outside the reference, and the features that make them so."""
+"""Outliers: single events with values far outside the reference, and the features that hold these values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detectors.windows.block import Block
 from detectors.windows.row import Row, Value
 from detectors.windows.sample import LARGEST
 
-#: Features named in one outlier event at most, the farthest first.
+#: Most features named in an outlier event, the farthest first.
 _TOP = 5
 #: Distance reported for a value that a constant feature never had.
 _FARTHEST = 1e6
@@ -43,9 +43,9 @@ class Outlier(msgspec.Struct, frozen=True):
 
 
 class Outliers:
-    """Finds outliers among the rows of one source partition, at most `per_window` for each window.
+    """Finds outliers among the rows of one source partition, and returns at most `per_window` of each window.
 
-    Which rows are written is decided by their order in the partition alone.
+    Which outliers are returned depends on the order of the rows in the partition alone.
     """
 
     def __init__(self, *, partition: int, window_seconds: float, beyond: float, per_window: int) -> None:
@@ -57,7 +57,7 @@ class Outliers:
         self._written = 0
 
     def find(self, row: Row, version: str, references: Mapping[str, FeatureReference]) -> tuple[bool, Outlier | None]:
-        """Tell whether the row is an outlier, and return what to write of it, None beyond the limit.
+        """Return whether the row is an outlier, and the event to write; None if it is no outlier, or beyond the limit.
 
         Args:
             row: the event.
@@ -70,7 +70,7 @@ class Outliers:
             number = _number(value)
             if reference is None or number is None or not len(reference.quantiles):
                 continue
-            # A cheap look first: nearly every value lies within the reference.
+            # A cheap comparison first: nearly every value lies within the reference.
             if reference.quantiles[0] <= number <= reference.quantiles[-1]:
                 continue
             distance = float(reference.distances(np.array([number]))[0])
@@ -97,26 +97,26 @@ class Outliers:
         )
 
 
-def outside_of(block: Block, places: Integers, references: Mapping[str, FeatureReference]) -> list[int]:
-    """Return those places of a block whose rows have a number beyond all that its reference holds.
+def outside_of(block: Block, rows: Integers, references: Mapping[str, FeatureReference]) -> list[int]:
+    """Return the rows (indices into a block) that have a number outside the range of its reference.
 
-    Nearly every row lies within, and an array tells so at once; only the others need `Outliers.find`.
+    Nearly every row lies within, which one array operation shows for all; only the others need `Outliers.find`.
     """
-    outside = np.zeros(len(places), dtype=np.bool_)
+    outside = np.zeros(len(rows), dtype=np.bool_)
     for name, reference in references.items():
         if not len(reference.quantiles):
             continue
         low, high = reference.quantiles[0], reference.quantiles[-1]
         numbers = block.numbers_of(name)
         if numbers is not None:
-            # A missing number is NaN, which is never beyond anything.
-            values = numbers[places]
+            # A missing number is NaN, and NaN is never outside.
+            values = numbers[rows]
             outside |= (values < low) | (values > high)
-    return [int(place) for place in places[outside]]
+    return [int(row) for row in rows[outside]]
 
 
 def _number(value: Value) -> float | None:
-    """Return a number as a double, as windows count it; None for all else, NaN and infinity included."""
+    """Return a number as a double, as windows count it; None for anything else, NaN and infinity included."""
     if type(value) is int:
         return float(max(-int(LARGEST), min(int(LARGEST), value)))
     return value if type(value) is float and math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""What a user asks of one model: plain values, already checked, no defaults left to guess.
+"""The specification of one model: plain values, already checked, with every default filled in.
 
 driftline/config/load.py makes these from `driftline.toml`; the core, the agents, the retrainer and the
 service only read them. Durations are seconds of event time, rates are per week of event time.
@@ -15,18 +15,18 @@ from detectors.windows.record import Kind, WindowShape
 
 @dataclass(frozen=True, slots=True)
 class ReferenceSpec:
-    """Where a model's reference comes from: a document, and for what that lacks the first `seconds` of event time seen."""
+    """The source of a model's reference: a reference set, and for features that it lacks the first `seconds` of event time."""
 
     seconds: float = 3 * 86_400.0
-    #: Fewer windows than this and learning goes on, however much time has passed.
+    #: Learning goes on until there are so many windows, however much time has passed.
     min_windows: int = 24
-    #: References learned beforehand; None without any.
+    #: References that were learned beforehand; None without any.
     reference_set: ReferenceSet | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeSpec:
-    """How outcomes (predictions joined with labels) are watched."""
+    """How outcomes (predictions joined with labels) are monitored."""
 
     #: A label that comes later than this after its prediction is counted and not joined.
     label_within_seconds: float = 2 * 86_400.0
@@ -41,18 +41,18 @@ class OutlierSpec:
     """Single events far outside the reference."""
 
     enabled: bool = True
-    #: Normal score (about standard deviations) beyond which a value counts as far outside.
-    beyond: float = 6.0
-    #: At most so many outlier events per window and source partition are written out.
+    #: Distance from the reference (a normal score, about standard deviations) from which on a value is far outside.
+    distance: float = 6.0
+    #: Most outlier events written for each window and source partition.
     per_window: int = 10
 
 
 @dataclass(frozen=True, slots=True)
 class RetrainSpec:
-    """What starts a retrain and how the candidate is made and judged."""
+    """When a retrain is requested, and how its candidate is trained and tested."""
 
     enabled: bool = True
-    #: No second drift retrain of the model within this stretch of event time.
+    #: Least event time between two requests for the model.
     cooldown_seconds: float = 7 * 86_400.0
     #: Labelled rows needed since the change point before training starts.
     min_rows: int = 300
@@ -75,51 +75,72 @@ class ModelSpec:
     name: str
     #: `module:attribute` of a callable that returns a new untrained model, or None (not retrained).
     factory: str | None = None
-    #: All features, segments, statistics and detectors of the model together.
+    #: False alarms of all features, segments, statistics and detectors of the model together.
     false_alarms_per_week: float = 1.0
     window_seconds: float = 60.0
-    #: An event older than the newest one of its partition by more than this is late.
+    #: An event is late if it is older than the newest event of its partition by more than this.
     lateness_seconds: float = 0.0
     timezone: str = "UTC"
     #: Calendar of public holidays, such as "DE" or "DE-BY" (detectors/reference/holidays.py); empty for none.
     holidays: str = ""
     #: Name from detectors/judging/detectors.py for the feature statistics.
     detector: str = "page_hinkley"
-    #: Features to watch; empty means all that appear (up to `max_features`).
+    #: Monitored features; empty means all that appear (up to `max_features`).
     features: tuple[str, ...] = ()
-    #: Numeric-looking features that are categories.
+    #: Features that are categories although their values look like numbers.
     categorical: tuple[str, ...] = ()
-    #: Whether the number of rows is watched; None: where the reference covers a week, and so knows weekends.
+    #: Whether the number of rows is monitored; None monitors it if the reference covers a week, and so knows weekends.
     volume: bool | None = None
     max_features: int = 500
     max_segments: int = 100
-    #: Values held as rows in one bucket of one source partition; beyond, the largest window is folded to its summary.
-    max_values: int = 4_000_000
+    #: Most values buffered as rows in one bucket of one source partition; beyond, the largest window is folded to a summary.
+    max_buffered_values: int = 4_000_000
     reference: ReferenceSpec = field(default_factory=ReferenceSpec)
-    errors: OutcomeSpec = field(default_factory=OutcomeSpec)
+    outcomes: OutcomeSpec = field(default_factory=OutcomeSpec)
     outliers: OutlierSpec = field(default_factory=OutlierSpec)
     retrain: RetrainSpec = field(default_factory=RetrainSpec)
 
     @property
     def outcome_window_seconds(self) -> float:
         """Width of a window of outcomes, in seconds of event time."""
-        return self.errors.window_seconds or self.window_seconds
+        return self.outcomes.window_seconds or self.window_seconds
 
 
 def width(spec: ModelSpec, kind: Kind) -> float:
-    """Return the width of a model's windows of that kind, in seconds of event time."""
-    return spec.window_seconds if kind == "features" else spec.outcome_window_seconds
+    """Return the width of a model's windows of a kind, in seconds of event time."""
+    widths: Mapping[Kind, float] = {"features": spec.window_seconds, "outcomes": spec.outcome_window_seconds}
+    return widths[kind]
 
 
 def shapes_of(models: Mapping[str, ModelSpec], kind: Kind) -> dict[str, WindowShape]:
-    """Return model -> shape of its windows of that kind."""
+    """Return model -> shape of its windows of a kind."""
     return {
         name: WindowShape(
-            seconds=spec.window_seconds if kind == "features" else spec.outcome_window_seconds,
+            seconds=width(spec, kind),
             lateness_seconds=spec.lateness_seconds,
             max_segments=spec.max_segments,
             max_features=spec.max_features,
-            max_values=spec.max_values,
+            max_values=spec.max_buffered_values,
         )
         for name, spec in models.items()
     }
+
+
+class BoundSpec:
+    """The specification that a judge works by: a class of our own, so that a snapshot recognises it and leaves it out."""
+
+    __slots__ = ("spec",)
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+
+
+def spec_of(bound: BoundSpec | None) -> ModelSpec:
+    """Return the specification that is bound.
+
+    Raises:
+        RuntimeError: none is: state that comes from a snapshot must be bound before it is used.
+    """
+    if bound is None:
+        raise RuntimeError("this state comes from a snapshot and has no specification yet: call bind(spec) first")
+    return bound.spec

@@ -1,4 +1,4 @@
-"""Alerts and swaps as annotations in Grafana: from the notify agent to dashboards/push.py."""
+"""Alerts and swaps as marks on Grafana's time axis: the notify agent delivers them, dashboards/push.py sends them."""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
-"""Candidates: models that learned the rows since the change point, one row at a time.
+"""Candidates: models that learned the rows since the change point, row by row.
 
-`warm` is a copy of the champion that goes on learning; `fresh` starts from nothing. The better one
-is chosen by its answers to the last quarter of the training rows, each given before the row was
-learned. How well held-out rows are answered has no part in the choice: they belong to the gate. A
-candidate that raises is dropped, and the next one takes its place.
+Rules:
+1. `warm` is a copy of the champion that goes on learning. `fresh` is a new model of the factory.
+2. Candidates are ranked by their mean loss on the last quarter of the training rows, where each row is answered before it is
+   learned (prequential evaluation).
+3. Held-out rows have no part in the ranking: they belong to the gate.
+4. A candidate that raises is dropped, and the next in rank follows.
 """
 
 from __future__ import annotations
@@ -20,10 +22,10 @@ from typing import Any
 from detectors.errors import ConfigError, ModelError
 from retrainer.loss import loss
 from retrainer.training import Example
-from serving.registry.artifact import Kind, predict
+from serving.registry.artifact import Task, predict
 
 Factory = Callable[[], Any]
-#: Called now and then with (rows learned, rows to learn), or (0, 0) from other work; may raise to stop.
+#: Called regularly with (rows learned, rows to learn), or (0, 0) from other work; raises to stop the work.
 Progress = Callable[[int, int], None]
 
 _EVERY = 100
@@ -31,36 +33,36 @@ _EVERY = 100
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A trained model, how it was made, and its mean loss on rows it had not yet learned."""
+    """A trained model, its kind (`warm` or `fresh`), and its mean loss on rows that it answered before it learned them."""
 
     kind: str
     model: Any
     loss: float
 
 
-def load_factory(place: str) -> Factory:
-    """Return the callable that `module:attribute` names; the current directory can be imported from.
+def load_factory(path: str) -> Factory:
+    """Return the callable that the path `module:attribute` names; the module may lie in the current directory.
 
     Raises:
-        ConfigError: it cannot be imported, or is not callable.
+        ConfigError: the path cannot be imported, or names no callable.
     """
-    module_name, _, attribute = place.partition(":")
+    module_name, _, attribute = path.partition(":")
     if not module_name or not attribute:
-        raise ConfigError(f'factory: expected "module:attribute" such as "models:make", got "{place}"')
+        raise ConfigError(f'factory: expected "module:attribute" such as "models:make", got "{path}"')
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
         factory = getattr(importlib.import_module(module_name), attribute)
     except AttributeError:
-        raise ConfigError(f'factory: "{place}": module {module_name} has no "{attribute}"') from None
+        raise ConfigError(f'factory: "{path}": module {module_name} has no "{attribute}"') from None
     except Exception as error:
         raise ConfigError(
-            f'factory: "{place}": cannot import {module_name} ({type(error).__name__}: {error}); '
+            f'factory: "{path}": cannot import {module_name} ({type(error).__name__}: {error}); '
             f"put it in {here} or install it where the retrainer runs"
         ) from error
     if not callable(factory):
-        raise ConfigError(f'factory: "{place}": expected a callable that returns a new model, got {type(factory).__name__}')
+        raise ConfigError(f'factory: "{path}": expected a callable that returns a new model, got {type(factory).__name__}')
     return factory  # type: ignore[no-any-return]  # its result is Any: models have no common base
 
 
@@ -79,8 +81,8 @@ def make_fresh(factory: Factory) -> Any:
     return model
 
 
-def train(kind: str, model: Any, rows: Sequence[Example], task: Kind, *, progress: Progress | None = None) -> Candidate:
-    """Return a candidate that learned `rows` in order; `model` itself is left as it was.
+def train(kind: str, model: Any, rows: Sequence[Example], task: Task, *, progress: Progress | None = None) -> Candidate:
+    """Return a candidate that learned `rows` in order; it is a copy, and `model` does not change.
 
     Raises:
         ModelError: the model raised on a row, which the message names.
@@ -89,23 +91,23 @@ def train(kind: str, model: Any, rows: Sequence[Example], task: Kind, *, progres
         learner = copy.deepcopy(model)
     except Exception as error:
         raise ModelError(f"a {type(model).__name__} cannot be copied ({type(error).__name__}: {error})") from error
-    watched_from = len(rows) - max(1, len(rows) // 4)
-    watched: list[float] = []
+    scored_from = len(rows) - max(1, len(rows) // 4)
+    scored: list[float] = []
     for number, row in enumerate(rows):
-        if number >= watched_from:
-            watched.append(answer_loss(learner, row, task))
+        if number >= scored_from:
+            scored.append(answer_loss(learner, row, task))
         learn(learner, row)
         if progress is not None and (number + 1) % _EVERY == 0:
             progress(number + 1, len(rows))
-    return Candidate(kind, learner, math.fsum(watched) / len(watched) if watched else math.inf)
+    return Candidate(kind, learner, math.fsum(scored) / len(scored) if scored else math.inf)
 
 
 def train_each(
-    starts: Mapping[str, Any], rows: Sequence[Example], task: Kind, dropped: list[str], *, progress: Progress | None = None
+    starts: Mapping[str, Any], rows: Sequence[Example], task: Task, dropped: list[str], *, progress: Progress | None = None
 ) -> list[Candidate]:
-    """Return a candidate for each kind that could learn the rows, least loss first, of equals in the order given.
+    """Return a candidate for each kind that could learn the rows, in order of rising loss; equals stay in the order given.
 
-    One that raised is left out, and `dropped` gets its kind and what it raised.
+    A candidate that raises is left out, and its kind and error are appended to `dropped`.
     """
     candidates: list[Candidate] = []
     for kind, model in starts.items():
@@ -117,14 +119,14 @@ def train_each(
 
 
 def first_that_answers(
-    candidates: Sequence[Candidate], rows: Sequence[Example], task: Kind, dropped: list[str], *, progress: Progress | None = None
+    candidates: Sequence[Candidate], rows: Sequence[Example], task: Task, dropped: list[str], *, progress: Progress | None = None
 ) -> tuple[Candidate, list[float]]:
-    """Return the first candidate that answers every row, and its losses; `dropped` gets those before it.
+    """Return the first candidate that answers every row, and its losses; those before it are appended to `dropped`.
 
-    How well it answers has no say here: of held-out rows only one candidate's losses are ever looked at.
+    The losses do not decide which candidate is returned. So the gate sees the losses of one candidate only.
 
     Raises:
-        ModelError: none is left; the message has what all of `dropped` raised.
+        ModelError: no candidate is left; the message lists the errors of all in `dropped`.
     """
     for candidate in candidates:
         try:
@@ -135,7 +137,7 @@ def first_that_answers(
 
 
 def learn(model: Any, row: Example) -> None:
-    """Let the model learn one row, without its null features: a missing key is what every model understands.
+    """Let the model learn one row, without its null features: every model understands a missing key.
 
     Raises:
         ModelError: the model raised.
@@ -147,7 +149,7 @@ def learn(model: Any, row: Example) -> None:
         raise ModelError(f"row {row.id}: learn_one raised {type(error).__name__}: {error}") from error
 
 
-def answer_loss(model: Any, row: Example, task: Kind) -> float:
+def answer_loss(model: Any, row: Example, task: Task) -> float:
     """Return the loss of the answer that serving would give to one row.
 
     Raises:
@@ -163,7 +165,7 @@ def answer_loss(model: Any, row: Example, task: Kind) -> float:
         raise ModelError(f"row {row.id}: a {task} cannot be scored on prediction {given!r} and label {row.label!r}") from None
 
 
-def answer_losses(model: Any, rows: Sequence[Example], task: Kind, *, progress: Progress | None = None) -> list[float]:
+def answer_losses(model: Any, rows: Sequence[Example], task: Task, *, progress: Progress | None = None) -> list[float]:
     """Return the loss of the answer to each row; the model learns nothing.
 
     Raises:
@@ -178,9 +180,9 @@ def answer_losses(model: Any, rows: Sequence[Example], task: Kind, *, progress: 
 
 
 def losses_as_served(
-    model: Any, rows: Sequence[Example], task: Kind, *, progress: Progress | None = None
+    model: Any, rows: Sequence[Example], task: Task, *, progress: Progress | None = None
 ) -> tuple[list[float], int]:
-    """Return the loss of the champion's answer to each row, and how many rows it raised on: each of those costs as no answer."""
+    """Return the loss of the champion's answer to each row, and on how many rows it raised; such a row has no answer."""
     losses: list[float] = []
     unanswered = 0
     for row in rows:

@@ -1,8 +1,8 @@
 """The gate: a candidate passes only with evidence that it is better than the champion.
 
-Both answer the same held-out rows. Only rows where one loses less than the other count; if the
-candidate were no better, each of those would be a fair coin. The exact one-sided sign test on them
-(McNemar's, when losses are 0 and 1) gives the chance `p` of so many wins by luck; `p <= max_error`
+Both answer the same held-out rows. Only rows on which their losses differ count. If the candidate were
+no better, it would win each of those with a chance of one half. The exact one-sided sign test (McNemar's
+test, when losses are 0 and 1) gives the chance `p` of at least that many wins by luck; `p <= max_error`
 promotes. So a candidate that is just as good is promoted with a chance of at most `max_error`.
 
     >>> decision = decide([0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 1, 1, 1, 1, 0], max_error=0.05)
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """What the gate says; losses are means over `rows` held-out rows (inf: a row was left without an answer)."""
+    """The decision of the gate; losses are means over `rows` held-out rows (inf: a row got no answer)."""
 
     promote: bool
     reason: str
@@ -60,12 +60,12 @@ def decide(
         raise ValueError(f"expected losses on the same rows, got {len(candidate)} and {len(champion)}")
     if not all(loss >= 0 for loss in (*candidate, *champion)):
         raise ValueError("expected losses of 0 or more, got a negative one or NaN")
-    wins = sum(mine < theirs for mine, theirs in zip(candidate, champion, strict=True))
-    losses = sum(mine > theirs for mine, theirs in zip(candidate, champion, strict=True))
+    wins = sum(new < old for new, old in zip(candidate, champion, strict=True))
+    losses = sum(new > old for new, old in zip(candidate, champion, strict=True))
     p_value = sign_test(wins, losses)
     means = _mean(candidate), _mean(champion)
-    # Nearer on most rows yet worse on average (a few huge errors) is no improvement; with losses of
-    # 0 and 1 more wins always mean a smaller mean, so there this condition adds nothing.
+    # A candidate that is nearer on most rows and worse on average (a few huge errors) is no improvement.
+    # With losses of 0 and 1 more wins always mean a smaller mean, so there this condition adds nothing.
     promote = p_value <= max_error and means[0] <= means[1] and math.isfinite(means[0])
     return GateDecision(
         promote=promote,

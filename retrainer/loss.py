@@ -1,4 +1,4 @@
-"""What a model's answer costs: 0 or 1 for a class, the absolute error for a number.
+"""The loss of a model's answer: 0 or 1 for a class, the absolute error for a number.
 
 >>> loss("classifier", True, True), loss("classifier", None, True), loss("regressor", 2.5, 4)
 (0.0, 1.0, 1.5)
@@ -10,19 +10,19 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from serving.registry.artifact import Kind, kind_of
+from serving.registry.artifact import Task, kind_of
 
 #: How the gate's reason says that one answer costs less than another.
-VERBS: dict[Kind, str] = {"classifier": "right", "regressor": "nearer"}
+VERBS: dict[Task, str] = {"classifier": "right", "regressor": "nearer"}
 
 
-def task_of(model: Any, labels: Sequence[Any]) -> Kind:
-    """Return what the model does: River's own word for it; for any other object fractional labels mean a regressor."""
+def task_of(model: Any, labels: Sequence[Any]) -> Task:
+    """Return the model's task: River says it of its own models; of other objects, fractional labels mean a regressor."""
     fractional = any(isinstance(label, float) and not label.is_integer() for label in labels)
     return "regressor" if fractional else kind_of(model)
 
 
-def loss(task: Kind, prediction: Any, label: Any) -> float:
+def loss(task: Task, prediction: Any, label: Any) -> float:
     """Return the loss of one answer; no answer (None, NaN) costs 1 for a class and inf for a number.
 
     Raises:
@@ -36,8 +36,8 @@ def loss(task: Kind, prediction: Any, label: Any) -> float:
     return math.inf if math.isnan(error) else error
 
 
-def constant_answer(task: Kind, labels: Sequence[Any]) -> Any:
-    """Return the best answer that looks at no feature: the commonest class (the first seen of equals) or the median.
+def constant_answer(task: Task, labels: Sequence[Any]) -> Any:
+    """Return the best answer that looks at no feature: the commonest class (among equals, the one seen first) or the median.
 
     >>> constant_answer("classifier", ["down", "up", "up"]), constant_answer("regressor", [1.0, 2.0, 9.0])
     ('up', 2.0)

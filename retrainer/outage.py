@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
 
-_EVERY_SECONDS = 60.0
-_FIRST_PAUSE_SECONDS = 0.25
-_LONGEST_PAUSE_SECONDS = 5.0
+from streams.patience import Backoff, LogLimit
+
+_BACKOFF = Backoff(first=0.25, longest=5.0)
 
 
-@dataclass(slots=True)
 class Outage:
-    """Neighbours that are away; times are seconds on a clock that never goes back."""
+    """A time in which Kafka or Redis is away; the caller notes each failure and the next success.
 
-    log: logging.Logger
-    _since: float | None = None
-    _told: float = 0.0
-    _pause: float = _FIRST_PAUSE_SECONDS
+    >>> outage = Outage(logging.getLogger("example"))
+    >>> outage.lasts("no Redis"), outage.lasts("no Redis"), outage.over(), outage.lasts("no Kafka")
+    (0.25, 0.5, None, 0.25)
+    """
 
-    def lasts(self, reason: str, now: float) -> float:
+    def __init__(self, log: logging.Logger, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin without an outage; `clock` gives seconds and never goes back."""
+        self._log = log
+        self._clock = clock
+        self._limit = LogLimit(clock=clock)
+        self._since: float | None = None
+        self._pause = 0.0
+
+    def lasts(self, reason: str) -> float:
         """Note a failure, and return how many seconds to wait before the next try."""
+        due = self._limit.due()
         if self._since is None:
-            self._since = self._told = now
-            self.log.warning("%s; trying on, nothing is lost", reason)
-        elif now - self._told >= _EVERY_SECONDS:
-            self._told = now
-            self.log.warning("%s; for %d s now, trying on", reason, now - self._since)
-        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
-        return pause
+            self._since = self._clock()
+            self._log.warning("%s; trying on, nothing is lost", reason)
+        elif due:
+            self._log.warning("%s; for %d s now, trying on", reason, self._clock() - self._since)
+        self._pause = _BACKOFF.after(self._pause)
+        return self._pause
 
-    def over(self, now: float) -> None:
+    def over(self) -> None:
         """Note a success."""
         if self._since is not None:
-            self.log.warning("all neighbours are back after %d s", now - self._since)
+            self._log.warning("all neighbours are back after %d s", self._clock() - self._since)
+            self._limit.reset()
         self._since = None
-        self._pause = _FIRST_PAUSE_SECONDS
+        self._pause = 0.0

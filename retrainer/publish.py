@@ -1,4 +1,4 @@
-"""Publishing a model by hand: the first version of a model, or one that was trained elsewhere."""
+"""Publishing a model by hand: its first version, or a version that was trained elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BY = "publish"
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The version that a model got, and whether it is served because nothing was before."""
+    """The number of the new version, and whether it is served: only if the model had no served version."""
 
     version: int
     promoted: bool
@@ -43,7 +43,7 @@ def publish(
         created_at: epoch seconds, by default now.
 
     Raises:
-        ModelError: the model cannot be pickled, or cannot answer one of the rows.
+        ModelError: the model cannot be pickled, or cannot answer a row.
         UnavailableError: Redis is away.
     """
     registry = Registry(Store(settings.redis, settings.signing_key))
@@ -60,6 +60,6 @@ def publish(
         return Published(version, promoted=False)
     try:
         registry.promote(model_name, version, 0, BY, now)
-    except PointerMovedError:  # somebody else was first: theirs is served
+    except PointerMovedError:  # somebody else promoted a version meanwhile, and it is served
         return Published(version, promoted=False)
     return Published(version, promoted=True)

@@ -1,12 +1,12 @@
 """Training rows: the outcomes of one model from the estimated change point on.
 
 Rules:
-1. A row is used when its prediction was made at or after the change point and its label is known.
+1. A row is used if its prediction was made at or after the change point and its label is known.
 2. The same source (partition, offset) is the same outcome: a repeat after a crash counts once.
-3. Order is (prediction time, source), whatever order the records arrived in; beyond `max_rows` the
-   newest stay. So the offsets of a set are enough to make the same set again.
-4. Memory is bounded by `max_rows`, and what lies before the change point is not read: the start of
-   each partition is found by bisection.
+3. Rows are ordered by (prediction time, source), in whichever order the records arrived. Beyond `max_rows` the newest stay.
+   So the same set can be made again from its offsets.
+4. Memory is bounded by `max_rows`. Records before the change point are not read: bisection gives the first offset
+   of each partition.
 """
 
 from __future__ import annotations
@@ -19,23 +19,33 @@ from typing import Any
 from detectors.errors import EventError
 from streams.kafka import Log, Record
 from streams.records.outcomes import Outcome, OutcomeTick, parse
+from streams.records.swap_event import Lineage
 from streams.settings import Settings
 from streams.topics import OUTCOMES, topic_name
 
-#: An interval this short is read through rather than halved again; also the step back that
-#: forgives label times which are not quite in order.
+#: An interval of so few records is read, not halved again. Reading also starts so many records earlier,
+#: because label times are only nearly in order.
 _READ_THROUGH = 2_000
-#: Records that a probe reads in search of one of the model's own.
+#: Records that a probe reads at most, in search of one of the model.
 _PROBE = 1_000
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Example:
-    """One outcome to learn from; `source` and `place` are (partition, offset) of its prediction and of itself."""
+    """One outcome to learn from.
+
+    Args:
+        predicted_at: epoch seconds of event time.
+        source: (partition, offset) in the events topic, the outcome's identity.
+        position: (partition, offset) in the outcomes topic.
+        id: that of the prediction.
+        features: name -> value, None for null.
+        label: the true answer.
+    """
 
     predicted_at: float
     source: tuple[int, int]
-    place: tuple[int, int]
+    position: tuple[int, int]
     id: str
     features: dict[str, Any]
     label: Any
@@ -43,29 +53,29 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """Rows in order, and where they are: partition of the outcomes topic -> (first offset, offset after the last)."""
+    """Rows in order, and their offsets: partition of the outcomes topic -> (first offset, offset after the last)."""
 
     topic: str
     rows: tuple[Example, ...]
     offsets: dict[int, tuple[int, int]]
 
     def split(self, holdout: float) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-        """Return the older rows to learn from and the newest share to be judged on."""
+        """Return the older rows, to learn from, and the newest share, held out for the gate."""
         held_out = max(1, round(len(self.rows) * holdout)) if self.rows else 0
         cut = len(self.rows) - held_out
         return self.rows[:cut], self.rows[cut:]
 
     @property
-    def lineage(self) -> dict[str, Any]:
-        """Return the topic and offset ranges as JSON-able values."""
-        return {"topic": self.topic, "offsets": {str(number): list(span) for number, span in sorted(self.offsets.items())}}
+    def lineage(self) -> Lineage:
+        """Return the topic and the offset ranges, partitions in order."""
+        return Lineage(self.topic, {str(number): list(span) for number, span in sorted(self.offsets.items())})
 
 
 class Outcomes:
-    """The growing rows of one model since a change point: `advance` reads what is new, `take` returns them."""
+    """The growing rows of one model since a change point: `advance` reads new records, `training_set` returns the rows."""
 
     def __init__(self, log: Log, topic: str, model: str, began_at: float, *, max_rows: int) -> None:
-        """Find where to start in each partition.
+        """Search the first offset in each partition.
 
         Raises:
             UnavailableError: Kafka cannot be reached.
@@ -103,10 +113,10 @@ class Outcomes:
                 pulse()
 
     def training_set(self) -> TrainingSet:
-        """Return the rows as they are now."""
+        """Return the rows read so far, in order."""
         rows = tuple(sorted(self._newest))
         offsets: dict[int, tuple[int, int]] = {}
-        for partition, offset in (row.place for row in rows):
+        for partition, offset in (row.position for row in rows):
             first, after = offsets.get(partition, (offset, offset + 1))
             offsets[partition] = (min(first, offset), max(after, offset + 1))
         return TrainingSet(self._topic, rows, offsets)
@@ -123,7 +133,7 @@ class Outcomes:
         row = Example(
             predicted_at=outcome.predicted_at,
             source=source,
-            place=(record.partition, record.offset),
+            position=(record.partition, record.offset),
             id=outcome.id,
             features=outcome.features,
             label=outcome.label,
@@ -159,9 +169,9 @@ def training_rows(log: Log, settings: Settings, model: str, began_at: float, *, 
 def first_offsets(log: Log, topic: str, model: str, seconds: float) -> dict[int, int]:
     """Return partition -> an offset at or before the model's first outcome predicted at or after `seconds`.
 
-    Outcomes are written as their labels come, and no label is older than its prediction, so label
-    times are halved on: an outcome before the found place was labelled, hence predicted, earlier.
-    A probe that meets none of the model's outcomes takes the earlier half, which is always safe.
+    Outcomes are written in the order in which their labels come, so the bisection goes by label time. No label is older
+    than its prediction: an outcome before the returned offset was labelled before `seconds`, hence predicted before.
+    A probe that meets no outcome of the model takes the earlier half, which is always safe.
 
     Raises:
         UnavailableError: Kafka cannot be reached.
@@ -180,8 +190,8 @@ def first_offsets(log: Log, topic: str, model: str, seconds: float) -> dict[int,
 
 
 def _probe(log: Log, topic: str, model: str, starts: Mapping[int, int]) -> dict[int, float]:
-    """Return partition -> label time of the model's first outcome within reach of its start, where there is one."""
-    found: dict[int, float] = {}
+    """Return partition -> label time of the model's first outcome among the next records from its start, if there is one."""
+    times: dict[int, float] = {}
     searching = set(starts)
     for record in log.read(topic, starts):
         number = record.partition
@@ -189,10 +199,10 @@ def _probe(log: Log, topic: str, model: str, starts: Mapping[int, int]) -> dict[
             continue
         outcome = _decode(record)
         if isinstance(outcome, Outcome) and outcome.model == model:
-            found[number] = max(outcome.ts, outcome.predicted_at)
+            times[number] = max(outcome.ts, outcome.predicted_at)
             searching.discard(number)
         elif record.offset - starts[number] >= _PROBE:
             searching.discard(number)
         if not searching:
             break
-    return found
+    return times

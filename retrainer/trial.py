@@ -1,23 +1,23 @@
-"""A trial: one request, from waiting for its rows to what the gate says.
+"""A trial: one request, from waiting for its rows to the decision of the gate.
 
 Rules:
-1. Labels come after alerts, so a trial waits: first for `min_rows`, then, if the gate did not let
-   the candidate pass, for twice as many, and once more; or until the request's patience ends.
-2. Each look at the gate may err with its own share of `max_error`: a half of it, a quarter, and the
-   last look what is left. So all looks together promote a candidate that is no better with a chance
-   of at most `max_error`.
-3. What is tested is what is published: the candidate does not learn the held-out rows afterwards.
-4. A model that raises never ends the process. A candidate that raises is dropped, and only when none
-   is left the trial ends; a row that the champion raises on counts as one it has no answer to.
+1. Labels come after alerts, so a trial waits for `min_rows` rows. If the gate rejects the candidate, the trial waits for
+   twice as many, and then once more. It stops waiting when the request's patience ends.
+2. Each look at the gate spends a share of `max_error`: the first a half, the second a quarter, the last the rest
+   (alpha spending). So all looks together promote a candidate that is no better with a chance of at most `max_error`.
+3. The model that was tested is published: the candidate does not learn the held-out rows afterwards.
+4. A model that raises never ends the process. A candidate that raises is dropped, and the trial ends only when no candidate
+   is left. A row on which the champion raises counts as a row without an answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from detectors.errors import ConfigError, DriftlineError, ModelError, UnavailableError
+from detectors.incidents.decision import RetrainResult
+from detectors.incidents.retrain import Request
 from detectors.spec import ModelSpec
 from retrainer.candidate import (
     Candidate,
@@ -30,13 +30,10 @@ from retrainer.candidate import (
 )
 from retrainer.gate import GateDecision, decide
 from retrainer.loss import VERBS, constant_answer, loss, task_of
-from retrainer.request import Request
 from retrainer.training import Example, Outcomes, TrainingSet
-from serving.registry.artifact import Artifact, Kind, golden_rows
+from serving.registry.artifact import Artifact, Task, golden_rows
 from serving.registry.versions import Pointer, Registry
 from streams.kafka import Log
-
-Word = Literal["promoted", "rejected", "abandoned"]
 
 _GOLDEN_ROWS = 20
 _LOOKS = 3
@@ -44,21 +41,21 @@ _LOOKS = 3
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A candidate with the rows it learned and was judged on, and the pointer it was compared against."""
+    """A candidate with the rows that it learned, the rows held out, and the version that it was compared with."""
 
     candidate: Candidate
-    task: Kind
+    task: Task
     rows: TrainingSet
     training: tuple[Example, ...]
     held_out: tuple[Example, ...]
     #: The served version, None when there is none.
     pointer: Pointer | None
-    #: Whether the opponent was that version; False: the best answer that looks at no feature.
+    #: Whether the opponent was that version. False: it was the best constant answer.
     against_champion: bool
     decision: GateDecision
 
     def artifact(self, lineage: dict[str, object]) -> Artifact:
-        """Return what is to be published.
+        """Return the artifact to publish.
 
         Raises:
             ModelError: the model cannot answer for a golden row.
@@ -76,18 +73,18 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """How a trial ends; `proof` is None when it never came to the gate."""
+    """How a trial ended; `proof` is None if it ended before the gate."""
 
-    word: Word
+    result: RetrainResult
     reason: str
     proof: Proof | None = None
 
 
 class Trial:
-    """One open request; `advance` it until it returns a finding."""
+    """One open request; `advance` it until it returns its result."""
 
     def __init__(self, request: Request, spec: ModelSpec, registry: Registry, log: Log, topic: str, *, started_at: float) -> None:
-        """Take a request; `started_at` is on the clock that `advance` will be given, in seconds."""
+        """Begin with a request; `started_at` is in seconds, on the clock of `advance`."""
         self.request = request
         self._spec = spec
         self._registry = registry
@@ -103,12 +100,12 @@ class Trial:
         self._last: TrialResult | None = None
 
     def advance(self, ends: Mapping[int, tuple[int, int]], now: float, progress: Progress) -> TrialResult | None:
-        """Read what is new, look at the gate when it is time to, and return a finding once there is one.
+        """Read new rows, go through the gate when enough are there, and return the result once there is one.
 
         Args:
             ends: of the outcomes topic, as `Log.ends` gives them.
             now: seconds, on the clock of `started_at`.
-            progress: called now and then with (done, all); what it raises stops the trial, which can go on later.
+            progress: called regularly with (done, all); it may raise, and the trial can go on later.
 
         Raises:
             UnavailableError: Kafka or Redis is away; call again later.
@@ -134,7 +131,7 @@ class Trial:
         )
 
     def again(self, proof: Proof, progress: Progress) -> TrialResult:
-        """Return the finding for a proven candidate against a champion that took the place meanwhile.
+        """Return the result for a proven candidate against a champion that came into service meanwhile.
 
         Raises:
             UnavailableError: Redis is away.
@@ -149,13 +146,13 @@ class Trial:
         assert self._outcomes is not None
         rows = self._outcomes.training_set()
         share = self._unspent if last else self._unspent / 2
-        finding = self._guarded(lambda: self._prove(rows, share, progress))
+        ended = self._guarded(lambda: self._prove(rows, share, progress))
         self._unspent -= share
         self._looks += 1
         self._seen = len(rows.rows)
         self._next_look = min(2 * self._seen, self._spec.retrain.max_rows)
-        self._last = finding
-        return None if finding.word == "rejected" and not last else finding
+        self._last = ended
+        return None if ended.result == "rejected" and not last else ended
 
     def _guarded(self, work: Callable[[], TrialResult]) -> TrialResult:
         try:
@@ -176,7 +173,7 @@ class Trial:
         return self._judge(trained, task, rows, dropped, max_error=max_error, progress=progress)
 
     def _starts(self, dropped: list[str]) -> dict[str, object]:
-        """Return what each kind of candidate begins as, in the order of the configuration."""
+        """Return kind of candidate -> the model that it starts from, in the order of the configuration."""
         starts: dict[str, object] = {}
         _, champion, trouble = self._champion()
         for kind in self._spec.retrain.candidates:
@@ -197,7 +194,7 @@ class Trial:
         return starts
 
     def _champion(self) -> tuple[Pointer | None, Artifact | None, str]:
-        """Return the pointer, the version served, and why that version cannot be used here, if so."""
+        """Return the pointer, the served version, and the reason if that version cannot be used here."""
         pointer = self._registry.current(self._spec.name)
         if pointer is None:
             return None, None, ""
@@ -210,16 +207,16 @@ class Trial:
     def _judge(
         self,
         candidates: Sequence[Candidate],
-        task: Kind,
+        task: Task,
         rows: TrainingSet,
         dropped: list[str],
         *,
         max_error: float,
         progress: Progress,
     ) -> TrialResult:
-        """Put the first candidate that answers the held-out rows before the gate; `candidates` are in order of choice."""
+        """Send the first candidate that answers every held-out row through the gate; `candidates` are in order of choice."""
         training, held_out = rows.split(self._spec.retrain.holdout)
-        candidate, mine = first_that_answers(candidates, held_out, task, dropped, progress=progress)
+        candidate, losses = first_that_answers(candidates, held_out, task, dropped, progress=progress)
         pointer, champion, _ = self._champion()
         if champion is None:
             guess = constant_answer(task, [row.label for row in training])
@@ -230,11 +227,11 @@ class Trial:
             against = f"; the champion could not answer {unanswered} of {len(held_out)} rows" if unanswered else ""
         if dropped:
             against += f"; dropped {'; '.join(dropped)}"
-        decision = decide(mine, opponent, max_error=max_error, verb=VERBS[task], against=against)
+        decision = decide(losses, opponent, max_error=max_error, verb=VERBS[task], against=against)
         proof = Proof(candidate, task, rows, training, held_out, pointer, champion is not None, decision)
         return TrialResult("promoted" if decision.promote else "rejected", decision.reason, proof)
 
 
-def abandoned(finding: TrialResult, reason: str) -> TrialResult:
-    """Return a finding that keeps its proof but promotes nothing."""
-    return replace(finding, word="abandoned", reason=reason)
+def abandoned(ended: TrialResult, reason: str) -> TrialResult:
+    """Return a result that keeps its proof but promotes nothing."""
+    return replace(ended, result="abandoned", reason=reason)

@@ -1,11 +1,11 @@
 """The retrainer process: requests in, decisions out.
 
 Rules:
-1. A request stays open until its decision has been announced. What is committed is the offset of
-   the oldest open request, so whatever was open when the process was killed is read again.
-2. Requests of one model are decided one after another; those of other models do not wait for them.
-3. Kafka or Redis away stops nothing but time: every step can be done again (retrainer/swap.py).
-4. A request that cannot be used goes to the dead letters with the reason; the next one follows.
+1. A request stays open until its decision has been announced. The committed offset is that of the oldest open request,
+   so a new process reads every request that was open when the old one was killed.
+2. Requests of one model are decided in order, each after the end of the one before. Other models do not wait for them.
+3. Without Kafka or Redis the retrainer waits and loses nothing: every step can be repeated (retrainer/swap.py).
+4. A request that cannot be used goes to the dead letters with the reason, and the next request follows.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ import time
 from dataclasses import dataclass
 
 from detectors.errors import ConfigError, DriftlineError, EventError, ModelError, UnavailableError
+from detectors.incidents.retrain import Request
 from retrainer.candidate import load_factory
 from retrainer.outage import Outage
-from retrainer.request import Request, parse
+from retrainer.request import parse
 from retrainer.swap import ATTEMPTS, Swap, Swaps
 from retrainer.trial import Trial, TrialResult, abandoned
 from serving.registry.versions import Registry
-from streams.kafka import GroupReader, Log, Record, Sender, missing_topics
+from streams.kafka import GroupReader, Log, Record, Sender, require_topics
 from streams.metrics import Metrics
 from streams.records.dead_letters import dead_letter
 from streams.settings import Settings
@@ -40,8 +41,8 @@ _IDLE_POLL_SECONDS = 1.0
 _MOST_OPEN = 100
 
 
-class _Stopped(Exception):  # noqa: N818 - no error: how a long step learns that the process is to end
-    """The process was told to end."""
+class _Stopped(Exception):  # noqa: N818 - no error: it ends a long step when the process is to end
+    """The process was asked to end."""
 
 
 @dataclass(slots=True)
@@ -52,16 +53,16 @@ class _OpenRequest:
     read_at: float
     request: Request | None = None
     trial: Trial | None = None
-    finding: TrialResult | None = None
-    #: Decisions recorded for it that lost the pointer to somebody else.
+    ended: TrialResult | None = None
+    #: Recorded decisions that could not move the pointer, because somebody else moved it first.
     lost: int = 0
 
 
 class Retrainer:
-    """Everything the process owns; `turn` is one round over what is open."""
+    """Everything that the process owns; `turn` is one round over the open requests."""
 
     def __init__(self, settings: Settings, metrics: Metrics, stopping: threading.Event) -> None:
-        """Connect lazily; once `stopping` is set, whatever is under way ends and can be done again."""
+        """Connect lazily; once `stopping` is set, a step under way ends, and the next process repeats it."""
         self._settings = settings
         self._metrics = metrics
         self._stopping = stopping
@@ -77,7 +78,7 @@ class Retrainer:
         self._committed: dict[int, int] = {}
 
     def turn(self) -> None:
-        """Take up the next request if there is one, bring the open ones forward, commit what is decided.
+        """Take up the next request if there is one, advance the open requests, commit those that are decided.
 
         Raises:
             UnavailableError: Kafka or Redis is away; the next turn goes on where this one stopped.
@@ -85,9 +86,9 @@ class Retrainer:
         self._take_up()
         busy: set[str] = set()
         ends = self._log.ends(self._outcomes) if self._open else {}
-        for place, item in sorted(self._open.items()):
+        for key, item in sorted(self._open.items()):
             if self._forward(item, ends, busy):
-                del self._open[place]
+                del self._open[key]
         self._commit()
 
     def close(self) -> None:
@@ -101,10 +102,10 @@ class Retrainer:
             self._stopping.wait(_POLL_SECONDS)
             return
         record = self._reader.poll(_POLL_SECONDS if self._open else _IDLE_POLL_SECONDS)
-        mine = self._reader.assigned()
-        for place in [place for place in self._open if place[0] not in mine]:
-            del self._open[place]  # another member has the partition now, and reads the request again
-        for partition in set(self._read) - mine:
+        assigned = self._reader.assigned()
+        for key in [key for key in self._open if key[0] not in assigned]:
+            del self._open[key]  # another member has the partition now, and reads the request again
+        for partition in set(self._read) - assigned:
             self._read.pop(partition)
             self._committed.pop(partition, None)
         if record is not None:
@@ -121,7 +122,7 @@ class Retrainer:
             self._committed.update(new)
 
     def _forward(self, item: _OpenRequest, ends: dict[int, tuple[int, int]], busy: set[str]) -> bool:
-        """Bring one request forward; True when it is done with."""
+        """Advance one request; True when nothing is left to do for it."""
         try:
             item.request = item.request or parse(item.record.value)
             if item.request.model in busy:
@@ -131,10 +132,10 @@ class Retrainer:
         except UnavailableError:
             raise
         except EventError as error:
-            self._bury(item.record, error)
+            self._dead_letter(item.record, error)
         except DriftlineError as error:
             _LOG.error("request at offset %d: %s", item.record.offset, error)
-            self._bury(item.record, EventError("undecided", "", str(error)))
+            self._dead_letter(item.record, EventError("undecided", "", str(error)))
         return True
 
     def _decide(self, item: _OpenRequest, request: Request, ends: dict[int, tuple[int, int]]) -> bool:
@@ -147,24 +148,22 @@ class Retrainer:
                 return True
             item.lost = len(standing)
             item.trial = self._begin(request)
-            item.finding = self._answered(request)
-        if item.finding is None:
-            item.finding = _outrun() if item.lost == ATTEMPTS - 1 else item.trial.advance(ends, time.monotonic(), self._progress)
-        while item.finding is not None:
+            item.ended = self._answered(request)
+        if item.ended is None:
+            item.ended = _outrun() if item.lost == ATTEMPTS - 1 else item.trial.advance(ends, time.monotonic(), self._progress)
+        while item.ended is not None:
             try:
-                swap = self._swaps.record(request, item.finding, item.lost)
+                swap = self._swaps.record(request, item.ended, item.lost)
             except ModelError as error:  # the candidate does not pickle, or stumbles over a golden row
-                if item.finding.word == "abandoned":
+                if item.ended.result == "abandoned":
                     raise
-                item.finding = abandoned(item.finding, str(error))
+                item.ended = abandoned(item.ended, str(error))
                 continue
             if self._swaps.carry_out(swap):
                 self._finish(item, request, swap)
                 return True
-            proof = item.finding.proof
-            item.finding = (
-                _outrun() if item.lost + 1 == ATTEMPTS - 1 or proof is None else item.trial.again(proof, self._progress)
-            )
+            proof = item.ended.proof
+            item.ended = _outrun() if item.lost + 1 == ATTEMPTS - 1 or proof is None else item.trial.again(proof, self._progress)
             item.lost += 1
         return False
 
@@ -181,18 +180,18 @@ class Retrainer:
         swap = None if spec is None else self._swaps.answering(request, spec.retrain.cooldown_seconds)
         if swap is None:
             return None
-        reason = f"answered by the swap to version {swap.data['version']}, which was asked for within a cool-down before"
+        reason = f"answered by the swap to version {swap.event.version}, which was asked for within a cool-down before"
         return TrialResult("abandoned", reason)
 
     def _finish(self, item: _OpenRequest, request: Request, swap: Swap) -> None:
         self._swaps.announce(request, swap)
-        data = swap.data
-        self._metrics.count("driftline_retrains_total", model=request.model, decision=data["decision"])
-        self._metrics.count("driftline_training_rows_total", data["trained_rows"], model=request.model)
+        event = swap.event
+        self._metrics.count("driftline_retrains_total", model=request.model, decision=event.result)
+        self._metrics.count("driftline_training_rows_total", event.trained_rows, model=request.model)
         self._metrics.observe("driftline_retrain_seconds", time.monotonic() - item.read_at, model=request.model)
-        _LOG.info("%s: retrain %s %s: %s", request.model, request.id, data["decision"], data["reason"])
+        _LOG.info("%s: retrain %s %s: %s", request.model, request.id, event.result, event.reason)
 
-    def _bury(self, record: Record, error: EventError) -> None:
+    def _dead_letter(self, record: Record, error: EventError) -> None:
         asyncio.run(self._sender.send_all([dead_letter(self._settings.kafka, record, record, error)]))
         self._metrics.count("driftline_dead_letters_total", reason=error.reason)
         _LOG.warning("request at %s/%d/%d goes to the dead letters: %s", record.topic, record.partition, record.offset, error)
@@ -210,7 +209,7 @@ def _outrun() -> TrialResult:
 
 
 def run_retrainer(settings: Settings, metrics: Metrics | None = None, *, stopping: threading.Event | None = None) -> None:
-    """Decide retrain requests until SIGTERM, Ctrl-C or `stopping`; then return with everything resumable.
+    """Decide retrain requests until SIGTERM, Ctrl-C or `stopping`; then return; the next process goes on with what is open.
 
     Raises:
         ConfigError: there is no signing key, or a model's factory cannot be imported.
@@ -222,24 +221,19 @@ def run_retrainer(settings: Settings, metrics: Metrics | None = None, *, stoppin
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
-    host, wanted = settings.metrics_host, settings.retrainer_metrics_port
-    try:
-        port = metrics.serve(host, wanted)
-    except OSError as error:
-        raise UnavailableError(
-            f"cannot listen on {host}:{wanted} ({error.strerror}): set another retrainer metrics port"
-        ) from None
+    host = settings.metrics_host
+    port = metrics.serve(host, settings.retrainer_metrics_port, remedy="set another retrainer metrics port")
     retrainer = Retrainer(settings, metrics, stopping)
-    print(f"driftline retrainer: ready (metrics http://{host}:{port}/metrics)", flush=True)  # noqa: T201 - the one line on stdout
+    print(f"driftline retrainer: ready (metrics http://{host}:{port}/metrics)", flush=True)  # noqa: T201 - the only line on stdout
     outage = Outage(_LOG)
     try:
         while not stopping.is_set():
             try:
                 retrainer.turn()
             except UnavailableError as error:
-                stopping.wait(outage.lasts(str(error), time.monotonic()))
+                stopping.wait(outage.lasts(str(error)))
             else:
-                outage.over(time.monotonic())
+                outage.over()
     except _Stopped:
         _LOG.info("told to stop in the middle of a request: it will be done again")
     finally:
@@ -262,7 +256,4 @@ def _check(settings: Settings) -> None:
             except ConfigError as error:
                 raise ConfigError(f"models.{model.name}.{error}") from error
     Store(settings.redis, settings.signing_key).ping()
-    if missing := missing_topics(settings.kafka, (OUTCOMES, RETRAINS, SWAPS, WINDOWS, DEAD)):
-        raise UnavailableError(
-            f"topics missing on {settings.kafka.bootstrap}: {', '.join(missing)}; run `driftline topics create`"
-        )
+    require_topics(settings.kafka, (OUTCOMES, RETRAINS, SWAPS, WINDOWS, DEAD))

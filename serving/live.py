@@ -1,16 +1,15 @@
-"""A live model: the version this process answers with, kept current without disturbing the answers.
+"""A live model: the version that this process answers with, kept current without a pause.
 
 Rules:
-1. `served` is one reference. Whoever answers reads it once and keeps that version for the whole
-   request; a swap binds the next one and touches nothing that is in use.
-2. Loading happens in a thread of its own, with the garbage collector off, and the golden rows are
-   answered there. Only then is the version bound.
-3. A version that cannot be loaded, or a pointer that cannot be read, is refused, counted and logged
-   once, and the old one goes on answering. It is tried again after a pause that doubles, or at once
-   when the pointer moves.
+1. `served` is one reference. A request reads it once and keeps that version to its end. A swap binds the next version and
+   changes nothing that a request uses.
+2. A thread of its own loads a version, with the garbage collector off, and checks its golden rows. Only then is the version
+   bound.
+3. A version that cannot be loaded, or a pointer that cannot be read, is refused, counted and logged once. The old version
+   goes on answering. The next try comes after a pause that doubles, or at once when the pointer moves.
 4. Redis is needed to learn of a new version, never to answer.
-5. The generation only grows: a pointer behind the one served is refused (a stale replica, or a Redis
-   that was emptied; in the second case restart the process).
+5. The generation only grows. A pointer with a smaller generation is refused: a stale replica answered, or Redis was
+   emptied. In the second case restart the process.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ from detectors.errors import DriftlineError, ModelError, SignatureError, StateEr
 from serving.registry.artifact import Artifact
 from serving.registry.versions import Pointer, Registry
 from streams.metrics import Metrics
+from streams.patience import Backoff
 
 POLL_SECONDS = 2.0
-_FIRST_PAUSE_SECONDS = 5.0
-_LONGEST_PAUSE_SECONDS = 300.0
+_BACKOFF = Backoff(first=5.0, longest=300.0)
 _SWAPS_KEPT = 100
 
 _LOG = logging.getLogger("driftline.serve")
@@ -49,7 +48,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class VersionChange:
-    """One change of version: `seconds` from the pointer's move to the first answer with the new one."""
+    """One change of version: `seconds` passed from the pointer's move to the first answer of the new version."""
 
     replaced: int
     version: int
@@ -60,7 +59,7 @@ class VersionChange:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A pointer that this process does not follow (None: it cannot be read), why, and the pause before it tries again."""
+    """A pointer that this process refuses (None: it cannot be read), the reason, and the pause before the next try."""
 
     pointer: Pointer | None
     reason: str
@@ -70,13 +69,13 @@ class Refusal:
 
 
 class LiveModel:
-    """The served version of one model; `served` is None until a first one was promoted."""
+    """The served version of one model; `served` is None before the first promotion."""
 
     def __init__(self, name: str, registry: Registry, metrics: Metrics, *, poll_seconds: float = POLL_SECONDS) -> None:
-        """Hold nothing yet; `refresh` looks once, `watch` keeps looking."""
+        """Serve no version yet; `refresh` reads the pointer once, `watch` follows it."""
         self.name = name
         self.served: Served | None = None
-        #: Bound to a version between its swap and its first answer, so that an answer costs one comparison.
+        #: The new version between its swap and its first answer, else None: so each answer costs one comparison.
         self.awaiting: Served | None = None
         self.refused: Refusal | None = None
         self._registry = registry
@@ -98,11 +97,11 @@ class LiveModel:
         threading.Thread(target=self._follow, name=f"driftline-live-{self.name}", daemon=True).start()
 
     def stop(self) -> None:
-        """Let the thread end at its next look; what is served stays."""
+        """Let the thread end before it reads the pointer again; the served version stays."""
         self._stopping.set()
 
     def refresh(self) -> bool:
-        """Look at the pointer once, and return whether another version is served now.
+        """Read the pointer once, and return whether another version is served now.
 
         Raises:
             UnavailableError: Redis is away.
@@ -170,7 +169,7 @@ class LiveModel:
     def _refuse(self, pointer: Pointer | None, error: DriftlineError) -> None:
         refused = self.refused
         again = refused is not None and refused.pointer == pointer
-        pause = min(_LONGEST_PAUSE_SECONDS, refused.pause_seconds * 2) if refused and again else _FIRST_PAUSE_SECONDS
+        pause = _BACKOFF.after(refused.pause_seconds if refused and again else 0.0)
         reason = "signature" if isinstance(error, SignatureError) else "unusable"
         self.refused = Refusal(pointer, reason, str(error), pause, time.monotonic() + pause)
         self._metrics.count("driftline_model_load_failures_total", model=self.name, reason=reason)
@@ -197,8 +196,8 @@ class LiveModel:
 
 @contextmanager
 def _collector_off() -> Iterator[None]:
-    # Unpickling makes many objects and no garbage: each collection would walk all of them with the GIL
-    # held. No gc.freeze afterwards: what is frozen is never collected, and a swapped-out model must be.
+    # Unpickling makes many objects and no garbage: each collection would walk all of them and hold the GIL.
+    # No gc.freeze afterwards: frozen objects are never collected, and a model that was replaced must be.
     with _COLLECTOR:
         was_on = gc.isenabled()
         gc.disable()

@@ -16,7 +16,7 @@ A room imports only the rooms below it:
 ============  ====================================================================
 
 Beside them: `settings.py` (configuration as plain values), `topics.py` and `metrics.py` (both are tables),
-`patience.py` (rate limit of log lines, back-off).
+`patience.py` (rate limit of log lines, back-off), `listening.py` (the error when a port is taken).
 
 Open `worker/agents.py` first: it is the table of the agents. docs/architecture.md follows one event through the rooms.
 """

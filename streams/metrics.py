@@ -1,10 +1,12 @@
-"""Every metric, in one catalogue; /metrics, the dashboard, the rules and the docs come from it.
+"""The catalogue of all metrics; /metrics, the dashboard, the rules and docs/metrics.md are made from it.
 
 Rules:
 1. Base units in the name (`_seconds`, `_bytes`), counters end in `_total`.
-2. Labels come from closed sets (model, topic, reason, ...), never an id, never a feature name
-   except on the gauges that exist only while an incident is open.
+2. Labels come from closed sets (model, topic, reason, ...). No label is an id. A feature's name is a label only on gauges
+   that exist while an incident is open.
 3. The registry is injected: a process makes one `Metrics` and hands it down.
+4. A renamed gauge has a second row, under its old name, for one version (`alias_of`). Code, dashboards and rules use the new
+   name alone.
 """
 
 from __future__ import annotations
@@ -15,12 +17,21 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest, start_http_server
 
+from streams.listening import cannot_listen
+
 Kind = Literal["counter", "gauge", "histogram"]
 
 
 @dataclass(frozen=True, slots=True)
 class MetricSpec:
-    """One row of the catalogue. `name` is the full exposed name, `process` says who exposes it."""
+    """One row of the catalogue.
+
+    Args:
+        name: as it is exposed, with prefix and unit.
+        process: who exposes it.
+        buckets: upper bounds of a histogram; empty takes the library's.
+        alias_of: the new name of a renamed gauge; the old one stays for one version and has the same values.
+    """
 
     name: str
     kind: Kind
@@ -28,6 +39,7 @@ class MetricSpec:
     labels: tuple[str, ...] = ()
     process: str = "worker"
     buckets: tuple[float, ...] = ()
+    alias_of: str = ""
 
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -66,10 +78,17 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec("driftline_incidents_open", "gauge", "Incidents open now, by level (drift, performance).", ("model", "level")),
     MetricSpec("driftline_drifted_feature", "gauge", "1 while the feature is part of an open incident.", ("model", "feature")),
     MetricSpec(
-        "driftline_budget_spent",
+        "driftline_budget_spent_ratio",
         "gauge",
         "Share of a week's false-alarm budget that the incidents of the last week of event time would have spent; 1 is all.",
         ("model",),
+    ),
+    MetricSpec(
+        "driftline_budget_spent",
+        "gauge",
+        "Old name of driftline_budget_spent_ratio; gone in the next version.",
+        ("model",),
+        alias_of="driftline_budget_spent_ratio",
     ),
     MetricSpec(
         "driftline_reference_learning",
@@ -98,7 +117,17 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         ("model", "kind"),
     ),
     MetricSpec(
-        "driftline_window_seconds", "gauge", "Width of a model's windows and the lateness they wait for.", ("model", "kind")
+        "driftline_window_close_delay_seconds",
+        "gauge",
+        "Width of a model's windows plus the lateness that they wait for.",
+        ("model", "kind"),
+    ),
+    MetricSpec(
+        "driftline_window_seconds",
+        "gauge",
+        "Old name of driftline_window_close_delay_seconds; gone in the next version.",
+        ("model", "kind"),
+        alias_of="driftline_window_close_delay_seconds",
     ),
     MetricSpec(
         "driftline_lag_records",
@@ -160,19 +189,23 @@ CATALOGUE: tuple[MetricSpec, ...] = (
 
 
 class Metrics:
-    """The catalogue's metrics of one process, on a registry of their own."""
+    """All metrics of the catalogue, for one process."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         """Register every row of the catalogue; `registry` defaults to a new, empty one."""
         self.registry = registry if registry is not None else CollectorRegistry()
         self._counters: dict[str, Counter] = {}
-        self._gauges: dict[str, Gauge] = {}
+        #: Name -> the gauge, and the one of its other name where it was renamed: both are set together.
+        self._gauges: dict[str, tuple[Gauge, ...]] = {}
         self._histograms: dict[str, Histogram] = {}
         for spec in CATALOGUE:
             if spec.kind == "counter":
                 self._counters[spec.name] = Counter(spec.name, spec.help, spec.labels, registry=self.registry)
             elif spec.kind == "gauge":
-                self._gauges[spec.name] = Gauge(spec.name, spec.help, spec.labels, registry=self.registry)
+                gauge = Gauge(spec.name, spec.help, spec.labels, registry=self.registry)
+                self._gauges[spec.name] = (*self._gauges.get(spec.alias_of, ()), gauge)
+                if spec.alias_of:
+                    self._gauges[spec.alias_of] = self._gauges[spec.name]
             else:
                 buckets = spec.buckets or Histogram.DEFAULT_BUCKETS
                 self._histograms[spec.name] = Histogram(
@@ -186,22 +219,23 @@ class Metrics:
 
     def gauge(self, name: str, value: float, /, **labels: str) -> None:
         """Set a gauge."""
-        gauge = self._gauges[name]
-        (gauge.labels(**labels) if labels else gauge).set(value)
+        for gauge in self._gauges[name]:
+            (gauge.labels(**labels) if labels else gauge).set(value)
 
     def clear(self, name: str) -> None:
-        """Forget every labelled child of a gauge: what is no longer owned is no longer exposed."""
-        self._gauges[name].clear()
+        """Remove every labelled series of a gauge: a worker does not expose what it no longer owns."""
+        for gauge in self._gauges[name]:
+            gauge.clear()
 
     def only(self, name: str, label: str, values: set[str], /, **labels: str) -> None:
-        """Set a gauge to 1 for exactly these values of `label`, and forget the children of all others."""
-        gauge = self._gauges[name]
+        """Set a gauge to 1 for exactly these values of `label`, and remove the series of all others."""
         order = next(spec for spec in CATALOGUE if spec.name == name).labels
-        for sample in next(iter(gauge.collect())).samples:
-            if all(sample.labels.get(key) == value for key, value in labels.items()) and sample.labels[label] not in values:
-                gauge.remove(*(sample.labels[key] for key in order))
-        for value in values:
-            gauge.labels(**labels, **{label: value}).set(1)
+        for gauge in self._gauges[name]:
+            for sample in next(iter(gauge.collect())).samples:
+                if all(sample.labels.get(key) == value for key, value in labels.items()) and sample.labels[label] not in values:
+                    gauge.remove(*(sample.labels[key] for key in order))
+            for value in values:
+                gauge.labels(**labels, **{label: value}).set(1)
 
     def observe(self, name: str, value: float, /, **labels: str) -> None:
         """Put a value into a histogram, in the unit its name says."""
@@ -212,11 +246,19 @@ class Metrics:
         """Return the content type and the text of /metrics, for a process that has an HTTP server of its own."""
         return CONTENT_TYPE_LATEST, generate_latest(self.registry)
 
-    def serve(self, host: str, port: int) -> int:
+    def serve(self, host: str, port: int, *, remedy: str) -> int:
         """Expose /metrics from a thread of its own and return the port taken (0 lets the system choose).
 
+        Args:
+            host: address to listen on.
+            port: 0 to 65535.
+            remedy: what the operator should do where the port is taken: the end of the error's sentence.
+
         Raises:
-            OSError: the port is taken.
+            UnavailableError: the port is taken, or this machine has no such address.
         """
-        server, _thread = start_http_server(port, addr=host, registry=self.registry)
+        try:
+            server, _thread = start_http_server(port, addr=host, registry=self.registry)
+        except OSError as error:
+            raise cannot_listen(host, port, error, remedy) from None
         return int(server.server_port)

@@ -97,6 +97,8 @@ class Settings:
     webhook: WebhookSettings = field(default_factory=WebhookSettings)
     grafana: GrafanaSettings = field(default_factory=GrafanaSettings)
     models: tuple[ModelSpec, ...] = ()
+    #: What the configuration says in a way that the next version does not read, a sentence each.
+    notes: tuple[str, ...] = ()
 
     def model(self, name: str) -> ModelSpec | None:
         """Return the model of that name, or None."""

@@ -1,20 +1,37 @@
 """Real neighbours for the tests: Apache Kafka, Redis, and settings that keep tests apart.
 
-`make test` runs the files of tests in several processes at once (pytest-xdist). `kafka_server` and
-`redis_server` are started once in each of them and must be left running; a test that kills, freezes or
-restarts one takes `own_kafka` or `own_redis`. What the machine lacks skips the test and is printed at
-the end; with CI=true it fails it.
+| folder | what |
+|---|---|
+| detectors, streams, serving, retrainer, dashboards, driftline | the tests of each package |
+| benchmarks | tiny runs of the benchmarks, and tests of how they count |
+| project | documents, packaging, imports, the compose file |
+| support | helpers; a test module imports from there and never from another test module |
+| data | files that tests read |
+
+| a test that | takes |
+|---|---|
+| needs no server, no process and no socket | `pytest.mark.fast`: `make test-fast` runs it |
+| needs one, or a second, in a file marked fast | `pytest.mark.slow` |
+| talks to Kafka or Redis | `settings`, or `kafka_settings` and `redis_settings`: names of its own on the shared servers |
+| kills, freezes or restarts a server | `own_kafka`, `own_redis` |
+| needs a broker and no Java | `mock_broker` |
+| runs a program such as promtool | `tool` |
+| has a seed or a count to report | `say` |
+| names something outside of its directory | `prefix` |
+
+docs/development.md says more. `make test` runs the files of tests in several processes at once (pytest-xdist); `kafka_server`
+and `redis_server` are started once in each of them and must be left running. What the machine lacks skips the test and is
+printed at the end; with CI=true it fails it.
 """
 
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import sys
 import uuid
 from collections.abc import Callable, Generator, Iterator
-from typing import NoReturn
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -27,47 +44,51 @@ from driftline.servers.redis_server import RedisServer
 from streams.kafka import create_topics
 from streams.settings import HttpSettings, KafkaSettings, RedisSettings, Secret, Settings
 from streams.topics import TOPICS, topic_name
+from tests.support.absent import absent
+from tests.support.fast_tests import without_servers
+from tests.support.suite import COUNTED, LONG_FILES, counted, is_fast
 
 # No example is judged by how long it took: machines differ.
 hypothesis_settings.register_profile("driftline", deadline=None)
 hypothesis_settings.load_profile("driftline")
 
 _MARKS = {"kafka": {"kafka_server", "own_kafka"}, "redis": {"redis_server", "own_redis"}}
-#: Half a minute or more, the longest first, as `make test ARGS="--durations=0"` tells.
-_LONG = (
-    "test_chaos",
-    "test_benchmarks",
-    "test_loop",
-    "test_fault_points",
-    "test_guards",
-    "test_rebuild",
-    "test_graceful_stop",
-    "test_retrainer",
-    "test_compose",
-    "test_replay",
-    "test_backpressure",
-    "test_readme",
-    "test_cli",
-    "test_watermarks",
-    "test_servers",
-    "test_model_monitor",
-)
 _SAID = "said"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests by the neighbours they use, and where several processes share the files let them begin with the long ones.
+    """Mark tests by the neighbours they use, count the fast ones, and let several processes begin with the long files.
 
     `-m "not kafka"` leaves out what needs Java. A file goes whole to the first process that is free, in the order of
     `items`, so that none is left with a long one at the end; what runs alone is the end.
     """
+    if (fast := counted(items)) is not None:
+        config.stash[COUNTED] = fast
     if hasattr(config, "workerinput"):
-        places = {name: place for place, name in enumerate(_LONG)}
-        items.sort(key=lambda item: (_alone(item), places.get(item.path.stem, len(places))))
+        order = {name: number for number, name in enumerate(LONG_FILES)}
+        items.sort(key=lambda item: (_alone(item), order.get(item.path.stem, len(order))))
     for item in items:
         for mark, fixtures in _MARKS.items():
             if fixtures & set(getattr(item, "fixturenames", ())):
                 item.add_marker(mark)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    """Refuse servers and processes to the fixtures of a fast test."""
+    with _allowed(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Refuse servers and processes to a fast test."""
+    with _allowed(item):
+        return (yield)
+
+
+def _allowed(item: pytest.Item) -> AbstractContextManager[None]:
+    return without_servers() if is_fast(item) else nullcontext()
 
 
 def _alone(item: pytest.Item | None) -> bool:
@@ -84,19 +105,12 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return (yield)
 
 
-def absent(reason: str) -> NoReturn:
-    """Skip the test, or fail it where CI=true promises that everything is installed."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"not on this CI machine: {reason}", pytrace=False)
-    pytest.skip(reason)
-
-
 def _kafka() -> KafkaServer:
     try:
         return KafkaServer()
     except UnavailableError as error:
         reason = str(error)
-    absent(reason)
+    return absent(reason)
 
 
 def _redis() -> RedisServer:

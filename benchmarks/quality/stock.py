@@ -1,6 +1,6 @@
 """False alarms of the detectors that keep no budget, on streams in which nothing changes.
 
-    python -m benchmarks.stock [--quick]
+    python -m benchmarks.stock [--quick] [--monitors N] [--windows N]
 
 Each runs in the product's own monitors, a column for each stream. A monitor is silent from an alarm until its statistic is
 back, and then begins anew. Scores are white and standard normal. Detectors of outcomes are fed errors with a constant
@@ -8,7 +8,8 @@ chance instead, spread evenly over a window as the product does, and their rate 
 in a window: besides the stated ones, others are printed. The last line is one JSON object: detector -> rates by direction
 and by stream.
 
-`STOCK` in detectors/judging/detectors.py holds what a full run prints, and `driftline check` tells it.
+`STOCK` in detectors/judging/stock_rates.py has the rates that a full run prints, and `driftline check` says them. `off` says by
+how many standard deviations of a count the alarms of this run differ from the stated rate.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import run, show_table
+from benchmarks.machine import run, show_table, whole_number
 from detectors.judging.detectors import DETECTORS, Direction
 from detectors.judging.monitors import Monitors
-from detectors.judging.stock_rates import STOCK_CHANCE, STOCK_OUTCOMES
+from detectors.judging.stock_rates import STOCK_CHANCE, STOCK_OUTCOMES, StockRate, stock_rate
 from detectors.reference.baseline import Baseline
 from detectors.reference.season import Season
 from detectors.statistics import STATISTICS, place_of
@@ -71,7 +72,7 @@ def alarms(name: str, direction: Direction, *, monitors: int, windows: int, chan
         here[_PLACE] = scores[:, index]
         errors = [(one, outcomes) for one in wrong[:, index].tolist()]
         raised += len(watched.weigh(WINDOW_SECONDS * index, here, errors))
-        recovered = watched.recovered
+        recovered = watched.recovery.over
         if recovered.any():
             watched.rearm(recovered)
     return raised
@@ -103,6 +104,19 @@ def cases() -> list[tuple[str, Direction, float, int]]:
     return found
 
 
+def off(raised: int, stated: StockRate, thousands: float) -> float:
+    """Return by how many standard deviations of a Poisson count the alarms differ from the stated rate.
+
+    A rate that was never seen is stated as a limit, so fewer alarms do not differ from it.
+
+    >>> off(12, StockRate(1.0), 8.0)
+    1.3333333333333333
+    """
+    expected = stated.per_1000_windows * thousands
+    differs = (raised - expected) / math.sqrt(expected + 1.0)
+    return differs if stated.seen else max(0.0, differs)
+
+
 def rates(monitors: int, windows: int, seed: int) -> dict[str, Any]:
     """Print a table of every case, and return what is printed as JSON."""
     result: dict[str, list[dict[str, float | str]]] = {}
@@ -112,7 +126,10 @@ def rates(monitors: int, windows: int, seed: int) -> dict[str, Any]:
         raised = alarms(name, direction, monitors=monitors, windows=windows, chance=chance, outcomes=outcomes, seed=seed)
         rate, error = raised / thousands, math.sqrt(raised) / thousands
         stream = f"errors {chance:g}, {outcomes} a window" if DETECTORS[name].feed == "outcomes" else "white scores"
-        result.setdefault(name, []).append({"direction": direction, "stream": stream, "rate": rate, "standard_error": error})
+        found: dict[str, float | str] = {"direction": direction, "stream": stream, "rate": rate, "standard_error": error}
+        if (chance, outcomes) == STREAMS[0]:
+            found["off"] = round(off(raised, stock_rate(name, direction), thousands), 2)
+        result.setdefault(name, []).append(found)
         rows.append([name, direction, stream, str(raised), f"{rate:.2f}", f"{error:.2f}"])
     show_table(["detector", "direction", "stream", "alarms", "per monitor and 1,000 windows", "+-"], rows)
     return {"benchmark": "stock", "windows": windows, "monitors": monitors, "detectors": result}
@@ -124,9 +141,12 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="one monitor in each case instead of forty, and a fifth of the windows"
     )
+    parser.add_argument("--monitors", type=whole_number(1), help="in each case (40, with --quick 1)")
+    parser.add_argument("--windows", type=whole_number(1), help=f"of each monitor ({WINDOWS:,}, with --quick {WINDOWS // 5})")
     parser.add_argument("--seed", type=int, default=31)
     arguments = parser.parse_args()
-    monitors, windows = (1, WINDOWS // 5) if arguments.quick else (40, WINDOWS)
+    monitors = arguments.monitors or (1 if arguments.quick else 40)
+    windows = arguments.windows or (WINDOWS // 5 if arguments.quick else WINDOWS)
     run(lambda: (rates(monitors, windows, arguments.seed), 0))
 
 

@@ -37,7 +37,7 @@ _TRANSACTION_MS = 900_000
 
 
 @dataclass(frozen=True, slots=True)
-class DataSet:
+class EventMix:
     """Events with so many numeric and so many categorical features."""
 
     name: str
@@ -51,18 +51,18 @@ class DataSet:
 
 
 #: The two kinds of events that the throughput is measured with.
-DATA_SETS = {one.name: one for one in (DataSet("numeric", 20, 0), DataSet("mixed", 10, 10))}
+DATA_SETS = {one.name: one for one in (EventMix("numeric", 20, 0), EventMix("mixed", 10, 10))}
 
 
-def bodies(data: DataSet, count: int, *, seed: int = 1) -> list[bytes]:
+def bodies(data: EventMix, count: int, *, seed: int = 1) -> list[bytes]:
     """Return the JSON of so many sets of features: normal numbers of two decimals, and one of eight words each."""
     draw = np.random.default_rng(seed)
     names = [*(f"f{number}" for number in range(data.numeric)), *(f"c{number}" for number in range(data.categorical))]
     numbers = draw.normal(size=(count, data.numeric)).round(2).tolist()
     words = draw.integers(len(_WORDS), size=(count, data.categorical)).tolist()
     return [
-        orjson.dumps(dict(zip(names, (*mine, *(_WORDS[word] for word in said)), strict=True)))
-        for mine, said in zip(numbers, words, strict=True)
+        orjson.dumps(dict(zip(names, (*part, *(_WORDS[word] for word in said)), strict=True)))
+        for part, said in zip(numbers, words, strict=True)
     ]
 
 
@@ -80,7 +80,7 @@ def encoded(body: bytes, ts: float, *, model: str = MODEL, segment: str = SEGMEN
     )
 
 
-def events(data: DataSet, count: int, *, begin: float = BEGIN, per_second: float = PER_SECOND) -> Iterator[bytes]:
+def events(data: EventMix, count: int, *, begin: float = BEGIN, per_second: float = PER_SECOND) -> Iterator[bytes]:
     """Yield so many events in order of event time."""
     turns = itertools.cycle(bodies(data, min(count, _BODIES)))
     for number, body in zip(range(count), turns, strict=False):
@@ -94,7 +94,7 @@ def end_of(count: int, *, begin: float = BEGIN, per_second: float = PER_SECOND, 
     return (last // seconds + 1) * seconds
 
 
-def closing(data: DataSet, end: float) -> bytes:
+def closing(data: EventMix, end: float) -> bytes:
     """Return an event that closes every window up to `end` in its partition, and belongs to none of them."""
     return encoded(bodies(data, 1)[0], end)
 
@@ -113,10 +113,10 @@ def fill(kafka: KafkaSettings, values: Iterator[bytes], last: bytes, *, at_once:
     written = messages = 0
     for chunk in _chunks(values):
         for partition in before:
-            mine = chunk[partition :: len(before)]
-            written += sum(map(len, mine))
-            messages += len(mine)
-            _queue(producer, topic, partition, mine)
+            part = chunk[partition :: len(before)]
+            written += sum(map(len, part))
+            messages += len(part)
+            _queue(producer, topic, partition, part)
     for partition in before:
         _queue(producer, topic, partition, [last])
     if producer.flush(_FLUSH_SECONDS):

@@ -1,4 +1,4 @@
-"""What an event costs as events, features, segments and windows grow: decoding, windows and judging, in this process.
+"""What an event costs as events, features, segments and windows grow: decoding and windows, in this process.
 
     python -m benchmarks.growth [--quick]
 
@@ -25,10 +25,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from benchmarks.feeding import BEGIN, MODEL, DataSet, bodies
 
-from benchmarks import judging
 from benchmarks.machine import run, show_table
+from benchmarks.speed.feeding import BEGIN, MODEL, EventMix, bodies
 from detectors.errors import DriftlineError
 from detectors.spec import ModelSpec, shapes_of
 from detectors.windows.record import Window
@@ -106,7 +105,7 @@ def records(case: Case, rows: int) -> list[bytes]:
             for number in range(997)
         ]
     else:
-        turns = bodies(DataSet("growth", case.features, 0), min(rows, 20_000))
+        turns = bodies(EventMix("growth", case.features, 0), min(rows, 20_000))
     if case.orders > 1:
         turns[1::2] = [orjson.dumps(dict(reversed(orjson.loads(body).items()))) for body in turns[1::2]]
     # Bytes that are no features: `tags` are not read.
@@ -128,7 +127,7 @@ def summarised(spec: ModelSpec, values: Sequence[bytes], fetch: int) -> int:
     for first, end in itertools.pairwise([0, *range(_FIRST, len(values), fetch), len(values)]):
         chunk = values[first:end]
         decoded = decoding.decode(range(first, first + len(chunk)), [CLOCK_MS] * len(chunk), chunk)
-        rows += sum(record.n for record in windows.add(decoded.blocks) if isinstance(record, Window))
+        rows += sum(record.n for record in windows.add(decoded.blocks).records if isinstance(record, Window))
     return rows
 
 
@@ -233,23 +232,12 @@ def benchmark() -> tuple[dict[str, Any], int]:
             name,
         )
         print()
-    judged = [judging.cost(*case, scale=scale, repeats=repeats) for case in judging.CASES]
-    show_table(
-        ["features", "sources", "us/bucket", "us/feature", "snapshot KiB"],
-        [
-            [
-                f"{one.features}",
-                f"{one.sources}",
-                f"{1e6 * one.seconds:,.0f}",
-                f"{1e6 * one.seconds / one.features:.1f}",
-                f"{one.snapshot_bytes / 1024:,.0f}",
-            ]
-            for one in judged
-        ],
-        "judge",
-    )
+    steepest = {
+        measure: {name: max(row[f"{measure}_slope"] or 0.0 for row in rows if row["axis"] == name) for name in AXES}
+        for measure in ("time", "memory")
+    }
     superlinear = [f"{row['axis']} {row['size']:,}" for row in rows if row["superlinear"]]
-    return {"benchmark": "growth", "limit": LIMIT, "superlinear": superlinear, "judge": judging.summary(judged), "rows": rows}, 0
+    return {"benchmark": "growth", "limit": LIMIT, "superlinear": superlinear, "steepest": steepest, "rows": rows}, 0
 
 
 if __name__ == "__main__":

@@ -19,25 +19,26 @@ _LAGS = 6
 _LARGEST_CORRELATION = 0.995
 
 
-#: Scores that vary less than this are the rounding of a statistic that never moved; rounding is the same window after window.
+#: Variance up to which scores are only the rounding of a statistic that never moved.
 _ROUNDING = 1e-12
 
 
-#: The fast path is for statistics whose scores have about Gaussian tails: largest skewness, kurtosis beyond 3 and correlation
-#: of squares of neighbours, and least windows to tell it from. A skewness of 0.2 doubles the chance of a score beyond 3.5.
+#: The fast path is for statistics whose scores have about Gaussian tails: largest skewness, largest kurtosis beyond 3, largest
+#: correlation of the squares of neighbours, and least windows to estimate them. A skewness of 0.2 doubles the chance of a
+#: score beyond 3.5.
 _SKEW, _TAILS, _CLUSTERS, _FAST_WINDOWS = 0.2, 0.5, 0.15, 100
 
 
-#: Cumulants tell no more of tails heavier than this.
+#: Largest kurtosis that is used: cumulants do not describe heavier tails. And the most by which tails widen the spread.
 _MOST_KURTOSIS, _MOST_WIDENED = 100.0, 3.0
 
 
-#: How far beyond chance the CUSUM of what comes again may go, and how much wider the spread may become for it.
-_ROOM, _MOST_REHEARSED = 0.5, 3.0
+#: How far beyond chance the CUSUM of the average cycle may go, and the most by which that widens the spread.
+_ROOM, _MOST_FOR_CYCLE = 0.5, 3.0
 
 
-#: What is expected is taken to be off by so many of its standard errors: a season, slots of the week, which follow what is
-#: seen, and a mean, which Page and Hinkley's test follows itself.
+#: Allowance for the error of the expected value, in standard errors: 2.5 for a season, 2.0 for slots of the week (they adapt),
+#: and sqrt 2 for a constant mean (Page and Hinkley's test adapts).
 _OFF, _OFF_FOLLOWED, _OFF_MEAN = 2.5, 2.0, math.sqrt(2)
 
 
@@ -59,10 +60,10 @@ def learn(
         name: season to fit.
         window_seconds: width of a window.
         starts: first second of each window, epoch seconds, shape (w,).
-        local: the same in seconds of the local week.
+        local: the same times in seconds of the local week, shape (w,).
         values: the statistics, shape (w, m).
         within: their mean variance within a window, times the number of events, shape (m,).
-        counts: events in each, shape (w, m).
+        counts: number of events behind each, shape (w, m).
         floor: least standard deviations, times the number of events, shape (m,).
         least: least standard deviation between windows, whatever the reference shows.
     """
@@ -84,15 +85,15 @@ def learn(
     spread = _long_run(whitened) * np.sqrt(windows / freedom)
     skew, kurtosis, clusters = _tails(whitened)
     fast = (np.abs(skew) < _SKEW) & (kurtosis < _TAILS) & (clusters < _CLUSTERS) & (windows >= _FAST_WINDOWS)
-    spread *= _widened(skew, kurtosis)
+    spread *= _widened_for_tails(skew, kurtosis)
     # A reference that never moved has no spread of its own; the floor above stands for it.
     spread = np.maximum(spread, 0.5 * np.sqrt(1 - correlation**2))
-    # What is expected is off by about sqrt(parameters / windows) standard deviations, where it is a season for hours on end.
-    # Scores that lie off by b, divided by 1 + b, reach a CUSUM's threshold no sooner than those that do not.
+    # The expected value is off by about sqrt(parameters / windows) standard deviations; that of a season is off for hours.
+    # Scores with a bias b, divided by 1 + b, reach a CUSUM's threshold no sooner than scores without a bias.
     off = _OFF_FOLLOWED if name == "slot-of-week" else _OFF
     spread *= 1 + (_OFF_MEAN + off * np.sqrt(np.maximum(0.0, parameters - 1))) / math.sqrt(windows)
     if name in HARMONIC:
-        spread *= _rehearsed(whitened / spread, local[1:] % PERIODS[name], window_seconds)
+        spread *= _widened_for_cycle(whitened / spread, local[1:] % PERIODS[name], window_seconds)
     return [
         Baseline(season, *figures, windows=windows, last=last, last_start=float(starts[-1]), swing=swing, fast=armed)
         for season, figures, last, swing, armed in zip(
@@ -124,7 +125,7 @@ def _correlation(scaled: Floats, adjacent: NDArray[np.bool_], windows: int) -> F
 
 
 def _long_run(whitened: Floats) -> Floats:
-    """Return sqrt of the Bartlett long-run variance over 6 lags, never below the plain one, raised by 2 s.e."""
+    """Return the root of Bartlett's long-run variance over 6 lags, at least the plain deviation, raised by 2 standard errors."""
     n = len(whitened)
     if n < 2:
         return np.ones(whitened.shape[1])
@@ -137,7 +138,7 @@ def _long_run(whitened: Floats) -> Floats:
 
 
 def _tails(whitened: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return skewness, kurtosis beyond 3, and the correlation of squares of neighbours; NaN for what never moved."""
+    """Return skewness, kurtosis beyond 3, and the correlation of the squares of neighbours; NaN if a statistic never moved."""
     if len(whitened) < 2:
         return (np.full(whitened.shape[1], np.nan),) * 3
     centred = whitened - whitened.mean(axis=0)
@@ -152,12 +153,12 @@ def _tails(whitened: Floats) -> tuple[Floats, Floats, Floats]:
     return skew, kurtosis, clusters
 
 
-def _widened(skew: Floats, kurtosis: Floats) -> Floats:
-    """Return by how much to widen the spread for tails that are not Gaussian ones.
+def _widened_for_tails(skew: Floats, kurtosis: Floats) -> Floats:
+    """Return the factor by which to widen the spread for tails that are not Gaussian.
 
-    A CUSUM with allowance 1/2 crosses h with a chance of about exp(-th), where t is the root of the increments' cumulant
-    generating function (Lundberg's exponent; Siegmund 1985, ch. II): 1 for standard Gaussian scores, less where a tail is
-    heavier. Divided by c, scores have the exponent 1 again if 1/(2c^2) + skew/(6c^3) + kurtosis/(24c^4) = 1/2.
+    A CUSUM with allowance 1/2 crosses h with a chance of about exp(-th). Here t is the root of the increments' cumulant
+    generating function (Lundberg's exponent; Siegmund 1985, ch. II): 1 for standard Gaussian scores, less for a heavier
+    tail. Scores divided by c have the exponent 1 again if 1/(2c^2) + skew/(6c^3) + kurtosis/(24c^4) = 1/2.
     """
     third, fourth = np.abs(np.nan_to_num(skew)) / 6, np.clip(np.nan_to_num(kurtosis), 0.0, _MOST_KURTOSIS) / 24
     low, high = np.ones_like(third), np.full_like(third, _MOST_WIDENED)
@@ -168,28 +169,28 @@ def _widened(skew: Floats, kurtosis: Floats) -> Floats:
     return np.asarray(high)
 
 
-def _rehearsed(scores: Floats, phase: Floats, window_seconds: float) -> Floats:
-    """Return by how much to widen the spread of m statistics for what seasons miss in every cycle to raise no alarm.
+def _widened_for_cycle(scores: Floats, phase: Floats, window_seconds: float) -> Floats:
+    """Return the factors, shape (m,), by which to widen spreads so that errors of the season in every cycle raise no alarm.
 
-    Harmonics round off the steps of a day or a week, and half hours tell only large ones. What is missed comes again at its time,
-    and chance does not: in the mean of k cycles it is the same, while a CUSUM of n means of white scores goes no farther than
-    about log(n) / k. One that does is brought down to there.
+    Harmonics round off the edges of a day or a week, and steps by half hour correct only large errors. The remaining errors
+    return in every cycle, and chance does not. So the average of k cycles keeps the errors, while the CUSUM of n averages of
+    white scores goes no farther than about log(n) / k. The spread is widened until the CUSUM goes no farther.
 
     Args:
         scores: of the reference, shape (w, m).
-        phase: seconds since the cycle of each began, shape (w,).
+        phase: seconds from the begin of the cycle to each score, shape (w,).
         window_seconds: width of a window.
     """
-    place = (phase // window_seconds).astype(np.intp)
-    order = np.argsort(place, kind="stable")
-    begins = np.flatnonzero(np.diff(place[order], prepend=-1))
+    slot = (phase // window_seconds).astype(np.intp)
+    order = np.argsort(slot, kind="stable")
+    begins = np.flatnonzero(np.diff(slot[order], prepend=-1))
     counts = np.diff(begins, append=len(order))
     cycles = int(counts.max())
-    # Where cycles were thinned the rest counts as nothing, so that no mean scatters more than one of all cycles.
+    # A window that was thinned out counts as zero, so that no average scatters more than an average of all cycles.
     means = np.add.reduceat(scores[order], begins, axis=0) / cycles
     tenths = np.zeros(scores.shape[1], dtype=np.intp)
     most = math.log(len(begins)) / cycles + _ROOM
-    for more in range(round(10 * (_MOST_REHEARSED - 1)) if cycles > 1 else 0):
+    for more in range(round(10 * (_MOST_FOR_CYCLE - 1)) if cycles > 1 else 0):
         loud = tenths == more
         loud[loud] = _excursion(np.tile(means[:, loud], (2, 1)) / (1 + more / 10)) > most
         if not loud.any():
@@ -199,7 +200,7 @@ def _rehearsed(scores: Floats, phase: Floats, window_seconds: float) -> Floats:
 
 
 def _excursion(scores: Floats) -> Floats:
-    """Return how far the CUSUM of scores with the allowance of one half went, on either side, shape (m,)."""
+    """Return the largest value of the CUSUM of scores, of both sides, with an allowance of one half, shape (m,)."""
     found = np.zeros(scores.shape[1])
     for side in (scores, -scores):
         walk = np.cumsum(side - 0.5, axis=0)

@@ -1,4 +1,4 @@
-"""The traffic of a reference -> what volume is expected."""
+"""Rows of each bucket of a reference -> the baseline of `volume`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from detectors.reference.local_time import DAY_SECONDS, local_times
 from detectors.reference.season import choose
 from detectors.statistics import FLOOR
 
-#: A volume that lies off by less than a half or double for good is no news while the reference knows less than a week: the
-#: weekend may do it. Page and Hinkley's test lets half a standard deviation pass, and a baseline's spread is half of one at least
-#: (detectors/reference/baseline.py).
+#: Least deviation of the log volume if the reference covers less than a week: a weekend may halve or double the traffic for
+#: good, which must raise no alarm. Page and Hinkley's test allows half a standard deviation, and a baseline's spread is at least
+#: half (detectors/learning/fit_baseline.py): log 2 times 4.
 _UNKNOWN_WEEK = 4 * math.log(2)
 _LEAST_BUCKETS = 8
 
 
 def learn_volume(buckets: Sequence[tuple[float, int]], window_seconds: float, calendar: Calendar) -> FeatureBaseline | None:
-    """Return what the (first second, rows) of buckets, in order of time, say of the traffic; None when they are too few."""
+    """Return the baseline of `volume` from (first second, rows) of buckets in order of time; None if they are too few."""
     if len(buckets) < _LEAST_BUCKETS:
         return None
     starts, rows = (np.array(column, dtype=np.float64) for column in zip(*buckets, strict=True))

@@ -1,13 +1,13 @@
-"""What windows measured while a reference is learned -> baselines.
+"""Statistics of the windows of a reference that is being learned -> baselines.
 
 Rules:
-1. A recording begins with windows of which the samples are there: from these come the references, and how many windows of
-   each feature are merged before they are judged. From then on only what a window measures is kept.
-2. Windows are merged and measured as they will be judged (detectors/measure/rollup.py).
+1. A recording begins with windows whose samples are kept. They give the references, and the number of windows of
+   each feature that are merged before they are judged. Of later windows only the statistics are kept.
+2. Windows are merged and measured with the code that judges them later (detectors/measure/rollup.py).
 3. Memory is bounded: beyond `most_bytes` every second block of 16 consecutive windows is dropped, as in
    detectors/learning/learner.py.
-4. Which blocks are dropped turns from day to day: what is dropped of one day or week is kept of another, so that the day and
-   the week of what is left have no gap that would cost the season (detectors/reference/season.py).
+4. Each day drops other blocks. So a time of day, or of week, that one day drops is kept of another, and the
+   remaining windows have no gap that would cost the season (detectors/reference/season.py).
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from detectors.windows.feature import Feature
 
 #: Windows that are kept or dropped together.
 BLOCK = 16
-#: Blocks by which the choice moves from one day to the next: of the odd numbers below 256 that with which a few weeks, laid one
-#: upon the other, leave the smallest gaps.
+#: Blocks by which the choice moves from a day to the next: the odd number below 256 that leaves the smallest gaps in a few
+#: weeks together.
 _TURN = 85
 _MOST_BYTES = 64 << 20
-#: More events than this leave no variance within a window that could be told.
+#: Most events of a window that are recorded: with more, the variance within a window is negligible.
 _MOST_EVENTS = 60_000.0
-#: A statistic that fewer reference windows spoke of is not watched.
+#: A statistic with values in fewer reference windows is not monitored.
 _MIN_MEASURES = 8
 _WITHOUT_FLOOR = [place_of(name) for name in sorted(OF_G)]
-#: Values of statistics from which baselines are learned at a time: fitting takes ten arrays of so many float64.
+#: Values of statistics that are fitted at a time: fitting takes ten arrays of this many float64.
 _AT_ONCE = 1 << 21
 
 #: First second of a window, its rows, and the features of each of its parts.
@@ -51,10 +51,10 @@ Measured = tuple[float, int, Sequence[Mapping[str, Feature]]]
 
 
 def turn_of(place: int, window_seconds: float) -> int:
-    """Return a number that says when a window is dropped: it is kept as long as `every`, a power of two, divides the number.
+    """Return a window's thinning rank: it is kept while `every` (a power of two) divides it.
 
-    It is the same for the windows of a block, and goes up from block to block of a day. (Of windows that are slots of the day or
-    week a day has few blocks, and their seasons bear gaps: there it is the number of the block.)
+    The windows of a block have the same rank, and the rank rises from block to block of a day. If windows are as wide as slots of
+    the day or week, a day has few blocks, and slots tolerate gaps: then the rank is the number of the block.
 
     Args:
         place: number of the window, its first second divided by its width.
@@ -68,16 +68,16 @@ def turn_of(place: int, window_seconds: float) -> int:
 
 
 class History(msgspec.Struct):
-    """What windows of one stride measured.
+    """The statistics of all windows of one roll-up width.
 
     Args:
-        rows: of each statistic that is watched, its row in `Measures`, shape (m,).
+        rows: row in `Measures` of each monitored statistic, shape (m,).
         columns: its column, shape (m,).
         starts: first second of each window, epoch seconds.
-        values: of each window float16 of shape (m,), NaN where it says nothing: a step is a thousandth of a value.
-        counts: of each window float16 of shape (m,): events it was taken over, `_MOST_EVENTS` at most.
-        within: sum of the variances within a window, times the events, shape (m,).
-        spoken: windows that said something, shape (m,).
+        values: the statistics of each window, float16 of shape (m,), NaN without data; a step is a thousandth of a value.
+        counts: number of events behind them, float16 of shape (m,), `_MOST_EVENTS` at most.
+        within: sum over the windows of the variance within a window, times the events, shape (m,).
+        spoken: number of windows with data, shape (m,).
     """
 
     rows: np.ndarray
@@ -90,17 +90,17 @@ class History(msgspec.Struct):
 
     @classmethod
     def begin(cls, cells: Sequence[tuple[int, int]]) -> History:
-        """Return a history of those (row, column) without a window."""
+        """Return a history of these (row, column) without a window."""
         rows, columns = np.array(cells, dtype=np.float64).reshape(-1, 2).T
         return cls(rows, columns, [], [], [], np.zeros(len(cells)), np.zeros(len(cells)))
 
     @property
     def cells(self) -> tuple[Integers, Integers]:
-        """Rows and columns, to take statistics out of an array."""
+        """Rows and columns, to index an array of shape (S, F)."""
         return self.rows.astype(np.intp), self.columns.astype(np.intp)
 
     def add(self, start: float, measured: Measures) -> None:
-        """Take what a window measured."""
+        """Add the statistics of a window."""
         cells = self.cells
         value, count = measured.value[cells], measured.count[cells]
         there = ~np.isnan(value)
@@ -111,23 +111,23 @@ class History(msgspec.Struct):
         self.counts.append(np.minimum(count, _MOST_EVENTS).astype("<f2").tobytes())
 
     def thin(self, keep: Sequence[bool]) -> None:
-        """Drop the other windows; the variance within a window stays the mean of all."""
+        """Drop the windows that `keep` does not name; the variance within a window stays the mean of all windows."""
         self.starts = [start for start, kept in zip(self.starts, keep, strict=True) if kept]
         self.values = [value for value, kept in zip(self.values, keep, strict=True) if kept]
         self.counts = [count for count, kept in zip(self.counts, keep, strict=True) if kept]
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of what windows measured."""
+        """Bytes of the statistics of all windows."""
         return self.window_bytes * len(self.starts)
 
     @property
     def window_bytes(self) -> int:
-        """Bytes of what one window measured."""
+        """Bytes of the statistics of a window."""
         return 4 * len(self.rows)
 
     def learn(self, width: float, calendar: Calendar) -> Iterator[tuple[int, int, Baseline]]:
-        """Yield (row, column, baseline) of each statistic that enough windows of that width, in seconds, spoke of."""
+        """Yield (row, column, baseline) of each statistic with data in enough windows; `width` of a window is in seconds."""
         if not self.starts:
             return
         starts = np.array(self.starts)
@@ -135,7 +135,7 @@ class History(msgspec.Struct):
         shape = (len(starts), len(self.rows))
         values = np.frombuffer(b"".join(self.values), dtype="<f2").reshape(shape)
         counts = np.frombuffer(b"".join(self.counts), dtype="<f2").reshape(shape)
-        for there, cells in _alike(~np.isnan(values)):
+        for there, cells in _groups_with_same_windows(~np.isnan(values)):
             if there.sum() < _MIN_MEASURES:
                 continue
             learned = learn(
@@ -152,8 +152,8 @@ class History(msgspec.Struct):
                 yield int(self.rows[cell]), int(self.columns[cell]), baseline
 
 
-def _alike(there: Flags) -> Iterator[tuple[Flags, Integers]]:
-    """Yield the statistics that the same windows spoke of, some at a time: (windows, statistics)."""
+def _groups_with_same_windows(there: Flags) -> Iterator[tuple[Flags, Integers]]:
+    """Yield (windows, statistics): groups of statistics that have data in the same windows, of bounded size."""
     groups: dict[bytes, list[int]] = {}
     for cell, packed in enumerate(np.packbits(there, axis=0).T):
         groups.setdefault(packed.tobytes(), []).append(cell)
@@ -164,7 +164,7 @@ def _alike(there: Flags) -> Iterator[tuple[Flags, Integers]]:
 
 
 class Recording(msgspec.Struct):
-    """References, and what windows measured against them; `histories` is by stride."""
+    """References, and the statistics of windows measured against them; `histories` maps a roll-up width to its history."""
 
     window_seconds: float
     references: dict[str, FeatureReference]
@@ -175,7 +175,7 @@ class Recording(msgspec.Struct):
     #: Least and greatest number of each feature in all windows, also in those that are not kept, shape (F,).
     low: np.ndarray = np.ones(0)
     high: np.ndarray = np.ones(0)
-    #: Of the references with categories that one window alone had taken out; made again when it is asked for.
+    #: The references as columns, without categories of a single window; no part of a snapshot, made again by `bind`.
     matrix: ReferenceMatrix | None = None
 
     @classmethod
@@ -185,6 +185,7 @@ class Recording(msgspec.Struct):
         references: dict[str, FeatureReference],
         rollup_widths: Mapping[str, int],
         *,
+        outlier_beyond: float,
         most_bytes: int = _MOST_BYTES,
     ) -> Recording:
         """Return a recording without a window."""
@@ -193,47 +194,53 @@ class Recording(msgspec.Struct):
             cells.setdefault(rollup_widths[name], []).extend((place_of(one), column) for one in names_for(name, reference))
         rollup = Rollup()
         rollup.set(np.array([rollup_widths[name] for name in references], dtype=np.float64))
-        histories = {rollup_width: History.begin(mine) for rollup_width, mine in cells.items()}
+        histories = {rollup_width: History.begin(of_width) for rollup_width, of_width in cells.items()}
         low, high = np.full(len(references), np.inf), np.full(len(references), -np.inf)
-        return cls(window_seconds, references, rollup, histories, most_bytes, low=low, high=high)
+        recording = cls(window_seconds, references, rollup, histories, most_bytes, low=low, high=high)
+        recording.bind(outlier_beyond)
+        return recording
 
-    def add(self, start: float, parts: Sequence[Mapping[str, Feature]], rows: int, *, outlier_beyond: float) -> None:
-        """Take a window, of which `parts` are the features of each source, with so many rows; they come in order of time."""
-        self.add_all([(start, rows, parts)], outlier_beyond=outlier_beyond)
+    def bind(self, outlier_beyond: float) -> None:
+        """Count outliers beyond that distance, in standard deviations; a recording from a snapshot must be bound again."""
+        self.matrix = matrix_of(self.references, outlier_beyond=outlier_beyond)
 
-    def add_all(self, windows: Sequence[Measured], *, outlier_beyond: float) -> None:
-        """Take windows, which come in order of time."""
+    def add(self, start: float, parts: Sequence[Mapping[str, Feature]], rows: int) -> None:
+        """Add a window of `rows` rows; `parts` are the features of each source. Windows come in order of time."""
+        self.add_all([(start, rows, parts)])
+
+    def add_all(self, windows: Sequence[Measured]) -> None:
+        """Add windows, which come in order of time."""
         for _, _, parts in windows:
-            self._reach(parts, self._side_by_side())
-        self.extend(windows, outlier_beyond=outlier_beyond)
+            self._reach(parts, self._matrix())
+        self.extend(windows)
 
-    def extend(self, windows: Iterable[Measured], *, outlier_beyond: float) -> None:
-        """Take windows in order of time whose extremes the references have."""
+    def extend(self, windows: Iterable[Measured]) -> None:
+        """Add windows in order of time whose extremes the references already include."""
         if not self.references:
             return
-        matrix = self._side_by_side()
-        tiles = WindowBatches(matrix, outlier_beyond=outlier_beyond)
+        matrix = self._matrix()
+        batches = WindowBatches(matrix)
         kept = [window for window in windows if self._turn(window[0]) % self.every == 0]
         waiting: list[tuple[int, float, WindowSums]] = []
-        held = self._held_bytes
-        for (start, _, _), now in zip(kept, tiles.window_sums((rows, parts) for _, rows, parts in kept), strict=True):
-            if self._turn(start) % self.every:  # dropped for what came before it
+        total_bytes = self._held_bytes
+        for (start, _, _), now in zip(kept, batches.window_sums((rows, parts) for _, rows, parts in kept), strict=True):
+            if self._turn(start) % self.every:  # dropped, because the windows before it made `every` larger
                 continue
             for wide in self.rollup.add(round(start / self.window_seconds), now, matrix):
                 if wide.rollup_width in self.histories and wide.columns.any():
                     sums = wide.sums if wide.rollup_width == 1 else wide.sums.copy()
                     waiting.append((wide.rollup_width, wide.place * self.window_seconds, sums))
-                    held += self.histories[wide.rollup_width].window_bytes
-            if len(waiting) >= tiles.most or held > self.most_bytes:
-                self._write(waiting, tiles)
+                    total_bytes += self.histories[wide.rollup_width].window_bytes
+            if len(waiting) >= batches.most or total_bytes > self.most_bytes:
+                self._write(waiting, batches)
                 waiting = []
                 self._thin()
-                held = self._held_bytes
-        self._write(waiting, tiles)
+                total_bytes = self._held_bytes
+        self._write(waiting, batches)
 
-    def _write(self, waiting: Sequence[tuple[int, float, WindowSums]], tiles: WindowBatches) -> None:
-        """Let the histories have what windows measured: (stride, first second, sums) of each."""
-        measured = tiles.measure([sums for _, _, sums in waiting])
+    def _write(self, waiting: Sequence[tuple[int, float, WindowSums]], batches: WindowBatches) -> None:
+        """Add the statistics of windows to their histories; a window is (roll-up width, first second, sums)."""
+        measured = batches.measure([sums for _, _, sums in waiting])
         for (rollup_width, start, _), one in zip(waiting, measured, strict=True):
             self.histories[rollup_width].add(start, one)
 
@@ -247,9 +254,9 @@ class Recording(msgspec.Struct):
     def _held_bytes(self) -> int:
         return sum(history.held_bytes for history in self.histories.values())
 
-    def _side_by_side(self) -> ReferenceMatrix:
+    def _matrix(self) -> ReferenceMatrix:
         if self.matrix is None:
-            self.matrix = stack_of(self.references)
+            raise RuntimeError("this recording comes from a snapshot: call bind(outlier_beyond) first")
         return self.matrix
 
     def _turn(self, start: float) -> int:
@@ -257,18 +264,18 @@ class Recording(msgspec.Struct):
 
     def _reach(self, parts: Sequence[Mapping[str, Feature]], matrix: ReferenceMatrix) -> None:
         for part in parts:
-            told = [
+            numbers = [
                 (column, feature.numeric)
                 for name, feature in part.items()
                 if feature.numeric is not None and (column := matrix.column.get(name)) is not None
             ]
-            if told:
-                columns = np.array([column for column, _ in told], dtype=np.intp)
-                self.low[columns] = np.minimum(self.low[columns], [numeric.low for _, numeric in told])
-                self.high[columns] = np.maximum(self.high[columns], [numeric.high for _, numeric in told])
+            if numbers:
+                columns = np.array([column for column, _ in numbers], dtype=np.intp)
+                self.low[columns] = np.minimum(self.low[columns], [numeric.low for _, numeric in numbers])
+                self.high[columns] = np.maximum(self.high[columns], [numeric.high for _, numeric in numbers])
 
     def _reached(self, column: int, reference: FeatureReference) -> FeatureReference:
-        """Return a reference whose extremes are those of all windows: what lies between them is not outside."""
+        """Return a reference whose extremes are those of all windows: a value between them is not outside."""
         quantiles = reference.quantiles.copy()
         if len(quantiles):
             quantiles[0] = min(quantiles[0], self.low[column])
@@ -285,19 +292,22 @@ class Recording(msgspec.Struct):
         rollup_widths = self.rollup.rollup_widths.astype(int).tolist()
         return {
             name: FeatureBaseline(
-                self._reached(column, self.references[name]), {one: mine[one] for one in STATISTICS if one in mine}, rollup_width
+                self._reached(column, self.references[name]),
+                {statistic: baselines[statistic] for statistic in STATISTICS if statistic in baselines},
+                rollup_width,
             )
-            for column, ((name, mine), rollup_width) in enumerate(zip(found.items(), rollup_widths, strict=True))
+            for column, ((name, baselines), rollup_width) in enumerate(zip(found.items(), rollup_widths, strict=True))
         }
 
 
-def stack_of(references: Mapping[str, FeatureReference]) -> ReferenceMatrix:
-    """Return the references as columns, with categories that one window alone had as unknown as such a one will be."""
+def matrix_of(references: Mapping[str, FeatureReference], *, outlier_beyond: float) -> ReferenceMatrix:
+    """Return the references as columns, without categories of a single window: a new category will be unknown in the same way."""
     return ReferenceMatrix(
         {
             name: msgspec.structs.replace(
                 reference, known={category: count for category, count in reference.known.items() if count > 1}
             )
             for name, reference in references.items()
-        }
+        },
+        outlier_beyond=outlier_beyond,
     )

@@ -1,10 +1,12 @@
-"""Merges windows upwards: the sums of neighbouring buckets, until they are as many as a feature is judged over.
+"""Merges windows upwards (a roll-up): sums of neighbouring buckets are added until they span a feature's wide window.
 
 Rules:
-1. A column of stride k is judged over the buckets of which `place // k` is the same, once they have all come, or once a later one
-   shows that the rest of them had no rows.
-2. What waits are sums of bounded size, whatever the stride.
-3. A column that gets another reference drops what waited of it, which was measured against the old one; no other column does.
+1. A column of width k is judged over the buckets with the same `place // k`, where `place` is the number of a bucket: its first
+   second divided by the bucket's width. It is judged once all k buckets have come, or once a later bucket shows that the
+   others had no rows.
+2. The sums that wait have a bounded size, whatever the width.
+3. A column that gets another reference drops its waiting sums, because they were measured against the old reference. No
+   other column does.
 """
 
 from __future__ import annotations
@@ -22,7 +24,14 @@ from detectors.reference.season import Flags
 
 @dataclass(frozen=True, slots=True)
 class Wide:
-    """A window to be judged: the first of its buckets, how many it has, its sums, and the columns that they are whole for."""
+    """A window to be judged.
+
+    Args:
+        place: number of its first bucket.
+        rollup_width: number of its buckets.
+        sums: of all these buckets.
+        columns: which columns are to be judged over this window, shape (F,).
+    """
 
     place: int
     rollup_width: int
@@ -31,13 +40,13 @@ class Wide:
 
 
 class Rollup(msgspec.Struct):
-    """Sums on their way to a wider window.
+    """Sums that wait until their wide window is complete.
 
     Args:
-        rollup_widths: buckets that each column is judged over, shape (F,).
-        groups: number of the wider window that waits, -1 without one, shape (F,).
-        waiting: its sums; None while all strides are one.
-        latest: sums of the last whole window of each column that has wider ones; None before the first.
+        rollup_widths: number of buckets over which each column is judged, shape (F,).
+        groups: number of the wide window that waits, -1 without, shape (F,).
+        waiting: sums of the waiting windows; None while all widths are 1.
+        latest: sums of the last complete window of each column with a width above 1; None before the first.
     """
 
     rollup_widths: np.ndarray = np.ones(0)
@@ -46,32 +55,32 @@ class Rollup(msgspec.Struct):
     latest: WindowSums | None = None
 
     def set(self, rollup_widths: np.ndarray) -> None:
-        """Take other strides, for columns that may be others too; what waited is dropped."""
+        """Set the widths of all columns, which may be new columns; all waiting sums are dropped."""
         self.rollup_widths = rollup_widths
         self.groups = np.full(len(rollup_widths), -1.0)
         self.waiting = self.latest = None
 
     def exchange(self, rollup_widths: np.ndarray, anew: Flags, before: ReferenceMatrix, after: ReferenceMatrix) -> None:
-        """Take the strides of columns that have other references now, or came at the end; what waited of these alone is dropped.
+        """Set new widths after some columns got other references, or were appended; only their waiting sums are dropped.
 
         Args:
             rollup_widths: of all columns, shape (F,).
             anew: which columns have other references, shape (F,).
             before: the references so far.
-            after: those from now on.
+            after: the references from now on.
         """
         kept = ~anew[: len(before.names)]
         groups, sums = self.groups, (self.waiting, self.latest)
         self.set(rollup_widths)
         self.groups[~anew] = groups[kept]
-        # Cells lie column by column, and those of a reference that stays are as many as they were.
+        # Cells are in order of columns, and a reference that stays has as many cells as before.
         cells, kept_cells = ~anew[after.owner], kept[before.owner]
         self.waiting, self.latest = (
             None if one is None else _moved(one, (kept, kept_cells), empty(after), (~anew, cells)) for one in sums
         )
 
     def add(self, place: int, now: WindowSums, matrix: ReferenceMatrix) -> Iterator[Wide]:
-        """Take the sums of a bucket, which come in order, and yield what can be judged."""
+        """Add the sums of a bucket, which come in order of time, and yield the windows that can be judged."""
         narrow = np.asarray(self.rollup_widths == 1)
         yield Wide(place, 1, now, narrow)
         if narrow.all():
@@ -93,10 +102,10 @@ class Rollup(msgspec.Struct):
     def _groups(self, columns: Flags, matrix: ReferenceMatrix) -> Iterator[Wide]:
         for rollup_width in np.unique(self.rollup_widths[columns]).tolist():
             for group in np.unique(self.groups[columns & (self.rollup_widths == rollup_width)]).tolist():
-                mine = columns & (self.rollup_widths == rollup_width) & (self.groups == group)
+                complete = columns & (self.rollup_widths == rollup_width) & (self.groups == group)
                 if self.waiting is not None:
-                    self._remember(self.waiting, mine, matrix)
-                    yield Wide(int(group * rollup_width), int(rollup_width), self.waiting, mine)
+                    self._remember(self.waiting, complete, matrix)
+                    yield Wide(int(group * rollup_width), int(rollup_width), self.waiting, complete)
 
     def _remember(self, sums: WindowSums, columns: Flags, matrix: ReferenceMatrix) -> None:
         if self.latest is None:
@@ -105,14 +114,21 @@ class Rollup(msgspec.Struct):
         _moved(sums, whole, self.latest, whole)
 
     def standing(self, now: WindowSums, matrix: ReferenceMatrix) -> WindowSums:
-        """Return the sums of the latest whole window of each column; that of a column of stride one is the bucket itself."""
+        """Return the sums of the latest complete window of each column; for a column of width 1 it is the bucket `now`."""
         wide = np.asarray(self.rollup_widths > 1)
         whole = (wide, wide[matrix.owner])
         return _moved(self.latest or empty(matrix), whole, now.copy(), whole)
 
 
 def _moved(sums: WindowSums, of: tuple[Flags, Flags], into: WindowSums, to: tuple[Flags, Flags]) -> WindowSums:
-    """Return `into` with some columns and cells of `sums` in place of its own; each is told by (columns, cells)."""
+    """Copy the columns and cells `of` of `sums` to the columns and cells `to` of `into`, and return `into`.
+
+    Args:
+        sums: source of the copy.
+        of: (columns, cells) of the source, as flags.
+        into: target of the copy; it is changed.
+        to: (columns, cells) of the target, as flags.
+    """
     into.sums[:, to[0]] = sums.sums[:, of[0]]
     into.bins[:, to[0]] = sums.bins[:, of[0]]
     into.cells[to[1]] = sums.cells[of[1]]

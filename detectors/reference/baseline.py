@@ -1,8 +1,8 @@
-"""What a statistic does while nothing is wrong: the figures that turn it into a standard score.
+"""The behaviour of a statistic while nothing is wrong: the figures that turn it into a standard score.
 
-From the reference windows come, in this order: the season, the variance between windows and within
-them (windows hold different numbers of events), the autocorrelation, and the long-run spread of what
-is left. Each errs on the quiet side, and more so the shorter the reference is.
+The reference windows give, in this order: the season, the variance between windows and within
+them (windows hold different numbers of events), the autocorrelation, and the long-run spread of the
+whitened residuals. Each figure errs on the quiet side, the more so the shorter the reference is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from detectors.reference.season import Season
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """What one statistic of one feature does while nothing is wrong; made by `learn`.
+    """The behaviour of one statistic of one feature while nothing is wrong; detectors/learning/fit_baseline.py fits it.
 
     Args:
         season: expectation by time.
@@ -24,10 +24,10 @@ class Baseline(msgspec.Struct, frozen=True):
         floor: least standard deviation, times the number of events (constant features).
         correlation: of a window with the one before it, raised by two standard errors.
         spread: long-run standard deviation of the whitened reference.
-        windows: how many reference windows it was learned from.
-        last: residual of the last reference window, in standard deviations; it began at `last_start`.
-        swing: daily harmonics of the log of the deviation, shape (12,); empty where it is the same all day.
-        fast: whether two windows alone may raise an alarm: their scores have the tails for it.
+        windows: number of reference windows from which it was learned.
+        last: residual of the last reference window, in standard deviations; the window began at `last_start`, epoch seconds.
+        swing: daily harmonics of the log of the deviation, length 12; empty if the deviation is the same all day.
+        fast: whether two windows alone may raise an alarm, because the scores have about Gaussian tails.
     """
 
     season: Season
@@ -44,8 +44,9 @@ class Baseline(msgspec.Struct, frozen=True):
 
 
 def steady(correlation: Floats, carried: Floats) -> Floats:
-    """Return what gives a whitened residual the spread of adjacent windows after any gap.
+    """Return the factor that gives a whitened residual after a gap the spread of adjacent windows, same shape.
 
-    A gap of g windows carries c^g of the last residual over and leaves a variance of 1 - c^2g, not 1 - c^2.
+    With lag-1 correlation c, a gap of g windows carries over c^g of the last residual (`carried`).
+    It leaves a variance of 1 - c^2g instead of 1 - c^2.
     """
     return np.sqrt((1 - correlation**2) / (1 - carried**2))

@@ -1,4 +1,4 @@
-"""What one feature looked like while all was well: 256 quantiles, and the shares of its categories."""
+"""The distribution of one feature while all was well: 256 quantiles, and the shares of its categories."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from detectors.windows.feature import Feature
 from detectors.windows.sample import Numeric
 
 QUANTILES = 256
-#: Categories of the reference kept by name; the rest is one share, `other`.
+#: Most categories of the reference that keep their names; `other` is the share of the rest.
 REFERENCE_CATEGORIES = 50
-#: Categories remembered as seen at all; what is rarer counts as unseen, in the reference and after it.
+#: Most categories that are remembered as seen; rarer categories count as unseen, in the reference and after it.
 KNOWN_CATEGORIES = 5000
 
-# A mid-rank is half of left + right, 0..2 * QUANTILES; its normal score is looked up here. The ends
+# Normal score of each doubled mid-rank, left + right, from 0 to 2 * QUANTILES. The extreme scores
 # are those of a sample of 256: about +-2.9.
 _SCORES: Floats = ndtri((np.arange(2 * QUANTILES + 1) / 2 + 0.5) / (QUANTILES + 1))
 
@@ -38,7 +38,7 @@ class FeatureReference(msgspec.Struct):
         quantiles: ascending, shape (QUANTILES,), empty when the feature had no numbers.
         shares: category -> share of the categorical values, at most REFERENCE_CATEGORIES, without `other`.
         other: share of all other categories.
-        known: category -> in how many windows it was seen by name, most first, at most KNOWN_CATEGORIES.
+        known: category -> number of windows that named it, most first, at most KNOWN_CATEGORIES.
         mean: of the numbers, for the words of a verdict; NaN without numbers.
     """
 
@@ -51,7 +51,7 @@ class FeatureReference(msgspec.Struct):
     def normal_scores(self, values: Floats) -> Floats:
         """Return the normal score of each value, same shape: mid-rank in the quantiles through the inverse normal.
 
-        Bounded to about +-2.9, free of unit; ties and discrete values get their middle rank.
+        Scores are bounded to about +-2.9 and have no unit; ties and discrete values get their middle rank.
         """
         left = self.quantiles.searchsorted(values, side="left")
         right = self.quantiles.searchsorted(values, side="right")
@@ -60,8 +60,8 @@ class FeatureReference(msgspec.Struct):
     def distances(self, values: Floats) -> Floats:
         """Return how far outside each value lies, in standard deviations of the near tail; 0 within the reference.
 
-        Beyond the extremes the normal score goes on linearly, in units of the distance from the median
-        to the extreme. A constant feature has no such unit: any other value is infinitely far.
+        Beyond the extremes the normal score continues linearly, in units of the distance from the median
+        to the extreme. A constant feature has no such unit: any other value has an infinite distance.
         """
         low, middle, high = self.quantiles[0], self.quantiles[QUANTILES // 2], self.quantiles[-1]
         reach = float(_SCORES[-1])
@@ -71,25 +71,29 @@ class FeatureReference(msgspec.Struct):
         return cast("Floats", np.nan_to_num(above + below, nan=np.inf, posinf=np.inf))
 
     def mean_at(self, score: float) -> float:
-        """Return about the mean that the numbers have when their mean normal score is so much: all of them moved alike."""
+        """Return about the mean that the numbers have when their mean normal score is `score`, if all moved by the same score."""
         shares = (np.arange(QUANTILES) + 0.5) / QUANTILES
         least, most = -2 * float(_SCORES[-1]), 2 * float(_SCORES[-1])
         for _ in range(32):
             shift = (least + most) / 2
-            places = np.minimum(QUANTILES * ndtr(ndtri(shares) + shift), QUANTILES - 1).astype(np.intp)
-            moved = self.quantiles[places]
+            indices = np.minimum(QUANTILES * ndtr(ndtri(shares) + shift), QUANTILES - 1).astype(np.intp)
+            moved = self.quantiles[indices]
             least, most = (shift, most) if self.normal_scores(moved).mean() < score else (least, shift)
         further = float((moved / QUANTILES).sum()) - float((self.quantiles / QUANTILES).sum())
         return max(float(self.quantiles[0]), min(float(self.quantiles[-1]), self.mean + further))
 
     @property
     def distinct(self) -> int:
-        """How many different quantiles there are."""
+        """Number of different quantiles."""
         return len(np.unique(self.quantiles))
 
 
 def learn_reference(windows: Sequence[Sequence[Feature]]) -> FeatureReference:
-    """Return the reference of one feature from its windows, each with the parts of its sources; it may be absent from all."""
+    """Return the reference of one feature.
+
+    Args:
+        windows: of each reference window the feature's parts, one a source; a window that lacks the feature has no part.
+    """
     numeric = [part.numeric for parts in windows for part in parts if part.numeric is not None]
     categories: Counter[str] = Counter()
     seen: Counter[str] = Counter()
@@ -108,9 +112,9 @@ def learn_reference(windows: Sequence[Sequence[Feature]]) -> FeatureReference:
         points = np.frombuffer(b"".join([part.points for part in numeric]), dtype="<f8")
         weights = _weights(numeric)
         quantiles = _quantiles(points, weights)
-        # The extremes are those of all values, not of the points: what lies between them is not outside.
+        # The extremes are those of all values, not of the points: a value between them is not outside.
         quantiles[0], quantiles[-1] = min(part.low for part in numeric), max(part.high for part in numeric)
-        # Each value is divided before they are added: 1e308 twice is more than a double holds.
+        # Values are divided before they are added: 1e308 twice is more than a double holds.
         shares_of = np.full(len(points), 1 / len(points)) if weights is None else weights / weights.sum()
         mean = float(points @ shares_of)
     return FeatureReference(
@@ -123,14 +127,14 @@ def learn_reference(windows: Sequence[Sequence[Feature]]) -> FeatureReference:
 
 
 def _weights(numeric: Sequence[Numeric]) -> Floats | None:
-    """Return how many values each point stands for, None where all stand for one."""
+    """Return the number of values that each point represents; None if every point is a single value."""
     if all(not part.counts and 8 * part.n == len(part.points) for part in numeric):
         return None
     return np.concatenate([part.weights() for part in numeric])
 
 
 def _quantiles(points: Floats, weights: Floats | None) -> Floats:
-    """Return QUANTILES mid-quantiles of a weighted sample; values of the sample itself, so ties stay ties."""
+    """Return QUANTILES mid-quantiles of a weighted sample; each is a value of the sample, so ties stay ties."""
     shares = (np.arange(QUANTILES) + 0.5) / QUANTILES
     if weights is None:
         index = np.ceil(shares * len(points)).astype(np.intp) - 1

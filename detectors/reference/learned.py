@@ -1,4 +1,4 @@
-"""What is learned of a feature while all is well."""
+"""The result of learning: reference and baselines of a feature, and the calendar they rest on."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from detectors.statistics import StatisticName
 
 
 class FeatureBaseline(msgspec.Struct, frozen=True):
-    """What came of it for one feature; `rollup_width` is how many windows are merged before they are judged."""
+    """Reference and baselines of one feature; `rollup_width` is the number of windows that are merged before they are judged."""
 
     reference: FeatureReference
     baselines: dict[StatisticName, Baseline]
-    rollup_width: int = 1
+    #: `stride` in files, whose version is a hash of their content.
+    rollup_width: int = msgspec.field(default=1, name="stride")
 
 
 class Calendar(msgspec.Struct, frozen=True):
-    """How a reference sees time: its length in seconds, and where its days begin."""
+    """The time of a reference: its length in seconds, and the time zone and public holidays that define its days."""
 
     reference_seconds: float
     timezone: str

@@ -1,4 +1,4 @@
-"""Seconds of the local week: the time that seasons are a function of."""
+"""Seconds of the local week: a season is a function of this time."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ DAY_SECONDS = 86_400.0
 WEEK_SECONDS = 7 * DAY_SECONDS
 
 
-#: 31 December 9999 at 00:00 UTC: behind it some clocks are in a year that there is no date for.
+#: 31 December 9999 at 00:00 UTC: later times are in the year 10000 in some time zones, which Python's dates do not have.
 _LAST_MOMENT = 253_402_214_400.0
 
 
 def local_seconds(ts: float, timezone: str, holidays: str = "") -> float:
-    """Return seconds since Monday 00:00 on the wall clock of the zone; on a public holiday, those of the day it is like.
+    """Return seconds since Monday 00:00 on the wall clock of the zone; a public holiday has those of its day of rest.
 
     Args:
         ts: epoch seconds.
-        timezone: by its name in the time zone database.
+        timezone: name in the time zone database.
         holidays: calendar of public holidays, as detectors/reference/holidays.py names them; empty for none.
 
     >>> local_seconds(0.0, "UTC")  # 1 January 1970 was a Thursday
@@ -37,5 +37,5 @@ def local_seconds(ts: float, timezone: str, holidays: str = "") -> float:
 
 
 def local_times(starts: Floats, timezone: str, holidays: str = "") -> Floats:
-    """Return `local_seconds` of each of many times, shape (w,)."""
+    """Return `local_seconds` of each time, shape (w,)."""
     return np.array([local_seconds(ts, timezone, holidays) for ts in starts.tolist()], dtype=np.float64)

@@ -1,7 +1,7 @@
-"""The references of a segment side by side, so that a window is held against all of them with a few array operations.
+"""The references of a segment side by side: a few array operations compare a window with all of them.
 
-A feature is a column; its number is its place among `names`. A stack is made from the references and says nothing
-that they do not say.
+A feature is a column; its number is its index in `names`. A matrix is computed from the references and holds no other
+information.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from detectors.arrays import Floats
 from detectors.reference.feature_reference import QUANTILES, FeatureReference
 from detectors.windows.sample import POINTS
 
-#: Bins of about equal share that the shape of a distribution is told by.
+#: Bins of about equal share; the statistic `shape` compares their counts.
 BINS = 16
 #: Least share of a bin: values may fall between those of a discrete reference.
 _LEAST_SHARE = 0.5 / QUANTILES
-#: Quantiles closer to each other have nothing between them.
+#: Between quantiles closer than this nothing is interpolated.
 _LEAST_GAP = 1e-300
-#: Steps of the binary search below, which ends with one comparison more.
+#: Steps of the binary search below, which ends with one more comparison.
 _STEPS = tuple(QUANTILES >> step for step in range(1, QUANTILES.bit_length()))
 
 Integers = NDArray[np.intp]
@@ -32,51 +32,154 @@ Integers = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """Where the bins of each column meet, and where values lie; places are doubled ranks, 0 to 2 * QUANTILES.
+    """Edges of the bins of each column, and the line that places a value; positions are doubled ranks, 0 to 2 * QUANTILES.
+
+    A run is a value that several quantiles have: a point mass of the reference.
 
     Args:
-        places: of the edges between the bins, shape (BINS - 1, F): never inside of a value that several quantiles have.
-        weights: what one of variance in the values below an edge adds to G times n, shape (BINS - 1, F).
-        weight: of all edges together, shape (F,).
-        begin: place of the quantile below values of each rank, shape (F, QUANTILES + 1): about at the middle of its share, or,
-            of several alike, at the end of theirs; what is several quantiles itself begins where these do.
-        slope: from there to the next quantile, places by half the difference to it.
+        positions: of the edges between the bins, shape (BINS - 1, F); no edge is inside of a run.
+        weights: increase of G times n for a variance of 1 in the number of values below an edge, shape (BINS - 1, F).
+        weight: sum of the weights of all edges, shape (F,).
+        begin: begin[f, r] is the position at which interpolation for rank r starts, shape (F, QUANTILES + 1): the middle of
+            the share of a unique quantile, or the end of a run. A value in a run itself starts at the begin of the run.
+        slope: positions per half unit of value, from there to the next quantile, shape (F, QUANTILES + 1).
     """
 
-    places: Floats
+    positions: Floats
     weights: Floats
     weight: Floats
     begin: Floats
     slope: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A cell for every category of the references, and one for all other categories of a feature that has any.
+
+    Args:
+        of_category: for each column, category -> its cell.
+        rest: for each column, the cell of all other categories; -1 for a feature without categories.
+        owner: column of each cell, shape (C,).
+        shares: share of each cell in its reference, shape (C,).
+    """
+
+    of_category: list[dict[str, int]]
+    rest: list[int]
+    owner: Integers
+    shares: Floats
+
+
 class ReferenceMatrix:
-    """References as columns.
+    """References as columns. Every array is made when it is first needed.
 
     Args:
         references: feature -> reference, in the order of the columns.
+        outlier_beyond: distance from which a value is an outlier, in standard deviations.
     """
 
-    def __init__(self, references: Mapping[str, FeatureReference]) -> None:
+    def __init__(self, references: Mapping[str, FeatureReference], *, outlier_beyond: float) -> None:
         self.names = list(references)
         self.column = {name: number for number, name in enumerate(self.names)}
         self.references = list(references.values())
-        width = len(self.names)
-        #: Shape (F, QUANTILES); zeros where a feature had no numbers, which `numeric` tells.
-        self.quantiles: Floats = np.zeros((width, QUANTILES))
-        self.numeric = np.zeros(width, dtype=np.bool_)
-        self.distinct: Integers = np.zeros(width, dtype=np.intp)
+        self.outlier_beyond = outlier_beyond
+
+    @cached_property
+    def quantiles(self) -> Floats:
+        """Shape (F, QUANTILES); zeros for a feature without numbers, for which `numeric` is False."""
+        quantiles = np.zeros((len(self.names), QUANTILES))
         for number, reference in enumerate(self.references):
             if len(reference.quantiles):
-                self.quantiles[number] = reference.quantiles
-                self.numeric[number] = True
-                self.distinct[number] = reference.distinct
-        self._flat: Floats = self.quantiles.ravel()
-        self.low: Floats = self.quantiles[:, 0]
-        self.high: Floats = self.quantiles[:, -1]
-        #: Share of each bin in the reference, shape (BINS, F), and how many have one, shape (F,).
-        self.bins, self.occupied = self._shares_of_bins()
-        self._lay_out_cells()
+                quantiles[number] = reference.quantiles
+        return quantiles
+
+    @cached_property
+    def numeric(self) -> NDArray[np.bool_]:
+        """Whether each feature had numbers, shape (F,)."""
+        return np.array([len(reference.quantiles) > 0 for reference in self.references], dtype=np.bool_)
+
+    @cached_property
+    def categorical(self) -> NDArray[np.bool_]:
+        """Whether each feature had categories, shape (F,)."""
+        return np.array([bool(reference.shares) for reference in self.references], dtype=np.bool_)
+
+    @cached_property
+    def low(self) -> Floats:
+        """Least number of each feature, shape (F,)."""
+        return self.quantiles[:, 0]
+
+    @cached_property
+    def high(self) -> Floats:
+        """Greatest number of each feature, shape (F,)."""
+        return self.quantiles[:, -1]
+
+    @cached_property
+    def _shares_of_bins(self) -> Floats:
+        """Share of each bin in the reference, shape (BINS, F)."""
+        width = len(self.names)
+        columns = np.repeat(np.arange(width), QUANTILES)
+        bins = bins_of(self.ranks(self._flat, columns))
+        return np.bincount(bins * width + columns, minlength=BINS * width).reshape(BINS, width) / QUANTILES
+
+    @cached_property
+    def bins(self) -> Floats:
+        """Share of each bin in the reference, shape (BINS, F); none is zero, because values may come that it lacks."""
+        return np.maximum(self._shares_of_bins, _LEAST_SHARE)
+
+    @cached_property
+    def occupied(self) -> Integers:
+        """How many bins of each feature have a value, shape (F,)."""
+        return np.asarray((self._shares_of_bins > 0).sum(axis=0), dtype=np.intp)
+
+    @cached_property
+    def layout(self) -> Cells:
+        """Cells of all categories, column by column."""
+        cells: list[dict[str, int]] = []
+        rest: list[int] = []
+        owner: list[int] = []
+        shares: list[float] = []
+        for number, reference in enumerate(self.references):
+            cells.append({category: len(owner) + index for index, category in enumerate(reference.shares)})
+            owner.extend([number] * len(reference.shares))
+            shares.extend(reference.shares.values())
+            rest.append(len(owner) if reference.shares else -1)
+            if reference.shares:
+                owner.append(number)
+                shares.append(reference.other)
+        return Cells(cells, rest, np.array(owner, dtype=np.intp), np.array(shares, dtype=np.float64))
+
+    @cached_property
+    def cells(self) -> list[dict[str, int]]:
+        """For each column, category -> its cell."""
+        return self.layout.of_category
+
+    @cached_property
+    def rest(self) -> list[int]:
+        """For each column, the cell of all other categories; -1 for a feature without categories."""
+        return self.layout.rest
+
+    @cached_property
+    def owner(self) -> Integers:
+        """Column of each cell, shape (C,)."""
+        return self.layout.owner
+
+    @cached_property
+    def shares(self) -> Floats:
+        """Share of each cell in its reference, shape (C,)."""
+        return self.layout.shares
+
+    @cached_property
+    def rests(self) -> Integers:
+        """The cells of all other categories, for the features with categories."""
+        return np.array([cell for cell in self.rest if cell >= 0], dtype=np.intp)
+
+    @cached_property
+    def several(self) -> Integers:
+        """How many cells each feature has, shape (F,)."""
+        return np.bincount(self.owner, minlength=len(self.names))
+
+    @cached_property
+    def _flat(self) -> Floats:
+        return self.quantiles.ravel()
 
     def ranks(self, values: Floats, columns: Integers) -> Integers:
         """Return twice the mid-rank of each value in the quantiles of its column, 0 to 2 * QUANTILES, shape (n,)."""
@@ -85,7 +188,7 @@ class ReferenceMatrix:
         left = base.copy()
         for step in _STEPS:
             left += step * (flat[left + (step - 1)] < values)
-        left += flat[left] < values  # base + number of quantiles below, one at most left to compare
+        left += flat[left] < values  # base + number of quantiles below; at most one was left to compare
         reach = np.minimum(left, base + (QUANTILES - 1))
         ties = np.flatnonzero((left <= reach) & (flat[reach] == values))
         left -= base
@@ -97,7 +200,7 @@ class ReferenceMatrix:
 
     @cached_property
     def edges(self) -> Edges:
-        """Where the bins meet, for samples that are mid-quantiles; made when the first of them comes."""
+        """Edges of the bins, for samples of mid-quantiles; computed when the first such sample comes."""
         width, every = len(self.names), np.arange(QUANTILES)
         alike = np.zeros((width, QUANTILES + 1), dtype=np.bool_)
         alike[:, 1:-1] = self.quantiles[:, 1:] == self.quantiles[:, :-1]
@@ -115,69 +218,41 @@ class ReferenceMatrix:
         np.divide(end[:, 1:] - begin[:, 1:-1], gap, out=slope[:, 1:-1], where=gap > _LEAST_GAP)
         edge = QUANTILES // BINS * np.arange(1, BINS)
         middle = np.where(first[:, edge] + last[:, edge] >= 2 * edge, first[:, edge], last[:, edge])
-        places = 2.0 * np.where(alike[:, edge], middle, edge).T
-        held = np.diff(places, axis=0, prepend=0.0, append=2.0 * QUANTILES)
-        inverse = np.divide(2.0 * QUANTILES, held, out=np.zeros_like(held), where=held > 0)
+        positions = 2.0 * np.where(alike[:, edge], middle, edge).T
+        widths = np.diff(positions, axis=0, prepend=0.0, append=2.0 * QUANTILES)
+        inverse = np.divide(2.0 * QUANTILES, widths, out=np.zeros_like(widths), where=widths > 0)
         weights = inverse[:-1] + inverse[1:]
-        return Edges(places, weights, weights.sum(axis=0), begin, slope)
+        return Edges(positions, weights, weights.sum(axis=0), begin, slope)
 
     def _smooth(self, alike: NDArray[np.bool_]) -> Floats:
-        """Return the place of each quantile, shape (F, QUANTILES), on lines between the middles of every four of them.
+        """Return the position of each quantile, shape (F, QUANTILES), on lines between the middles of groups of four quantiles.
 
-        Those of a reference that is learned from mid-quantiles stand in heaps of four, one where each mid-quantile always is.
+        If a reference was learned from mid-quantiles, its quantiles come in groups of four close values, a group at each
+        mid-quantile; the lines smooth these steps.
         """
         own = np.broadcast_to(2.0 * np.arange(QUANTILES) + 1, self.quantiles.shape).copy()
-        heap = QUANTILES // POINTS
-        centre = np.arange(heap // 2, QUANTILES, heap)
+        group = QUANTILES // POINTS
+        centre = np.arange(group // 2, QUANTILES, group)
         halves = self.quantiles / 2
         middle = (halves[:, centre - 1] + halves[:, centre]) / 2
         gap = np.diff(middle, axis=1)
         # Between point masses nothing is smoothed.
         tied = np.add.reduceat(alike[:, :-1], centre, axis=1)[:, :-1] + alike[:, centre[1:]] > 0
         usable = ~tied & (gap > _LEAST_GAP)
-        for step in range(heap):
+        for step in range(group):
             here = centre[:-1] + step
             share = np.divide(halves[:, here] - middle[:, :-1], gap, out=np.zeros_like(gap), where=usable)
-            own[:, here] = np.where(usable, 2.0 * (centre[:-1] + heap * share), own[:, here])
+            own[:, here] = np.where(usable, 2.0 * (centre[:-1] + group * share), own[:, here])
         return own
 
     def _right(self, values: Floats, columns: Integers) -> Integers:
-        """Return how many quantiles of its column are at or below each value."""
+        """Return the number of quantiles of its column at or below each value."""
         base = columns * QUANTILES
         right = base.copy()
         for step in _STEPS:
             right += step * (self._flat[right + (step - 1)] <= values)
         right += self._flat[right] <= values
         return cast("Integers", right - base)
-
-    def _shares_of_bins(self) -> tuple[Floats, Integers]:
-        width = len(self.names)
-        columns = np.repeat(np.arange(width), QUANTILES)
-        found = bins_of(self.ranks(self._flat, columns))
-        shares = np.bincount(found * width + columns, minlength=BINS * width).reshape(BINS, width) / QUANTILES
-        return np.maximum(shares, _LEAST_SHARE), (shares > 0).sum(axis=0)
-
-    def _lay_out_cells(self) -> None:
-        """Give every category of a reference a cell, and every feature that has categories one for all others."""
-        #: Of each column: category -> its cell.
-        self.cells: list[dict[str, int]] = []
-        self.rest: list[int] = []
-        owner: list[int] = []
-        shares: list[float] = []
-        for number, reference in enumerate(self.references):
-            self.cells.append({category: len(owner) + place for place, category in enumerate(reference.shares)})
-            owner.extend([number] * len(reference.shares))
-            shares.extend(reference.shares.values())
-            self.rest.append(len(owner) if reference.shares else -1)
-            if reference.shares:
-                owner.append(number)
-                shares.append(reference.other)
-        #: Column and share of each cell, shape (C,); of the features with categories the cells for all others.
-        self.owner: Integers = np.array(owner, dtype=np.intp)
-        self.shares: Floats = np.array(shares, dtype=np.float64)
-        self.rests: Integers = np.array([cell for cell in self.rest if cell >= 0], dtype=np.intp)
-        self.categorical = np.array([bool(reference.shares) for reference in self.references], dtype=np.bool_)
-        self.several: Integers = np.bincount(self.owner, minlength=len(self.names))
 
 
 def bins_of(ranks: Integers) -> Integers:

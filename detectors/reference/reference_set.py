@@ -1,8 +1,8 @@
-"""A reference set: the references of one model, learned beforehand from rows or from a stretch of history.
+"""A reference set: references of one model that were learned beforehand, from a file or a time range of the history.
 
 Rules:
-1. A set never changes. Its version is a hash of its content, so two sets of the same version are equal.
-2. A judge changes what it takes over (a baseline remembers the last window), so every judge gets a copy.
+1. A set never changes; its version is a hash of its content, so two sets of the same version are equal.
+2. A judge changes the baselines that it takes over (a baseline remembers the last window), so every judge gets a copy.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ class SegmentReference(msgspec.Struct, frozen=True):
     """The references of one segment.
 
     Args:
-        windows: number of windows that it was learned from.
-        since: begin of the first of these windows, epoch seconds.
-        until: end of the last, epoch seconds.
+        windows: number of windows from which they were learned.
+        since: begin of the first window, epoch seconds; `until` is the end of the last.
         learned: feature -> reference and baselines.
     """
 
@@ -36,7 +35,7 @@ class ReferenceSet(msgspec.Struct, frozen=True, eq=False):
     """The references of one model.
 
     Args:
-        head: what it was learned from.
+        head: what they were learned from, and by which program.
         segments: kind of windows -> segment -> its references.
     """
 
@@ -54,7 +53,7 @@ class ReferenceSet(msgspec.Struct, frozen=True, eq=False):
         return self.head.model
 
     def __eq__(self, other: object) -> bool:
-        """Return whether the versions are equal."""
+        """Return whether both sets have the same version."""
         return isinstance(other, ReferenceSet) and self.version == other.version
 
     def __hash__(self) -> int:
@@ -62,15 +61,15 @@ class ReferenceSet(msgspec.Struct, frozen=True, eq=False):
         return hash(self.version)
 
     def learned(self, kind: Kind) -> dict[str, dict[str, FeatureBaseline]]:
-        """Return segment -> feature -> reference and baselines, a copy for the caller to keep (rule 2)."""
+        """Return segment -> feature -> reference and baselines, as a copy (rule 2)."""
         return {segment: copy.deepcopy(found.learned) for segment, found in self.segments.get(kind, {}).items()}
 
     @property
     def since(self) -> float:
-        """Begin of the first window that it was learned from, epoch seconds."""
+        """Begin of the first window from which the set was learned, epoch seconds."""
         return min(found.since for segments in self.segments.values() for found in segments.values())
 
     @property
     def until(self) -> float:
-        """End of the last window that it was learned from, epoch seconds."""
+        """End of the last window, epoch seconds."""
         return max(found.until for segments in self.segments.values() for found in segments.values())

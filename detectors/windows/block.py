@@ -1,12 +1,12 @@
-"""Blocks: rows of one model as columns, so that a window costs a few array operations and not one per value.
+"""Blocks: rows of one model as columns, so that a window costs a few array operations and not an operation per value.
 
 Rules:
-1. A block says the same as its rows. Which of them are in one block depends on how the log was fetched,
-   so nothing that comes out of a block may depend on that.
-2. A feature that a row does not have is `ABSENT`, one that it has without a value is None. Both are
-   missing; but a feature which every row of a window lacks is not in that window.
-3. Columns of numbers only are one matrix with NaN for what is missing; so are columns of few different values, as
-   places in a list of these; all other columns are lists.
+1. A block holds the same values as its rows. How the log was fetched decides which rows share a block, so no result
+   may depend on that.
+2. A feature that a row does not have is `ABSENT`; a feature without a value is None. Both count as missing. But a
+   feature that every row of a window lacks is not in that window.
+3. Columns of numbers form a matrix, with NaN for missing values. Columns of few different values form another matrix,
+   of indices into the list of these values. All other columns are lists.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from detectors.arrays import Flags, Floats, Integers
 from detectors.windows.feature import CATEGORY_LENGTH, doubles
 from detectors.windows.row import Row, Value
 
-#: Stands for a feature that a row does not have. A float, so that arrays take it for a missing number; told by identity.
+#: Value of a feature that a row does not have. It is a NaN, so that arrays count it as missing; compare it with `is`.
 ABSENT = float("nan")
 
-#: A block with more cells than so many for each value, beside a few, is cut into smaller ones.
+#: A block is sparse, and is cut into smaller blocks, if it has more cells than 8 times its values plus 4,096.
 _CELLS_OF_A_VALUE, _FEW_CELLS = 8, 4096
 
 
@@ -40,7 +40,7 @@ class Coded:
     Args:
         names: of the columns.
         values: of each column, short texts or False and True.
-        codes: places in `values`, shape (len(names), n), NaN where missing.
+        codes: indices into `values`, shape (len(names), n), NaN where missing.
     """
 
     names: tuple[str, ...]
@@ -56,9 +56,9 @@ class Columns:
         names: of the columns of numbers.
         numbers: shape (len(names), n), NaN where missing.
         coded: columns of few different values.
-        texts: name -> short texts, None or `ABSENT` where one is missing.
+        texts: name -> short texts, None or `ABSENT` where a text is missing.
         others: name -> values of any type, `ABSENT` where a row does not have the feature.
-        absent: name -> where the feature is `ABSENT`, shape (n,); only where that is so at all.
+        absent: name -> whether each row lacks the feature, shape (n,); only features that a row lacks have an entry.
     """
 
     names: tuple[str, ...]
@@ -69,7 +69,7 @@ class Columns:
     absent: Mapping[str, Flags]
 
     def beside(self, more: Columns) -> Columns:
-        """Return both; they have no name in common."""
+        """Return the columns of both; they have no name in common."""
         return Columns(
             self.names + more.names,
             np.concatenate([self.numbers, more.numbers]),
@@ -83,8 +83,8 @@ class Columns:
             {**self.absent, **more.absent},
         )
 
-    def taken(self, order: Integers) -> Columns:
-        """Return the rows at those places, in that order."""
+    def rows_at(self, order: Integers) -> Columns:
+        """Return the rows at these indices, in this order."""
         pick = picker(order)
         return Columns(
             self.names,
@@ -96,7 +96,7 @@ class Columns:
         )
 
     def cut(self, low: int, high: int) -> Columns:
-        """Return the rows from one place up to another, in memory of their own."""
+        """Return the rows `low` to `high` (not included), as copies: they keep no larger block in memory."""
         return Columns(
             self.names,
             self.numbers[:, low:high].copy(),
@@ -120,9 +120,9 @@ class Columns:
 
 
 def picker(order: Integers) -> Callable[[Sequence[Any]], Sequence[Any]]:
-    """Return what picks the values at some places out of a list."""
-    places = order.tolist()
-    return itemgetter(*places) if len(places) > 1 else lambda column: [column[place] for place in places]
+    """Return a function that returns the values of a list at these indices."""
+    indices = order.tolist()
+    return itemgetter(*indices) if len(indices) > 1 else lambda column: [column[index] for index in indices]
 
 
 class Block:
@@ -130,10 +130,10 @@ class Block:
 
     Args:
         model: name of the model.
-        offsets: shape (n,), growing.
+        offsets: shape (n,), ascending.
         ts: event time, epoch seconds, shape (n,).
         segments: of the rows; None when all are "".
-        ticks: which rows only move event time, shape (n,); None when none does.
+        ticks: whether each row is a tick, which only moves event time, shape (n,); None without ticks.
         columns: the features.
     """
 
@@ -160,23 +160,23 @@ class Block:
         self.sizes = columns.sizes() if sizes is None else sizes
 
     def __len__(self) -> int:
-        """Return how many rows."""
+        """Return the number of rows."""
         return len(self.offsets)
 
-    def taken(self, order: Integers) -> Block:
-        """Return the rows at those places, in that order."""
+    def rows_at(self, order: Integers) -> Block:
+        """Return the rows at these indices, in this order."""
         return Block(
             self.model,
             offsets=self.offsets[order],
             ts=self.ts[order],
             segments=None if self.segments is None else picker(order)(self.segments),
             ticks=None if self.ticks is None else self.ticks[order],
-            columns=self.columns.taken(order),
+            columns=self.columns.rows_at(order),
             sizes=self.sizes[order],
         )
 
     def cut(self, low: int, high: int) -> Block:
-        """Return the rows from one place up to another, in memory of their own."""
+        """Return the rows `low` to `high` (not included), as copies: they keep no larger block in memory."""
         return Block(
             self.model,
             offsets=self.offsets[low:high].copy(),
@@ -188,44 +188,44 @@ class Block:
         )
 
     def by_segment(self) -> dict[str, Integers]:
-        """Return segment -> places of its rows, ticks left out."""
-        places = np.arange(len(self)) if self.ticks is None else np.flatnonzero(~self.ticks)
+        """Return segment -> indices of its rows, without ticks."""
+        indices = np.arange(len(self)) if self.ticks is None else np.flatnonzero(~self.ticks)
         if self.segments is None:
-            return {"": places}
-        found: dict[str, list[int]] = {}
-        for place in places.tolist():
-            found.setdefault(self.segments[place], []).append(place)
-        return {segment: np.array(of_segment) for segment, of_segment in found.items()}
+            return {"": indices}
+        segments: dict[str, list[int]] = {}
+        for index in indices.tolist():
+            segments.setdefault(self.segments[index], []).append(index)
+        return {segment: np.array(of_segment) for segment, of_segment in segments.items()}
 
     def numbers_of(self, name: str) -> Floats | None:
-        """Return a feature's numbers, shape (n,), NaN where it has none; None when no row may have one."""
+        """Return a feature's numbers, shape (n,), NaN in rows without a number; None if the feature has no numbers."""
         columns = self.columns
         if name in columns.others:
             kinds = (float, int)
             return doubles([value if type(value) in kinds else None for value in columns.others[name]])
         return columns.numbers[columns.names.index(name)] if name in columns.names else None
 
-    def row(self, place: int) -> Row:
-        """Return one row; its numbers are doubles."""
+    def row(self, index: int) -> Row:
+        """Return the row at an index; its numbers are doubles."""
         columns = self.columns
         values: dict[str, Value] = {}
-        for name, number in zip(columns.names, columns.numbers[:, place].tolist(), strict=True):
+        for name, number in zip(columns.names, columns.numbers[:, index].tolist(), strict=True):
             flags = columns.absent.get(name)
-            if flags is None or not flags[place]:
+            if flags is None or not flags[index]:
                 values[name] = None if math.isnan(number) else number
-        for name, said, code in zip(
-            columns.coded.names, columns.coded.values, columns.coded.codes[:, place].tolist(), strict=True
+        for name, words, code in zip(
+            columns.coded.names, columns.coded.values, columns.coded.codes[:, index].tolist(), strict=True
         ):
             flags = columns.absent.get(name)
-            if flags is None or not flags[place]:
-                values[name] = None if math.isnan(code) else said[int(code)]
+            if flags is None or not flags[index]:
+                values[name] = None if math.isnan(code) else words[int(code)]
         lists = {**columns.texts, **columns.others}
-        values |= {name: column[place] for name, column in lists.items() if column[place] is not ABSENT}
-        ts, segment = float(self.ts[place]), "" if self.segments is None else self.segments[place]
-        return Row(int(self.offsets[place]), self.model, ts, segment, values)
+        values |= {name: column[index] for name, column in lists.items() if column[index] is not ABSENT}
+        ts, segment = float(self.ts[index]), "" if self.segments is None else self.segments[index]
+        return Row(int(self.offsets[index]), self.model, ts, segment, values)
 
     def since(self, offset: int) -> Block | None:
-        """Return the rows from an offset on, None without any."""
+        """Return the rows from an offset on; None if there are none."""
         first = int(np.searchsorted(self.offsets, offset))
         if first == 0:
             return self
@@ -233,7 +233,7 @@ class Block:
 
 
 def blocks_of(rows: Iterable[Row]) -> list[Block]:
-    """Return the rows, in offset order, as blocks of one model each, those of a model in order."""
+    """Return rows, which come in offset order, as blocks; a block has rows of one model, and blocks of a model are in order."""
     by_model: dict[str, list[Row]] = {}
     for row in rows:
         by_model.setdefault(row.model, []).append(row)
@@ -241,24 +241,24 @@ def blocks_of(rows: Iterable[Row]) -> list[Block]:
 
 
 def _dense(rows: list[Row]) -> Iterator[list[Row]]:
-    """Yield the rows in stretches whose columns are not mostly holes: else names that never come again cost rows times names."""
+    """Yield the rows in stretches that are not sparse: or names that never come again would cost rows times names."""
     stretch: list[Row] = []
     names: set[str] = set()
     values = 0
     for row in rows:
-        mine = row.values or {}
-        if stretch and is_sparse(len(names | mine.keys()) * (len(stretch) + 1), values + len(mine)):
+        own = row.values or {}
+        if stretch and is_sparse(len(names | own.keys()) * (len(stretch) + 1), values + len(own)):
             yield stretch
             stretch, names, values = [], set(), 0
         stretch.append(row)
-        names |= mine.keys()
-        values += len(mine)
+        names |= own.keys()
+        values += len(own)
     if stretch:
         yield stretch
 
 
 def is_sparse(cells: int, values: int) -> bool:
-    """Tell whether so few values are in so many cells that other cuts would hold them in far less memory."""
+    """Return whether a block has so few values for its cells that smaller blocks would take far less memory."""
     return cells > _CELLS_OF_A_VALUE * values + _FEW_CELLS
 
 
@@ -277,13 +277,13 @@ def _block(model: str, rows: list[Row]) -> Block:
 
 
 def named_columns(rows: Sequence[Mapping[str, Value]]) -> Iterator[tuple[str, list[Value]]]:
-    """Yield each name in some rows with its values, `ABSENT` where a row does not have it."""
+    """Yield each name in the rows with its values, `ABSENT` in rows that lack it."""
     for name in dict.fromkeys(name for values in rows for name in values):
         yield name, [values.get(name, ABSENT) for values in rows]
 
 
 def columns(named: Iterable[tuple[str, Sequence[Value]]], rows: int) -> Columns:
-    """Return columns of values of any types, each of so many rows."""
+    """Return columns from values of any types; each column has `rows` values."""
     names: list[str] = []
     numbers: list[Floats] = []
     others: dict[str, Sequence[Value]] = {}
@@ -291,13 +291,13 @@ def columns(named: Iterable[tuple[str, Sequence[Value]]], rows: int) -> Columns:
     for name, column in named:
         kinds = set(map(type, column))
         if not kinds <= _NUMBERS:
-            # A window keeps no more of a text; the rest need not be held until it closes.
+            # A window keeps no more of a text, so the rest of it need not stay in memory until then.
             others[name] = [value[:CATEGORY_LENGTH] if isinstance(value, str) else value for value in column]
-            if float in kinds and any(gone := [value is ABSENT for value in column]):
-                absent[name] = np.array(gone)
+            if float in kinds and any(lacking := [value is ABSENT for value in column]):
+                absent[name] = np.array(lacking)
             continue
         values = doubles(list(column))
-        values[np.isinf(values)] = np.nan  # JSON has none, but other front ends of the core may bring them: as missing
+        values[np.isinf(values)] = np.nan  # JSON has no infinity; another front end may pass it, and it counts as missing
         names.append(name)
         numbers.append(values)
         if np.isnan(values).any():

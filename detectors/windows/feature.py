@@ -12,11 +12,11 @@ from detectors.arrays import Floats
 from detectors.windows.row import Value
 from detectors.windows.sample import LARGEST, Numeric, merged, summarise
 
-#: Most categories of one feature counted by name in one window; the rest is `other`.
+#: Most categories of a feature that a window counts by name; all others are `other`.
 CATEGORIES = 100
-#: Categories still told apart once a window was folded, of which the most frequent are named in the end.
+#: Most categories that a folded window counts by name; when it closes, the `CATEGORIES` most frequent keep their names.
 _FOLDED_CATEGORIES = 200
-#: Longest category kept; a longer one is cut, so a window stays small.
+#: Longest category, in characters; longer categories are cut, so a window stays small.
 CATEGORY_LENGTH = 64
 
 
@@ -32,7 +32,7 @@ class Feature(msgspec.Struct, frozen=True, array_like=True):
 
 
 def condensed(feature: Feature, categories: int) -> Feature:
-    """Return the feature with at most so many categories by name; the others are counted in `other`.
+    """Return the feature with at most `categories` categories by name; `other` counts the rest.
 
     >>> condensed(Feature(missing=0, categories={"a": 3, "b": 2, "c": 1}), 1)
     Feature(missing=0, numeric=None, categories={'a': 3}, other=3)
@@ -43,27 +43,27 @@ def condensed(feature: Feature, categories: int) -> Feature:
 
 
 class Column(msgspec.Struct, frozen=True):
-    """What some rows of a window had of one feature; `other` counts categories that are no longer told apart."""
+    """Values of one feature in some rows of a window; `other` counts values whose categories have lost their names."""
 
     numeric: Numeric | None = None
     counts: Mapping[str, int] = {}
     other: int = 0
 
     def feature(self, rows: int) -> Feature:
-        """Return what `rows` rows had of the feature; a row without a value counts as missing."""
+        """Return the feature of a window of `rows` rows; a row without a value counts as missing."""
         seen = (self.numeric.n if self.numeric is not None else 0) + sum(self.counts.values()) + self.other
         named, rest = _most_frequent(self.counts, CATEGORIES)
         return Feature(rows - seen, self.numeric, named, rest + self.other)
 
     def folded(self, later: Column) -> Column:
-        """Return both in one."""
+        """Return the values of both columns in one."""
         numeric = self.numeric
         if later.numeric is not None:
             numeric = later.numeric if numeric is None else merged(numeric, later.numeric)
         return Column(numeric, Counter(self.counts) + Counter(later.counts), self.other + later.other)
 
     def bounded(self) -> Column:
-        """Return the same with no more categories than are needed to name the most frequent."""
+        """Return the column with `_FOLDED_CATEGORIES` categories by name at most; `other` counts the rest."""
         if len(self.counts) <= _FOLDED_CATEGORIES:
             return self
         counts, rest = _most_frequent(self.counts, _FOLDED_CATEGORIES)
@@ -71,18 +71,18 @@ class Column(msgspec.Struct, frozen=True):
 
 
 def _most_frequent(counts: Mapping[str, int], most: int) -> tuple[dict[str, int], int]:
-    """Return the most frequent categories, ties by name, and how many values the others have."""
+    """Return the most frequent categories, ties by name, and the number of values of all others."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return dict(ranked[:most]), sum(count for _, count in ranked[most:])
 
 
 def category_of(value: str | bool) -> str:
-    """Return the name under which a text or a truth value is counted."""
+    """Return the name of the category of a text or a truth value."""
     return value if isinstance(value, str) else "true" if value else "false"
 
 
 def column_of(values: Sequence[Value]) -> Column:
-    """Return what a list of values of any types holds; None, NaN and infinities are missing.
+    """Return the column of a list of values of any types; None, NaN and infinities are missing.
 
     >>> column_of([1.0, "a", True, None, "a"]).feature(5).categories
     {'a': 2, 'true': 1}
@@ -102,7 +102,7 @@ def column_of(values: Sequence[Value]) -> Column:
 
 
 def doubles(values: list[Value]) -> Floats:
-    """Return numbers as doubles, integers beyond their range as the greatest; None is NaN."""
+    """Return numbers as doubles; an integer beyond their range becomes the greatest double, None becomes NaN."""
     try:
         return np.array(values, dtype=np.float64)
     except OverflowError:

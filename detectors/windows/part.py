@@ -1,8 +1,9 @@
-"""Parts: the rows of blocks that are in one window -> what each feature's column holds.
+"""Parts: rows of blocks that are in one window -> a `Column` for each feature.
 
 Rules:
-1. A window's rows come in parts, as the log was fetched; what is made of them depends on the rows alone.
-2. Columns without a hole are summarised together, one operation for all features; so are columns of few values.
+1. A window's rows come in parts, as the log was fetched; the columns depend on the rows alone.
+2. Columns of numbers without missing values are summarised together, one operation for all features; so are columns
+   of few different values.
 """
 
 from __future__ import annotations
@@ -30,23 +31,23 @@ class Part:
     high: int
 
     def alone(self) -> Part:
-        """Return the same rows without the others of their block, which would be held as long as these."""
+        """Return the same rows as a copy, if they are less than half of their block: the rest of the block can then be freed."""
         if 2 * (self.high - self.low) >= len(self.block):
             return self
         return Part(self.block.cut(self.low, self.high), 0, self.high - self.low)
 
     def has(self, name: str) -> Integers:
-        """Return the places in the part whose rows have the feature."""
-        places = np.arange(self.low, self.high)
+        """Return the indices, in the block, of the rows that have the feature."""
+        indices = np.arange(self.low, self.high)
         columns = self.block.columns
         if name in columns:
             flags = columns.absent.get(name)
-            return places if flags is None else places[~flags[self.low : self.high]]
-        return places[:0]
+            return indices if flags is None else indices[~flags[self.low : self.high]]
+        return indices[:0]
 
 
 def columns_of(parts: Sequence[Part]) -> dict[str, Column]:
-    """Return feature -> what the rows of some parts have of it, features that none has left out."""
+    """Return feature -> its values in the rows of all parts; a feature that no row has is left out."""
     others, texts = _others(parts), _texts(parts)
     found, left = _summarised(parts, {*others, *texts})
     for name in [name for name in {**left, **texts, **others} if name not in found]:
@@ -63,11 +64,14 @@ def columns_of(parts: Sequence[Part]) -> dict[str, Column]:
 
 
 def _summarised(parts: Sequence[Part], mixed: set[str]) -> tuple[dict[str, Column], dict[str, Floats]]:
-    """Return the columns of numbers without a hole, and of the others and of the `mixed` ones the numbers that are there."""
+    """Return (columns of numbers without missing values, name -> numbers of all other columns, NaN left out).
+
+    Columns named in `mixed` also have values of other types, so they are always in the second mapping.
+    """
     names = parts[0].block.columns.names
     left: dict[str, Floats] = {}
     if any(part.block.columns.names != names for part in parts):
-        # Feature by feature: one matrix for all names would be mostly holes.
+        # Feature by feature: a matrix for all names would be mostly NaN.
         cells: dict[str, list[Floats]] = {}
         for part in parts:
             for row, name in enumerate(part.block.columns.names):
@@ -77,9 +81,9 @@ def _summarised(parts: Sequence[Part], mixed: set[str]) -> tuple[dict[str, Colum
             left[name] = every[~np.isnan(every)]
         return {}, left
     numbers = np.concatenate([part.block.columns.numbers[:, part.low : part.high] for part in parts], axis=1)
-    holes = _rows_with_nan(numbers)
-    # Columns without a hole are summarised together; the sum of a row does not depend on its neighbours.
-    plain = [row for row, name in enumerate(names) if not holes[row] and name not in mixed]
+    with_nan = _rows_with_nan(numbers)
+    # Columns without NaN are summarised together; the sum of a row does not depend on its neighbours.
+    plain = [row for row, name in enumerate(names) if not with_nan[row] and name not in mixed]
     found: dict[str, Column] = {}
     if plain:
         whole = numbers if len(plain) == len(names) else numbers[plain]
@@ -91,7 +95,7 @@ def _summarised(parts: Sequence[Part], mixed: set[str]) -> tuple[dict[str, Colum
 
 
 def _texts(parts: Sequence[Part]) -> dict[str, Counter[str]]:
-    """Return how often each category stands in the columns of texts, and of few values, of all parts."""
+    """Return feature -> count of each category, for columns of texts and of few different values, over all parts."""
     texts: dict[str, Counter[Value]] = {}
     coded: dict[tuple[int, int], list[tuple[Coded, Floats]]] = {}
     for part in parts:
@@ -99,7 +103,7 @@ def _texts(parts: Sequence[Part]) -> dict[str, Counter[str]]:
         for name, column in columns.texts.items():
             texts.setdefault(name, Counter()).update(column[part.low : part.high])
         if columns.coded.names:
-            # Blocks that were read with one type have the very same lists, and are counted together.
+            # Blocks that were read with one type share the same lists, so they are counted together.
             same = (id(columns.coded.names), id(columns.coded.values))
             coded.setdefault(same, []).append((columns.coded, columns.coded.codes[:, part.low : part.high]))
     found = {name: Counter({text: n for text, n in counts.items() if isinstance(text, str)}) for name, counts in texts.items()}
@@ -112,21 +116,21 @@ def _texts(parts: Sequence[Part]) -> dict[str, Counter[str]]:
 
 
 def _counted(values: Sequence[Sequence[str | bool]], codes: Floats) -> Iterator[dict[str, int]]:
-    """Yield for each column of codes how often its values occur, those that do."""
+    """Yield category -> count for each column of codes; categories that do not occur are left out."""
     ends = np.cumsum([0, *map(len, values)])
-    places = (codes + ends[:-1, np.newaxis]).ravel()  # each column has places of its own, so one count serves for all
-    counts = np.bincount(places[~np.isnan(places)].astype(np.intp), minlength=int(ends[-1])).tolist()
-    for said, (low, high) in zip(values, pairwise(ends.tolist()), strict=True):
-        yield {category_of(value): count for value, count in zip(said, counts[low:high], strict=True) if count}
+    shifted = (codes + ends[:-1, np.newaxis]).ravel()  # no two columns share a code, so one count serves all
+    counts = np.bincount(shifted[~np.isnan(shifted)].astype(np.intp), minlength=int(ends[-1])).tolist()
+    for words, (low, high) in zip(values, pairwise(ends.tolist()), strict=True):
+        yield {category_of(value): count for value, count in zip(words, counts[low:high], strict=True) if count}
 
 
 def _rows_with_nan(numbers: Floats) -> list[bool]:
-    """Return for each row whether it has a NaN."""
+    """Return whether each row has a NaN."""
     return [bool(np.isnan(row).any()) for row in numbers]
 
 
 def _others(parts: Sequence[Part]) -> dict[str, list[Value]]:
-    """Return the other columns of all parts, without what rows do not have."""
+    """Return feature -> values of any types over all parts; rows that lack the feature are left out."""
     others: dict[str, list[Value]] = {}
     for part in parts:
         columns = part.block.columns

@@ -1,4 +1,4 @@
-"""The records of the windows topic that summarise writes: a part of a bucket, and a mark of how far its source has come."""
+"""The records that summarise writes to the windows topic: a part of a bucket, and a mark of its source's progress."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from detectors.windows.feature import Feature
 Kind = Literal["features", "outcomes"]
 
 
-#: Where rows of segments beyond the limit go.
+#: Segment for the rows of all segments beyond the limit.
 OTHER_SEGMENT = "~other"
 
 
 class Window(msgspec.Struct, frozen=True, tag="window"):
-    """A closed window: what the windows topic carries.
+    """A closed window of one source partition: one part of a bucket.
 
     Args:
-        kind: of features, or of outcomes.
-        source: partition that the rows came from.
+        kind: whether its rows are features or outcomes.
+        source: partition of its rows.
         start: first second of the bucket, epoch seconds; it ends at `start + seconds`.
-        first: offset of its first row in the source partition; `last` of its last.
-        n: rows in it.
+        first: offset of its first row in the source partition; `last` of its last row.
+        n: number of rows.
         features: name -> summary.
     """
 
@@ -46,9 +46,9 @@ class Window(msgspec.Struct, frozen=True, tag="window"):
 
 
 class Mark(msgspec.Struct, frozen=True, tag="mark"):
-    """All windows of this model, kind and source that end at or before `until` have been written.
+    """All windows of this model, kind and source that end at or before `until` (epoch seconds) have been written.
 
-    `sources` is the number of partitions of the source topic: so many marks make a bucket complete.
+    `sources` is the number of partitions of the source topic: a bucket is complete when all of them have passed it.
     """
 
     model: str
@@ -66,5 +66,5 @@ class WindowShape(msgspec.Struct, frozen=True):
     lateness_seconds: float
     max_segments: int = 100
     max_features: int = 500
-    #: Values held as rows in the windows of one bucket; with what surrounds them some 10 bytes a number, 60 a text.
+    #: Most values buffered as rows in the windows of one bucket; a number takes about 10 bytes, a text 60.
     max_values: int = 4_000_000

@@ -1,4 +1,4 @@
-"""A row: what one event contributes to a window, after decoding and before any arithmetic."""
+"""A row: the values that one event contributes to a window, after decoding and before any arithmetic."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 Value = float | int | str | bool | None
 
-#: Pseudo-features that the prediction itself contributes to a window.
+#: Pseudo-features: label and score of the prediction itself.
 PREDICTION_LABEL = "prediction.label"
 PREDICTION_SCORE = "prediction.score"
 PREDICTION = (PREDICTION_LABEL, PREDICTION_SCORE)
-#: The pseudo-feature that stands for the number of rows.
+#: Pseudo-feature: the number of rows.
 VOLUME = "prediction.volume"
-#: The one feature of a window of outcomes: 0 or 1 for labels, the absolute error for numbers.
+#: The only feature of a window of outcomes: 0 or 1 for classes, the absolute error for numbers.
 ERROR = "prediction.error"
 
 
@@ -22,10 +22,10 @@ class Row:
     """One event of one source partition.
 
     Args:
-        offset: in the source partition; grows from row to row.
+        offset: in the source partition; ascending.
         model: name of the model.
         ts: event time, epoch seconds.
-        segment: "" when the model has none.
+        segment: "" if the model has no segments.
         values: feature -> value; None for a tick, which only moves event time.
     """
 

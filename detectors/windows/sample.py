@@ -1,9 +1,9 @@
 """The numeric part of a window: a sorted sample, or mid-quantiles once the sample is long.
 
-A summary does not depend on any reference, so history can be judged again with another one. It is
-exact up to `POINTS` different values, however many there are of each (so rates of 0 and 1 are exact),
-deterministic, free of scale and unit, and mergeable by union of its weighted points. (Sketches with a
-relative error go blind on 1000 +- 1; KLL draws at random, so a replay would differ.)
+A summary does not depend on any reference, so another reference can judge the history again. It is
+exact up to `POINTS` different values, however often each occurs, so rates of 0 and 1 are exact.
+It is deterministic, has no unit, and is merged by the union of its weighted points.
+(Sketches of relative error do not see a change in 1000 +- 1; KLL draws at random, so a replay would differ.)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from detectors.arrays import Floats
 
 #: The greatest double.
 LARGEST = float(np.finfo(np.float64).max)
-#: Most points kept of one feature in one window.
+#: Most points of a summary.
 POINTS = 64
 
 
@@ -26,14 +26,14 @@ class Numeric(msgspec.Struct, frozen=True, array_like=True):
     """Summary of the numeric values of one feature in one window.
 
     Args:
-        n: how many values.
+        n: number of values.
         total: their sum.
         squares: sum of their squares.
         low: least value.
         high: greatest value.
-        points: little-endian float64, ascending.
-        counts: little-endian float64, how many values each point stands for; empty when all stand
-            for `n / len(points)`.
+        points: the values or mid-quantiles, little-endian float64, ascending.
+        counts: number of values at each point, little-endian float64; empty if each point represents
+            `n / len(points)` values.
     """
 
     n: int
@@ -45,7 +45,7 @@ class Numeric(msgspec.Struct, frozen=True, array_like=True):
     counts: bytes = b""
 
     def __post_init__(self) -> None:
-        """Refuse what `weights` could not be taken from: the bytes may come from anywhere."""
+        """Refuse counts that do not fit the points or `n`: the bytes may come from any sender."""
         if self.counts and len(self.counts) != len(self.points):
             raise ValueError(f"{len(self.counts)} bytes of counts for {len(self.points)} bytes of points")
         if self.counts and float(np.frombuffer(self.counts, dtype="<f8").sum()) != self.n:
@@ -56,7 +56,7 @@ class Numeric(msgspec.Struct, frozen=True, array_like=True):
         return np.frombuffer(self.points, dtype="<f8")
 
     def weights(self) -> Floats:
-        """Return how many values each point stands for, shape (<= POINTS,)."""
+        """Return the number of values that each point represents, shape (<= POINTS,)."""
         if self.counts:
             return np.frombuffer(self.counts, dtype="<f8")
         points = len(self.points) // 8
@@ -78,9 +78,12 @@ def summarise(values: Floats) -> Numeric:
 
 
 def summarise_rows(values: Floats) -> list[Numeric]:
-    """Return the summary of each row of finite values, shape (k, n) with n > 0; bit for bit what each alone would give."""
-    # Zeros of either sign compare equal, so a sort may leave them in any order: there is one kind from here on.
-    # Rows lie one after the other: sums over an array of another layout add in another order, and end in another bit.
+    """Return the summary of each row of finite values, shape (k, n) with n > 0.
+
+    A row's summary does not depend on the other rows, to the bit.
+    """
+    # Adding 0.0 makes every zero positive: zeros of both signs compare equal, so a sort may leave them in any order.
+    # C order: a sum over an array of another layout adds in another order, and may differ in the last bit.
     ordered = np.add(values, 0.0, order="C")
     ordered.sort(axis=1)
     n = ordered.shape[1]
@@ -115,7 +118,7 @@ def summarise_rows(values: Floats) -> list[Numeric]:
 
 
 def _bounded(total: float, ordered: Floats) -> float:
-    """Return a sum; one beyond a double stays at its end, so that it can be written in any format."""
+    """Return a sum, or the greatest double of its sign if it overflows, so that any format can hold it."""
     if math.isfinite(total):
         return total
     with np.errstate(over="ignore"):
@@ -123,7 +126,7 @@ def _bounded(total: float, ordered: Floats) -> float:
 
 
 def merged(first: Numeric, second: Numeric) -> Numeric:
-    """Return the summary of the values behind two summaries, of bounded size.
+    """Return one summary, of bounded size, of the values of two.
 
     Exact up to `POINTS` different points; beyond, mid-quantiles of the weighted points of both.
 
@@ -141,7 +144,7 @@ def merged(first: Numeric, second: Numeric) -> Numeric:
         counts = np.bincount(where, weights=weights).astype("<f8").tobytes()
     else:
         order = np.argsort(values, kind="stable")
-        # Each point stands in the middle of its own weight.
+        # The position of a point is the middle of its own weight.
         middle = np.cumsum(weights[order]) - weights[order] / 2.0
         wanted = (np.arange(POINTS, dtype=np.float64) + 0.5) * np.float64(n / POINTS)
         points = _between(middle, values[order], wanted)
@@ -157,7 +160,7 @@ def merged(first: Numeric, second: Numeric) -> Numeric:
 
 
 def _between(at: Floats, values: Floats, wanted: Floats) -> Floats:
-    """Return the values at the wanted places, linear between neighbours (np.interp overflows on 1e308 and -1e308)."""
+    """Return the values at the wanted positions, linear between neighbours (np.interp overflows on 1e308 and -1e308)."""
     above = np.clip(np.searchsorted(at, wanted), 1, len(at) - 1)
     share = np.clip((wanted - at[above - 1]) / (at[above] - at[above - 1]), 0.0, 1.0)
     between: Floats = values[above - 1] * (1.0 - share) + values[above] * share
@@ -165,5 +168,5 @@ def _between(at: Floats, values: Floats, wanted: Floats) -> Floats:
 
 
 def _whole(numeric: Numeric) -> bool:
-    """Tell whether the points are the values themselves, so that weights are whole numbers."""
+    """Return whether the points are the values themselves, not mid-quantiles."""
     return bool(numeric.counts) or numeric.n * 8 == len(numeric.points)

@@ -1,7 +1,8 @@
-"""What every command shares: where the configuration is, how loud the log is, and reading both once."""
+"""The options that every command has, and the settings that they lead to."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from driftline.cli.logs import start_logging
 from driftline.config.load import config_path, load_settings
 from streams.settings import Settings
 
+_log = logging.getLogger("driftline.config")
+
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
@@ -24,17 +27,20 @@ class Invocation:
     config: Path
     log_level: str
 
-    def settings(self, *, need_key: bool = False, references: bool = True) -> Settings:
+    def settings(self, *, need_key: bool = False, references: bool = True, log_notes: bool = True) -> Settings:
         """Start the log, read the configuration, and let factories beside it be imported.
 
         The directory of the file goes to the *end* of the import path: `factory = "shop.models:make"`
         works beside the file and can hide nothing that is installed. Without `references` files of those are not read.
+        Old keys in the file are a warning each, unless `log_notes` says that the command prints them itself.
 
         Raises:
             ConfigError: the configuration has faults; all of them are in the message.
         """
         start_logging(self.log_level)
         settings = load_settings(self.config, os.environ, need_key=need_key, references=references)
+        for note in settings.notes if log_notes else ():
+            _log.warning("%s: %s", self.config, note)
         home = str(self.config.resolve().parent)
         if home not in sys.path:
             sys.path.append(home)

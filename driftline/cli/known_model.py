@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import click
 
+from detectors.spec import ModelSpec
 from driftline.cli.invocation import Invocation
 from driftline.text.nearest import nearest
+from streams.settings import Settings
 
 
-def known_model(invocation: Invocation, known: list[str], name: str) -> str:
-    """Return the name of a model if the configuration has it.
+def known_model(invocation: Invocation, settings: Settings, name: str) -> ModelSpec:
+    """Return what the configuration asks of the model of that name.
 
     Raises:
-        click.UsageError: it has not.
+        click.UsageError: there is none; the message names the nearest model, or all.
     """
-    if name not in known:
+    spec = settings.model(name)
+    if spec is None:
+        known = [each.name for each in settings.models]
         raise click.UsageError(f"no model {name} in {invocation.config}; {nearest(name, known) or 'known: ' + ', '.join(known)}")
-    return name
+    return spec

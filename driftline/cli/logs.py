@@ -10,15 +10,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-#: Libraries that tell more than an operator wants; at --log-level debug they tell everything.
+#: Libraries that log more than an operator wants; at --log-level debug they log everything.
 _CHATTY = ("faust", "mode", "aiokafka", "kafka", "aiohttp.access", "asyncio", "urllib3")
 _QUIET_SECONDS = 60.0
-#: Kinds remembered at most; beyond that all are forgotten, and each may speak once more.
+#: Kinds remembered at most; beyond that all are forgotten, and each may be logged once more.
 _MOST_KINDS = 1000
 
 
 class LineFormatter(logging.Formatter):
-    """One line a record, in UTC; a traceback is one clause, or all of it with DRIFTLINE_DEBUG=1."""
+    """One line a record, in UTC; an exception is one clause of it, or a whole traceback with DRIFTLINE_DEBUG=1."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -36,10 +36,10 @@ class LineFormatter(logging.Formatter):
 
 
 class OncePerMinute(logging.Filter):
-    """Lets one record of a kind through a minute, from libraries that repeat themselves while a server is away.
+    """Lets one record a minute of each kind through, from libraries that repeat themselves while a server is away.
 
-    A kind is a logger and the template of its message. The next one let through says how many were not.
-    Driftline's own loggers say things once by themselves, and pass.
+    A kind is a logger and the template of its message. The next record says how many were dropped. Records of Driftline's
+    own loggers always pass: those do not repeat themselves.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -48,7 +48,7 @@ class OncePerMinute(logging.Filter):
         self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether the record is to be written."""
+        """Return whether to write the record."""
         if record.name.partition(".")[0] not in _CHATTY:
             return True
         if len(self._kinds) >= _MOST_KINDS:

@@ -1,9 +1,9 @@
-"""The command line: a table of commands, loaded one at a time, and one place where errors become words.
+"""The command line: a table of commands, each loaded when it is called, and the function that turns errors into words.
 
 Rules:
 1. `driftline --help` imports click and nothing else: what a command needs is imported by its file.
-2. Whatever a user can mend is one line on stderr, without a traceback, and the exit status of its
-   kind (detectors/errors.py). DRIFTLINE_DEBUG=1 shows tracebacks of the rest.
+2. An error that a user can mend is one line on stderr, without a traceback. The exit status is that of
+   its kind (detectors/errors.py). DRIFTLINE_DEBUG=1 shows the traceback of every other error.
 3. Results go to stdout, everything else to stderr.
 """
 
@@ -19,25 +19,52 @@ from pathlib import Path
 
 import click
 
-from driftline import ShadowedError, __version__, check_packages
+from driftline.cli.packages import ShadowedError, check_packages
 from driftline.cli.processor import advise_numpy
 
-#: Command -> its line in --help. The command itself is `command` in driftline/cli/commands/NAME.py.
-COMMANDS: dict[str, str] = {
-    "demo": "Watch the loop close on 45,312 real rows, on this machine alone.",
-    "check": "Validate the configuration, and print what was understood.",
-    "explain": "Show how a model's thresholds follow from its budget of false alarms.",
-    "topics": "Create or list the Kafka topics.",
-    "worker": "Join, summarise and judge: the monitoring process.",
-    "retrainer": "Answer retrain requests: train, compare, swap.",
-    "serve": "Answer predictions over HTTP and swap models without a pause.",
-    "models": "List the stored versions of a model, or promote one.",
-    "retrain": "Ask for a retrain of MODEL now.",
-    "reference": "Learn what is normal from a file, show it, or accept a change as the new normal.",
-    "replay": "Print the alerts that a file would have raised, without Kafka.",
-    "rebuild": "Make what is derived again, with the workers stopped.",
-    "dashboards": "Write the Grafana dashboard and the Prometheus rules.",
+__all__ = ["COMMANDS", "HELP_SECTIONS", "main", "run"]
+
+#: Folder in driftline/cli/commands/ -> its title in --help, and its commands with a line each. A folder is a reader: who runs
+#: the processes, who looks, who decides, who looks after models. The command itself is `command` in FOLDER/NAME.py.
+HELP_SECTIONS: dict[str, tuple[str, dict[str, str]]] = {
+    "run": (
+        "Run Driftline",
+        {
+            "demo": "Watch the loop close on 45,312 real rows, on this machine alone.",
+            "topics": "Create or list the Kafka topics.",
+            "worker": "Join, summarise and judge: the monitoring process.",
+            "retrainer": "Answer retrain requests: train, compare, swap.",
+            "serve": "Answer predictions over HTTP and swap models without a pause.",
+            "rebuild": "Make derived data again, with the workers stopped.",
+            "dashboards": "Write the Grafana dashboard and the Prometheus rules.",
+        },
+    ),
+    "look": (
+        "Look, and change nothing",
+        {
+            "check": "Validate the configuration, and print what it means.",
+            "explain": "Show how a model's thresholds follow from its budget of false alarms.",
+            "replay": "Print the alerts that a file would have raised, without Kafka.",
+        },
+    ),
+    "decide": (
+        "Decide",
+        {
+            "incident": "Accept the change of an open incident as the new normal.",
+            "retrain": "Ask for a retrain of MODEL now.",
+        },
+    ),
+    "models": (
+        "Models and references",
+        {
+            "models": "List the stored versions of a model, or promote one.",
+            "reference": "Learn from a file what is normal, or show what was learned.",
+        },
+    ),
 }
+#: Command -> its line in --help.
+COMMANDS: dict[str, str] = {name: line for _, commands in HELP_SECTIONS.values() for name, line in commands.items()}
+_FOLDERS: dict[str, str] = {name: folder for folder, (_, commands) in HELP_SECTIONS.items() for name in commands}
 INTERRUPTED = 130
 
 
@@ -52,12 +79,12 @@ class CommandTable(click.Group):
         """Import one command; None when there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"driftline.cli.commands.{cmd_name}").command
+        command = importlib.import_module(f"driftline.cli.commands.{_FOLDERS[cmd_name]}.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command of the first argument, or say which one may have been meant."""
+        """Return the command of the first argument; without one of that name, fail and name the nearest."""
         if args and args[0] not in COMMANDS:
             near = get_close_matches(args[0], COMMANDS, n=1)
             known = ", ".join(COMMANDS)
@@ -65,13 +92,15 @@ class CommandTable(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table, without importing any command."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        """Write the sections, without importing any command."""
+        longest = max(map(len, COMMANDS))
+        for title, commands in HELP_SECTIONS.values():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(longest), line) for name, line in commands.items()])
 
 
 @click.command(cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, message="driftline %(version)s")
+@click.version_option(package_name="driftline", message="driftline %(version)s")
 @click.option(
     "--config", "-c", type=click.Path(path_type=Path), help="Configuration [default: $DRIFTLINE_CONFIG or ./driftline.toml]."
 )
@@ -107,7 +136,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the last place: what is not told here is a traceback on a user's screen
+    except Exception as error:  # noqa: BLE001 - the last place: an error that is not put into words here is a traceback for the user
         return _tell(error)
     return code if isinstance(code, int) else 0
 

@@ -1,15 +1,14 @@
-"""What a process needs before it starts: each thing missing is one line that says what to do."""
+"""Checks before a process starts: Kafka, Redis and ports. Each thing that is missing is one line that says what to do."""
 
 from __future__ import annotations
 
 import socket
 
-from detectors.errors import UnavailableError
-from streams.kafka import partition_counts
+from streams.kafka import require_topics
+from streams.listening import cannot_listen
 from streams.settings import Settings
 from streams.state import binding
 from streams.state.store import Store
-from streams.topics import TOPICS, topic_name
 
 _KAFKA_SECONDS = 5.0
 
@@ -20,11 +19,7 @@ def require_kafka(settings: Settings) -> None:
     Raises:
         UnavailableError: no broker, or a topic is missing.
     """
-    found = partition_counts(settings.kafka, _KAFKA_SECONDS)
-    missing = [name for topic in TOPICS if (name := topic_name(settings.kafka.prefix, topic)) not in found]
-    if missing:
-        what = f"topic {missing[0]} is" if len(missing) == 1 else f"topics {', '.join(missing)} are"
-        raise UnavailableError(f"{what} missing at {settings.kafka.bootstrap}: run `driftline topics create`")
+    require_topics(settings.kafka, timeout_seconds=_KAFKA_SECONDS)
 
 
 def require_redis(settings: Settings) -> None:
@@ -37,7 +32,7 @@ def require_redis(settings: Settings) -> None:
 
 
 def require_own_prefix(settings: Settings) -> None:
-    """Return if the prefix in Redis is not another deployment's; what became of the topics is the workers' business.
+    """Return if the prefix in Redis is not another deployment's; workers check the topics themselves.
 
     Raises:
         StateError: it is.
@@ -59,6 +54,4 @@ def require_port(host: str, port: int, key: str) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
-        raise UnavailableError(
-            f"cannot listen on {host}:{port} ({error.strerror}): stop what listens there, or set {key} in driftline.toml"
-        ) from None
+        raise cannot_listen(host, port, error, f"stop what listens there, or set {key} in driftline.toml") from None

@@ -1,9 +1,9 @@
-"""What one value of the configuration must look like: functions from what was written to what is meant.
+"""What one value of the configuration must look like: functions from the written value to the meant one.
 
 Rules:
 1. A check returns the value in base units, or raises `Expected` with the sentence a user must see.
 2. The sentence names the form and a legal example; the printer adds the place and the value.
-3. A value that may carry a secret (an address with a password in it) is never shown.
+3. A value that may contain a secret (an address with a password in it) is never shown.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Check = Callable[[Any], Any]
 
 
 class Expected(ValueError):  # noqa: N818 - reads as the sentence it makes: raise Expected("a duration ...")
-    """A value is not what it should be; `hint` says how to mend it, `shown` whether it may be printed."""
+    """A wrong value; `hint` says how to mend it, `shown` whether the value may be printed."""
 
     def __init__(self, what: str, *, hint: str = "", shown: bool = True) -> None:
         """Keep the parts; the printer puts place and value between them."""
@@ -42,7 +42,7 @@ class Expected(ValueError):  # noqa: N818 - reads as the sentence it makes: rais
 
 
 def show(value: object) -> str:
-    """Return a value as it would stand in the file, cut at 60 characters.
+    """Return a value as written in the file, cut at 60 characters.
 
     >>> show("10 potatoes"), show(True), show({"a": 1})
     ('"10 potatoes"', 'true', 'a table')
@@ -138,7 +138,7 @@ def is_name(value: Any) -> str:
 
 
 def is_names(value: Any) -> tuple[str, ...]:
-    """Check a list of different feature names; what an event may carry, this list may name."""
+    """Check a list of different feature names; the list may have every name that an event may have."""
     if not isinstance(value, list):
         raise Expected('a list of names such as ["amount", "country"]')
     if len(value) > _MAX_NAMES:
@@ -270,7 +270,7 @@ def is_url(example: str, *schemes: str, empty: bool = False) -> Check:
 
 
 def is_path(value: Any) -> str:
-    """Check the path of a file; whether it is there is seen when it is read."""
+    """Check the path of a file; whether the file exists shows when it is read."""
     if not isinstance(value, str) or not value or "\x00" in value:
         raise Expected('the path of a file such as "/run/secrets/signing_key"')
     return value

@@ -1,4 +1,4 @@
-"""One fault of the configuration, one line: place, what was expected, what was there, how to mend it."""
+"""Faults of the configuration, one line each: place, what was expected, what was there, how to mend it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,40 @@ Place = tuple[str, ...]
 
 @dataclass(slots=True)
 class Faults:
-    """The faults found so far; `origins` tells which places came from the environment."""
+    """The faults of one configuration, in the order in which they were noticed.
+
+    Args:
+        file: its name in messages.
+        origins: place -> what to call it, where the value came from the environment.
+        lines: the faults, a sentence each.
+        notes: what is no fault and has to change before the next version, a sentence each.
+        written: place -> the old key under which the user wrote it.
+    """
 
     file: str
     origins: Mapping[Place, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    written: dict[Place, Place] = field(default_factory=dict)
 
     def add(self, place: Place, sentence: str, hint: str = "") -> None:
         """Add one fault at a place of the file."""
-        where = self.origins.get(place) or ": ".join(filter(None, (self.file, _dotted(place))))
+        where = self.origins.get(place) or ": ".join(filter(None, (self.file, _dotted(self._as_written(place)))))
         self.lines.append(f"{where}: {sentence}{'; ' if hint else ''}{hint}")
 
+    def read_as(self, old: Place, new: Place) -> None:
+        """Note that a key has a new name; faults at the new place name the old one from now on."""
+        self.written[new] = old
+        self.notes.append(f'{_dotted(old)} is an old name: write "{new[-1]}" instead, the next version knows only that')
+
+    def _as_written(self, place: Place) -> Place:
+        for end in range(len(place), 0, -1):
+            if place[:end] in self.written:
+                return (*self._as_written(self.written[place[:end]]), *place[end:])
+        return place
+
     def add_all(self, place: Place, section: type[Section], error: ValidationError) -> None:
-        """Add what pydantic found in one section, in the order of the file."""
+        """Add the errors that pydantic reports for one section, in the order of the file."""
         for found in error.errors(include_url=False):
             inner = tuple(str(part) for part in found["loc"])
             here = (*place, *inner)

@@ -1,7 +1,7 @@
 """`driftline.toml` and the environment in, `Settings` out; or every fault at once.
 
 Rules:
-1. All faults are collected before anything is said: one line each, with file, place, value, way out.
+1. All faults are collected, and reported together: one line each, with file, place, value, way out.
 2. The environment wins over the file, and a fault in it names the variable.
 3. Secrets come from files of their own or from the environment; paths in `driftline.toml` are
    relative to it, paths in the environment to the working directory.
@@ -25,6 +25,7 @@ from detectors.spec import ModelSpec
 from detectors.windows.row import VOLUME
 from driftline.config.checks import NAME, show
 from driftline.config.faults import Faults, Place
+from driftline.config.old_keys import with_new_keys
 from driftline.config.reference_files import read_reference_set
 from driftline.config.schema import MAX_MODELS, SECTIONS, ModelSection, Section
 from driftline.config.secret_files import check_key, read_secret
@@ -52,7 +53,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "DRIFTLINE_GRAFANA_TOKEN_FILE": ("grafana", "token_file"),
 }
 
-#: Environment variable that holds a secret itself -> the key whose file it stands in for.
+#: Environment variable with a secret itself -> the key whose file it replaces.
 SECRETS: dict[str, tuple[str, str]] = {
     "DRIFTLINE_SIGNING_KEY": ("security", "signing_key_file"),
     "DRIFTLINE_WEBHOOK_SECRET": ("webhook", "secret_file"),
@@ -68,7 +69,7 @@ def config_path(named: Path | None, environ: Mapping[str, str]) -> Path:
 def load_settings(path: Path, environ: Mapping[str, str], *, need_key: bool = False, references: bool = True) -> Settings:
     """Return the settings of one file and the environment; `need_key` for a process that signs.
 
-    Files of references are not looked at without `references`: that is for the command that writes them.
+    Without `references` no file of references is read: the command that writes such a file needs none.
 
     Raises:
         ConfigError: the file cannot be read or has faults; the message has one line for each.
@@ -109,6 +110,7 @@ def parse_settings(
         webhook=WebhookSettings(**given["webhook"], secret=secrets["webhook"]),
         grafana=GrafanaSettings(**given["grafana"], token=secrets["grafana"]),
         models=models,
+        notes=tuple(faults.notes),
         **given["metrics"],
         **given["worker"],
         **given["retrainer"],
@@ -146,7 +148,7 @@ def _syntax(file: str, said: str) -> str:
 
 
 def _overlay(raw: dict[str, Any], environ: Mapping[str, str]) -> dict[Place, str]:
-    """Put the environment over the file; return the place -> variable of what was put."""
+    """Write the values of the environment over those of the file; return place -> variable of each."""
     origins: dict[Place, str] = {place: f"environment: {name}" for name, place in SECRETS.items() if environ.get(name)}
     for variable, place in VARIABLES.items():
         table = raw.setdefault(place[0], {}) if environ.get(variable) else None
@@ -193,6 +195,7 @@ def _model(faults: Faults, name: str, raw: object, home: Path | None) -> ModelSp
     if not NAME.fullmatch(name):
         faults.add(place, 'expected a name of 1 to 64 letters, digits, "_", "." or "-"')
     before = len(faults.lines)
+    raw = with_new_keys(faults, place, raw)
     section = _section(faults, place, ModelSection, raw)
     spec = ModelSpec(name=name, **section.given())
     if len(faults.lines) == before:
@@ -204,7 +207,7 @@ def _model(faults: Faults, name: str, raw: object, home: Path | None) -> ModelSp
 
 
 def _agree(faults: Faults, place: Place, spec: ModelSpec, raw: Any) -> None:
-    """Check what concerns two keys at once."""
+    """Check the rules that two keys must keep together."""
     windows = WEEK_SECONDS / spec.window_seconds
     if spec.false_alarms_per_week >= windows:
         faults.add(

@@ -1,4 +1,4 @@
-"""The file that `[models.NAME.reference] file` names: read, and held against what the configuration says of the model."""
+"""The file that `[models.NAME.reference] file` names: read, and compared with what the configuration says of the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_NAMED = 5
 
 
 def read_reference_set(faults: Faults, place: Place, path: Path, spec: ModelSpec) -> ReferenceSet | None:
-    """Return the document in a file, None after a fault at `place`: it cannot be used, or not for this model."""
+    """Return the references in a file; None after adding a fault, if they cannot be used for this model."""
     try:
         reference_set = load_reference_set(path)
     except (ConfigError, StateError) as error:
@@ -31,11 +31,11 @@ def read_reference_set(faults: Faults, place: Place, path: Path, spec: ModelSpec
 
 
 def load_reference_set(path: Path) -> ReferenceSet:
-    """Return the document in a file.
+    """Return the references in a file.
 
     Raises:
         ConfigError: the file cannot be read, or is far too large.
-        StateError: it holds no document, or one that was changed or is of another format.
+        StateError: it is no file of references, was changed, or has another format.
     """
     try:
         with path.open("rb") as source:
@@ -50,13 +50,13 @@ def load_reference_set(path: Path) -> ReferenceSet:
 
 
 def misfits(spec: ModelSpec, reference_set: ReferenceSet) -> Iterator[str]:
-    """Yield what a document was learned with that the configuration does not say, a sentence each."""
+    """Yield a sentence for each setting that has changed since the references were learned."""
     head = reference_set.head
     if head.model != spec.name:
         yield f"it was learned for model {head.model}"
     widths = (
         ("features", "window", head.window_seconds, spec.window_seconds),
-        ("outcomes", "errors.window", head.outcome_window_seconds, spec.outcome_window_seconds),
+        ("outcomes", "outcomes.window", head.outcome_window_seconds, spec.outcome_window_seconds),
     )
     for kind, key, learned, wanted in widths:
         if learned != wanted and any(of == kind and segments for of, segments in reference_set.segments.items()):

@@ -1,7 +1,7 @@
-"""The sections of `driftline.toml`: every key, what it may be, and which field of which dataclass it fills.
+"""The sections of `driftline.toml`: every key, its legal values, and the field of a dataclass that it fills.
 
 The field is named as in streams/settings.py or detectors/spec.py, the alias is the key in the file.
-Defaults are the dataclasses' own: a key that was not written is not handed on.
+The dataclasses have the defaults: a key that is not in the file is not passed on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_MODELS = 50
 
 _OF_SCORES = [name for name, kind in DETECTORS.items() if kind.feed == "scores"]
 _NOT_OF_SCORES = REFUSED | {
-    name: "it judges single outcomes, right or wrong: name it as detector in [models.NAME.errors]"
+    name: "it judges single outcomes, right or wrong: name it as detector in [models.NAME.outcomes]"
     for name, kind in DETECTORS.items()
     if kind.feed == "outcomes"
 }
@@ -39,7 +39,7 @@ Candidates = Annotated[tuple[str, ...], PlainValidator(checks.is_each_of("ways t
 
 
 def key(alias: str | None = None) -> Any:
-    """Return an optional key; None only stands for "not written" and never leaves this file."""
+    """Return an optional key; None means "not in the file" and never leaves this module."""
     return Field(default=None, alias=alias)
 
 
@@ -50,7 +50,7 @@ class Section(BaseModel):
     fills: ClassVar[type]
 
     def given(self) -> dict[str, Any]:
-        """Return what was written, under the dataclass's names; sections inside become dataclasses."""
+        """Return the values that the file has, under the names of the dataclass's fields; inner sections become dataclasses."""
         found = {name: getattr(self, name) for name in self.model_fields_set if not name.endswith("_file")}
         return {name: value.fills(**value.given()) if isinstance(value, Section) else value for name, value in found.items()}
 
@@ -145,8 +145,8 @@ class ReferenceSection(Section):
         return {name: value for name, value in super().given().items() if name != "reference_set"}
 
 
-class ErrorSection(Section):
-    """`[models.NAME.errors]`."""
+class OutcomeSection(Section):
+    """`[models.NAME.outcomes]`."""
 
     fills = OutcomeSpec
     label_within_seconds: Annotated[float, PlainValidator(checks.is_duration("1s", "90d"))] = key("label_within")
@@ -159,7 +159,7 @@ class OutlierSection(Section):
 
     fills = OutlierSpec
     enabled: Flag = key()
-    beyond: Annotated[float, PlainValidator(checks.is_between(1, 100))] = key()
+    distance: Annotated[float, PlainValidator(checks.is_between(1, 100))] = key()
     per_window: Annotated[int, PlainValidator(checks.is_whole(0, 10_000))] = key()
 
 
@@ -193,9 +193,9 @@ class ModelSection(Section):
     volume: Flag = key()
     max_features: Annotated[int, PlainValidator(checks.is_whole(1, 2_000))] = key()
     max_segments: Annotated[int, PlainValidator(checks.is_whole(1, 10_000))] = key()
-    max_values: Annotated[int, PlainValidator(checks.is_whole(10_000, 1_000_000_000))] = key()
+    max_buffered_values: Annotated[int, PlainValidator(checks.is_whole(10_000, 1_000_000_000))] = key()
     reference: ReferenceSection = key()
-    errors: ErrorSection = key()
+    outcomes: OutcomeSection = key()
     outliers: OutlierSection = key()
     retrain: RetrainSection = key()
 

@@ -17,9 +17,9 @@ MAKE_KEY = 'python -c "import secrets; print(secrets.token_hex(32))" > signing_k
 
 
 def read_secret(faults: Faults, place: Place, path: Path) -> Secret:
-    """Return what the file at `path` holds, without white space around it; empty after a fault.
+    """Return the content of the file at `path`, without white space around it; empty after a fault.
 
-    What cannot be used is a fault at `place`; a file that everybody on the machine may read is a warning.
+    A file that cannot be used is a fault at `place`. A file that every user of the machine may read is a warning.
     """
     try:
         mode = path.stat().st_mode

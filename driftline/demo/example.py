@@ -1,4 +1,4 @@
-"""Where the example lies, its rows, and its first model."""
+"""The folder of the example, its modules, and its first model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def directory() -> Path:
     """Return the folder of the example: beside the packages in a checkout, inside them when installed.
 
     Raises:
-        ConfigError: it is in neither place.
+        ConfigError: neither has it.
     """
     package = Path(__file__).resolve().parents[1]
     for place in (package.parent / "examples" / "electricity", package / "examples" / "electricity"):

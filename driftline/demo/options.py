@@ -1,4 +1,4 @@
-"""What the demo is asked for."""
+"""The options of the demo, as values."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """The command's options; `kafka` and `redis` empty: servers of its own."""
+    """The options of the command; with `kafka` or `redis` empty the demo starts its own server."""
 
     json: bool
     keep: bool
     kafka: str
     redis: str
-    #: Kind of the broker of its own: `embedded` or `kafka`.
+    #: Which broker the demo starts: `embedded` or `kafka`.
     broker: str
     #: Rows sent at most; 0 sends all.
     rows: int

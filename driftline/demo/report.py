@@ -1,4 +1,4 @@
-"""What the demo says at the end, in words and as one JSON object."""
+"""The end of the demo, in words and as one JSON object."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from detectors.reference.local_time import DAY_SECONDS
 from driftline.demo.example import FIRST_ROWS, MODEL, first_model, module
 from driftline.demo.story import Story
 
-_DAY_SECONDS = 86_400.0
 _MOST_LISTED = 12
 
 
@@ -30,7 +30,7 @@ class Accuracy:
 
 
 def accuracy(answers: Path) -> Accuracy:
-    """Compare what was served with what the first model, never touched again, would have said.
+    """Compare the answers that were served with those of the first model, which is trained no further.
 
     `before` leaves out the rows that the first model was trained on; the split is where the market
     is known to have changed.
@@ -69,14 +69,14 @@ def windows_judged(metrics_url: str) -> int:
     return sum(int(float(line.rpartition(" ")[2])) for line in lines if line.startswith("driftline_windows_judged_total{"))
 
 
-def result(*, story: Story, told: dict[str, Any], answers: Path, url: str, metrics_url: str, seconds: float) -> dict[str, Any]:
+def result(*, story: Story, sent: dict[str, Any], answers: Path, url: str, metrics_url: str, seconds: float) -> dict[str, Any]:
     """Return the JSON object."""
     swaps = swaps_seen(url)
     measured = accuracy(answers)
     versions = {swap["version"] for swap in swaps}
     closed = any(str(decision["version"]) in versions for _, _, decision in story.closed())
     return {
-        "rows": told["sent"],
+        "rows": sent["sent"],
         "windows": windows_judged(metrics_url),
         "alerts": [
             {
@@ -91,11 +91,11 @@ def result(*, story: Story, told: dict[str, Any], answers: Path, url: str, metri
         "retrains": len(story.retrains),
         "swaps": swaps,
         "accuracy": {"before": measured.before, "frozen": measured.frozen, "driftline": measured.driftline},
-        "requests": told["sent"],
-        "failed_requests": told["failed"],
+        "requests": sent["sent"],
+        "failed_requests": sent["failed"],
         "dead_letters": story.dead_letters(),
         "seconds": round(seconds, 1),
-        "closed": closed and told["failed"] == 0,
+        "closed": closed and sent["failed"] == 0,
     }
 
 
@@ -107,13 +107,13 @@ def _day(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%-d %b %Y")
 
 
-def tell(console: Console, story: Story, summary: dict[str, Any]) -> None:
+def print_report(console: Console, story: Story, summary: dict[str, Any]) -> None:
     """Print what happened, for a person."""
     seconds = {swap["version"]: swap["seconds"] for swap in summary["swaps"]}
     closed = story.closed()
     console.print()
     for alert, request, decision in closed[:_MOST_LISTED]:
-        _tell_loop(console, alert, request, decision, seconds.get(str(decision["version"])))
+        _print_loop(console, alert, request, decision, seconds.get(str(decision["version"])))
     if len(closed) > _MOST_LISTED:
         console.print(f"... and {len(closed) - _MOST_LISTED} more loops like these.\n")
     if not closed:
@@ -134,13 +134,13 @@ def tell(console: Console, story: Story, summary: dict[str, Any]) -> None:
     )
 
 
-def _tell_loop(
+def _print_loop(
     console: Console, alert: dict[str, Any], request: dict[str, Any], decision: dict[str, Any], seconds: float | None
 ) -> None:
-    delay = (alert["raised_at"] - alert["began_at"]) / _DAY_SECONDS
+    delay = (alert["raised_at"] - alert["began_at"]) / DAY_SECONDS
     names = ", ".join(verdict["feature"] for verdict in alert["features"])
     console.print(
-        f"[bold]{_day(alert['began_at'])}[/]  {names} changed [dim](told {delay:.0f} days after the estimated begin)[/]"
+        f"[bold]{_day(alert['began_at'])}[/]  {names} changed [dim](reported {delay:.0f} days after the estimated begin)[/]"
     )
     for verdict in alert["features"]:
         console.print(f"    {verdict['feature']}: {verdict['words']}")

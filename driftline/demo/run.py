@@ -1,4 +1,4 @@
-"""Run the demo from first process to last word."""
+"""The demo, from its first process to its last word."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.live import Live
 from detectors.errors import UnavailableError
 from driftline.demo.example import module
 from driftline.demo.options import DemoOptions
-from driftline.demo.report import result, tell, windows_judged
+from driftline.demo.report import print_report, result, windows_judged
 from driftline.demo.stack import Stack
 from driftline.demo.story import Story, wait_until
 from driftline.demo.view import View
@@ -51,21 +51,21 @@ def run(options: DemoOptions) -> int:
                 return windows_judged(stack.metrics_url)
             return 0
 
-        _show(console, view, stack.told, judged, look)
-        told = stack.told()
-        if application.running or "sent" not in told or not stack.answers.exists():
+        _show(console, view, stack.sent, judged, look)
+        sent = stack.sent()
+        if application.running or "sent" not in sent or not stack.answers.exists():
             raise UnavailableError(f"the example application did not finish; the end of its log:\n{application.tail()}")
         answered = threading.Event()
         wait_until(lambda: len(story.decisions) >= len(story.retrains), seconds=_LAST_RETRAIN_SECONDS, wait=answered.wait)
         summary = result(
             story=story,
-            told=told,
+            sent=sent,
             answers=stack.answers,
             url=stack.url,
             metrics_url=stack.metrics_url,
             seconds=time.monotonic() - began,
         )
-        tell(console, story, summary)
+        print_report(console, story, summary)
         if options.json:
             sys.stdout.write(json.dumps(summary) + "\n")
             sys.stdout.flush()
@@ -75,16 +75,16 @@ def run(options: DemoOptions) -> int:
 
 
 def _show(
-    console: Console, view: View, told: Callable[[], dict[str, Any]], judged: Callable[[], int], done: Callable[[], bool]
+    console: Console, view: View, sent: Callable[[], dict[str, Any]], judged: Callable[[], int], done: Callable[[], bool]
 ) -> None:
-    """Draw until it is done; on anything but a terminal, only wait."""
+    """Draw until `done`; without a terminal, only wait."""
     deadline = time.monotonic() + _LONGEST_SECONDS
     tick = threading.Event()
     live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
     with live or contextlib.nullcontext():
         while not done() and time.monotonic() < deadline:
             if live is not None:
-                live.update(view.draw(told(), judged()))
+                live.update(view.draw(sent(), judged()))
             tick.wait(0.25)
 
 

@@ -137,8 +137,8 @@ class Stack:
         """Where the application writes its answers at its end."""
         return self._home / "answers.csv"
 
-    def told(self) -> dict[str, object]:
-        """Return what the application told last, empty before its first word."""
+    def sent(self) -> dict[str, object]:
+        """Return the last line of figures that the application printed; empty before the first."""
         lines = (self._home / "application.log").read_bytes()[-4000:].splitlines() if self.application else []
         for line in reversed(lines):
             if line.startswith(b"{") and line.endswith(b"}"):

@@ -1,4 +1,4 @@
-"""What happened, as the topics tell it: alerts, retrain requests, decisions."""
+"""What happened, read from the topics: alerts, retrain requests, decisions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from streams.kafka import Log
 from streams.settings import Settings
 from streams.topics import ALERTS, DEAD, RETRAINS, SWAPS, Topic, topic_name
 
-_DAY_SECONDS = 86_400.0
-
 
 @dataclass
 class Story:
-    """Events in the order in which they came; ids make repeats one."""
+    """Events by their id, in the order in which they came; a repeat has the id of the first."""
 
     settings: Settings
     alerts: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -27,7 +25,7 @@ class Story:
     decisions: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def follow(self) -> None:
-        """Read along from now on, each topic in a thread of its own."""
+        """Read the topics from now on, each in a thread of its own."""
         for topic, into in ((ALERTS, self.alerts), (RETRAINS, self.retrains), (SWAPS, self.decisions)):
             threading.Thread(target=self._follow, args=(topic, into), name=f"story-{topic.name}", daemon=True).start()
 
@@ -43,7 +41,7 @@ class Story:
             return  # the broker is gone: the demo has ended
 
     def dead_letters(self) -> int:
-        """Return how many events could not be used."""
+        """Return how many dead letters there are."""
         log = Log(self.settings.kafka, "demo-dead-letters")
         try:
             return sum(end - first for first, end in log.ends(topic_name(self.settings.kafka.prefix, DEAD)).values())
@@ -60,7 +58,7 @@ class Story:
         return [alert for alert in newest.values() if alert["status"] != "resolved"]
 
     def promoted(self) -> list[dict[str, Any]]:
-        """Return the decisions that changed what is served."""
+        """Return the decisions that changed the served version."""
         return [decision for decision in self.decisions.values() if decision["decision"] == "promoted"]
 
     def closed(self) -> list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:

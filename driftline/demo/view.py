@@ -25,13 +25,13 @@ class View:
         self._task = self._progress.add_task("rows", total=rows)
         self._began = time.monotonic()
 
-    def draw(self, told: dict[str, Any], windows: int) -> Group:
+    def draw(self, sent: dict[str, Any], windows: int) -> Group:
         """Return what to show now."""
-        self._progress.update(self._task, completed=told.get("sent", 0))
+        self._progress.update(self._task, completed=sent.get("sent", 0))
         table = Table.grid(padding=(0, 2))
-        accuracy = told.get("accuracy")
+        accuracy = sent.get("accuracy")
         table.add_row("windows judged", f"{windows:,}")
-        table.add_row("model version", str(told.get("version", "-")))
+        table.add_row("model version", str(sent.get("version", "-")))
         table.add_row("right, last 1,000", "-" if accuracy is None else f"{100 * accuracy:.1f} %")
         table.add_row("retrains / swaps", f"{len(self._story.retrains)} / {len(self._story.promoted())}")
         incidents = self._story.open_incidents()

@@ -1,6 +1,6 @@
-"""How every threshold of a model follows from its budget of false alarms, told from the judge's state.
+"""How every threshold of a model follows from its budget of false alarms, read from the judge's state.
 
-What is told of monitors comes from the state; where the configuration says something else by now, that is said.
+Every number about monitors comes from the state. A note says where the configuration has changed since.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from detectors.arrays import Floats
 from detectors.judging import budget
 from detectors.judging.detectors import DETECTORS
 from detectors.judging.judge import Judge
+from detectors.judging.kinds import KIND_RULES
 from detectors.judging.shares import sides_of
 from detectors.judging.stock_rates import stock_rate
 from detectors.model.channel import Channel
@@ -25,6 +26,8 @@ from driftline.text import wording
 from driftline.text.durations import format_duration, format_rate
 from streams.records.times import rfc3339
 
+__all__ = ["Account", "ThresholdRow", "explain"]
+
 #: Thresholds that differ by less than this are the same.
 _SAME = 1e-6
 
@@ -35,21 +38,21 @@ class ThresholdRow:
 
     Args:
         windows: kind of windows.
-        segment: its name; empty for what has none.
-        statistic: which.
-        detector: by name.
+        segment: its name; empty for rows without one.
+        statistic: its name.
+        detector: its name.
         monitors: how many.
-        sides: 2, or 1 where falls wake nobody.
+        sides: 2, or 1 where only rises raise an alarm.
         windows_per_week: of each monitor, if the segment has one in every bucket.
-        share_of_budget: from 0 to 1; None for a detector that keeps none.
+        share_of_budget: from 0 to 1; None for a detector without a budget.
         false_alarms_per_week: expected of all of them.
-        threshold: in standard deviations; None for a detector that takes none.
-        fast_monitors: how many have a fast path as well.
-        fast_limit: that two windows in a row must exceed there, in standard deviations; None without one.
-        merged: windows that are judged together, least and most.
-        seasons: name, with the calendar of public holidays where there is one -> how many monitors have it.
-        correlation: of a window with the one before it, least and largest.
-        reference_windows: that the baselines were learned from, least and most.
+        threshold: in standard deviations; None for a detector without one.
+        fast_monitors: how many also have a fast path.
+        fast_limit: two windows in a row above it raise an alarm on the fast path, in standard deviations; None without one.
+        merged: how many windows are judged together, least and most.
+        seasons: name of the season, with its calendar of public holidays -> number of monitors.
+        correlation: of neighbouring windows, least and largest.
+        reference_windows: how many windows the baselines were learned from, least and most.
     """
 
     windows: Kind
@@ -72,19 +75,19 @@ class ThresholdRow:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What is known of a model's thresholds.
+    """The thresholds of a model, and where they come from.
 
     Args:
         model: its name.
         budget_per_week: false alarms a week that the configuration allows.
         document: version of the reference set that was taken over last; None if none ever was.
         judged_until: event time that all sources of a kind of windows have reached, as text; None before that.
-        rows: the table.
-        monitors: in all of it.
-        false_alarms_per_week: expected of all of it.
+        rows: a row for each statistic of each segment.
+        monitors: number of monitors of all rows.
+        false_alarms_per_week: expected of all rows.
         arithmetic: how the thresholds follow, a sentence each.
         learning: what has no threshold yet, a sentence each.
-        notes: what else must be known.
+        notes: what the user should know besides, a sentence each.
     """
 
     model: str
@@ -100,7 +103,7 @@ class Account:
 
 
 def explain(spec: ModelSpec, monitor: ModelMonitor) -> Account:
-    """Return how the thresholds of a model came to be what they are in its state."""
+    """Return the thresholds in the state of a model, and how they follow from its budget."""
     rows = [row for channel in monitor.channels.values() for row in _rows(spec, channel)]
     return Account(
         model=spec.name,
@@ -133,7 +136,7 @@ def _rows(spec: ModelSpec, channel: Channel) -> Iterator[ThresholdRow]:
 
 
 def _row(spec: ModelSpec, judge: Judge, statistic: StatisticName, *, every: float, fast: float) -> ThresholdRow:
-    """Return the row of the monitors of one statistic; `every` side shares the budget, and `fast` ones its other half."""
+    """Return the row of one statistic; `every` sides share half of the budget, and `fast` sides the other half."""
     monitors, place = judge.monitors, place_of(statistic)
     here = monitors.watched[place]
     up = bool(monitors.up[place][here].all())
@@ -144,11 +147,11 @@ def _row(spec: ModelSpec, judge: Judge, statistic: StatisticName, *, every: floa
     limit = fast_limit = share = None
     if DETECTORS[monitors.detector].budgeted:
         limit = monitors.threshold
-        share = budget.SHARE * budget.SHARES[judge.kind] * float(sides.sum()) / every
+        share = budget.SHARE * KIND_RULES[judge.kind].share * float(sides.sum()) / every
         alarms = budget.false_alarms_per_week(threshold=limit, window_seconds=judge.seconds, sides=float(sides.sum()))
         if fast_sides:
             fast_limit = monitors.limit
-            share += (1 - budget.SHARE) * budget.SHARES[judge.kind] * fast_sides / fast
+            share += (1 - budget.SHARE) * KIND_RULES[judge.kind].share * fast_sides / fast
             alarms += budget.fast_alarms_per_week(limit=fast_limit, window_seconds=judge.seconds, sides=fast_sides)
     else:
         rate = stock_rate(monitors.detector, "up" if up else "both")
@@ -187,18 +190,18 @@ def _span(values: Floats) -> tuple[int, int]:
 
 def _arithmetic(spec: ModelSpec, channel: Channel, rows: Sequence[ThresholdRow]) -> Iterator[str]:
     """Say how the threshold of one kind of windows follows from the budget that the configuration has."""
-    mine = [row for row in rows if row.windows == channel.kind and row.threshold is not None]
-    if not mine:
+    budgeted = [row for row in rows if row.windows == channel.kind and row.threshold is not None]
+    if not budgeted:
         return
     every, fast = sides_of(channel.judges.values())
-    share = budget.SHARES[channel.kind]
+    share = KIND_RULES[channel.kind].share
     allowed = budget.SHARE * share * spec.false_alarms_per_week
     per_week = budget.windows_per_week(next(iter(channel.judges.values())).seconds)
     h, limit = _limits(spec, channel)
     kind = channel.kind
     yield (
         f"{kind}: {spec.false_alarms_per_week:g} a week x {budget.SHARE:g} (the other half is the fast path's) x {share:g} "
-        f"(windows of {kind}) = {allowed:g} false alarms a week, for {sum(row.monitors for row in mine):,} monitors with "
+        f"(windows of {kind}) = {allowed:g} false alarms a week, for {sum(row.monitors for row in budgeted):,} monitors with "
         f"{every:,.10g} sides and {per_week:,.10g} windows a week: one in {every:,.10g} x {per_week:,.10g} / {allowed:g} = "
         f"{every * per_week / allowed:,.0f} windows for each side, for which Siegmund's approximation gives h = {h:.2f}."
     )
@@ -207,7 +210,7 @@ def _arithmetic(spec: ModelSpec, channel: Channel, rows: Sequence[ThresholdRow])
             f"{kind}, fast path: as many again, for {fast:,.10g} sides whose scores have the tails for it: two windows in a "
             f"row beyond {limit:.2f} standard deviations on one side."
         )
-    if any(row.merged[1] > 1 for row in mine):
+    if any(row.merged[1] > 1 for row in budgeted):
         yield (
             f"{kind}: features whose windows are much alike, or hold few values, are judged over several windows together; "
             "a side of theirs counts as the share of a window that it has."
@@ -226,7 +229,7 @@ def _total(spec: ModelSpec, rows: Sequence[ThresholdRow]) -> Iterator[str]:
 def _limits(spec: ModelSpec, channel: Channel) -> tuple[float, float]:
     """Return the threshold and the limit of the fast path that the configuration gives the monitors of a side."""
     every, fast = sides_of(channel.judges.values())
-    allowed = budget.SHARES[channel.kind] * spec.false_alarms_per_week
+    allowed = KIND_RULES[channel.kind].share * spec.false_alarms_per_week
     seconds = next(iter(channel.judges.values())).seconds
     return (
         budget.threshold(false_alarms_per_week=allowed, window_seconds=seconds, sides=every),
@@ -235,9 +238,9 @@ def _limits(spec: ModelSpec, channel: Channel) -> tuple[float, float]:
 
 
 def _learning(spec: ModelSpec, channel: Channel) -> Iterator[str]:
-    """Say what has no threshold yet, or is not judged at the moment."""
+    """Say which segments have no threshold yet, and which features are not judged at the moment."""
     if not channel.judges:
-        share = budget.SHARES[channel.kind]
+        share = KIND_RULES[channel.kind].share
         yield f"{channel.kind}: no window has been judged yet; a share of {share:g} of the budget waits for them."
     wanted = f"{format_duration(spec.reference.seconds)} and {spec.reference.min_windows} windows"
     for segment, judge in sorted(channel.judges.items()):
@@ -256,7 +259,7 @@ def _learning(spec: ModelSpec, channel: Channel) -> Iterator[str]:
 
 
 def _documents(spec: ModelSpec, monitor: ModelMonitor) -> Iterator[str]:
-    """Say where the configuration names another reference document than the one that was taken over last."""
+    """Say so if the configuration names another reference set than the one that was taken over last."""
     reference_set = spec.reference.reference_set
     if reference_set is not None and reference_set.version != monitor.reference_set:
         taken = (
@@ -266,7 +269,7 @@ def _documents(spec: ModelSpec, monitor: ModelMonitor) -> Iterator[str]:
 
 
 def _changes(spec: ModelSpec, channel: Channel) -> Iterator[str]:
-    """Say where the configuration is not what the state was made with, and what keeps no budget."""
+    """Say where the configuration has changed since the state was made, and which detectors have no budget."""
     seconds = width(spec, channel.kind)
     for segment, judge in sorted(channel.judges.items()):
         if judge.seconds != seconds:
@@ -281,14 +284,14 @@ def _changes(spec: ModelSpec, channel: Channel) -> Iterator[str]:
             f"note: {channel.kind} are judged with h = {kept[0]:.2f}, the configuration gives {h:.2f}: it has changed since the "
             "workers were started; start them again."
         )
-    name = spec.detector if channel.kind == "features" else spec.errors.detector
+    name = KIND_RULES[channel.kind].detector(spec)
     here = sorted({judge.monitors.detector for judge in judges})
     for other in here:
         if other != name:
             yield f"note: {channel.kind} are judged by {other}, the configuration says {name}: start the workers again."
     for stock in here:
         if not DETECTORS[stock].budgeted:
-            rate = stock_rate(stock, "up" if channel.kind == "outcomes" else "both")
+            rate = stock_rate(stock, KIND_RULES[channel.kind].direction)
             yield f"note: {stock} keeps no budget and takes no threshold; false alarms of a monitor: {rate}."
 
 

@@ -1,9 +1,9 @@
-"""What detectors without a budget are expected to cost, told from the configuration before anything is judged.
+"""How many false alarms a detector without a budget is expected to raise, from the configuration, before anything is judged.
 
 Rules:
-1. Monitors are counted by the judge's own rules: those of a file of references by judges that take it over, others by the
-   statistics that a judge watches on a feature of its type.
-2. What the configuration does not say is assumed, and said.
+1. The judge's own rules count the monitors. With a file of references, judges that take it over are counted; without one,
+   the statistics that a judge watches on a feature of the type.
+2. What the configuration does not say is assumed, and the note says what.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from detectors.windows.record import Kind
 from detectors.windows.row import PREDICTION, PREDICTION_LABEL, PREDICTION_SCORE, VOLUME
 from driftline.text.wording import listed
 
+__all__ = ["count", "named_monitors", "own_monitors", "stock_notes"]
+
 #: (direction, windows judged together) -> monitors.
 Count = Counter[tuple[Direction, int]]
 
@@ -37,10 +39,10 @@ _SIDES: dict[Direction, str] = {"both": "rises and falls", "up": "rises alone"}
 
 
 def stock_notes(spec: ModelSpec) -> Iterator[str]:
-    """Yield what each stock detector of a model is expected to add, with the arithmetic and what is assumed."""
+    """Yield a note for each detector without a budget: the false alarms to expect, the arithmetic, and the assumptions."""
     places: tuple[tuple[Kind, str, str], ...] = (
         ("features", "detector", spec.detector),
-        ("outcomes", "errors.detector", spec.errors.detector),
+        ("outcomes", "outcomes.detector", spec.outcomes.detector),
     )
     for kind, place, name in places:
         if not DETECTORS[name].budgeted:
@@ -50,16 +52,16 @@ def stock_notes(spec: ModelSpec) -> Iterator[str]:
 def _cost(spec: ModelSpec, kind: Kind, name: str) -> str:
     judges = _of_file(spec, kind)
     if judges:
-        counted = sum((count(spec, judge) for judge in judges), Count())
+        counted = sum((count(judge) for judge in judges), Count())
         groups = [(f"the {_numbered(len(judges), 'segment')} of the file of references", counted)]
         beside = "; what the file lacks learns its own references, and adds to it"
     else:
         groups = list(_assumed_groups(spec, kind))
         beside = f". Assumed: {assumptions(spec)}" if kind == "features" else ""
-    told = [_told(name, counted, whose, windows_per_week(width(spec, kind))) for whose, counted in groups]
+    parts = [_part(name, counted, whose, windows_per_week(width(spec, kind))) for whose, counted in groups]
     rates = [stock_rate(name, direction) for _, counted in groups for direction, _ in counted]
     stream = str(rates[0]).removeprefix(_rate(rates[0])) if rates else ""
-    return f"It is expected to add {'; '.join(told)}{stream}{beside}"
+    return f"It is expected to add {'; '.join(parts)}{stream}{beside}"
 
 
 def _of_file(spec: ModelSpec, kind: Kind) -> list[Judge]:
@@ -67,9 +69,9 @@ def _of_file(spec: ModelSpec, kind: Kind) -> list[Judge]:
     return [judge for judge in Channel.begin(spec, kind).judges.values() if judge.references]
 
 
-def count(spec: ModelSpec, judge: Judge) -> Count:
+def count(judge: Judge) -> Count:
     """Return the monitors of a judge that may raise an alarm."""
-    unwatched = judge.unwatched(spec)
+    unwatched = judge.unwatched()
     judged = judge.monitors.watched & np.array([name not in unwatched for name in judge.references], dtype=np.bool_)
     rollup_widths = np.broadcast_to(judge.rollup.rollup_widths, judged.shape)
     return Count(
@@ -81,7 +83,7 @@ def count(spec: ModelSpec, judge: Judge) -> Count:
 def _assumed_groups(spec: ModelSpec, kind: Kind) -> Iterator[tuple[str, Count]]:
     """Yield (whose, monitors) of one segment that has learned from features of the types that are assumed."""
     if kind == "outcomes":
-        yield "the errors of each segment", Count({("up", 1): 1})
+        yield "the outcomes of each segment", Count({("up", 1): 1})
         return
     own = own_monitors(spec)
     if spec.features:
@@ -95,13 +97,13 @@ def _assumed_groups(spec: ModelSpec, kind: Kind) -> Iterator[tuple[str, Count]]:
 
 
 def named_monitors(spec: ModelSpec) -> dict[str, tuple[StatisticName, ...]]:
-    """Return the statistics that will be watched on each feature that the configuration names."""
+    """Return feature -> statistics that a judge will watch on it, for the features that the configuration names."""
     names = [name for name in spec.features if name not in PREDICTION]
     return {name: names_for(name, _CATEGORIES if name in spec.categorical else _NUMBERS) for name in names}
 
 
 def own_monitors(spec: ModelSpec) -> dict[str, tuple[StatisticName, ...]]:
-    """Return those of what the model puts out, and of the number of rows where it will be watched."""
+    """Return the same for the output of the model, and for the number of rows where that will be watched."""
     least = spec.reference
     covers_week = max(least.seconds, least.min_windows * spec.window_seconds) >= WEEK_SECONDS
     types = {PREDICTION_LABEL: _CATEGORIES, PREDICTION_SCORE: _NUMBERS}
@@ -111,25 +113,27 @@ def own_monitors(spec: ModelSpec) -> dict[str, tuple[StatisticName, ...]]:
 
 
 def assumptions(spec: ModelSpec) -> str:
-    """Return what the configuration does not say and the count rests on."""
+    """Return the assumptions of the count, as one text."""
     numbers = [name for name in spec.features if name not in (*spec.categorical, *PREDICTION)]
-    told = [f"numbers of many values in {listed(numbers)} (text and booleans have the monitors of categories)"] if numbers else []
+    assumed = (
+        [f"numbers of many values in {listed(numbers)} (text and booleans have the monitors of categories)"] if numbers else []
+    )
     label = "predictions with a label that is a class and with a score"
-    return "; ".join([*told, label, "every window judged by itself"])
+    return "; ".join([*assumed, label, "every window judged by itself"])
 
 
 def _count_of(statistics: Iterable[Sequence[StatisticName]]) -> Count:
     return Count(("up" if name in UPWARDS else "both", 1) for names in statistics for name in names)
 
 
-def _told(name: str, counted: Count, whose: str, windows: float) -> str:
+def _part(name: str, counted: Count, whose: str, windows: float) -> str:
     expected = 0.0
     terms: list[str] = []
     for direction, rollup_width in sorted(counted):
-        rate, monitors, mine = stock_rate(name, direction), counted[direction, rollup_width], windows / rollup_width
-        expected += rate.per_1000_windows * monitors * mine / 1000
+        rate, monitors, often = stock_rate(name, direction), counted[direction, rollup_width], windows / rollup_width
+        expected += rate.per_1000_windows * monitors * often / 1000
         many = f"{monitors:,}" if terms else _numbered(monitors, "monitor")
-        terms.append(f"{many} of {_SIDES[direction]} x {mine:,.10g} windows a week x {_rate(rate)}")
+        terms.append(f"{many} of {_SIDES[direction]} x {often:,.10g} windows a week x {_rate(rate)}")
     about = stock_rate(name, next(iter(counted))[0]).about if counted else "about"
     return f"{about} {expected:.2g} false alarms a week for {whose}: {' + '.join(terms) or 'no monitors'}"
 

@@ -1,8 +1,8 @@
 """Cells: the text of a CSV file -> values.
 
 Rules:
-1. What a cell is depends on its own text alone: empty is missing, what reads as a number is one (`nan` and
-   `inf` are missing), anything else is a category.
+1. The text of a cell alone decides what it is: an empty cell is missing, text that reads as a number is one (`nan` and
+   `inf` are missing), any other text is a category.
 2. In a column of classes (labels, predictions) `12` is the name of a class and `12.0` a number, as in the
    JSON of an event; `true` and `false` are booleans.
 """
@@ -45,7 +45,7 @@ def numbers(cells: Sequence[str]) -> Floats | None:
 
 
 def _numbers(cells: Sequence[str]) -> Floats | None:
-    """Return the same for numbers that are none in JSON: `+1`, `.5`, `nan`, blanks."""
+    """Return the same for cells that JSON does not know as numbers: `+1`, `.5`, `nan`, blanks."""
     found = np.empty(len(cells))
     for place, cell in enumerate(cells):
         value = _value(cell)
@@ -56,7 +56,7 @@ def _numbers(cells: Sequence[str]) -> Floats | None:
 
 
 def values(cells: Sequence[str]) -> list[Value]:
-    """Return a column of values of any types, None for what is missing.
+    """Return a column of values of any type; a missing value is None.
 
     >>> values(["1", "", "inf", "NO", "1_0"])
     [1.0, None, None, 'NO', '1_0']
@@ -81,7 +81,7 @@ def _number(cell: str) -> float | None:
 
 
 def categories(cells: Sequence[str]) -> list[Value]:
-    """Return a column whose numbers are names of categories, None for what is missing.
+    """Return a column whose numbers are names of categories; a missing value is None.
 
     >>> categories(["0123", ""])
     ['0123', None]
@@ -90,7 +90,7 @@ def categories(cells: Sequence[str]) -> list[Value]:
 
 
 def classes(cells: Sequence[str]) -> list[Value]:
-    """Return a column of labels or predictions, None for what is missing.
+    """Return a column of labels or predictions; a missing value is None.
 
     >>> classes(["1", "1.0", "True", "cat", ""])
     [1, 1.0, True, 'cat', None]
@@ -107,7 +107,7 @@ def _class(cell: str) -> Value:
 
 
 def times(cells: Sequence[str]) -> list[Value]:
-    """Return a column of times as an event would have them: numbers where they read so, else text.
+    """Return a column of times as in an event: numbers where the text is one, else text.
 
     >>> times(["1795246200", "2026-11-21T07:30:00Z", ""])
     [1795246200.0, '2026-11-21T07:30:00Z', None]

@@ -1,9 +1,9 @@
 """CSV -> stretches: rows by Python's csv module, cells by column.
 
 Rules:
-1. The first line names the columns. Blank lines are nothing.
-2. A row with more or fewer cells than names cannot be used, nor one that is no CSV; reading goes on behind it.
-3. Bytes that are not UTF-8 become U+FFFD: a category more, and not the end.
+1. The first line names the columns. Blank lines are skipped.
+2. A row with more or fewer cells than names is unusable, and so is one that is no CSV; reading goes on after it.
+3. Bytes that are not UTF-8 become U+FFFD: one more category, and reading goes on.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from driftline.readers.roles import Roles
 from driftline.readers.rows import Table, matrix, stretch_of
 from driftline.readers.stretch import RowFault, Stretch
 
-#: Rows of one stretch: enough for columns to pay, few enough to stay in the cache.
+#: Rows of one stretch: enough to read by columns, few enough to stay in the cache.
 ROWS = 8192
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _LINE_END = re.compile("\r\n|\r|\n")
@@ -36,7 +36,7 @@ def read_csv(file: Opened, roles: Roles, *, delimiter: str = ",", rows: int = RO
     """Yield the rows of a CSV file.
 
     Raises:
-        ConfigError: it has no header, or not the columns that were named.
+        ConfigError: the file has no header, or lacks a column that was named.
     """
     text = io.TextIOWrapper(file.stream, encoding="utf-8-sig", errors="replace", newline="")
     reader = csv.reader(text, delimiter=delimiter, strict=True)
@@ -75,7 +75,7 @@ def _header(file: Opened, reader: Any) -> list[str]:
 
 
 class _CsvReader:
-    """Rows of cells -> stretches, once it is known what the columns mean."""
+    """Rows of cells -> stretches, for columns whose roles are known."""
 
     def __init__(self, roles: Roles, names: list[str], features: list[str]) -> None:
         self._roles = roles
@@ -84,7 +84,7 @@ class _CsvReader:
         self._features = features
 
     def stretch(self, read: list[list[str]], before: int, offset: int, faults: list[RowFault]) -> Stretch:
-        """Return rows as a stretch; `before` is the line before the first, `offset` its place in the file."""
+        """Return rows as a stretch; `before` is the line number before the first row, `offset` the index of that row."""
         line_of: Callable[[int], int] = _Lines(read, before)
         if set(map(len, read)) - {self._width}:
             places = [place for place, row in enumerate(read) if len(row) == self._width]
@@ -138,7 +138,7 @@ def _classes(column: Sequence[str] | None) -> list[Value] | None:
 
 
 class _Lines:
-    """Place of a row -> its first line in the file; counted if somebody asks, since quoted cells may hold ends of lines."""
+    """Index of a row -> its first line in the file; counted only on demand, because quoted cells may contain line ends."""
 
     def __init__(self, read: list[list[str]], before: int) -> None:
         self._read = read

@@ -1,9 +1,9 @@
 """JSON Lines -> stretches: rows of a table, one flat object a line, or events as they stand on the events topic.
 
 Rules:
-1. Events are read by the decoder of the workers (streams/events/decoding.py), so what is refused there is refused here;
-   but nobody's clock stands in for a time that is missing.
-2. In rows NaN and infinities, which Python writes though JSON has none, are missing.
+1. The decoder of the workers (streams/events/decoding.py) reads the events, so both refuse the same events. But a missing
+   time is a fault here, because a file has no broker whose clock could stand in.
+2. In rows NaN and infinities are missing values; Python writes them, although JSON has none.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def read_json_rows(file: Opened, roles: Roles, *, lines: int = LINES) -> Iterato
     """Yield the rows of a file in which each line is one flat object.
 
     Raises:
-        ConfigError: a feature cannot be watched.
+        ConfigError: there are too many features, or one has a name that cannot be used.
     """
     offset = 0
     known: set[str] = set()
@@ -66,7 +66,7 @@ def read_json_rows(file: Opened, roles: Roles, *, lines: int = LINES) -> Iterato
 
 
 def _row(line: bytes | None) -> dict[str, Any] | str:
-    """Return the object in a line, or what is wrong."""
+    """Return the object in a line, or a sentence that says why there is none."""
     if line is None:
         return _TOO_LONG
     try:
@@ -81,7 +81,7 @@ def _row(line: bytes | None) -> dict[str, Any] | str:
 
 
 def _nested(row: Mapping[str, Any], roles: Roles) -> str | None:
-    """Return what is wrong with a row that has lists or objects in it."""
+    """Return a sentence about the first list or object in a row, None without one."""
     if not any(isinstance(value, _NESTED) for value in row.values()):
         return None
     named = next((name for name, value in row.items() if isinstance(value, _NESTED) and name not in roles.ignored), None)
@@ -133,7 +133,7 @@ def read_events(
 
 
 def _explained(reason: str, detail: str, line: bytes | None) -> tuple[str, str]:
-    """Return the same in words that fit a file."""
+    """Return reason and detail of a fault in words that fit a file."""
     if line is None:
         return "too_large", _TOO_LONG
     if reason == "wrong_time" and detail.endswith(str(_NO_CLOCK_MS / 1000.0)):

@@ -12,24 +12,24 @@ from typing import BinaryIO
 
 from detectors.errors import ConfigError
 
-#: Written for a name, it means stdin.
+#: The name of stdin.
 STDIN = "-"
-#: Longest line taken; the rest of it is passed over.
+#: Longest line that is read; the rest of a longer one is skipped.
 _MOST_LINE_BYTES = 1 << 20
-#: A byte order mark, as some editors put before UTF-8.
+#: The byte order mark that some editors write before UTF-8.
 _MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A file to be read from its beginning; `size` in bytes, None where it is not known."""
+    """A file that is read once from its beginning; `size` in bytes, None if unknown."""
 
     name: str
     stream: BinaryIO
     size: int | None
 
     def share(self) -> float | None:
-        """Return which share of it was read, 0 to 1; None where the size is not known."""
+        """Return the share that was read, 0 to 1; None if the size is unknown."""
         return min(1.0, self.stream.tell() / self.size) if self.size else None
 
     def lines(self) -> Iterator[tuple[int, bytes | None]]:

@@ -70,7 +70,7 @@ class Pairs:
         identity, half = str(event.id), half_of(event.kind)
         same = self._known(event.model, identity, half, newest)
         partner = self._known(event.model, identity, other(half), newest)
-        within = self._models[event.model].errors.label_within_seconds
+        within = self._models[event.model].outcomes.label_within_seconds
         answer = _Answer(event.ts, event.segment, event.label, event.score)
         result = paired(half, answer, self._count, same=same, partner=partner, label_within_seconds=within)
         if result is Pairing.DUPLICATE:

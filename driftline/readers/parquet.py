@@ -1,4 +1,4 @@
-"""Parquet -> stretches, through pyarrow: an extra, because it is larger than SciPy and only files of that kind need it."""
+"""Parquet -> stretches, by pyarrow: an optional dependency, because it is larger than SciPy and only Parquet needs it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_parquet(file: Opened, roles: Roles, *, rows: int = ROWS) -> Iterator[St
     """Yield the rows of a Parquet file.
 
     Raises:
-        ConfigError: pyarrow is not installed, it is no Parquet file, or it has not the columns that were named.
+        ConfigError: pyarrow is not installed, the file is no Parquet, or it lacks a column that was named.
     """
     try:
         import pyarrow as pa  # type: ignore[import-untyped] # noqa: PLC0415 - an extra, without types
@@ -36,7 +36,7 @@ def read_parquet(file: Opened, roles: Roles, *, rows: int = ROWS) -> Iterator[St
             f"{file.name}: Parquet needs pyarrow, which is not installed: pip install 'driftline[parquet]'"
         ) from None
     try:
-        # Row group by row group: what is buffered before it is asked for is the whole file.
+        # One row group at a time: with pre_buffer pyarrow would read the whole file at once.
         source = pq.ParquetFile(file.stream, pre_buffer=False)
         schema = source.schema_arrow
         features = roles.features(schema.names, file.name)
@@ -105,13 +105,13 @@ class _ParquetReader:
         return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
 
     def _numbers(self, column: Any) -> Floats:
-        # A copy: what arrow gives may be read-only, and lies in the memory of the whole batch.
+        # A copy: arrow's array may be read-only, and keeps the memory of the whole batch.
         found = np.array(column.cast(self._arrow.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
         found[np.isinf(found)] = np.nan
         return found
 
     def _values(self, column: Any) -> list[Value]:
-        """Return the values as an event would have them; NaN and infinities are missing, times are text."""
+        """Return the values as in an event; NaN and infinities are missing, times are text."""
         types = self._arrow.types
         kind = column.type
         if types.is_dictionary(kind):

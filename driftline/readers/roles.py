@@ -17,7 +17,7 @@ _MOST_NAMED = 12
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """What the columns of a table mean; names of columns, None for what there is not."""
+    """What the columns of a table mean: the name of the column of each role, None without one."""
 
     model: ModelSpec
     time: str | None = None
@@ -27,7 +27,7 @@ class Roles:
     ignored: tuple[str, ...] = ()
 
     def taken(self) -> dict[str, str]:
-        """Return option -> column, for those that are named."""
+        """Return option -> column, for the roles that have one."""
         named = {"--time": self.time, "--label": self.label, "--prediction": self.prediction, "--segment": self.segment}
         return {option: column for option, column in named.items() if column is not None}
 
@@ -35,7 +35,7 @@ class Roles:
         """Return the columns that are features, in their order; columns without a name are left out.
 
         Raises:
-            ConfigError: a column that was named is not there, two have one name, or they are no features.
+            ConfigError: a named column does not exist, two columns have one name, or the features break a limit.
         """
         shown = _shown(columns)
         if self.time is None:
@@ -51,15 +51,15 @@ class Roles:
         return found
 
     def is_apart(self, column: str) -> bool:
-        """Tell whether a column is no feature; the prediction's own names are its own when there is one."""
+        """Whether a column is no feature; with a prediction column, the names that Driftline gives predictions are taken."""
         named = (self.time, self.label, self.prediction, self.segment, *self.ignored)
         return column in named or (self.prediction is not None and column in PREDICTION)
 
     def check(self, features: Sequence[str], file: str) -> None:
-        """Return if features of those names can be watched.
+        """Return if a model can have features of these names.
 
         Raises:
-            ConfigError: there are too many, or a name is too long or stands for something else.
+            ConfigError: there are too many, a name is too long, or Driftline uses a name itself.
         """
         limit = self.model.max_features
         if len(features) > limit:

@@ -1,4 +1,4 @@
-"""Columns of values -> a stretch: the times are read, rows without one are put aside, labels meet predictions."""
+"""Columns of values -> a stretch: times are parsed, rows without one become faults, labels are compared with predictions."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Table:
     """Some rows of a table, column by column; all of one length.
 
     Args:
-        offset: place of the first row in the file.
-        line_of: place in the table -> line of the file.
-        times: as they stand in the file.
-        segments: names, None where there is none; or None when no column says.
-        predictions: None when no column says; likewise `labels`.
+        offset: index of the first row in the file.
+        line_of: index in the table -> line of the file.
+        times: as written in the file.
+        segments: names, None for a row without one; None without such a column.
+        predictions: None without such a column; so are `labels`.
     """
 
     offset: int
@@ -44,7 +44,7 @@ class Table:
 
 
 def stretch_of(roles: Roles, table: Table, faults: Sequence[RowFault] = ()) -> Stretch:
-    """Return the rows of a table as a stretch; `faults` are of rows that are not in it."""
+    """Return the rows of a table as a stretch; `faults` are those of rows that are not in the table."""
     n = len(table.times)
     ts, wrong = _instants(roles, table)
     segments, long = _segments(table)
@@ -65,17 +65,17 @@ def stretch_of(roles: Roles, table: Table, faults: Sequence[RowFault] = ()) -> S
     )
     outcomes = _outcomes(roles, table, block, bad)
     if bad:
-        block = block.taken(np.array([place for place in range(n) if place not in bad]))
+        block = block.rows_at(np.array([place for place in range(n) if place not in bad]))
     return Stretch(n + len(faults), [block], outcomes, found)
 
 
 def matrix(names: Sequence[str], arrays: Sequence[Floats], rows: int) -> Columns:
-    """Return columns of numbers only, each of shape (rows,), with NaN for what is missing and no infinities."""
+    """Return columns of numbers, each of shape (rows,); a missing value is NaN, and there are no infinities."""
     return replace(columns((), rows), names=tuple(names), numbers=np.array(arrays) if arrays else np.empty((0, rows)))
 
 
 def _instants(roles: Roles, table: Table) -> tuple[Floats, dict[int, RowFault]]:
-    """Return the event times, epoch seconds, and place -> fault where there is none."""
+    """Return the event times, epoch seconds, and index -> fault of the rows without one."""
     found = np.zeros(len(table.times))
     faults: dict[int, RowFault] = {}
     for place, at in enumerate(table.times):

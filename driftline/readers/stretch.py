@@ -1,6 +1,6 @@
-"""A stretch: some consecutive rows of a file, as the core takes them.
+"""A stretch: some consecutive rows of a file, as blocks for the core.
 
-How a file is cut into stretches is a matter of speed; nothing that comes out may depend on it.
+The length of a stretch decides the speed, and nothing else: the results do not depend on it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from detectors.windows.block import Block
 
 @dataclass(frozen=True, slots=True)
 class RowFault:
-    """A row that could not be used.
+    """An unusable row.
 
     Args:
         line: its line in the file, from 1 on; of a Parquet file the row, of a file of windows the record.
-        reason: a short closed word, as with dead letters.
-        detail: what was expected and what was there.
+        reason: one of a closed set of words, as of dead letters.
+        detail: what was expected, and what was there instead.
     """
 
     line: int
@@ -27,13 +27,13 @@ class RowFault:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What some rows hold.
+    """Some consecutive rows.
 
     Args:
-        rows: how many were read, whether they could be used or not.
-        blocks: the features, at most one block for each model; offsets are places in the file and grow from stretch to stretch.
-        outcomes: the errors, likewise.
-        faults: rows that could not be used, in order.
+        rows: how many were read, the unusable ones among them.
+        blocks: the features, at most one block for each model; an offset is the index of the row in the file.
+        outcomes: the errors of the rows with a prediction and a label, likewise.
+        faults: the unusable rows, in order.
     """
 
     rows: int

@@ -1,4 +1,4 @@
-"""A file of windows: the records of the windows topic, one behind the other, each behind its length."""
+"""A file of windows: a first line, then records of the windows topic, each after its length in bytes (4, big-endian)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Keep = Callable[[bytes], None]
 
 @contextmanager
 def writing(name: str) -> Iterator[Keep]:
-    """Give what takes the records of a new file; it gets its name when all were written, and is gone if not.
+    """Give a function that writes a record to a new file, which gets its name once all are written and is removed after an error.
 
     Raises:
-        ConfigError: it cannot be written.
+        ConfigError: the file cannot be written.
     """
     part = Path(f"{name}.part")
     try:
@@ -55,7 +55,7 @@ def read_windows(file: Opened) -> Iterator[bytes]:
     """Yield the records of a file of windows.
 
     Raises:
-        ConfigError: it is none, or damaged.
+        ConfigError: the file has another form, or is damaged.
     """
     if file.stream.read(len(MAGIC)) != MAGIC:
         raise ConfigError(

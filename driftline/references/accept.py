@@ -1,4 +1,4 @@
-"""Accepting: open incidents that a person calls all right -> the record that tells the judge."""
+"""Open incidents that a person calls all right -> the acceptance, a record of the windows topic that the judge reads."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from detectors.windows.record import Kind
 from driftline.text.nearest import nearest
 from streams.records.times import rfc3339
 
+__all__ = ["accept"]
+
 _Open = list[tuple[Kind, Incident]]
 
 
 def accept(monitor: ModelMonitor, *, incident: str | None, features: Sequence[str]) -> Acceptance:
-    """Return the acceptance of an incident, or of features wherever they have drifted, or of the only open incident.
+    """Return the acceptance of the incident of that id, of these features in all open incidents, or of the only open incident.
 
     Raises:
-        DriftlineError: there is no such incident or feature, it is not open, or it is not clear which one is meant.
+        DriftlineError: no such incident or feature is open, or several incidents are open and none is named.
     """
     meant: _Open = [(kind, one) for kind, channel in monitor.channels.items() for one in channel.incidents.open]
     if not meant:
@@ -73,8 +75,8 @@ def _not_open(monitor: ModelMonitor, meant: _Open, feature: str, incident: str |
 
 
 def _listed(meant: _Open) -> str:
-    told = (f"{one.id}{_of(one.segment)} ({', '.join(sorted(one.drifted))})" for _, one in meant)
-    return f"open: {', '.join(told)}"
+    names = (f"{one.id}{_of(one.segment)} ({', '.join(sorted(one.drifted))})" for _, one in meant)
+    return f"open: {', '.join(names)}"
 
 
 def _reached(monitor: ModelMonitor) -> str:

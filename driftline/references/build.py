@@ -1,10 +1,10 @@
-"""Building: rows or windows of a time when all was well -> references, by the judge's own windows and learner.
+"""Rows or windows of a time when all was well -> references, made by the judge's own windows and learner.
 
 Rules:
-1. The judge learns as it does from live traffic, but never has enough: so what comes of a stretch here is what would
-   have come of it there. As there, a gap longer than `reference.duration` begins anew; that is told.
-2. What would make a bad reference is refused, with what to do. A segment, or the outcomes, that have too little are
-   left out and told: the judge learns those from live traffic.
+1. The judge learns as from live traffic, but is made to go on until the end. So a stretch of rows gives the references that
+   live traffic would give. As there, learning starts again after a gap longer than `reference.duration`; a note says so.
+2. What would make a bad reference is an error that says what to do. Segments or outcomes with too few windows are left out
+   with a note: the judge learns those from live traffic.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from detectors.reference.learned import FeatureBaseline
 from detectors.reference.reference_set import ReferenceSet, SegmentReference
 from detectors.spec import ModelSpec
 from detectors.windows.record import Kind
-from detectors.windows.row import ERROR, PREDICTION, VOLUME
+from detectors.windows.row import PREDICTION, VOLUME
 from driftline.readers.options import Options
 from driftline.replay.reading import read
 from driftline.replay.replaying import KINDS, Replaying
@@ -33,6 +33,8 @@ from streams.records.times import rfc3339
 from streams.settings import Settings
 from streams.state.reference_file import reference_set_of
 
+__all__ = ["Built", "build"]
+
 #: Names shown in one message at most.
 _MOST_NAMED = 8
 
@@ -41,7 +43,7 @@ _Segments = dict[Kind, dict[str, SegmentReference]]
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A document, and what a person should know about it, a sentence each."""
+    """A reference set, and notes for a person, a sentence each."""
 
     reference_set: ReferenceSet
     notes: list[str]
@@ -51,7 +53,7 @@ def build(settings: Settings, options: Options, spec: ModelSpec, *, since: float
     """Return the references of a model, learned from all windows between two times, epoch seconds.
 
     Raises:
-        ConfigError: the file cannot be read, or no reference can come of it.
+        ConfigError: the file cannot be read, or its rows make no reference.
         UnavailableError: Kafka is needed and away.
     """
     place = options.file or f"topic {settings.kafka.prefix}.windows"
@@ -89,9 +91,11 @@ def build(settings: Settings, options: Options, spec: ModelSpec, *, since: float
 def _require_in_order(place: str, spec: ModelSpec, replaying: Replaying) -> None:
     late = replaying.late(spec.name)
     if any(late.values()):
-        told = " and ".join(f"{count:,} {'rows' if kind == 'features' else 'outcomes'}" for kind, count in late.items() if count)
+        counts = " and ".join(
+            f"{count:,} {'rows' if kind == 'features' else 'outcomes'}" for kind, count in late.items() if count
+        )
         raise ConfigError(
-            f"{place}: {told} came after their window was closed, because times go backwards: sort the file by time, or raise "
+            f"{place}: {counts} came after their window was closed, because times go backwards: sort the file by time, or raise "
             f"models.{spec.name}.lateness, which is {format_duration(spec.lateness_seconds)}"
         )
 
@@ -132,8 +136,7 @@ def _reference(spec: ModelSpec, judge: Judge) -> SegmentReference:
     learner = judge.learner
     assert learner is not None
     learned = learner.learn(spec)
-    if judge.kind == "outcomes":
-        learned = {feature: found for feature, found in learned.items() if feature == ERROR}
+    learned = {feature: found for feature, found in learned.items() if judge.rules.judges(feature)}
     return SegmentReference(learner.seen, learner.since or 0.0, learner.until, learned)
 
 

@@ -1,8 +1,8 @@
-"""What references hold, told for a person and an auditor.
+"""What references contain, as values that a person or an auditor can read.
 
 Rules:
-1. All of it stands in what was learned; the configuration, which may say something else by now, is not asked.
-2. What a judge published for whoever scores single events has no baselines: what would come from them is None.
+1. Every value comes from the references. The configuration is not read, because it may have changed since.
+2. The references that a judge publishes, for scoring single events, have no baselines. A value that needs one is None.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from detectors.judging.judge import Judge
-from detectors.judging.monitors import Monitors
 from detectors.model.finding import ReferenceLearned
 from detectors.reference.baseline import Baseline
 from detectors.reference.feature_reference import QUANTILES, FeatureReference
 from detectors.reference.learned import FeatureBaseline
 from detectors.reference.reference_set import ReferenceSet
+from detectors.spec import ModelSpec
 from detectors.statistics import StatisticName
 from detectors.windows.record import Kind
 from detectors.windows.row import VOLUME
 from driftline.text import wording
 from streams.records.times import rfc3339
 
-#: Quantiles that are told, in percent; 0 and 100 are the least and the largest value of all.
+#: Quantiles that are shown, in percent; 0 and 100 are the least and the largest value of all.
 PERCENT = (0, 1, 5, 25, 50, 75, 95, 99, 100)
-#: Those between which half of the width is one standard deviation, if the values are Gaussian.
+#: Percentiles one standard deviation below and above the mean of Gaussian values.
 _SIGMA = (15.87, 84.13)
 
 
 @dataclass(frozen=True, slots=True)
 class MonitorContents:
-    """What one statistic of a feature does while nothing is wrong.
+    """How one statistic of a feature behaves while nothing is wrong.
 
     Args:
         statistic: which.
         season: its name, with the calendar of public holidays where it looks at one.
-        correlation: of a window with the one before it.
-        windows: that it was learned from.
+        correlation: of neighbouring windows, -1 to 1.
+        windows: how many it was learned from.
         fast: whether it has a fast path.
     """
 
@@ -55,16 +55,16 @@ class FeatureContents:
 
     Args:
         feature: its name.
-        kind: of its values: numbers, categories, both, none, or the number of rows.
+        kind: type of its values: numbers, categories, both, none, or the number of rows.
         mean: of the numbers; None without any.
         spread: half the width of the middle 68 % of them, a standard deviation where they are Gaussian.
         quantiles: percent -> value, as in `PERCENT`; empty without numbers.
         shares: category -> share, the most frequent first.
         other: share of all other categories.
-        categories: that are known by name.
+        categories: how many are known by name.
         missing: share of rows without a value, on average over the season; None where that is not known.
-        merged: windows that are judged together.
-        monitors: what is watched.
+        merged: how many windows are judged together.
+        monitors: one for each statistic that is watched.
     """
 
     feature: str
@@ -82,7 +82,7 @@ class FeatureContents:
 
 @dataclass(frozen=True, slots=True)
 class SegmentContents:
-    """The references of one segment; `windows` and the times are those that it was learned from, as text."""
+    """The references of one segment; it was learned from `windows` windows between two times, RFC 3339."""
 
     windows_of: Kind
     segment: str
@@ -93,28 +93,28 @@ class SegmentContents:
 
     @property
     def monitors(self) -> int | None:
-        """How many there are; None where that is not told."""
+        """Number of monitors; None where the references do not say."""
         known = [feature.monitors for feature in self.features if feature.monitors is not None]
         return sum(map(len, known)) if len(known) == len(self.features) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What one version holds.
+    """What one version contains.
 
     Args:
-        version: hash of what it holds.
+        version: hash of its content.
         model: name of the model.
         place: the file that was read, or where else it was found.
         learned_by: version of Driftline, and of River; None for what a judge published.
         since: begin of what it was learned from, as text; `until` the end.
-        held_from: when a judge began to hold it, as text; None for a document.
+        held_from: when a judge began to judge by it, as text; None for a file.
         window_seconds: width of the windows by their kind, where there are any.
         timezone: of its seasons; `holidays` their calendar.
-        features: that the configuration named when it was learned; empty for all that appeared.
-        categorical: that were categories although they look like numbers.
+        features: those that the configuration named when it was learned; empty for all that appeared.
+        categorical: features that were categories although they look like numbers.
         segments: what was learned of each.
-        monitors: in all of them.
+        monitors: number of monitors of all segments.
     """
 
     version: str
@@ -134,7 +134,7 @@ class Contents:
 
 
 def of_reference_set(reference_set: ReferenceSet, place: str) -> Contents:
-    """Return what a document holds; it is not changed."""
+    """Return what a reference set contains; it is not changed."""
     head = reference_set.head
     widths: dict[Kind, float] = {"features": head.window_seconds, "outcomes": head.outcome_window_seconds}
     segments = [
@@ -192,7 +192,7 @@ def _features(
     kind: Kind, segment: str, learned: Mapping[str, FeatureBaseline], seconds: float, holidays: str
 ) -> list[FeatureContents]:
     """Return the features of a segment, with the monitors of a judge that has taken them over."""
-    judge = Judge(kind, segment, seconds, None, Monitors.empty("page_hinkley", "both", seconds))
+    judge = Judge.begin(ModelSpec(""), kind, segment, seconds)
     judge.adopt(learned)
     watched: dict[str, list[MonitorContents]] = {}
     for feature, statistic in judge.watched():

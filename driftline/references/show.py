@@ -1,4 +1,4 @@
-"""Showing references: a file or a version -> what it holds, and that as tables."""
+"""A file or a version of references -> what it contains -> rows of tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from driftline.references.contents import (
     of_published,
     of_reference_set,
 )
-from driftline.references.stored import read_watch
+from driftline.references.stored import read_monitor
 from driftline.text.durations import format_duration
 from driftline.text.nearest import nearest
 from driftline.text.wording import listed, span
@@ -26,27 +26,27 @@ from streams.state.store import Store
 _VERSION = re.compile(r"[0-9a-f]{16}")
 #: Categories of one feature that a table names.
 _MOST_SHARES = 4
-#: Quantiles that a table tells, in percent.
-_TOLD = ("1", "25", "50", "75", "99")
+#: Quantiles that a table shows, in percent.
+_SHOWN = ("1", "25", "50", "75", "99")
 
 SEGMENT_HEADINGS = ("windows of", "segment", "windows", "from", "to", "features", "monitors")
 FEATURE_HEADINGS = (
     *("windows of", "segment", "feature", "values", "mean", "spread"),
-    f"quantiles ({' / '.join(_TOLD)} %) or shares",
+    f"quantiles ({' / '.join(_SHOWN)} %) or shares",
     *("missing", "season", "correlation", "windows judged together", "monitors"),
 )
 
 
 def is_version(name: str) -> bool:
-    """Tell whether a name is a version, and no file beside us has it."""
+    """Whether a name has the form of a version, and no file in the working directory has that name."""
     return _VERSION.fullmatch(name) is not None and not Path(name).exists()
 
 
 def in_file(path: Path, model: str | None) -> Contents:
-    """Return what a file of references holds.
+    """Return what a file of references contains.
 
     Raises:
-        ConfigError: it cannot be read, or holds those of another model.
+        ConfigError: it cannot be read, or is of another model.
         StateError: it is no file of references, or was changed.
     """
     if not path.exists():
@@ -63,16 +63,16 @@ def in_file(path: Path, model: str | None) -> Contents:
 
 
 def in_store(store: Store, models: Sequence[str], version: str, model: str | None) -> Contents:
-    """Return what a version holds: of a document that was taken over, or of what a judge published for a segment.
+    """Return what a version contains: of a reference set from a file, or of the references that a judge published for a segment.
 
     Args:
-        store: where they are kept.
-        models: that the configuration has.
-        version: that is looked for.
-        model: whose it must be; None for any.
+        store: the Redis that has them.
+        models: names of the configured models.
+        version: the version to show, 16 hexadecimal digits.
+        model: the model that it must belong to; None for any.
 
     Raises:
-        DriftlineError: there is none, or it is another model's.
+        DriftlineError: no model has that version, or another model has it.
         StateError: it was altered, or written by another Driftline.
         UnavailableError: Redis is away.
     """
@@ -90,7 +90,7 @@ def in_store(store: Store, models: Sequence[str], version: str, model: str | Non
 
 
 def _of_model(store: Store, model: str, version: str) -> Contents | list[str]:
-    """Return what a version of a model holds, or the versions that there are."""
+    """Return what a version of a model contains, or all versions of the model if it is none of them."""
     references = References(store)
     reference_set = references.reference_set(model, version)
     if reference_set is not None:
@@ -106,7 +106,7 @@ def _of_model(store: Store, model: str, version: str) -> Contents | list[str]:
 
 def _segments(store: Store, model: str) -> list[str]:
     try:
-        return sorted(read_watch(store, model).channels["features"].judges)
+        return sorted(read_monitor(store, model).channels["features"].judges)
     except (StateError, UnavailableError):
         raise
     except DriftlineError:  # nothing was judged yet
@@ -114,7 +114,7 @@ def _segments(store: Store, model: str) -> list[str]:
 
 
 def head(contents: Contents) -> Iterator[tuple[str, str]]:
-    """Yield what is known of all of it: (what, value)."""
+    """Yield (name, value) of what holds for the whole version."""
     yield "version", contents.version
     yield "model", contents.model
     yield "read from", contents.place
@@ -179,13 +179,13 @@ def _seasons(monitors: Sequence[MonitorContents]) -> str:
 
 
 def _quantiles(found: FeatureContents) -> str:
-    return " / ".join(_number(found.quantiles[percent]) for percent in _TOLD) if found.quantiles else ""
+    return " / ".join(_number(found.quantiles[percent]) for percent in _SHOWN) if found.quantiles else ""
 
 
 def _shares(found: FeatureContents) -> str:
-    told = [f"{name} {_percent(share)}" for name, share in list(found.shares.items())[:_MOST_SHARES]]
+    shown = [f"{name} {_percent(share)}" for name, share in list(found.shares.items())[:_MOST_SHARES]]
     rest = sum(list(found.shares.values())[_MOST_SHARES:]) + found.other
-    return ", ".join([*told, *([f"others {_percent(rest)}"] if rest > 0 else [])])
+    return ", ".join([*shown, *([f"others {_percent(rest)}"] if rest > 0 else [])])
 
 
 def _percent(share: float) -> str:

@@ -1,4 +1,4 @@
-"""The judge's state as it was stored last, for commands that look at it: workers may run or not, and nothing is written."""
+"""The judge's state as it was stored last; workers may run or not, and nothing is written."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from detectors.model.model_monitor import ModelMonitor
 from streams.state import binding, snapshot
 from streams.state.store import Store
 
+__all__ = ["read_monitor"]
 
-def read_watch(store: Store, model: str) -> ModelMonitor:
-    """Return the stored state of a model; its windows, keyed by it, are all judged in one partition.
+
+def read_monitor(store: Store, model: str) -> ModelMonitor:
+    """Return the stored state of a model; all its windows have the same key, so one partition has all of it.
 
     Raises:
         DriftlineError: there is none yet.
-        StateError: it was altered, is of another make, or is being made again.
+        StateError: it was altered, another version wrote it, or a rebuild has not finished.
         UnavailableError: Redis is away.
     """
     bound = binding.recorded(store)

@@ -1,4 +1,4 @@
-"""A built document on its way into a file, and what is said about it."""
+"""References -> a file, and the sentences about it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from driftline.references.build import Built
 from driftline.text.tables import show_table
 from streams.records.times import rfc3339
 from streams.state import reference_file
+
+__all__ = ["write"]
 
 _HEADINGS = ["windows of", "segment", "windows", "from", "to", "features"]
 

@@ -1,21 +1,11 @@
-"""`driftline replay`: the core over files, without Kafka, Redis or a key.
+"""`driftline replay`: stretches of rows, or records of the windows topic, come in; the alerts that they raise go out.
 
-A row goes through the same steps as an event (docs/architecture.md): reader -> `Stretch` of blocks -> windows as
-the bytes of the windows topic -> the model's watch -> the bytes of the alerts topic.
+Neither Kafka nor Redis nor a key is needed. A row goes the way of an event (docs/architecture.md): blocks -> windows, as
+bytes of the windows topic -> the model's monitor -> alerts, as bytes of the alerts topic.
 
-========================== =====================================================
-`stretch.py`               what a reader hands over
-`opened.py`                files and stdin, and how far they were read
-`roles.py`                 which column is what
-`cells.py`                 text of a CSV file -> values
-`rows.py`                  columns of values -> a stretch
-`csv_rows.py`              CSV -> stretches
-`json_lines.py`            JSON Lines, of rows or of events -> stretches
-`parquet.py`               Parquet -> stretches
-`pairs.py`                 predictions and labels of events, by id
-`windows_file.py`          a file of windows, written and read
-`lane.py`                  blocks -> windows and marks, in the order of the rows that closed them
-`replaying.py`             stretches or windows -> findings
-`progress.py`, `report.py` what a person sees of it
-========================== =====================================================
+Open `replaying.py` first: the judge over a file. Then:
+
+- `lane.py`: blocks -> windows and marks, in the order of the rows that closed them.
+- `reading.py`: opens what the user named, and feeds it. `run.py`: prints what follows.
+- `report.py`: what a person reads at the end.
 """

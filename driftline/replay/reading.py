@@ -1,8 +1,8 @@
-"""Reading: what a user named -> stretches of rows or records of windows, fed to what takes them, in order.
+"""The file or topic that a user named -> stretches of rows or records of windows -> the replay, in order.
 
 Rules:
-1. Rows that cannot be used stop nothing; a file without one that can is an error.
-2. Of a windows topic it is read what is there now, partition by partition: a model's windows are all in one.
+1. An unusable row stops nothing; a file without a usable row is an error.
+2. A windows topic is read up to its end now, partition by partition; all windows of a model are in one partition.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from streams.topics import WINDOWS, topic_name
 
 _CLIENT = "driftline-replay"
 _KAFKA_SECONDS = 5.0
-#: Objects made before the collector looks at the youngest; and how many such looks before the next generations.
+#: New objects before the collector looks at the youngest generation, and how many such runs before it looks at each older one.
 _COLLECT_AFTER = (200_000, 20, 100)
 
 Findings = Iterator[Alert | Request]
 
 
 def read(settings: Settings, options: Options, replaying: Replaying, progress: ProgressLine) -> Findings:
-    """Feed all that the options name, and yield what follows from it.
+    """Feed all that the options name to the replay, and yield the findings.
 
     Raises:
         ConfigError: the file cannot be read or used.
@@ -56,7 +56,7 @@ def read(settings: Settings, options: Options, replaying: Replaying, progress: P
 
 @contextmanager
 def _collector_resting() -> Iterator[None]:
-    """Let the garbage collector come less often: rows come and go by the thousand, and none of them is in a cycle."""
+    """Run the garbage collector less often: there are many rows, and none of them is in a cycle."""
     usual = gc.get_threshold()
     gc.set_threshold(*_COLLECT_AFTER)
     gc.freeze()
@@ -91,7 +91,7 @@ def _stretches(settings: Settings, file: Opened, options: Options) -> Iterator[S
 
 
 def _of_topic(kafka: KafkaSettings, replaying: Replaying, progress: ProgressLine, only: str | None) -> Findings:
-    """Judge what the windows topic holds now, partition by partition: a model's windows are all in one."""
+    """Judge the windows topic up to its end now, partition by partition."""
     topic = topic_name(kafka.prefix, WINDOWS)
     log = Log(kafka, _CLIENT)
     try:
@@ -110,10 +110,10 @@ def _of_topic(kafka: KafkaSettings, replaying: Replaying, progress: ProgressLine
 
 
 def _require_use(name: str, options: Options, replaying: Replaying) -> None:
-    """Return if anything could be used.
+    """Return if any row or record was usable.
 
     Raises:
-        ConfigError: there is nothing, or nothing of it could be used.
+        ConfigError: the file is empty, or nothing in it was usable.
     """
     faults = sum(replaying.faults.values())
     if replaying.rows > faults:

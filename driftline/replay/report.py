@@ -1,4 +1,4 @@
-"""What a replay says at its end, on stderr: a table of the models, and what a person should know about it."""
+"""The end of a replay, on stderr: a table of the models, and notes for a person."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _notes(tallies: Mapping[str, ModelTally], models: Mapping[str, ModelSpec]) -
                 "beforehand from another file (`driftline reference build`)"
             )
         elif tally.learning:
-            notes.append(f"{name}: a segment, or the errors, still learned at the end: they need {reference} of event time")
+            notes.append(f"{name}: a segment, or the outcomes, still learned at the end: they need {reference} of event time")
         if tally.late:
             notes.append(
                 f"{name}: {tally.late:,} rows came after their window was closed and are in none: sort the file by time, or "
@@ -70,7 +70,7 @@ def _notes(tallies: Mapping[str, ModelTally], models: Mapping[str, ModelSpec]) -
 
 
 def fault_notes(replaying: Replaying, options: Options) -> list[str]:
-    """Return how many rows could not be used, and the first of them."""
+    """Return how many rows were unusable, and the first of them."""
     if not replaying.faults:
         return []
     counted = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(replaying.faults.items()))
@@ -82,6 +82,6 @@ def fault_notes(replaying: Replaying, options: Options) -> list[str]:
 
 
 def fault_lines(replaying: Replaying, options: Options) -> list[str]:
-    """Return where the first rows stand that could not be used, and why."""
+    """Return line and reason of the first unusable rows."""
     place = {"parquet": "row", None: "record"}.get(options.form, "line")
     return [f"{place} {fault.line:,}: {fault.detail}" for fault in replaying.first_faults]

@@ -1,8 +1,8 @@
-"""One replay from its options to its report: readers and windows are opened here, and findings printed.
+"""One replay from its options to its report: opens the file and the file of windows, and prints the findings.
 
 Rules:
-1. What is printed on stdout is what the topics would carry, one event a line, and nothing else.
-2. Whatever goes wrong, Ctrl-C too, no half of a windows file is left behind.
+1. stdout gets the events that the topics would carry, one a line, and nothing else.
+2. After any error, and after Ctrl-C, no partial file of windows is left.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from driftline.text.progress import ProgressLine
 from streams.records.cloudevents import event_of
 from streams.settings import Settings
 
+__all__ = ["replay"]
+
 
 def replay(settings: Settings, options: Options) -> None:
-    """Print what the judge finds, and a report.
+    """Print the findings of the judge, and a report.
 
     Raises:
         ConfigError: the file cannot be read or used.

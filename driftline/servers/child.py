@@ -30,6 +30,8 @@ from typing import Self, TypeVar
 
 from detectors.errors import UnavailableError
 
+__all__ = ["Child", "serve_until_signal"]
+
 _LEASH = Path(__file__).with_name("leash.py")
 _POLL_SECONDS = 0.02
 _T = TypeVar("_T")
@@ -110,7 +112,7 @@ class Child:
         return self
 
     def until(self, answer: Callable[[], _T | None], *, timeout_seconds: float) -> _T:
-        """Ask again and again, and return the first answer that is not None.
+        """Ask until the answer is not None, and return it.
 
         Raises:
             UnavailableError: the child ended or the time is up; the end of its log is in the message.

@@ -22,6 +22,8 @@ from driftline.servers.kafka_jars import kafka_jars
 from driftline.servers.ports import free_port
 from driftline.servers.server import PrivateServer
 
+__all__ = ["KafkaServer"]
+
 _JVM = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
 _QUIET = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
 _FORMAT_TIMEOUT_SECONDS = 60
@@ -77,7 +79,7 @@ class KafkaServer(PrivateServer):
             "auto.create.topics.enable": "false",
             "message.max.bytes": _MESSAGE_BYTES,
             "replica.fetch.max.bytes": _MESSAGE_BYTES,
-            # one node holds everything, in few partitions
+            # one node has everything, in few partitions
             "offsets.topic.replication.factor": 1,
             "offsets.topic.num.partitions": 8,
             "transaction.state.log.replication.factor": 1,

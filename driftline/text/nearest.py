@@ -1,4 +1,4 @@
-"""Which known word a wrong one was probably meant to be."""
+"""The known word that a wrong one probably means."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def nearest(word: object, known: Iterable[str]) -> str:
 
 
 def nearest_meaning(word: object, spellings: Mapping[str, str]) -> str:
-    """Return what the nearest of the spellings stands for, or nothing when none is near."""
+    """Return the meaning of the nearest spelling, or nothing when none is near."""
     folded = {spelling.casefold(): spellings[spelling] for spelling in sorted(spellings)}
     found = difflib.get_close_matches(str(word).casefold(), folded, n=1, cutoff=0.6)
     return folded[found[0]] if found else ""

@@ -7,13 +7,13 @@ import time
 
 import click
 
-#: The line is drawn so often at most.
+#: Least time between two drawings of the line.
 _EVERY_SECONDS = 0.2
 _ERASE = "\r\x1b[K"
 
 
 class ProgressLine:
-    """The line at the bottom of a terminal; it makes room for what is printed."""
+    """The line at the bottom of a terminal; erase it before printing anything else."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
@@ -21,7 +21,7 @@ class ProgressLine:
         self._shown = False
 
     def draw(self, share: float | None, rows: int) -> None:
-        """Show which share of the file was read, 0 to 1, and how many rows."""
+        """Show the share of the file that was read, 0 to 1, and the number of rows."""
         now = time.monotonic()
         if not self._terminal or now - self._drawn_at < _EVERY_SECONDS:
             return
@@ -31,7 +31,7 @@ class ProgressLine:
         click.echo(f"{_ERASE}{done}{rows:,} read", nl=False, err=True)
 
     def erase(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         if self._shown:
             self._shown = False
             click.echo(_ERASE, nl=False, err=True)

@@ -1,4 +1,4 @@
-"""One table for people and for programs: drawn on a terminal, columns in a pipe, Markdown for the docs."""
+"""One table in three forms: drawn on a terminal, columns in a pipe, Markdown for documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words that commands share for what a judge knows: names, spans, seasons."""
+"""Phrases that commands share: lists of names, spans, seasons."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MOST_NAMES = 10
 
 
 def listed(names: Sequence[str], most: int = _MOST_NAMES) -> str:
-    """Return names for a sentence, of many the first.
+    """Return names for a sentence; of many the first, and how many more.
 
     >>> listed(["amount", "age", "country"], 2)
     'amount, age and 1 more'
@@ -21,7 +21,7 @@ def listed(names: Sequence[str], most: int = _MOST_NAMES) -> str:
 
 
 def span(least: float, most: float, form: str = ",") -> str:
-    """Return both ends, or one where they look the same.
+    """Return both ends of a span, or one value if both print alike.
 
     >>> span(2, 2000), span(0.101, 0.102, ".2f")
     ('2 to 2,000', '0.10')
@@ -31,7 +31,7 @@ def span(least: float, most: float, form: str = ",") -> str:
 
 
 def season(name: SeasonName, holidays: str) -> str:
-    """Return the name of a season, with the calendar of holidays where it looks at one.
+    """Return the name of a season, with the calendar of holidays if it uses one.
 
     >>> season("slot-of-week", "DE"), season("constant", "DE")
     ('slot-of-week with public holidays of DE', 'constant')

@@ -1,9 +1,9 @@
-"""Request bodies of the native routes: what may be in them, and the sentence for what may not.
+"""Request bodies of the native routes: their fields, their limits, and one sentence for each mistake.
 
 Rules:
-1. A body is refused as a whole or taken as a whole; what is taken goes to the log unchanged, and is
-   an event that streams/events/event.py takes: its limits are the limits here.
-2. Every refusal names the place, the value and what to send instead. Values are shown shortened.
+1. A body is accepted or refused as a whole. An accepted body goes to the log unchanged, and its event is valid for
+   streams/events/event.py: the limits are the same.
+2. Every refusal names the field, the value and what to send instead. Long values are shortened.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from detectors.windows.row import Value
 from streams.events.event import MAX_EVENT_BYTES, MAX_ID_LENGTH, MAX_NAME_LENGTH, event_time
 
 MAX_BODY_BYTES = 256 << 10
-#: Of one row; the rest of its event (model, version, answer) needs some room beside it.
+#: Of one row: 16 KiB less than an event, for its other fields (model, version, answer).
 MAX_ROW_BYTES = MAX_EVENT_BYTES - (16 << 10)
 MAX_TAGS = 50
 
@@ -30,7 +30,7 @@ _LABEL_FIELDS = ("id", "label", "ts")
 
 @dataclass(frozen=True, slots=True)
 class PredictionRequest:
-    """One row to be answered; what was not sent is None."""
+    """One row to be answered; an optional field that was not sent is None."""
 
     features: dict[str, Value]
     id: str | None = None
@@ -42,7 +42,7 @@ class PredictionRequest:
 
 @dataclass(frozen=True, slots=True)
 class LabelRequest:
-    """The truth about one prediction."""
+    """The true label of one prediction."""
 
     id: str
     label: Value
@@ -50,10 +50,10 @@ class LabelRequest:
 
 
 def read_prediction(body: bytes, max_features: int) -> PredictionRequest:
-    """Return the row in a `:predict` body; it may have `max_features` features.
+    """Return the row in a `:predict` body, with `max_features` features at most.
 
     Raises:
-        EventError: it is not one; the message says where and what to send.
+        EventError: the body has a mistake; the message names the field and what to send.
     """
     if len(body) > MAX_ROW_BYTES:
         raise EventError(
@@ -74,7 +74,7 @@ def read_label(body: bytes) -> LabelRequest:
     """Return the label in a `:label` body.
 
     Raises:
-        EventError: it is not one; the message says where and what to send.
+        EventError: the body has a mistake; the message names the field and what to send.
     """
     fields = read_object(body, _LABEL_FIELDS)
     identity = _identity(fields)
@@ -87,10 +87,10 @@ def read_label(body: bytes) -> LabelRequest:
 
 
 def read_object(body: bytes, known: tuple[str, ...]) -> dict[str, Any]:
-    """Return a JSON object that has no other fields than the known ones.
+    """Return a JSON object that has known fields only.
 
     Raises:
-        EventError: it is not one.
+        EventError: the body is no such object.
     """
     try:
         fields = orjson.loads(body)
@@ -106,12 +106,12 @@ def read_object(body: bytes, known: tuple[str, ...]) -> dict[str, Any]:
 
 
 def refusal(path: str, expected: str, value: Any) -> EventError:
-    """Return the error for a value at a place where something else was expected."""
+    """Return the error for a value of another type than expected; `path` is the field."""
     return EventError("wrong_type", path, f"expected {expected}, got {show(value)}")
 
 
 def show(value: Any) -> str:
-    """Return a value as it may be shown in a message: short, and JSON where it was JSON.
+    """Return a value as text for a message: 60 characters at most; bytes as they are, anything else as JSON.
 
     >>> show({"a": [None, True]}), show(b"x" * 100)
     ('{"a":[null,true]}', 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...')

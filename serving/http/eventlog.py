@@ -1,8 +1,7 @@
-"""The event log: every answer and every label goes to the events topic, and nothing waits for it.
+"""The event log: every answer and every label goes to the events topic, and no answer waits for it.
 
-The key is the event's id, so a prediction and its label meet in one partition. The queue is bounded:
-what does not fit, or is not taken by the broker in the end, is counted in
-`driftline_predictions_dropped_total` and never delays an answer.
+The key is the event's id, so a prediction and its label go to one partition. The queue is bounded. An event that does not
+fit, or that the broker does not take in time, is dropped and counted in `driftline_predictions_dropped_total`.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ class EventLog:
     """Writes predictions and labels of one service."""
 
     def __init__(self, sender: Sender, settings: KafkaSettings, metrics: Metrics) -> None:
-        """Send through `sender`, whose callbacks somebody else runs (`Sender.start_polling`)."""
+        """Send through `sender`; the caller runs its callbacks (`Sender.start_polling`)."""
         self._sender = sender
         self._topic = topic_name(settings.prefix, EVENTS)
         self._metrics = metrics
 
     def prediction(self, model: str, version: str, row: PredictionRequest, answer: Prediction) -> str:
-        """Log one answer and return its id: the row's own, or a new one."""
+        """Log one answer and return its id: that of the row, or a new id."""
         identity = row.id or uuid4().hex
         event: dict[str, Any] = {
             "v": 1,

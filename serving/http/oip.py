@@ -1,12 +1,12 @@
-"""Open Inference Protocol v2: named tensors in, one row per index, label and score tensors out.
+"""Open Inference Protocol v2: named tensors in, a row per index, label and score tensors out.
 
 >>> body = b'{"inputs": [{"name": "amount", "datatype": "FP64", "shape": [2, 1], "data": [[12.5], [null]]}]}'
 >>> [row.features for row in read_infer(body, 500).rows]
 [{'amount': 12.5}, {'amount': None}]
 
-Every tensor is one feature, of shape [n] or [n, 1]; a null is a missing value. The request's `id`
-becomes the id of its one row, or the ids `id-0`, `id-1`, ... of several; the ids come back in the
-output `id`, because a label is joined by them. Tensors in binary form are not taken.
+Every tensor is one feature, of shape [n] or [n, 1]; null is a missing value. The id of a single row is the request's `id`;
+several rows have the ids `id-0`, `id-1`, ... The ids come back in the output `id`, because labels are joined by them.
+Tensors in binary form are refused.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from serving.http.body import PredictionRequest, read_object, refusal
 from serving.registry.artifact import Label, Prediction
 from streams.events.event import MAX_ID_LENGTH, MAX_NAME_LENGTH
 
-#: Rows are answered inline; so many take about as long as a browser's blink.
+#: Rows of a request are answered in the event loop, so their number is bounded.
 MAX_ROWS = 1_000
 
-#: The rows' own ids are longer by a dash and a number.
+#: The ids of rows are longer than the request's, by a dash and a number.
 _ID_LENGTH = MAX_ID_LENGTH - 8
 _FIELDS = ("id", "inputs", "outputs", "parameters")
 _OUTPUTS = ("id", "label", "score")
@@ -62,10 +62,10 @@ class InferRequest:
 
 
 def read_infer(body: bytes, max_features: int) -> InferRequest:
-    """Return the rows in an infer body; a row may have `max_features` features.
+    """Return the rows in an infer body, each with `max_features` features at most.
 
     Raises:
-        EventError: it is not one; the message says where and what to send.
+        EventError: the body has a mistake; the message names the field and what to send.
     """
     fields = read_object(body, _FIELDS)
     identity = fields.get("id")
@@ -75,10 +75,10 @@ def read_infer(body: bytes, max_features: int) -> InferRequest:
     if inputs.__class__ is not list or not 0 < len(inputs) <= max_features:
         raise refusal("inputs", f"a list of 1 to {max_features} tensors", inputs)
     columns: dict[str, list[Any]] = {}
-    for place, tensor in enumerate(inputs):
-        name, data = _column(f"inputs[{place}]", tensor)
+    for index, tensor in enumerate(inputs):
+        name, data = _column(f"inputs[{index}]", tensor)
         if name in columns:
-            raise refusal(f"inputs[{place}].name", "another name than the tensors before", name)
+            raise refusal(f"inputs[{index}].name", "another name than the tensors before", name)
         columns[name] = data
     counts = {len(data) for data in columns.values()}
     if len(counts) != 1 or not 0 < max(counts) <= MAX_ROWS:
@@ -95,7 +95,7 @@ def read_infer(body: bytes, max_features: int) -> InferRequest:
 
 
 def answer_infer(request: InferRequest, model: str, version: str, ids: list[str], answers: list[Prediction]) -> dict[str, Any]:
-    """Return the body of the answer; `ids` and `answers` go with the request's rows."""
+    """Return the body of the answer; `ids` and `answers` are in the order of the request's rows."""
     tensors = {
         "id": _tensor("id", list(ids)),
         "label": _tensor("label", [answer.label for answer in answers]),
@@ -108,9 +108,9 @@ def answer_infer(request: InferRequest, model: str, version: str, ids: list[str]
 
 
 def model_metadata(model: str, version: int | None, example: tuple[dict[str, Any], Prediction] | None) -> dict[str, Any]:
-    """Return the protocol's description of a model; what goes in and out is read off a golden row."""
+    """Return the protocol's description of a model; inputs and outputs have the types of a golden row, the `example`."""
     features, answer = example or ({}, Prediction(None))
-    numbers = {"INT64": "FP64"}  # 3 in one row may be 3.5 in the next
+    numbers = {"INT64": "FP64"}  # 3 in a golden row may be 3.5 in the next request
     inputs = {name: _datatype([value]) for name, value in features.items()}
     outputs = {"id": "BYTES", "label": _datatype([answer.label]), "score": "FP64"}
     return {
@@ -136,9 +136,9 @@ def _column(path: str, tensor: Any) -> tuple[str, list[Any]]:
     if shape not in ([len(data)], [len(data), 1]):
         raise refusal(f"{path}.shape", f"[{len(data)}] or [{len(data)}, 1], as there are values", shape)
     values = [value[0] if value.__class__ is list and len(value) == 1 else value for value in data]
-    for place, value in enumerate(values):
+    for index, value in enumerate(values):
         if value is not None and not holds(value):
-            raise refusal(f"{path}.data[{place}]", f"a value of {datatype} or null", value)
+            raise refusal(f"{path}.data[{index}]", f"a value of {datatype} or null", value)
     return name, values
 
 
@@ -148,19 +148,19 @@ def _outputs(wanted: Any) -> tuple[str, ...]:
     if wanted.__class__ is not list:
         raise refusal("outputs", f"a list of tensors among {', '.join(_OUTPUTS)}", wanted)
     names: list[str] = []
-    for place, output in enumerate(wanted):
+    for index, output in enumerate(wanted):
         name = output.get("name") if output.__class__ is dict else None
         if name not in _OUTPUTS:
-            raise refusal(f"outputs[{place}].name", f"one of {', '.join(_OUTPUTS)}", name)
+            raise refusal(f"outputs[{index}].name", f"one of {', '.join(_OUTPUTS)}", name)
         names.append(name)
     return tuple(dict.fromkeys(names)) or _OUTPUTS
 
 
 def _tensor(name: str, data: list[Any], datatype: str | None = None) -> dict[str, Any]:
-    found = datatype or _datatype(data)
-    if found == "BYTES":
+    kind = datatype or _datatype(data)
+    if kind == "BYTES":
         data = [None if value is None else value if isinstance(value, str) else str(value) for value in data]
-    return {"name": name, "datatype": found, "shape": [len(data)], "data": data}
+    return {"name": name, "datatype": kind, "shape": [len(data)], "data": data}
 
 
 def _datatype(values: list[Label]) -> str:

@@ -1,9 +1,10 @@
-"""One serving process: check the neighbours, load what is promoted, listen, stop when told.
+"""The serving process: check Kafka and Redis, load the promoted versions, listen, stop on a signal.
 
 Rules:
-1. Nothing listens before Kafka, Redis and the events topic were found and each model was looked up once.
-2. SIGTERM and SIGINT: take no new connection, finish the requests, flush the event log, return.
-3. A neighbour lost later stops nothing: without Redis the versions stay, without Kafka logs are counted as dropped.
+1. It listens only after Kafka, Redis and the events topic answered and the pointer of each model was read once.
+2. On SIGTERM and SIGINT it takes no new connection, finishes the requests, flushes the event log and returns.
+3. Without Redis or Kafka later on it goes on answering: the loaded versions stay, and events that Kafka does not take
+   are counted as dropped.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from detectors.errors import ConfigError, UnavailableError
+from detectors.errors import ConfigError
 from serving.http.eventlog import EventLog
 from serving.http.service import Service
 from serving.live import LiveModel
 from serving.registry.versions import Registry
-from streams.kafka import Sender, missing_topics
+from streams.kafka import Sender, require_topics
+from streams.listening import cannot_listen
 from streams.metrics import Metrics
 from streams.state.store import Store
 from streams.topics import EVENTS
@@ -51,8 +53,7 @@ def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> 
         raise ConfigError("DRIFTLINE_SIGNING_KEY: empty, so no model could be trusted; set the same key for every process")
     store = Store(settings.redis, settings.signing_key)
     store.ping()
-    if missing := missing_topics(settings.kafka, (EVENTS,)):
-        raise UnavailableError(f"no topic {missing[0]} at {settings.kafka.bootstrap}: run `driftline topics create`")
+    require_topics(settings.kafka, (EVENTS,))
     metrics = Metrics()
     registry = Registry(store)
     models = {spec.name: LiveModel(spec.name, registry, metrics) for spec in settings.models}
@@ -65,7 +66,7 @@ def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> 
             closing.callback(live.stop)
             live.watch()
         service = Service(settings.models, models, EventLog(sender, settings.kafka, metrics), metrics)
-        asyncio.run(_until_told(service, settings.serve, ready))
+        asyncio.run(_until_signal(service, settings.serve, ready))
 
 
 def _flush(sender: Sender) -> None:
@@ -73,21 +74,21 @@ def _flush(sender: Sender) -> None:
         _LOG.warning("Kafka did not take %d predictions and labels within %g s: they are lost", unsent, _GRACE_SECONDS)
 
 
-async def _until_told(service: Service, http: HttpSettings, ready: Callable[[str], None] | None) -> None:
-    told = asyncio.Event()
+async def _until_signal(service: Service, http: HttpSettings, ready: Callable[[str], None] | None) -> None:
+    stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, stopping.set)
     async with listening(service, http) as address:
         print(f"driftline serve: listening on {address}", flush=True)  # noqa: T201 - scripts read the port from this line
         if ready is not None:
             ready(address)
-        await told.wait()
+        await stopping.wait()
 
 
 @asynccontextmanager
 async def listening(service: Service, http: HttpSettings) -> AsyncIterator[str]:
-    """Listen while the block runs, and give the address; requests under way are finished at its end.
+    """Listen while the block runs, and give it the address; at its end requests under way are finished.
 
     Raises:
         UnavailableError: the port is taken, or the host is not one of this machine's.
@@ -99,14 +100,12 @@ async def listening(service: Service, http: HttpSettings) -> AsyncIterator[str]:
         try:
             await site.start()
         except OSError as error:
-            raise UnavailableError(
-                f"cannot listen on {http.host}:{http.port} ({error.strerror or error}): "
-                "free the port, or set [serve] port in driftline.toml"
-            ) from None
+            remedy = "free the port, or set [serve] port in driftline.toml"
+            raise cannot_listen(http.host, http.port, error, remedy) from None
         host = f"[{http.host}]" if ":" in http.host else http.host
         yield f"http://{host}:{runner.addresses[0][1]}"
         await site.stop()
-        # Before the cleanup, which throws away what still arrives on open connections.
+        # Before the cleanup, which drops requests that still arrive on open connections.
         await service.drain(_GRACE_SECONDS)
     finally:
         await runner.cleanup()

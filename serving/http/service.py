@@ -1,10 +1,10 @@
-"""The HTTP service: the native routes, health and metrics; serving/http/oip.py has the protocol's bodies.
+"""The HTTP service: native routes, the Open Inference Protocol (bodies in serving/http/oip.py), health and metrics.
 
 Rules:
 1. A request is answered in the event loop, by the version that was served when its body had arrived.
-2. No body, however wrong, gives a 5xx or a traceback: it gives a 4xx and `{"error": "place: ..."}`.
-3. A model that has no version yet is a 503, an unknown one a 404; the process is alive in both cases.
-4. Labels of the metrics are route patterns, never paths as they were sent.
+2. A wrong body never gives a 5xx or a traceback: it gives a 4xx and `{"error": "field: ..."}`.
+3. A model without a version gives a 503, an unknown model a 404. The process is alive in both cases.
+4. Labels of the metrics are route patterns, never paths that a client sent.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from streams.metrics import Metrics
 from streams.records.times import rfc3339
 
 _BODY_SECONDS = 30.0
-#: Rows of one infer request answered before others get their turn.
+#: Rows of an infer request that are answered before other requests get their turn.
 _ROWS_A_TURN = 50
 
 _LOG = logging.getLogger("driftline.serve")
 
 
 class Service:
-    """The handlers, over the live models; `app()` gives the application."""
+    """The handlers of all routes; `app()` returns the application."""
 
     def __init__(self, specs: Sequence[ModelSpec], models: Mapping[str, LiveModel], log: EventLog, metrics: Metrics) -> None:
-        """Serve `models`, one for each spec; the process is ready as soon as one of them has a version."""
+        """Serve `models`, one for each spec; the process is ready once any model has a version."""
         self._models = models
         self._max_features = {spec.name: spec.max_features for spec in specs}
         self._under_way = 0
@@ -70,7 +70,7 @@ class Service:
         return app
 
     async def drain(self, timeout_seconds: float) -> None:
-        """Return once no request is under way, bodies still coming included; each connection is closed after its answer."""
+        """Return once no request is under way, also none whose body still arrives; each answer closes its connection."""
         self._idle = asyncio.Event()
         if self._under_way:
             with suppress(TimeoutError):
@@ -97,7 +97,7 @@ class Service:
         )
 
     async def label(self, request: web.Request) -> web.Response:
-        """Take the truth about one prediction, to be joined later."""
+        """Take the true label of one prediction, to be joined later."""
         live = self._model(request)
         label = read_label(await _body(request))
         if not self._log.label(live.name, label):
@@ -117,14 +117,14 @@ class Service:
             answers.append(predict(served.artifact.model, row.features))
             if number % _ROWS_A_TURN == 0:
                 await asyncio.sleep(0)
-        # Logged only now: a request that is refused at its last row leaves nothing in the log.
+        # Logged after the last row: a request that is refused leaves nothing in the log.
         ids = [self._log.prediction(live.name, version, row, answer) for row, answer in zip(wanted.rows, answers, strict=True)]
         if live.awaiting is served:
             live.first_answer(served)
         return _json(answer_infer(wanted, live.name, version, ids, answers))
 
     async def model(self, request: web.Request) -> web.Response:
-        """Tell which version answers, since when, and how long the swaps took."""
+        """Return which version answers, since when, and how long the swaps took."""
         live = self._model(request)
         served, refused = live.served, live.refused
         body: dict[str, Any] = {"model": live.name, "ready": served is not None}
@@ -155,11 +155,11 @@ class Service:
         return _json(body)
 
     async def alive(self, _request: web.Request) -> web.Response:
-        """Tell that the process answers."""
+        """Answer, which shows that the process is alive."""
         return _json({"live": True})
 
     async def ready(self, _request: web.Request) -> web.Response:
-        """Tell whether any model has a version: one that has none yet must not take the others out of service."""
+        """Return whether any model has a version: a model without one must not take the others out of service."""
         missing = [name for name, live in self._models.items() if live.served is None]
         ready = len(missing) < len(self._models)
         return _json({"ready": ready, "without_version": missing}, 200 if ready else 503)
@@ -177,7 +177,7 @@ class Service:
         return _json(model_metadata(live.name, version, golden[0] if golden else None))
 
     async def model_ready(self, request: web.Request) -> web.Response:
-        """Tell whether the model has a version."""
+        """Return whether the model has a version."""
         live = self._model(request)
         return _json({"name": live.name, "ready": live.served is not None}, 200 if live.served is not None else 503)
 

@@ -1,12 +1,12 @@
-"""An artifact: one trained model with what is needed to trust it, as bytes and back.
+"""An artifact: one trained model with the metadata that make it trustworthy, as bytes and back.
 
 Rules:
-1. `load` is given only payloads that came out of `Store.get_blob`, which has checked the signature:
-   nothing is unpickled that this deployment did not sign. The registry is its one caller.
-2. The header is read before the pickle. Another layout, another minor version of River or of Python
-   is refused there, because River objects do not survive such a change unharmed.
-3. Golden rows are features with the answers given at publishing time. They are asked again after
-   loading; another answer means that what was loaded is not what was proved, and it is refused.
+1. `load` takes only payloads of `Store.get_blob`, which has checked the signature. So nothing is unpickled that this
+   deployment did not sign. Only the registry calls it.
+2. The header is read before the pickle. Another layout, or another minor version of River or of Python, is refused there:
+   River objects may behave differently after such a change.
+3. Golden rows are features with the model's answers at the time of publishing. After loading the model answers them again;
+   if an answer differs, the loaded model is not the one that was tested, and it is refused.
 
 Layout: `b"DLM1"`, length of the header (4 bytes, big endian), header (JSON), model (pickle protocol 5).
 """
@@ -30,7 +30,7 @@ from detectors.errors import ModelError
 
 Features = Mapping[str, Any]
 Label = bool | int | float | str | None
-Kind = Literal["classifier", "regressor"]
+Task = Literal["classifier", "regressor"]
 
 _RIVER = installed("river")
 _PYTHON = platform.python_version()
@@ -44,11 +44,11 @@ _BOTH = frozenset((False, True))  # equal to 0 and 1
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One answer; `label` is what a label event would say, `score` a probability or None.
+    """One answer: `label` is of the type of the true labels, `score` a probability or None.
 
-    A regressor's number is its label. A classifier over False/True (or 0/1) scores the probability
-    of True, any other classifier the probability of the label it gives; a model without
-    `predict_proba_one` has no score. An untrained classifier may answer None.
+    The label of a regressor is its number, and it has no score. The score of a classifier over False/True (or 0/1) is the
+    probability of True; of any other classifier, the probability of the label. A model without `predict_proba_one` has no
+    score. An untrained classifier may answer None.
     """
 
     label: Label
@@ -63,16 +63,16 @@ class Prediction:
 class Artifact:
     """A model with its metadata; `version` is 0 until the registry has published it."""
 
-    #: Anything with `predict_one`, and `predict_proba_one` and `learn_one` where it can.
+    #: Any object with `predict_one`; `predict_proba_one` and `learn_one` are optional.
     model: Any
-    #: Epoch seconds (event time of the newest row learned, where there is one).
+    #: Epoch seconds; of a trained model, event time of the newest row that it learned.
     created_at: float
-    kind: Kind
+    kind: Task
     golden: tuple[tuple[dict[str, Any], Prediction], ...] = ()
-    #: What it was made from: JSON-able.
+    #: Request and rows that it was made from; JSON-able.
     lineage: dict[str, Any] = field(default_factory=dict)
     version: int = 0
-    #: The version it was grown from, None for one without.
+    #: The version that was served when it was trained, None if none was.
     parent: int | None = None
     river_version: str = _RIVER
     python_version: str = _PYTHON
@@ -82,7 +82,7 @@ class Artifact:
         return replace(self, version=version)
 
 
-def kind_of(model: Any) -> Kind:
+def kind_of(model: Any) -> Task:
     """Return "regressor" for River's regressors (and pipelines that end in one), else "classifier"."""
     return "regressor" if isinstance(_last_step(model), Regressor) else "classifier"
 
@@ -97,7 +97,7 @@ def predict(model: Any, features: Features) -> Prediction:
     """
     try:
         return _answer(model, features)
-    except Exception as error:  # noqa: BLE001 - a model is foreign code: any error of it is an answer refused
+    except Exception as error:  # noqa: BLE001 - a model is foreign code: each of its errors means that it cannot answer
         known = {name: value for name, value in features.items() if value is not None}
         if len(known) == len(features):
             raise _unanswered(error) from None
@@ -108,10 +108,10 @@ def predict(model: Any, features: Features) -> Prediction:
 
 
 def golden_rows(model: Any, rows: Iterable[Features]) -> tuple[tuple[dict[str, Any], Prediction], ...]:
-    """Return each row with the model's answer now, for `Artifact.golden`.
+    """Return each row with the model's answer to it, for `Artifact.golden`.
 
     Raises:
-        ModelError: the model cannot answer for one of them.
+        ModelError: the model cannot answer a row.
     """
     return tuple((dict(features), predict(model, features)) for features in rows)
 
@@ -220,7 +220,7 @@ def _answer(model: Any, features: Features) -> Prediction:
         return Prediction(label)
     try:
         chances = model.predict_proba_one(features)
-    except NotImplementedError:  # River's word for a classifier that only decides
+    except NotImplementedError:  # a River classifier that gives no probabilities
         return Prediction(label)
     if not chances:
         return Prediction(label)

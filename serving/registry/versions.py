@@ -1,14 +1,13 @@
-"""The registry: every version of every model, and which one is served.
+"""The registry: every version of every model, and a pointer to the served version.
 
 Rules:
-1. A version is one signed blob, `model/{name}/{version}`. It is written once and never changed; the
-   number of a version is used once, even if its blob was deleted since.
-2. Which version is served is a pointer, and nothing else: promoting and rolling back are the same
-   one move, and publishing alone serves nothing.
-3. The pointer moves by compare-and-set on its generation, so of two who move it at once one wins
-   and the other is told. The generation only grows, on a rollback too.
-4. A move is announced on the channel `swap/{name}`. The announcement is a hint: whoever serves also
-   polls, so one that got lost costs seconds and nothing more.
+1. A version is one signed blob, `model/{name}/{version}`. It is written once and never changed. The number of a version is
+   used once, even if its blob was deleted since.
+2. The pointer alone says which version is served. Promotion and rollback both move it; publishing does not.
+3. The pointer moves by compare-and-set on its generation. Of two processes that move it at once, the first succeeds and the
+   other gets an error. The generation only grows, on a rollback too.
+4. A move is announced on the channel `swap/{name}`. The announcement is a hint: serving processes poll as well, so a lost
+   announcement costs seconds and nothing more.
 5. Nothing is unpickled before its signature is checked (streams/state/store.py, serving/registry/artifact.py).
 """
 
@@ -24,7 +23,7 @@ from streams.state.store import Store
 
 #: Versions skipped because somebody else published them at the same time.
 _ATTEMPTS = 100
-#: Longest number of a version that is believed.
+#: Most digits of a version number; longer names are not ours.
 _DIGITS = 18
 
 
@@ -34,7 +33,7 @@ class PointerMovedError(ModelError):
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """Which version is served: `generation` counts the moves, `moved_at` is wall epoch seconds, `by` the id of the cause."""
+    """The served version; `generation` counts the moves, `moved_at` is wall epoch seconds, `by` the id of the cause."""
 
     version: int
     generation: int
@@ -65,10 +64,10 @@ class Registry:
         )
 
     def current(self, model: str) -> Pointer | None:
-        """Return which version is served, or None when none was promoted yet.
+        """Return the pointer to the served version, or None before the first promotion.
 
         Raises:
-            ModelError: the pointer is not one that Driftline wrote.
+            ModelError: somebody else wrote the pointer, and it cannot be read.
             UnavailableError: Redis is away.
         """
         fields = self._store.pointer(_pointer(model))
@@ -93,11 +92,11 @@ class Registry:
             raise ModelError(f"model {model}: no version {version}; published are {self.versions(model) or 'none'}")
         wanted = Pointer(version, expected_generation + 1, moved_at, by)
         fields = {"version": str(version), "moved_at": repr(moved_at), "by": by}
-        # A move whose answer was lost and that was sent again finds its own doing: that is a success.
+        # The answer to the first try was lost: the pointer is already where this move puts it, which is a success.
         moved = self._store.move_pointer(_pointer(model), expected_generation, fields)
-        if not moved and (found := self.current(model)) != wanted:
+        if not moved and (standing := self.current(model)) != wanted:
             raise PointerMovedError(
-                f"model {model}: expected generation {expected_generation}, found {found}; "
+                f"model {model}: expected generation {expected_generation}, found {standing}; "
                 f"version {version} was not promoted; compare it with the one that is served now"
             )
         self._store.publish(f"swap/{model}", str(wanted.generation))
@@ -128,7 +127,7 @@ class Registry:
         return load(payload)
 
     def moves(self, model: str, poll_seconds: float) -> Iterator[None]:
-        """Yield whenever `current` is worth another look: a move was announced, or `poll_seconds` passed.
+        """Yield each time that `current` should be read again: a move was announced, or `poll_seconds` passed.
 
         It goes on for ever, also while Redis is away.
         """
@@ -144,7 +143,7 @@ class Registry:
         return [version for version in self._published(model) if self._store.has_blob(_blob(model, version))]
 
     def _published(self, model: str) -> list[int]:
-        # What else somebody wrote into the set of names is no version of ours; it must not stop those that are.
+        # Names that are no numbers come from somebody else; they must not stop the versions.
         names = self._store.blob_names(f"model/{model}")
         return sorted(int(name) for name in names if name.isascii() and name.isdecimal() and len(name) <= _DIGITS)
 

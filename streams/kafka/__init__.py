@@ -1,13 +1,22 @@
-"""Kafka: the one door to confluent_kafka.
+"""Kafka by its own client: in streams only this room imports confluent_kafka.
 
-In: messages to be sent, offsets to be read from. Out: acknowledgements, records, the names and identities of topics.
+In: settings of the broker, messages to send, topics and offsets to read.
+Out: records, offsets, topics on the broker, acknowledgements; `UnavailableError` where the broker does not answer.
 
-Open `message.py` first, for the nouns. `sender.py` is the producer. `log.py` reads partitions from any offset, and
-`group.py` reads as a member of a consumer group. `admin.py` makes and deletes topics, `cluster.py` asks for their
-identities. Workers read through streams/engine/transport.py, which makes a `batch.py` of each fetch.
+Open `message.py` first: a message to send and a record that was read. `sender.py` produces; `log.py` reads from given offsets,
+`group.py` as a member of a group; `admin.py` creates and checks topics, `cluster.py` reads their identities. `batch.py` is one
+fetch in columns; workers fetch through streams/engine/transport.py.
 """
 
-from streams.kafka.admin import create_topics, delete_topics, missing_topics, partition_counts, truncate, wait_for_kafka
+from streams.kafka.admin import (
+    create_topics,
+    delete_topics,
+    missing_topics,
+    partition_counts,
+    require_topics,
+    truncate,
+    wait_for_kafka,
+)
 from streams.kafka.cluster import Cluster, TopicState, describe
 from streams.kafka.group import GroupReader, members, set_offsets
 from streams.kafka.log import Log
@@ -28,6 +37,7 @@ __all__ = [
     "members",
     "missing_topics",
     "partition_counts",
+    "require_topics",
     "set_offsets",
     "truncate",
     "wait_for_kafka",

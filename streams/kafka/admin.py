@@ -1,4 +1,4 @@
-"""Topics: made from the table of streams/topics.py, looked for, deleted."""
+"""Topics: created from the table of streams/topics.py, checked, truncated, deleted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def wait_for_kafka(settings: KafkaSettings, timeout_seconds: float = 10.0) -> No
     """Return once the broker answers.
 
     Raises:
-        UnavailableError: it did not within the time.
+        UnavailableError: it did not answer within `timeout_seconds`.
     """
     partition_counts(settings, timeout_seconds)
 
@@ -36,22 +36,42 @@ def partition_counts(settings: KafkaSettings, timeout_seconds: float = 10.0) -> 
     """
     admin = _admin(settings)
     try:
-        found = admin.list_topics(timeout=timeout_seconds).topics
+        topics = admin.list_topics(timeout=timeout_seconds).topics
     except KafkaException as error:
         raise UnavailableError(
             f"no Kafka at {settings.bootstrap} ({error.args[0].str()}): start it, or set [kafka] bootstrap in driftline.toml"
         ) from None
-    return {name: len(topic.partitions) for name, topic in found.items()}
+    return {name: len(topic.partitions) for name, topic in topics.items()}
 
 
 def missing_topics(settings: KafkaSettings, topics: tuple[Topic, ...] = TOPICS) -> list[str]:
-    """Return the names of the topics that are not on the broker."""
-    found = partition_counts(settings)
-    return [name for topic in topics if (name := topic_name(settings.prefix, topic)) not in found]
+    """Return the names of those `topics` that are not on the broker.
+
+    Raises:
+        UnavailableError: the broker does not answer.
+    """
+    counts = partition_counts(settings)
+    return [name for topic in topics if (name := topic_name(settings.prefix, topic)) not in counts]
+
+
+def require_topics(
+    settings: KafkaSettings, topics: tuple[Topic, ...] = TOPICS, *, timeout_seconds: float = 10.0
+) -> dict[str, int]:
+    """Return topic name -> number of partitions, for every topic on the broker, once all of `topics` are there.
+
+    Raises:
+        UnavailableError: the broker does not answer, or some of `topics` are missing.
+    """
+    counts = partition_counts(settings, timeout_seconds)
+    missing = [name for topic in topics if (name := topic_name(settings.prefix, topic)) not in counts]
+    if missing:
+        subject = f"topic {missing[0]} is" if len(missing) == 1 else f"topics {', '.join(missing)} are"
+        raise UnavailableError(f"{subject} missing at {settings.bootstrap}: run `driftline topics create`")
+    return counts
 
 
 def create_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> dict[str, str]:
-    """Create what is missing and return topic name -> "created" | "exists".
+    """Create the topics that are missing and return topic name -> "created" | "exists".
 
     Running it twice, or two at once, does no harm.
 
@@ -70,7 +90,7 @@ def create_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> dic
                 "retention.ms": str(topic.retention_seconds * 1000),
                 "max.message.bytes": str(topic.max_message_bytes),
                 "message.timestamp.type": "LogAppendTime" if topic.broker_time else "CreateTime",
-                # What was acknowledged survives the loss of a broker, or writing waits.
+                # An acknowledged record survives the loss of a broker; until it can, writing waits.
                 "min.insync.replicas": str(max(1, settings.replication - 1)),
                 "unclean.leader.election.enable": "false",
             },
@@ -89,7 +109,7 @@ def create_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> dic
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise UnavailableError(f"cannot create topic {name}: {error.args[0].str()}") from None
             result[name] = "exists"
-    # The controller has made them; the broker that is asked next may hear of it a moment later.
+    # The controller has created them; another broker may list them a moment later.
     deadline = time.monotonic() + timeout_seconds
     while unknown := missing_topics(settings):
         if time.monotonic() > deadline:
@@ -99,7 +119,7 @@ def create_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> dic
 
 
 def delete_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> None:
-    """Delete Driftline's topics with everything in them; those that are not there are no error.
+    """Delete all topics of Driftline with their records; a missing topic is no error.
 
     Raises:
         UnavailableError: the broker does not answer or refuses.
@@ -115,16 +135,16 @@ def delete_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> Non
 
 
 def truncate(settings: KafkaSettings, topic: str, ends: Mapping[int, int], timeout_seconds: float = 30.0) -> None:
-    """Delete the records of a topic that stand before the given offsets, partition by partition; the offsets go on from there.
+    """Delete the records of a topic before the given offsets, partition -> offset; later records keep their offsets.
 
     Raises:
         UnavailableError: the broker does not answer or refuses.
     """
     admin = _admin(settings)  # kept: as a temporary its futures fail with _DESTROY
-    places = [TopicPartition(topic, number, end) for number, end in ends.items()]
-    for place, future in admin.delete_records(places, operation_timeout=timeout_seconds).items():
+    positions = [TopicPartition(topic, number, end) for number, end in ends.items()]
+    for position, future in admin.delete_records(positions, operation_timeout=timeout_seconds).items():
         try:
             future.result(timeout_seconds)
         except (KafkaException, TimeoutError) as error:
             reason = error.args[0].str() if isinstance(error, KafkaException) else "no answer"
-            raise UnavailableError(f"cannot delete records of {topic}/{place.partition}: {reason}") from None
+            raise UnavailableError(f"cannot delete records of {topic}/{position.partition}: {reason}") from None

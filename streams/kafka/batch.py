@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class RecordColumns:
-    """Records that stand one after the other in a partition, at least one; of equal length.
+    """Consecutive records of a partition, at least one, as columns of equal length.
 
     Args:
         offsets: growing.
@@ -61,7 +61,7 @@ class Batch:
         self.values = [value for stretch in stretches for value in stretch.values]
         self._keys = [key for stretch in stretches for key in stretch.keys]
         first, end = stretches[0].offsets[0], stretches[-1].offsets[-1] + 1
-        #: Offsets only grow: as many as lie between the first and the last are all of them.
+        #: Offsets only grow: if there are as many as from the first to the last, none is missing.
         whole = end - first == len(self.values)
         self.offsets: Sequence[int] = (
             range(first, end) if whole else [offset for stretch in stretches for offset in stretch.offsets]
@@ -69,7 +69,7 @@ class Batch:
         sizes = [len(value) for value in self.values if value]
         #: Bytes of all values, and of the longest.
         self.size, self.longest = sum(sizes), max(sizes, default=0)
-        #: What one reader decoded, for the next reader of the same batch.
+        #: The decoded records, which the first reader leaves for the other readers of the batch.
         self.cache: Any = None
 
     @property
@@ -77,9 +77,9 @@ class Batch:
         """Offset after the last record."""
         return self.offsets[-1] + 1
 
-    def record(self, place: int) -> BatchRecord:
-        """Return one record."""
-        return BatchRecord(self.offsets[place], int(self.timestamps[place]), self._keys[place], self.values[place])
+    def record(self, index: int) -> BatchRecord:
+        """Return the record at an index."""
+        return BatchRecord(self.offsets[index], int(self.timestamps[index]), self._keys[index], self.values[index])
 
     def records(self, position: int) -> Iterator[BatchRecord]:
         """Yield the records from an offset on."""

@@ -1,4 +1,4 @@
-"""What the broker says of itself and of topics: the identities by which a re-created topic is told from the old one."""
+"""Identities of the cluster and of its topics: a topic that was deleted and created again has another id."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from detectors.errors import UnavailableError
 from streams.kafka.message import QUIET
 from streams.settings import KafkaSettings
 
-#: Ids of librdkafka's mock clusters begin so. They have no topic ids, and let the question time out.
+#: Ids of librdkafka's mock clusters begin so. They have no topic ids, and a request for them times out.
 _MOCK = "mockCluster"
 
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """One topic as it is now; `id` is given by the broker at its creation (KIP-516), None where there are none."""
+    """One topic; the broker gives it its `id` at its creation (KIP-516), None on brokers without such ids."""
 
     id: str | None
     partitions: int
@@ -27,7 +27,7 @@ class TopicState:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A broker's cluster: its id, and the topics that were asked about and exist, by name."""
+    """A Kafka cluster: its id, and name -> state of those topics in question that exist."""
 
     id: str | None
     topics: dict[str, TopicState]
@@ -41,9 +41,9 @@ def describe(settings: KafkaSettings, names: Iterable[str], timeout_seconds: flo
     """
     admin = AdminClient({"bootstrap.servers": settings.bootstrap, **QUIET})
     try:
-        found = admin.list_topics(timeout=timeout_seconds)
-        counts = {name: len(found.topics[name].partitions) for name in names if name in found.topics}
-        cluster = found.cluster_id or ""
+        listed = admin.list_topics(timeout=timeout_seconds)
+        counts = {name: len(listed.topics[name].partitions) for name in names if name in listed.topics}
+        cluster = listed.cluster_id or ""
         if not counts or cluster.startswith(_MOCK):
             return Cluster(cluster or None, {name: TopicState(None, count) for name, count in counts.items()})
         futures = admin.describe_topics(TopicCollection(list(counts)), request_timeout=timeout_seconds)

@@ -1,4 +1,4 @@
-"""Consumer groups: a member that commits by hand (the retrainer's way of reading requests), and a look from outside."""
+"""Consumer groups: a member that commits by hand, as the retrainer needs it, and the members and offsets of a group."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from streams.kafka.message import QUIET, Record, record_of
 from streams.settings import KafkaSettings
 
 _DAY_MS = 86_400_000
-#: The coordinator of a group is being found or is moving: asking again helps.
+#: The coordinator of a group is not known yet or is moving: a second request helps.
 _MOVING = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
 
 
 class GroupReader:
-    """A member of a consumer group whose commits are the caller's, for work that takes long.
+    """A member of a consumer group for long work: the caller commits.
 
-    Heartbeats go on in a thread of librdkafka, so the caller may stay away from `poll` for a day.
+    A thread of librdkafka sends the heartbeats, so a day may pass between two calls of `poll`.
     """
 
     def __init__(self, settings: KafkaSettings, group: str, topic: str) -> None:
@@ -57,11 +57,11 @@ class GroupReader:
         return record_of(message)
 
     def assigned(self) -> frozenset[int]:
-        """Return the partitions that are this member's now."""
+        """Return the partitions that are assigned to this member."""
         return frozenset(partition.partition for partition in self._consumer.assignment())
 
     def commit(self, offsets: Mapping[int, int]) -> None:
-        """Store partition -> next offset to read, and return once the broker has it.
+        """Commit partition -> next offset to read, and return once the broker has stored it.
 
         Raises:
             UnavailableError: the broker did not take it, or the partition has gone to another member.
@@ -78,7 +78,7 @@ class GroupReader:
 
 
 def members(settings: KafkaSettings, group: str, timeout_seconds: float = 10.0) -> list[str]:
-    """Return the client ids of the members of `{prefix}.{group}` with their hosts; a killed one counts until its session ends.
+    """Return the client ids and hosts of the members of `{prefix}.{group}`; a killed member counts until its session ends.
 
     Raises:
         UnavailableError: the broker does not answer.
@@ -101,7 +101,7 @@ def members(settings: KafkaSettings, group: str, timeout_seconds: float = 10.0) 
 
 
 def set_offsets(settings: KafkaSettings, group: str, topic: str, offsets: Mapping[int, int]) -> None:
-    """Let `{prefix}.{group}`, which must have no members, read partitions of a topic from these offsets on.
+    """Set the offsets, partition -> offset, from which `{prefix}.{group}` reads a topic; the group must have no members.
 
     Raises:
         UnavailableError: the broker does not answer, or somebody has joined the group.
@@ -114,8 +114,8 @@ def set_offsets(settings: KafkaSettings, group: str, topic: str, offsets: Mappin
     except (KafkaException, TimeoutError) as error:
         reason = error.args[0].str() if isinstance(error, KafkaException) else "no answer"
         raise UnavailableError(f"cannot set the offsets of {name} on {topic}: {reason}; is a worker running?") from None
-    for place in changed.topic_partitions:
-        if place.error is not None:
+    for position in changed.topic_partitions:
+        if position.error is not None:
             raise UnavailableError(
-                f"cannot set the offset of {name} on {topic}/{place.partition}: {place.error.str()}; is a worker running?"
+                f"cannot set the offset of {name} on {topic}/{position.partition}: {position.error.str()}; is a worker running?"
             )

@@ -1,4 +1,4 @@
-"""A reader of whole partitions from offsets of its choice: training rows, replays, the demo, tests."""
+"""A reader of partitions from given offsets, without a consumer group: training rows, replays, the demo, tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DAY_MS = 86_400_000
 
 
 class Log:
-    """A reader of whole partitions, without a consumer group: replays, training rows, tests."""
+    """A reader of partitions from given offsets; nothing is committed."""
 
     def __init__(self, settings: KafkaSettings, client: str) -> None:
         """Connect lazily."""
@@ -45,7 +45,7 @@ class Log:
             try:
                 return self._watermarks(topic, timeout_seconds)
             except KafkaException as error:
-                # Just created, or its leader is moving: known to the broker, not yet led by anyone.
+                # The topic was just created, or its leader is moving: no broker leads it yet.
                 if error.args[0].code() not in _MOVING or time.monotonic() > deadline:
                     raise UnavailableError(f"cannot read topic {topic}: {error.args[0].str()}; is the broker up?") from None
                 time.sleep(0.05)
@@ -60,7 +60,7 @@ class Log:
         }
 
     def committed(self, topic: str, timeout_seconds: float = 10.0) -> dict[int, int]:
-        """Return partition -> offset that this reader's group has committed; partitions without one are left out.
+        """Return partition -> offset that this reader's group has committed, for partitions that have a committed offset.
 
         Raises:
             UnavailableError: the broker or the topic cannot be reached.

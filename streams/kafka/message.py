@@ -1,4 +1,4 @@
-"""What goes to Kafka and what comes from it, as plain values."""
+"""A message to send and a record that was read, as plain values."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from confluent_kafka import Message
 
-#: Failures are raised or handed to callbacks; librdkafka would print each of 20 attempts a second as well.
+#: We raise failures or pass them to callbacks; librdkafka would also print each of 20 attempts a second.
 QUIET = {"log_level": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One message to be sent; `partition` None lets the key decide."""
+    """One message to send; without a `partition` the hash of the key chooses it."""
 
     topic: str
     key: bytes | None
@@ -23,7 +23,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One message read; `timestamp_seconds` is Kafka's, epoch seconds."""
+    """One record that was read; `timestamp_seconds` is that of Kafka, epoch seconds."""
 
     topic: str
     partition: int
@@ -35,7 +35,7 @@ class Record:
 
 
 def record_of(message: Message) -> Record:
-    """Return what librdkafka read as our noun."""
+    """Return a message of librdkafka as a record."""
     headers = message.headers() or []
     pairs = headers.items() if isinstance(headers, dict) else headers
     return Record(

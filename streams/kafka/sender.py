@@ -1,4 +1,4 @@
-"""The producer: idempotent, acks=all, Java's partitioner, so that keys land where Faust and Java clients expect them."""
+"""The producer: idempotent, acks=all, with Java's partitioner: keys go to the same partitions as from Faust and Java."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_WAITING = 32
 
 
 class Sender:
-    """A producer whose queue is bounded and whose losses are reported, never swallowed."""
+    """A producer with a bounded queue, which reports each message that is lost."""
 
     def __init__(
         self,
@@ -35,9 +35,9 @@ class Sender:
     ) -> None:
         """Connect lazily; `client` names the process in the broker's logs.
 
-        Without `give_up_seconds` a queued message is tried until it is delivered. Readers that take a message
-        which is not newer than the last for a repeat rest on that: none may be given up while a later one
-        of its partition goes through.
+        Without `give_up_seconds` a queued message is tried until it is delivered. Readers rely on that: they drop a
+        message that is not newer than the last as a repeat, so no message may be given up while a later one of its
+        partition is delivered.
         """
         self._producer = Producer(
             {
@@ -55,13 +55,13 @@ class Sender:
             }
         )
         self._stopping = threading.Event()
-        # Threads of its own: with a slow broker all of the loop's few would wait here, and what asks Redis behind them.
+        # Threads of its own: a slow broker would occupy all threads of the event loop, and calls to Redis need them.
         self._waiting = ThreadPoolExecutor(_MOST_WAITING, thread_name_prefix="driftline-flush")
 
     def send(self, message: Outgoing, on_failure: Callable[[str], None] | None = None) -> bool:
         """Queue one message; False when the queue is full (nothing was queued).
 
-        `on_failure` is called with the reason when the broker did not take it in the end.
+        `on_failure` is called with the reason if the message is not delivered in the end.
         """
 
         def delivered(error: KafkaError | None, _message: Message) -> None:
@@ -102,11 +102,11 @@ class Sender:
             raise UnavailableError(f"Kafka did not acknowledge {messages[0].topic}: {reason}; is the broker up?")
 
     async def _wait(self, wait: Callable[[float], int], seconds: float) -> int:
-        # In the context of whoever waits, as asyncio.to_thread has it.
+        # In the context of the caller, as asyncio.to_thread does it.
         return await asyncio.get_running_loop().run_in_executor(self._waiting, copy_context().run, wait, seconds)
 
     def poll(self, timeout_seconds: float = 0.0) -> None:
-        """Run delivery callbacks; to be called now and then by who uses `send`."""
+        """Run delivery callbacks; whoever uses `send` has to call it regularly."""
         self._producer.poll(timeout_seconds)
 
     def start_polling(self) -> None:

@@ -7,6 +7,7 @@ In and out: `Window`, `Mark`, `Decision`, `Acceptance`, `Outcome`, `Alert`, `Req
 `window_records.py`    windows topic: the message with its topic and key
 `outcomes.py`          outcomes topic: JSON, and the error of an outcome
 `cloudevents.py`       alerts, outliers, retrains, swaps: CloudEvents
+`swap_event.py`        the data of a swap
 `dead_letters.py`      dead letters: the record as it came, the reason in its headers
 `times.py`             RFC 3339
 =====================  ======================================================================

@@ -127,7 +127,7 @@ class Join:
         mine, others = (event.model, identity, half), (event.model, identity, other(half))
         same = existing(self._fresh.get(mine) or known.get(mine), event.offset)
         partner = existing(self._fresh.get(others) or known.get(others), event.offset)
-        within = self._models[event.model].errors.label_within_seconds
+        within = self._models[event.model].outcomes.label_within_seconds
         result = paired(half, event, event.offset, same=same, partner=partner, label_within_seconds=within)
         if same is None:
             self._fresh[mine] = _Entry(event.offset, event)
@@ -176,7 +176,7 @@ class Join:
             kept = _Entry(entry.offset) if (model, identity, half) in done else entry
             by_model.setdefault(model, []).append((f"{half}:{identity}", _encoder.encode(kept)))
         for model, items in by_model.items():
-            seconds = kept_seconds(self._models[model].errors.label_within_seconds)
+            seconds = kept_seconds(self._models[model].outcomes.label_within_seconds)
             self._store.put_pending(self._scope(model), items, seconds)
         shrunk: dict[str, list[tuple[str, bytes]]] = {}
         for model, identity, half, offset in joined:

@@ -157,7 +157,7 @@ class JudgeStage:
             if isinstance(parsed, Mark):
                 self._ticking.add(parsed, record.timestamp / 1000.0, self._clock())
             before = {kind: (aligner.judged, aligner.late) for kind, aligner in monitor.aligners.items()}
-            for finding in monitor.add(spec, parsed):
+            for finding in monitor.add(parsed):
                 self._note(finding)
             for kind, aligner in monitor.aligners.items():
                 judged, late = before[kind]
@@ -235,7 +235,7 @@ class JudgeStage:
                 self._metrics.gauge("driftline_incidents_open", count, model=model, level=level)
             self._metrics.gauge("driftline_reference_learning", float(monitor.learning), model=model)
             if model in self._models:
-                self._metrics.gauge("driftline_budget_spent", monitor.spent(self._models[model]), model=model)
+                self._metrics.gauge("driftline_budget_spent_ratio", monitor.spent(), model=model)
             drifted = {feature for incident in incidents for feature in incident.drifted}
             self._metrics.only("driftline_drifted_feature", "feature", drifted, model=model)
         for (model, kind), watermark in self.watermarks().items():
@@ -244,7 +244,9 @@ class JudgeStage:
             if kind == "features":
                 self._metrics.gauge("driftline_watermark_seconds", watermark, model=model)
             self._metrics.gauge("driftline_watermark_skew_seconds", furthest - watermark, model=model, kind=kind)
-            self._metrics.gauge("driftline_window_seconds", shape.seconds + shape.lateness_seconds, model=model, kind=kind)
+            self._metrics.gauge(
+                "driftline_window_close_delay_seconds", shape.seconds + shape.lateness_seconds, model=model, kind=kind
+            )
 
 
 def _end_of(kafka: KafkaSettings, partition: int) -> int:

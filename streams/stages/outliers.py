@@ -54,7 +54,7 @@ class OutlierStage:
             name: Outliers(
                 partition=partition,
                 window_seconds=spec.window_seconds,
-                beyond=spec.outliers.beyond,
+                beyond=spec.outliers.distance,
                 per_window=spec.outliers.per_window,
             )
             for name, spec in wiring.models.items()

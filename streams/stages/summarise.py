@@ -16,9 +16,9 @@ import numpy as np
 
 from detectors.errors import EventError
 from detectors.spec import shapes_of
-from detectors.windows.record import Kind, Mark, Window
+from detectors.windows.record import Kind, Window
 from detectors.windows.row import Row
-from detectors.windows.windows import Windows
+from detectors.windows.windows import Taken, Windows
 from streams.engine.checkpoint import Checkpoint
 from streams.engine.outbox import Outbox
 from streams.engine.transport import LogState
@@ -43,8 +43,6 @@ class _Summariser:
         self._metrics = wiring.metrics
         shapes = shapes_of(wiring.models, self._kind)
         self._windows = Windows(self._kind, source=source, sources=wiring.sources, shapes=shapes)
-        #: Model -> late rows that were counted already.
-        self._late: dict[str, int] = {}
         self.start = start
         self.outbox = Outbox(-1)
 
@@ -58,16 +56,13 @@ class _Summariser:
         """Return the windows closed since the last checkpoint, and the offset that rebuilds the open ones."""
         return self.outbox.checkpoint(self._windows.durable(position))
 
-    def _write(self, records: list[Window | Mark]) -> None:
-        for record in records:
+    def _write(self, taken: Taken) -> None:
+        for record in taken.records:
             self.outbox.add(window_records.outgoing(self._kafka, record))
             if isinstance(record, Window):
                 self._metrics.count("driftline_windows_total", model=record.model, kind=self._kind)
-        for model, late in self._windows.late.items():
-            fresh = late - self._late.get(model, 0)
-            if fresh:
-                self._metrics.count("driftline_late_events_total", fresh, model=model)
-        self._late = dict(self._windows.late)
+        for model, late in taken.late.items():
+            self._metrics.count("driftline_late_events_total", late, model=model)
 
 
 class SummariseEvents(_Summariser):

@@ -5,7 +5,8 @@ In: the judge's state, references, waiting halves of outcomes. Out: the same aft
 =======================  ================================================================
 `store.py`               the one door to Redis: blobs, pointers, snapshots, pending halves
 `signature.py`           HMAC of what is stored
-`snapshot.py`            the judge's state as bytes; `array_codec.py` for its arrays
+`snapshot.py`            the judge's state as bytes; `array_codec.py` for its arrays,
+                         `snapshot_upgrade.py` for snapshots of an older format
 `references.py`          references in force, and reference sets that were taken over
 `reference_file.py`      a reference set as a file
 `binding.py`             to which Kafka, and which topics, the state belongs

@@ -29,7 +29,7 @@ from detectors.errors import EventError, SignatureError, StateError, Unavailable
 from detectors.incidents.decision import Decided, Place
 from detectors.model.aligner import WindowAligner
 from detectors.windows.record import Kind, Mark
-from streams.kafka import Log, Outgoing, Record, Sender, members, set_offsets, truncate
+from streams.kafka import Log, Outgoing, Record, Sender, members, require_topics, set_offsets, truncate
 from streams.records import window_codec, window_records
 from streams.settings import KafkaSettings, Settings
 from streams.state import binding
@@ -105,12 +105,8 @@ class Rebuild:
             StateError: a worker runs, another rebuild has to be finished first, or something would be lost.
             UnavailableError: Kafka or Redis is away, or a topic is missing.
         """
+        require_topics(self._kafka, (EVENTS, OUTCOMES, WINDOWS))
         now = binding.current(self._kafka)
-        missing = [name for name in ("events", "outcomes", "windows") if name not in now.topics]
-        if missing:
-            raise UnavailableError(
-                f"topic {self._kafka.prefix}.{missing[0]} is missing at {self._kafka.bootstrap}: run `driftline topics create`"
-            )
         bound, foreign = self._bound(now)
         if bound.rebuilding not in (None, source):
             raise StateError(

@@ -17,14 +17,14 @@ from faust.worker import Worker
 from detectors.errors import StateError, UnavailableError
 from streams.engine.lanes import Lanes
 from streams.engine.transport import Consumer, KafkaError
-from streams.kafka import Sender, partition_counts
+from streams.kafka import Sender, require_topics
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.stages.sink import Sink
 from streams.stages.webhook import Webhook
 from streams.state import binding
 from streams.state.store import Store
-from streams.topics import EVENTS, OUTCOMES, TOPICS, topic_name
+from streams.topics import EVENTS, OUTCOMES, topic_name
 from streams.worker.agents import declare, stage_makers
 from streams.worker.guard import guard
 from streams.worker.lag import Lag
@@ -32,12 +32,13 @@ from streams.worker.shutdown import Stopping
 
 _LOG = logging.getLogger("driftline.worker")
 
-#: How often the guard looks.
+#: Seconds between two checks of the guard.
 _GUARD_SECONDS = 10.0
 _FLUSH_SECONDS = 0.1
-#: Objects made and not freed before the collector looks at the young, and rounds of these before the older and the oldest.
+#: Thresholds of the garbage collector: new objects before a collection of the youngest generation, then collections of each
+#: generation before one of the next.
 _COLLECT_AFTER = (100_000, 20, 20)
-#: Batches that an agent may have waiting; each is a whole fetch.
+#: Batches that may wait for an agent; each is a whole fetch.
 _BATCHES = 4
 
 
@@ -75,16 +76,13 @@ def build_app(settings: Settings, lanes: Lanes) -> faust.App:
 
 
 def _sources(settings: Settings) -> int:
-    """Return the number of partitions of the events topic, after checking the topics.
+    """Return the number of partitions of the events topic, after a check that every topic is there.
 
     Raises:
         UnavailableError: Kafka is away or topics are missing.
         StateError: events and outcomes differ in partitions.
     """
-    counts = partition_counts(settings.kafka)
-    missing = [name for topic in TOPICS if (name := topic_name(settings.kafka.prefix, topic)) not in counts]
-    if missing:
-        raise UnavailableError(f"topic {', '.join(missing)} is missing: run `driftline topics create`")
+    counts = require_topics(settings.kafka)
     events, outcomes = (counts[topic_name(settings.kafka.prefix, topic)] for topic in (EVENTS, OUTCOMES))
     if events != outcomes:
         raise StateError(
@@ -100,28 +98,24 @@ def run_worker(settings: Settings, *, metrics: Metrics, sinks: Sequence[Sink] = 
     Args:
         settings: of the process.
         metrics: of the process; they are served from here on.
-        sinks: get alerts and swaps, besides the webhook of the settings.
-        ready: gets one line once the worker has its partitions.
+        sinks: receive alerts and swaps, besides the webhook of the settings.
+        ready: called with one line once the worker has its partitions.
 
     Raises:
         DriftlineError: it cannot start.
     """
-    # Until Faust has its own handlers, being told to stop means: there is nothing to put away yet.
+    # Until Faust installs its handlers there is nothing to store: a signal ends the process at once.
     signal.signal(signal.SIGTERM, _stop_at_once)
     sources = _sources(settings)
     store = Store(settings.redis, settings.signing_key)
     store.ping()
     binding.bind(store, binding.current(settings.kafka))
-    try:
-        port = metrics.serve(settings.metrics_host, settings.worker_metrics_port)
-    except OSError as error:
-        raise UnavailableError(
-            f"cannot listen on {settings.metrics_host}:{settings.worker_metrics_port} ({error.strerror}): "
-            "set [worker] metrics_port, or 0 for any free port"
-        ) from None
+    port = metrics.serve(
+        settings.metrics_host, settings.worker_metrics_port, remedy="set [worker] metrics_port, or 0 for any free port"
+    )
     sender = Sender(settings.kafka, "driftline-worker")
-    everyone = [*sinks, *([Webhook(settings.webhook, metrics)] if settings.webhook.url else [])]
-    makers = stage_makers(settings, store=store, metrics=metrics, sinks=everyone, sources=sources)
+    receivers = [*sinks, *([Webhook(settings.webhook, metrics)] if settings.webhook.url else [])]
+    makers = stage_makers(settings, store=store, metrics=metrics, sinks=receivers, sources=sources)
     lanes = Lanes(settings.kafka, sender, metrics, makers)
     app = build_app(settings, lanes)
     declare(app, lanes, makers)
@@ -135,11 +129,11 @@ def run_worker(settings: Settings, *, metrics: Metrics, sinks: Sequence[Sink] = 
     )
     worker = _Worker(app, loglevel="WARN", override_logging=False, quiet=True, redirect_stdouts=False)
     worker.stopping = Stopping()
-    # A fetch is ten thousand objects that live for a moment; to look at them and at all modules again and again is
-    # a large part of a worker's time, and finds nothing.
+    # A fetch makes ten thousand short-lived objects. Collections that walk them and all modules again and again would take
+    # a large part of a worker's time and free nothing.
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
-    worker.spinner = None  # it writes to the terminal, and to logs that are none
+    worker.spinner = None  # it writes to the terminal, and into files that are no terminal
     code = _run(worker, settings.kafka.bootstrap)
     sender.close(2.0)
     return code
@@ -150,7 +144,7 @@ def _stop_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 class _Worker(Worker):
-    """Faust's worker without its banner and its grip on logging and signals, which are ours to set up."""
+    """Faust's worker without its banner; the front door sets up logging, and `Stopping` the signals."""
 
     stopping: Stopping
 
@@ -200,7 +194,7 @@ def _run(worker: Worker, bootstrap: str) -> int:
     try:
         worker.execute_from_commandline()
     except SystemExit as stop:
-        if isinstance(stop.__context__, KafkaError | ConsumerNotStarted):  # Faust makes a bare status of what ended it
+        if isinstance(stop.__context__, KafkaError | ConsumerNotStarted):  # Faust turns the error into a bare status
             raise UnavailableError(
                 f"Kafka at {bootstrap} went away while the worker was starting: start it, then the worker again"
             ) from None

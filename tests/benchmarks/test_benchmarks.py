@@ -1,123 +1,28 @@
-"""The benchmarks of speed run, at tiny sizes, and print what they promise; no figure is looked at."""
+"""The arithmetic of the benchmarks of speed holds."""
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
-from benchmarks.feeding import BEGIN, DATA_SETS, end_of, events
-from benchmarks.growth import Case, records, summarised
-from benchmarks.latency import CatchUp, quantile
-from benchmarks.scaling import CONSTANTS, PAGE, RATES, Paper, constants, renewed
-from benchmarks.soak import Samples
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.machine import fit
+from benchmarks.speed.feeding import BEGIN, DATA_SETS, end_of, events
+from benchmarks.speed.growth import Case, records, summarised
+from benchmarks.speed.latency import CatchUp, quantile
+from benchmarks.speed.scaling import CONSTANTS, PAGE, RATES, Paper, constants, renewed
+from benchmarks.speed.soak import Samples
 from detectors.errors import ConfigError, UnavailableError
 from detectors.spec import ModelSpec
-from tests.support.paths import ROOT
 
-#: The servers say what this machine lacks; the benchmarks start their own.
-needs_servers = pytest.mark.usefixtures("kafka_server", "redis_server")
-_TIMEOUT_SECONDS = 240
-
-
-def benchmark(name: str, *arguments: str, statuses: tuple[int, ...] = (0,)) -> tuple[dict[str, Any], str]:
-    """Run a benchmark into a pipe, and return the object of its last line and all lines before it."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_SECONDS,
-        check=False,
-    )
-    assert done.returncode in statuses, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    before, _, last = done.stdout.rstrip("\n").rpartition("\n")
-    result: dict[str, Any] = json.loads(last)
-    return result, before
-
-
-_NAMES = sorted(
-    path.parent.name if path.name == "__main__.py" else path.stem
-    for path in [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "benchmarks").glob("*/__main__.py")]
-    if "argparse.ArgumentParser(" in path.read_text()
-)
-
-
-@pytest.mark.parametrize("name", _NAMES)
-def test_every_benchmark_says_how_it_is_run(name: str):
-    """--help prints the usage, whatever stands in the help of its options."""
-    command = [sys.executable, "-m", f"benchmarks.{name}", "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"usage: python -m benchmarks.{name} ")
-
-
-@needs_servers
-def test_throughput_compares_driftline_with_plain_faust_and_a_bare_loop():
-    """Both ratios and the rates of every variant are there, and the phases that the time goes to."""
-    result, text = benchmark("throughput", "--events", "3000", "--repeats", "1", "--data", "mixed")
-    rates = result["events_per_second"]["mixed"]
-    assert set(rates) == {"plain_faust", "bare_loop", "driftline", "judging", "floor"}
-    assert result["events_per_second"]["least"] == rates
-    assert result["ratio_to_plain_faust"] == pytest.approx(rates["driftline"] / rates["plain_faust"], rel=0.01)
-    assert result["ratio_to_bare_loop"] == pytest.approx(rates["driftline"] / rates["bare_loop"], rel=0.01)
-    assert {"consume", "decode", "produce"} <= set(result["data"]["mixed"]["phases_microseconds_per_event"])
-    assert "agents in the worker: join, judge, outliers, summarise, summarise-outcomes" in text
-
-
-@needs_servers
-def test_scale_compares_one_worker_with_two():
-    """There is a ratio by the clock, one by CPU, and what the broker took from the cores."""
-    result, _ = benchmark("scale", "--events", "3000", "--repeats", "1")
-    one, two = result["one_worker"], result["two_workers"]
-    assert result["ratio_by_clock"] == pytest.approx(one["seconds"] / two["seconds"], rel=0.05)
-    assert result["ratio_by_cpu"] > 0
-    assert 0 <= two["broker_share"] <= 1
-
-
-@needs_servers
-def test_latency_reads_a_backlog_and_then_times_alerts():
-    """Alerts of live events have latencies in order, and the backlog's memory was looked at."""
-    result, _ = benchmark("latency", "--backlog", "4000", "--seconds", "8", "--rate", "200")
-    assert result["alerts"] > 0
-    assert 0 <= result["p50_seconds"] <= result["p99_seconds"] <= result["max_seconds"]
-    assert result["catch_up"]["events"] == 4000
-    assert result["catch_up"]["second_half_bytes"] > 0
-
-
-def test_growth_says_which_rows_are_superlinear():
-    """Every axis has its sizes, and a row is named exactly if its slope is beyond the limit."""
-    result, text = benchmark("growth", "--scale", "0.001", "--repeats", "1")
-    assert {row["axis"] for row in result["rows"]} == {"features", "order", "segments", "window", "event", "text"}
-    steep = [row for row in result["rows"] if max(row["time_slope"] or 0, row["memory_slope"] or 0) > result["limit"]]
-    assert len(result["superlinear"]) == len(steep)
-    assert text.count("superlinear") == len(steep)
-
-
-@needs_servers
-def test_soak_tells_how_each_measure_moved():
-    """Memory, files, lag and snapshots have a trend, the processes end in order, and the verdict is the exit status."""
-    result, text = benchmark("soak", "--minutes", "0.1", "--rate", "20", statuses=(0, 1))
-    of_worker = {f"worker {measure}" for measure in ("memory", "files", "lag", "unread", "snapshot")}
-    names = of_worker | {"retrainer memory", "retrainer files"}
-    assert set(result["trends"]) == names
-    assert result["flat"] == all(trend["flat"] for trend in result["trends"].values())
-    assert text.splitlines()[-1] == ("flat" if result["flat"] else "not flat")
-    assert result["exit_statuses"] == {"worker": 0, "retrainer": 0}
-    assert result["counted"]["dead_letters_total"] == 0
+pytestmark = pytest.mark.fast
 
 
 def test_what_grows_is_not_flat():
-    """Steady growth beyond what is allowed is told from noise about a level, whatever happened while warming up."""
+    """Steady growth beyond what is allowed differs from noise about a level, whatever happened while warming up."""
     samples = Samples()
     for second in range(600):
         wobble = 1e6 * math.sin(second)
@@ -172,21 +77,6 @@ def test_events_lie_in_the_windows_that_they_were_made_for(count: int, per_secon
     assert times == sorted(times)
     assert times[-1] < end
     assert times[0] == BEGIN
-
-
-def test_a_benchmark_without_its_servers_says_what_to_install(tmp_path: Path):
-    """No traceback, one line, the exit status of what is not there."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.scale", "--events", "100"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={"PATH": str(tmp_path)},
-    )
-    assert done.returncode == 3
-    assert done.stderr.startswith("Error: a real Kafka needs Java")
 
 
 def test_the_table_on_scaling_is_what_follows_from_its_constants():

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.budget.changes import APART_SECONDS, CHANGES, LAST_SECONDS, Injected, altering, schedule
-from benchmarks.budget.delays import Delays, delays, delays_of, median
-from benchmarks.budget.false_alarms import quiet
-from benchmarks.budget.kinds import KINDS, EventStream
-from benchmarks.budget.pages import SORTS, Sort, pages
-from benchmarks.budget.speed import speed
-from benchmarks.budget.trial import BEGIN, BudgetTrial, Size, features_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.quality.budget.changes import APART_SECONDS, CHANGES, LAST_SECONDS, Injected, altering, schedule
+from benchmarks.quality.budget.delays import Delays, delays, delays_of, median
+from benchmarks.quality.budget.false_alarms import quiet
+from benchmarks.quality.budget.kinds import KINDS, EventStream
+from benchmarks.quality.budget.notifications import SORTS, Sort, notifications
+from benchmarks.quality.budget.speed import speed
+from benchmarks.quality.budget.trial import BEGIN, BudgetTrial, Size, features_of
 from detectors.incidents.alert import Alert
 from detectors.judging.verdict import Verdict
 from detectors.reference.local_time import DAY_SECONDS, WEEK_SECONDS
 from detectors.windows.sample import summarise
-from tests.support.paths import ROOT
 
 _FEATURES = 8
 #: No divisor of a day, so that what is carried from one stretch to the next is in what is measured.
@@ -197,12 +193,12 @@ def test_a_median_is_none_exactly_if_half_are_missed(found: list[float | None]):
 
 def test_floors_are_what_alarms_that_know_nothing_reach():
     """They have to name the feature as well: as many at random as Driftline told find next to nothing."""
-    measured = Delays("gaussian", 1000, {"+1": [60.0]}, told=1000, elsewhere=0, weeks=1.0, per_second=1.0)
+    measured = Delays("gaussian", 1000, {"+1": [60.0]}, alerted=1000, elsewhere=0, weeks=1.0, per_second=1.0)
     floors = measured.floors
     assert floors["never"].missed == 1.0
-    assert floors["never"].told_per_week == 0.0
+    assert floors["never"].alerted_per_week == 0.0
     assert (floors["every 3 h"].missed, floors["every 3 h"].median_s) == (0.0, 5400.0)
-    assert floors["every 3 h"].told_per_week == 56_000.0
+    assert floors["every 3 h"].alerted_per_week == 56_000.0
     assert floors["random"].missed == pytest.approx(math.exp(-3 / 168))
     assert floors["random"].median_s is None
 
@@ -223,7 +219,7 @@ def test_a_verdict_counts_once_however_often_it_is_told():
         alert(2, "updated", again, second),
         alert(3, "resolved", verdict("f1", 300.0)),
     ]
-    assert trial.told == [first, second, again]
+    assert trial.verdicts == [first, second, again]
     assert len(trial.opened) == 1
 
 
@@ -255,7 +251,7 @@ def test_a_quiet_stream_is_judged_for_as_long_as_is_said():
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     found = quiet("gaussian", _SMALL, seed=1)
-    assert (found.opened, found.told) == (len(trial.opened), len(trial.told))
+    assert (found.opened, found.alerted) == (len(trial.opened), len(trial.verdicts))
 
 
 def test_large_changes_are_told_with_their_delay_and_counted_by_sort():
@@ -267,16 +263,16 @@ def test_large_changes_are_told_with_their_delay_and_counted_by_sort():
     assert 0 < delay <= 600
     assert found.missed("+2") == 0.0
     caught = sum(delay is not None for every in found.found.values() for delay in every)
-    assert found.told == caught + found.elsewhere
+    assert found.alerted == caught + found.elsewhere
 
 
 @pytest.mark.parametrize("sort", SORTS)
 def test_an_incident_touches_its_share_of_the_features(sort: Sort):
     """Two of fourteen features change at one moment, and what is told of them is one incident at least."""
-    found = pages(sort, Size(14, 1.0, reference_seconds=3 * 3600.0), seed=1)
+    found = notifications(sort, Size(14, 1.0, reference_seconds=3 * 3600.0), seed=1)
     assert found.touched == 2
-    assert 1 <= found.told <= 2
-    assert found.pages >= 1
+    assert 1 <= found.alerted <= 2
+    assert found.count >= 1
 
 
 def test_speed_is_that_of_windows_judged():
@@ -284,28 +280,3 @@ def test_speed_is_that_of_windows_judged():
     found = speed(Size(3, 1.0, reference_seconds=2 * 3600.0), seed=1)
     assert found.judged == 3 * 180
     assert found.per_second > 0
-
-
-def test_the_command_prints_a_row_for_each_kind_and_one_object():
-    """In processes of their own, at a tiny size, and with nothing on stderr of a pipe."""
-    command = [sys.executable, "-m", "benchmarks.budget", "--features", "2", "--weeks", "0.02", "--parts", "alarms", "delays"]
-    done = subprocess.run(
-        [*command, "--kinds", "t3", "gaussian", "--seed", "5"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    before, _, last = done.stdout.rstrip("\n").rpartition("\n")
-    result = json.loads(last)
-    assert set(result["false_alarms"]) == {"gaussian", "t3"}
-    for kind, opened in result["false_alarms"].items():
-        assert f"{kind:20} {opened:4d} incidents opened" in before
-    assert set(result["median_delay_s"]["gaussian"]) == set(result["missed"]["gaussian"]) == set(CHANGES)
-    assert {kind: set(floors) for kind, floors in result["floors"].items()} == {"gaussian": {"never", "every 3 h", "random"}}
-    assert result["pages_of_one_incident"] is None
-    assert result["feature_windows_per_second"] is None
-    assert (result["features"], result["weeks"], result["seed"]) == (2, 0.02, 5)

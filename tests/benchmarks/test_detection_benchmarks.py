@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.points import LABELLED, SERIES, alarms_of, annotated, floors, scores
-from benchmarks.scoring import at_random, covering, delays, every, f1, found_share, matched, random_share, regular_share
-from benchmarks.seasonal import CHANGES, DATA, HEADLINE, SOURCES, Series, judge, read, summary
-from benchmarks.watched import Alarm
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.quality.paced_monitor import Alarm
+from benchmarks.quality.points import LABELLED, SERIES, alarms_of, annotated, floors, scores
+from benchmarks.quality.scoring import at_random, covering, delays, every, f1, found_share, matched, random_share, regular_share
+from benchmarks.quality.seasonal import CHANGES, DATA, HEADLINE, SOURCES, Series, judge, read, summary
 from tests.support.paths import ROOT
 
 _FILES = {source.file for source in [*SOURCES.values(), *LABELLED.values()]}

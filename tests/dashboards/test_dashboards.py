@@ -20,9 +20,11 @@ from dashboards.build import DASHBOARD, FILES, RULES, dashboard_text, main, metr
 from dashboards.grafana import ANNOTATIONS, UID, dashboard
 from dashboards.panels import ROWS, panel_id
 from dashboards.push import Annotations
-from streams.metrics import CATALOGUE, Metrics
+from streams.metrics import CATALOGUE, Metrics, MetricSpec
 from streams.settings import Secret
 from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.fast
 
 #: The id that links to the panel of events have had since the first dashboard.
 PINNED = 456141395
@@ -34,19 +36,32 @@ def drawn() -> list[dict[str, Any]]:
     return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
 
 
-@pytest.mark.parametrize("spec", CATALOGUE, ids=lambda spec: spec.name)
+def expressions_with(spec: MetricSpec) -> list[str]:
+    """Return the expressions of all panels that draw a metric."""
+    name = re.compile(rf"\b{spec.name}(_bucket)?\b")
+    return [target["expr"] for panel in drawn() for target in panel["targets"] if name.search(target["expr"])]
+
+
+@pytest.mark.parametrize("spec", [spec for spec in CATALOGUE if not spec.alias_of], ids=lambda spec: spec.name)
 def test_every_metric_has_a_panel(spec):
     """Every metric of the catalogue is drawn, with its labels as legend and its models selectable."""
-    name = re.compile(rf"\b{spec.name}(_bucket)?\b")
-    expressions = [target["expr"] for panel in drawn() for target in panel["targets"] if name.search(target["expr"])]
+    expressions = expressions_with(spec)
     assert expressions
     if "model" in spec.labels:
         assert all('model=~"$model"' in expression for expression in expressions)
 
 
+@pytest.mark.parametrize("spec", [spec for spec in CATALOGUE if spec.alias_of], ids=lambda spec: spec.name)
+def test_an_old_name_is_documented_and_drawn_nowhere(spec):
+    """A metric under its old name has a row in docs/metrics.md that names the new one, and no panel."""
+    assert expressions_with(spec) == []
+    assert f"| `{spec.name}` | {spec.kind} |" in metrics_page()
+    assert spec.help == f"Old name of {spec.alias_of}; gone in the next version."
+
+
 def test_rows_name_only_metrics_there_are():
     """A metric that was renamed in the catalogue cannot stay behind in a row of the dashboard."""
-    assert {name for names in ROWS.values() for name in names} <= {spec.name for spec in CATALOGUE}
+    assert {name for names in ROWS.values() for name in names} <= {spec.name for spec in CATALOGUE if not spec.alias_of}
 
 
 def test_ids_are_stable_and_unique():
@@ -61,11 +76,11 @@ def test_panels_do_not_overlap():
     """Every cell of Grafana's 24 columns belongs to one panel at most."""
     cells: set[tuple[int, int]] = set()
     for panel in dashboard()["panels"]:
-        place = panel["gridPos"]
-        mine = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
-        assert not mine & cells
-        assert place["x"] + place["w"] <= 24
-        cells |= mine
+        at = panel["gridPos"]
+        taken = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not taken & cells
+        assert at["x"] + at["w"] <= 24
+        cells |= taken
 
 
 def test_the_dashboard_fits_any_grafana():
@@ -91,13 +106,13 @@ def test_committed_files_are_what_the_catalogue_gives(path, text):
 
 
 def test_the_metric_page_documents_every_metric():
-    """docs/metrics.md has one row for each metric, with its meaning."""
+    """docs/metrics.md has a row for each metric, with its meaning."""
     page = metrics_page()
     assert all(f"| `{spec.name}` | {spec.kind} |" in page and spec.help in page for spec in CATALOGUE)
 
 
 def test_write_makes_the_directory_and_links_the_runbook(tmp_path):
-    """`write` gives both files anywhere, and alerts link to the runbook it was told."""
+    """`write` gives both files anywhere, and alerts link to the given runbook."""
     paths = write(tmp_path / "new" / "place", "https://wiki.example.org/driftline")
     assert [path.name for path in paths] == [DASHBOARD, RULES]
     assert json.loads(paths[0].read_text(encoding="utf-8")) == dashboard()
@@ -105,7 +120,7 @@ def test_write_makes_the_directory_and_links_the_runbook(tmp_path):
 
 
 def test_build_says_how_it_is_used(tmp_path, capsys):
-    """`python -m dashboards.build` without a directory exits 2 with its usage, with one it prints the files."""
+    """`python -m dashboards.build` without a directory exits 2 with its usage, with a directory it prints the files."""
     assert main([]) == 2
     assert "usage:" in capsys.readouterr().err
     assert main([str(tmp_path)]) == 0
@@ -213,6 +228,7 @@ def grafana(monkeypatch) -> Iterator[Grafana]:
     thread.join()
 
 
+@pytest.mark.slow
 def test_a_mark_becomes_an_annotation(grafana):
     """A mark arrives in milliseconds, tagged so that the dashboard's own queries find it."""
     notes = Annotations(grafana.url, Secret(TOKEN.encode()))
@@ -230,6 +246,7 @@ def test_a_mark_becomes_an_annotation(grafana):
     ]
 
 
+@pytest.mark.slow
 def test_the_same_occurrence_is_marked_once(grafana):
     """A replay of the log adds no second annotation, not even from a new process."""
     for _ in range(2):
@@ -242,6 +259,7 @@ def test_the_same_occurrence_is_marked_once(grafana):
     assert "PATCH" not in grafana.requests
 
 
+@pytest.mark.slow
 def test_an_incident_that_ends_moves_the_end_of_its_mark(grafana):
     """A later mark of the same id becomes a region and keeps text and tags, which a bare patch would erase."""
     notes = Annotations(grafana.url, Secret(TOKEN.encode()))
@@ -253,6 +271,7 @@ def test_an_incident_that_ends_moves_the_end_of_its_mark(grafana):
     assert entry["tags"] == ["driftline", "drift", "fraud", "id:a & b=c"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", ["", " \n"])
 def test_without_a_token_nothing_is_sent(grafana, token):
     """Without a token no request is made and no thread is started."""
@@ -265,6 +284,7 @@ def test_without_a_token_nothing_is_sent(grafana, token):
     assert grafana.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [401, 404, 500])
 def test_failures_are_counted_and_logged_once(grafana, caplog, status):
     """Grafana's refusals raise nothing, count each, fill one log line, and the token is in none of it."""
@@ -283,6 +303,7 @@ def test_failures_are_counted_and_logged_once(grafana, caplog, status):
     assert TOKEN not in repr(notes)
 
 
+@pytest.mark.slow
 def test_a_grafana_that_is_away_stops_nothing(grafana):
     """Marks for an address where nobody listens are failures, and the next ones arrive when it is back."""
     port = grafana.server_port

@@ -29,10 +29,10 @@ from streams.state import binding, snapshot
 from streams.state.rebuild import placed
 from streams.state.store import Store
 from streams.topics import WINDOWS, topic_name
-from tests.detectors.test_model_monitor import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, interleaved
 from tests.support import simulated
 from tests.support.command_line import Done, beside
 from tests.support.simulated import alerts, numbers
+from tests.support.story import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, check_carried_over, features_only, findings
 
 QUIET = ModelSpec(
     "m",
@@ -54,7 +54,7 @@ def drifting(spec: ModelSpec = QUIET, *, windows: int = 500) -> list[Window | Ma
 
 def fed(monitor: ModelMonitor, records: Iterable[Record], spec: ModelSpec = QUIET) -> list[Finding]:
     """Return what a watch finds."""
-    return [finding for record in records for finding in monitor.add(spec, record)]
+    return [finding for record in records for finding in monitor.add(record)]
 
 
 STORY = drifting()
@@ -101,6 +101,7 @@ def test_saying_it_twice_is_saying_it_once(monitor: ModelMonitor) -> None:
     acceptance = accept(monitor, incident=None, features=())
     assert accept(monitor, incident=None, features=("z", "x")).id == acceptance.id
     once = snapshot.load("judge/0", snapshot.dump({"m": monitor}))["m"]
+    once.bind(QUIET)
     wanted = fed(once, [acceptance, *STORY[KNOWN:]])
     found = fed(monitor, [acceptance, acceptance, *STORY[KNOWN:-40], acceptance, *STORY[-40:]])
     assert monitor.open_incidents  # the relapse of x at window 400
@@ -129,8 +130,8 @@ def test_only_the_segment_that_drifted_learns_anew() -> None:
     for index in range(130):
         for segment, values in columns.items():
             feature = numbers(values[index : index + 1])[0]
-            monitor.add(QUIET, simulated.window(QUIET, index * 60.0, {"x": feature}, rows=20, segment=segment))
-        monitor.add(QUIET, Mark(model="m", kind="features", source=0, sources=1, until=(index + 1) * 60.0))
+            monitor.add(simulated.window(QUIET, index * 60.0, {"x": feature}, rows=20, segment=segment))
+        monitor.add(Mark(model="m", kind="features", source=0, sources=1, until=(index + 1) * 60.0))
     fed(monitor, [accept(monitor, incident=None, features=("x",))])
     judges = monitor.channels["features"].judges
     assert {name: list(judge.renewing) for name, judge in judges.items()} == {"eu": ["x"], "us": []}
@@ -184,40 +185,22 @@ def test_which_one_is_meant_must_be_clear(monitor: ModelMonitor) -> None:
 # -- a history that is made again ----------------------------------------------------------------------
 
 
-def features_only(order: Iterable[int]) -> list[Record]:
-    """Return the windows and marks of features of a story whose sources take turns in that order."""
-    return [record for record in interleaved(order) if isinstance(record, Window | Mark) and record.kind == "features"]
-
-
 def accepted(records: list[Record], delay: int) -> list[Record]:
     """Return the records with an acceptance of all that is open when the first alarm is known, so many records later."""
     monitor = ModelMonitor.begin(SPEC)
     for number, record in enumerate(records):
-        monitor.add(SPEC, record)
+        monitor.add(record)
         if monitor.open_incidents:
             word = accept(monitor, incident=monitor.open_incidents[0].id, features=())
             return [*records[: number + delay], word, *records[number + delay :]]
     raise AssertionError("the story has no incident")
 
 
-def watched(records: Iterable[Record]) -> list[bytes]:
-    """Return all that a new watch finds."""
-    return as_bytes(fed(ModelMonitor.begin(SPEC), records, SPEC))
-
-
 @effort(max_examples=5)
 @given(st.lists(st.integers(0, SOURCES - 1), max_size=400), st.integers(1, 60))
 def test_an_acceptance_that_was_carried_over_holds_where_it_did(order: list[int], delay: int) -> None:
     """In a history whose sources take turns in another way, with it before all windows, all that is found is the same."""
-    features = features_only(ROUND_ROBIN)
-    told = accepted(features, delay)
-    carried = list(placed(iter(told)))
-    assert [one.place is not None for one in carried] == [True]
-    again = features_only(order)
-    wanted = watched(told)
-    assert wanted != watched(features)
-    assert watched([*carried, *again]) == wanted
-    assert watched([*placed(iter([*carried, *again])), *again]) == wanted
+    check_carried_over(accepted(features_only(ROUND_ROBIN), delay), order)
 
 
 def test_an_acceptance_goes_through_a_snapshot_on_the_way_to_its_place() -> None:
@@ -226,10 +209,11 @@ def test_an_acceptance_goes_through_a_snapshot_on_the_way_to_its_place() -> None
     monitor = ModelMonitor.begin(SPEC)
     found = fed(monitor, placed(iter(told)), SPEC)
     for number, record in enumerate(features_only(ROUND_ROBIN)):
-        found += monitor.add(SPEC, record)
+        found += monitor.add(record)
         if number % 100 == 0:
             monitor = snapshot.load("judge/0", snapshot.dump({"m": monitor}))["m"]
-    assert as_bytes(found) == watched(told)
+            monitor.bind(SPEC)
+    assert as_bytes(found) == findings(told)
 
 
 # -- the command ---------------------------------------------------------------------------------------
@@ -266,7 +250,7 @@ def here(
     with beside(tmp_path, config, monkeypatch):
         monkeypatch.setenv("DRIFTLINE_SIGNING_KEY", settings.signing_key.reveal().decode())
         assert load_settings(tmp_path / "driftline.toml", {}).models == (QUIET,)
-        yield Here(settings, lambda *line: Done(run(["reference", "accept", *line]), *capsys.readouterr()))
+        yield Here(settings, lambda *line: Done(run(["incident", "accept", *line]), *capsys.readouterr()))
 
 
 def test_the_command_writes_one_record_that_the_judge_takes(here: Here, monitor: ModelMonitor) -> None:
@@ -292,9 +276,9 @@ def test_the_command_writes_one_record_that_the_judge_takes(here: Here, monitor:
     assert done.status == 0, done.stderr
     assert done.stdout.splitlines()[:2] == ["accepted: x", "accepted: z"]
     (value,) = here.written()
-    (ended,) = alerts(monitor.add(QUIET, window_codec.parse(value)), "resolved")
+    (ended,) = alerts(monitor.add(window_codec.parse(value)), "resolved")
     assert isinstance(ended, Alert)
     assert ended.summary == "m: accepted as the new normal: x, z"
     assert here.call("--model", "m").status == 0  # the state in Redis has not moved: said twice
     assert here.written() == [value, value]
-    assert monitor.add(QUIET, window_codec.parse(here.written()[-1])) == []
+    assert monitor.add(window_codec.parse(here.written()[-1])) == []

@@ -176,7 +176,7 @@ ONE_A_WEEK = ModelSpec(
     window_seconds=60.0,
     false_alarms_per_week=1.0,
     reference=ReferenceSpec(seconds=200 * 60.0, min_windows=24),
-    outliers=OutlierSpec(beyond=6.0),
+    outliers=OutlierSpec(distance=6.0),
 )
 CHANGES: dict[str, tuple[str, str, int]] = {
     "mean": ("location", "mean up", 4),

@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 import pytest
-from benchmarks.seasonal import DATA, SOURCES, read
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
+from benchmarks.quality.seasonal import DATA, SOURCES, read
 from detectors.learning.fit_season import fit
 from detectors.reference import holidays
 from detectors.reference.holidays import countries, subdivisions, weekday
@@ -27,11 +27,13 @@ from detectors.reference.reference_set import SegmentReference
 from detectors.reference.season import Seasons
 from detectors.spec import ModelSpec, OutcomeSpec
 from detectors.windows.record import Kind
-from driftline.cli.commands.check import _season_notes
+from driftline.cli.commands.look.check import _season_notes
 from driftline.cli.main import run
 from driftline.config.checks import is_calendar
 from streams.state.reference_file import reference_set_of
 from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.fast
 
 HOUR = 3600.0
 #: Clocks change by an hour, by half an hour, at midnight, in the other half of the year, or never.
@@ -179,6 +181,7 @@ def test_a_holiday_is_expected_to_be_a_sunday() -> None:
     assert seasons.expect(local_seconds(noon + DAY_SECONDS, zone, "DE")) == 1.0
 
 
+@pytest.mark.slow
 @effort(max_examples=50)
 @given(st.permutations(range(1995, 2031)), st.sampled_from(CALENDARS))
 def test_a_date_has_one_answer_whatever_was_asked_before(years: list[int], name: str) -> None:
@@ -191,13 +194,14 @@ def test_a_date_has_one_answer_whatever_was_asked_before(years: list[int], name:
 
 _DIGEST = """
 import hashlib
-from detectors.calendar import _days_of_rest
+from detectors.reference.holidays import _days_of_rest
 names = {names!r}
 found = [sorted(_days_of_rest(name, year).items()) for name in names for year in range(2000, 2030)]
 print(hashlib.sha256(repr(found).encode()).hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_a_date_has_one_answer_in_every_process() -> None:
     """Neither the language of the machine nor the seed of Python's hashes moves a holiday."""
     names = CALENDARS[::40]
@@ -273,13 +277,13 @@ def test_check_shows_the_calendar_beside_the_time_zone(tmp_path: Path, capsys: p
         ('window = "1h"\nreference.duration = "27d"', True),
         ('window = "2d"\nreference.duration = "8w"', True),
         ('window = "1h"\nreference = { duration = "1w", min_windows = 672 }', False),
-        ('window = "1m"\nerrors.window = "1h"\nreference.duration = "4w"', False),
+        ('window = "1m"\noutcomes.window = "1h"\nreference.duration = "4w"', False),
     ],
 )
 def test_check_says_when_a_calendar_changes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: str, told: bool
 ) -> None:
-    """Where neither features nor errors get a season by slots of the week, no day differs from another."""
+    """Where neither features nor outcomes get a season by slots of the week, no day differs from another."""
     out = _checked(tmp_path, capsys, f'[models.a]\nholidays = "NO"\n{settings}\n')
     assert ('note: models.a.holidays "NO" changes nothing: only seasons of the week' in out) == told
 
@@ -288,24 +292,24 @@ def test_check_says_when_a_calendar_changes_nothing(
     ("settings", "told"),
     [
         (
-            'window = "5m"\nerrors.window = "1h"\nreference.duration = "2w"',
-            "models.a.errors judges a Saturday like a working day, ",
+            'window = "5m"\noutcomes.window = "1h"\nreference.duration = "2w"',
+            "models.a.outcomes judges a Saturday like a working day, ",
         ),
-        ('window = "1h"\nerrors.window = "5m"\nreference.duration = "2w"', "models.a judges a Saturday like a working day, "),
+        ('window = "1h"\noutcomes.window = "5m"\nreference.duration = "2w"', "models.a judges a Saturday like a working day, "),
         ('window = "5m"\nreference.duration = "2w"', ""),
         ('window = "1h"\nreference = { duration = "1d", min_windows = 240 }', "a working day, for a reference of 10d knows"),
         (
-            'window = "5m"\nerrors.window = "1h"\nholidays = "NO"\nreference.duration = "2w"',
-            'models.a.holidays "NO" changes nothing for errors: only',
+            'window = "5m"\noutcomes.window = "1h"\nholidays = "NO"\nreference.duration = "2w"',
+            'models.a.holidays "NO" changes nothing for outcomes: only',
         ),
         (
-            'window = "1h"\nerrors.window = "5m"\nholidays = "NO"\nreference.duration = "2w"',
+            'window = "1h"\noutcomes.window = "5m"\nholidays = "NO"\nreference.duration = "2w"',
             'models.a.holidays "NO" changes nothing for features: only',
         ),
-        ('window = "1h"\nerrors.window = "5m"\nholidays = "NO"', 'models.a.holidays "NO" changes nothing: only'),
+        ('window = "1h"\noutcomes.window = "5m"\nholidays = "NO"', 'models.a.holidays "NO" changes nothing: only'),
     ],
 )
-def test_check_looks_at_features_and_at_errors(
+def test_check_looks_at_features_and_at_outcomes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: str, told: str
 ) -> None:
     """What knows no week is named, once if it is both of them, with the length that its reference will have."""
@@ -319,12 +323,12 @@ def test_check_looks_at_features_and_at_errors(
     [
         (10, ("features", "outcomes"), "models.m judges a Saturday like a working day, for a reference of 10d knows no week"),
         (14, ("features", "outcomes"), ""),
-        (14, ("features",), "models.m.errors judges a Saturday like a working day, for a reference of 3d knows no week"),
+        (14, ("features",), "models.m.outcomes judges a Saturday like a working day, for a reference of 3d knows no week"),
     ],
 )
 def test_a_file_of_references_is_looked_at_too(days: int, kinds: tuple[Kind, ...], told: str) -> None:
     """What it covers counts, not the length that the configuration asks for; kinds that it has not are learned as that says."""
-    spec = ModelSpec("m", window_seconds=300.0, errors=OutcomeSpec(window_seconds=300.0))
+    spec = ModelSpec("m", window_seconds=300.0, outcomes=OutcomeSpec(window_seconds=300.0))
     segments = {kind: {"": SegmentReference(100, 0.0, days * DAY_SECONDS, {})} for kind in kinds}
     reference_set = reference_set_of(spec, segments)
     notes = list(_season_notes(replace(spec, reference=replace(spec.reference, reference_set=reference_set))))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
 from collections.abc import Iterable
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,86 +18,19 @@ from detectors.incidents.retrain import Request
 from detectors.model.aligner import WindowAligner
 from detectors.model.finding import Finding, ReferenceLearned
 from detectors.model.model_monitor import ModelMonitor
-from detectors.spec import ModelSpec, OutlierSpec, ReferenceSpec, RetrainSpec
-from detectors.windows.record import OTHER_SEGMENT, Kind, Mark, Window, WindowShape
-from detectors.windows.row import ERROR, Row
-from detectors.windows.windows import Windows
+from detectors.spec import ModelSpec, OutlierSpec, ReferenceSpec
+from detectors.windows.record import OTHER_SEGMENT, Kind, Mark, Window
+from detectors.windows.row import ERROR
 from streams.state import snapshot
 from tests.support.paths import ROOT
 from tests.support.simulated import alerts, history, mixed, numbers, requests, watched, window
-
-SOURCES = 3
-SPEC = ModelSpec(
-    "m",
-    factory="somewhere:make",
-    window_seconds=10.0,
-    reference=ReferenceSpec(seconds=200.0, min_windows=12),
-    retrain=RetrainSpec(cooldown_seconds=300.0),
-)
-Record = Window | Mark | Decision
-
-
-def _story() -> list[list[Record]]:
-    """Return the records of each source: a mean moves at 400 s and comes back at 800 s.
-
-    A new category comes at 460 s, nulls at 600 s.
-    """
-    rng = np.random.default_rng(5)
-    written: list[list[Record]] = []
-    for source in range(SOURCES):
-        shapes = {"m": WindowShape(10.0, 5.0)}
-        windows: dict[Kind, Windows] = {
-            "features": Windows("features", source=source, sources=SOURCES, shapes=shapes),
-            "outcomes": Windows("outcomes", source=source, sources=SOURCES, shapes=shapes),
-        }
-        mine: list[Record] = []
-        for index in range(600):
-            ts = 2.0 * index + float(rng.uniform(-4, 0)) + 4
-            moved = 3.0 if 400 <= ts < 800 else 0.0
-            null = ts >= 600 and rng.random() < 0.5
-            city = "XK" if ts >= 460 and rng.random() < 0.3 else str(rng.choice(["NO", "SE", "DK"]))
-            values = {"x": float(rng.normal()) + moved, "y": None if null else float(rng.normal()), "city": city}
-            mine.extend(windows["features"].add_rows([Row(index, "m", ts, "eu" if index % 2 else "", values)]))
-            wrong = float(rng.random() < (0.6 if ts >= 650 else 0.1))
-            mine.extend(windows["outcomes"].add_rows([Row(index, "m", ts, "", {ERROR: wrong})]))
-        written.append(mine)
-    return written
-
-
-STORY = _story()
-
-
-def interleaved(order: Iterable[int]) -> list[Record]:
-    """Return the story with sources taking turns in that order, then one after the other."""
-    rest = [list(reversed(records)) for records in STORY]
-    mixed_up = [rest[source].pop() for source in order if rest[source]]
-    return mixed_up + [record for records in rest for record in reversed(records)]
-
-
-def feed(monitor: ModelMonitor, records: Iterable[Record]) -> list[Finding]:
-    """Return what a watch finds in records; every request is answered by a swap at once."""
-    found: list[Finding] = []
-    for record in records:
-        for finding in monitor.add(SPEC, record):
-            found.append(finding)
-            if isinstance(finding, Request):
-                answer = swapped(finding)
-                found.extend(monitor.add(SPEC, answer))
-    return found
-
-
-def as_bytes(found: list[Finding]) -> list[bytes]:
-    """Return findings as bytes, to be compared in all they say."""
-    return [msgspec.msgpack.encode(finding, enc_hook=lambda array: array.tobytes()) for finding in found]
-
-
-ROUND_ROBIN = [index % SOURCES for index in range(3000)]
+from tests.support.story import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, feed, interleaved, story, swapped
 
 
 def by_side(records: Iterable[Record]) -> dict[str, list[bytes]]:
     """Return what a watch finds in records when nothing is answered: what features say, and what outcomes say."""
     monitor = ModelMonitor.begin(SPEC)
-    found = [finding for record in records for finding in monitor.add(SPEC, record)]
+    found = [finding for record in records for finding in monitor.add(record)]
     of_outcomes = [
         (isinstance(one, Alert) and one.level == "performance") or (isinstance(one, Request) and one.reason == "performance")
         for one in found
@@ -116,7 +47,7 @@ def test_how_windows_of_features_and_of_outcomes_interleave_changes_nothing(turn
     """Alerts, requests and references are the same when the one kind is written long after the other, as after an outage."""
     rest = {
         (source, features): [one for one in reversed(records) if (one.kind == "features") == features]  # type: ignore[union-attr]
-        for source, records in enumerate(STORY)
+        for source, records in enumerate(story())
         for features in (True, False)
     }
     mixed_up = [rest[turn].pop() for turn in turns if rest[turn]]
@@ -185,21 +116,19 @@ def test_a_snapshot_anywhere_changes_nothing(cuts: list[int]) -> None:
         payload = snapshot.dump({"m": monitor})
         monitor = snapshot.load("judge/0", payload)["m"]
         assert snapshot.dump({"m": monitor}) == payload
+        monitor.bind(SPEC)
     found.extend(feed(monitor, records[at:]))
     assert as_bytes(found) == as_bytes(feed(ModelMonitor.begin(SPEC), records))
 
 
 _PRINT_DIGEST = """
-from tests.support import test_watch as t
-watch = t.Watch.begin(t.SPEC)
-found = t.feed(watch, t.interleaved(t.ROUND_ROBIN))
-print(t.digest(watch, found))
+from detectors.model.model_monitor import ModelMonitor
+from tests.support import story
+
+monitor = ModelMonitor.begin(story.SPEC)
+found = story.feed(monitor, story.interleaved(story.ROUND_ROBIN))
+print(story.digest(monitor, found))
 """
-
-
-def digest(monitor: ModelMonitor, found: list[Finding]) -> str:
-    """Return a hash of a state and of all that was found on the way to it."""
-    return hashlib.sha256(b"".join([snapshot.dump({"m": monitor}), *as_bytes(found)])).hexdigest()
 
 
 def test_another_process_finds_the_same() -> None:
@@ -302,8 +231,8 @@ def test_segments_beyond_the_limit_are_judged_together() -> None:
     x = numbers(np.zeros((1, 3)))[0]
     for index, segments in enumerate([["eu"], ["us", "asia"], ["", "mars"]]):
         for segment in segments:
-            monitor.add(spec, window(spec, index * 10.0, {"x": x}, rows=3, segment=segment))
-        monitor.add(spec, Mark(model="m", kind="features", source=0, sources=1, until=index * 10.0 + 10.0))
+            monitor.add(window(spec, index * 10.0, {"x": x}, rows=3, segment=segment))
+        monitor.add(Mark(model="m", kind="features", source=0, sources=1, until=index * 10.0 + 10.0))
     assert sorted(monitor.channels["features"].judges) == ["", "eu", OTHER_SEGMENT]
     other = monitor.channels["features"].judges[OTHER_SEGMENT].learner
     assert other is not None
@@ -352,11 +281,6 @@ def test_a_new_feature_is_watched_after_a_reference_of_its_own() -> None:
     ]
 
 
-def swapped(request: Request) -> Decision:
-    """Return the decision that promotes version 2."""
-    return Decision("swap-1", "m", request.id, "promoted", 2, request.features, requested_at=request.requested_at)
-
-
 def test_a_swap_makes_the_new_regime_normal() -> None:
     """After a promoted request the drifted feature is learned again from its alarm on, and its old value is news then."""
     rng = np.random.default_rng(6)
@@ -366,10 +290,10 @@ def test_a_swap_makes_the_new_regime_normal() -> None:
     monitor = ModelMonitor.begin(QUIET)
     found: list[Finding] = []
     for record in records:
-        for finding in monitor.add(QUIET, record):
+        for finding in monitor.add(record):
             found.append(finding)
             if isinstance(finding, Request) and len(requests(found)) == 1:
-                found.extend(monitor.add(QUIET, swapped(finding)))
+                found.extend(monitor.add(swapped(finding)))
     assert [alert.began_at for alert in alerts(found)] == [100 * 60.0, 400 * 60.0]
     (ended, *_) = alerts(found, "resolved")
     assert ended.summary == "m: new reference after the swap to version 2"
@@ -389,10 +313,10 @@ def test_a_swap_renews_only_where_it_drifted() -> None:
             monitor.add(
                 QUIET, window(QUIET, index * 60.0, {"x": numbers(values[index : index + 1])[0]}, rows=20, segment=segment)
             )
-        for finding in monitor.add(QUIET, Mark(model="m", kind="features", source=0, sources=1, until=(index + 1) * 60.0)):
+        for finding in monitor.add(Mark(model="m", kind="features", source=0, sources=1, until=(index + 1) * 60.0)):
             found.append(finding)
             if isinstance(finding, Request):
-                found.extend(monitor.add(QUIET, swapped(finding)))
+                found.extend(monitor.add(swapped(finding)))
     assert list(monitor.channels["features"].judges["eu"].renewing) == ["x"]
     assert monitor.channels["features"].judges["us"].renewing == {}
     assert [(alert.segment, alert.status) for alert in found if not isinstance(alert, Request | ReferenceLearned)] == [
@@ -409,10 +333,10 @@ def test_a_feature_that_vanished_is_learned_as_vanished() -> None:
     monitor = ModelMonitor.begin(QUIET)
     found: list[Finding] = []
     for record in history(QUIET, columns):
-        for finding in monitor.add(QUIET, record):
+        for finding in monitor.add(record):
             found.append(finding)
             if isinstance(finding, Request) and len(requests(found)) == 1:
-                found.extend(monitor.add(QUIET, swapped(finding)))
+                found.extend(monitor.add(swapped(finding)))
     assert [[verdict.words for verdict in alert.features] for alert in alerts(found)] == [
         ["100 % null, was 0 %"],
         ["0 % null, was 100 %"],
@@ -427,10 +351,10 @@ def test_a_rejected_candidate_changes_nothing() -> None:
     monitor = ModelMonitor.begin(QUIET)
     found: list[Finding] = []
     for record in history(QUIET, {"x": numbers(x)}):
-        for finding in monitor.add(QUIET, record):
+        for finding in monitor.add(record):
             found.append(finding)
             if isinstance(finding, Request):
-                found.extend(monitor.add(QUIET, Decision("swap-1", "m", finding.id, "rejected", None, [])))
+                found.extend(monitor.add(Decision("swap-1", "m", finding.id, "rejected", None, [])))
     assert len(requests(found)) == 1
     assert (
         len(monitor.open_incidents),

@@ -14,6 +14,8 @@ from detectors.reference.matrix import ReferenceMatrix
 from detectors.windows.feature import Feature
 from tests.support.simulated import mixed, numbers
 
+pytestmark = pytest.mark.fast
+
 STRIDES = (1, 2, 4, 8, 16)
 NUMBER = learn_reference([numbers(np.arange(80.0)[None])])
 CITY = learn_reference([mixed([["NO", "SE"]])])
@@ -21,9 +23,9 @@ CITY = learn_reference([mixed([["NO", "SE"]])])
 Taken = list[tuple[int, int, list[int], WindowSums]]
 
 
-def stack_of(columns: int) -> ReferenceMatrix:
+def matrix_of(columns: int) -> ReferenceMatrix:
     """Return columns of numbers and of categories, in turn."""
-    return ReferenceMatrix({f"f{column}": CITY if column % 2 else NUMBER for column in range(columns)})
+    return ReferenceMatrix({f"f{column}": CITY if column % 2 else NUMBER for column in range(columns)}, outlier_beyond=6.0)
 
 
 def bucket(place: int, matrix: ReferenceMatrix, rows: int) -> WindowSums:
@@ -31,12 +33,12 @@ def bucket(place: int, matrix: ReferenceMatrix, rows: int) -> WindowSums:
     held: dict[str, Feature] = {}
     for column, name in enumerate(matrix.names if rows else []):
         (held[name],) = mixed([["NO"] * rows]) if column % 2 else numbers(np.full((1, rows), float(place)))
-    return window_sums([held] if rows else [], rows, matrix, outlier_beyond=6.0)
+    return window_sums([held] if rows else [], rows, matrix)
 
 
 def gathered(rollup_widths: list[int], buckets: dict[int, int]) -> Taken:
     """Return (place, stride, columns, sums) of what can be judged, of buckets with so many rows by their place."""
-    matrix, rollup = stack_of(len(rollup_widths)), Rollup()
+    matrix, rollup = matrix_of(len(rollup_widths)), Rollup()
     rollup.set(np.array(rollup_widths, dtype=np.float64))
     return [
         (wide.place, wide.rollup_width, np.flatnonzero(wide.columns).tolist(), wide.sums.copy())
@@ -74,7 +76,7 @@ def test_what_goes_in_comes_out_once(rollup_widths: list[int], buckets: dict[int
 
 def test_a_column_of_stride_one_is_judged_at_once() -> None:
     """It waits for nothing, and no sums are held for it."""
-    rollup, matrix = Rollup(), stack_of(2)
+    rollup, matrix = Rollup(), matrix_of(2)
     rollup.set(np.ones(2))
     for place in (3, 4, 9):
         now = bucket(place, matrix, 2)
@@ -102,7 +104,7 @@ def test_a_later_bucket_shows_that_the_rest_had_no_rows(later: int) -> None:
 
 def test_what_waits_is_of_bounded_size() -> None:
     """One set of sums, whatever the stride and however many buckets."""
-    rollup, matrix = Rollup(), stack_of(3)
+    rollup, matrix = Rollup(), matrix_of(3)
     rollup.set(np.array([16.0, 8.0, 1.0]))
     sizes = set()
     for place in range(100):
@@ -114,7 +116,7 @@ def test_what_waits_is_of_bounded_size() -> None:
 
 def test_other_strides_begin_anew() -> None:
     """What waited for the old ones is dropped: it was measured against references that may be others now."""
-    rollup, matrix = Rollup(), stack_of(1)
+    rollup, matrix = Rollup(), matrix_of(1)
     rollup.set(np.array([4.0]))
     list(rollup.add(0, bucket(0, matrix, 5), matrix))
     rollup.set(np.array([2.0]))
@@ -123,6 +125,7 @@ def test_other_strides_begin_anew() -> None:
     assert found == [2]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.sampled_from(STRIDES), st.booleans()), min_size=1, max_size=6),
     st.lists(st.sampled_from(STRIDES), max_size=2),
@@ -133,13 +136,13 @@ def test_another_reference_of_a_column_costs_the_others_nothing(
 ) -> None:
     """Some columns get other references, with more categories, others come: what comes out of those that stay is the same."""
     rollup_widths = [rollup_width for rollup_width, _ in columns]
-    before, rollup = stack_of(len(columns)), Rollup()
+    before, rollup = matrix_of(len(columns)), Rollup()
     rollup.set(np.array(rollup_widths, dtype=np.float64))
     (more,) = mixed([["NO", "SE", "DK", "FI"]])
     references = dict(zip(before.names, before.references, strict=True))
     references |= {name: learn_reference([[more]]) for name, (_, anew) in zip(before.names, columns, strict=True) if anew}
     references |= {f"f{len(columns) + number}": CITY for number in range(len(added))}
-    after = ReferenceMatrix(references)
+    after = ReferenceMatrix(references, outlier_beyond=6.0)
     anew = np.array([*(one for _, one in columns), *(True for _ in added)])
     found: list[tuple[int, int, float, float, float]] = []
     for now in range(40):
@@ -167,7 +170,7 @@ def test_another_reference_of_a_column_costs_the_others_nothing(
 @given(st.lists(st.sampled_from(STRIDES), min_size=1, max_size=5), st.integers(0, 40), st.integers(0, 40))
 def test_what_stands_is_the_latest_whole_window_of_each_column(rollup_widths: list[int], last: int, anew: int) -> None:
     """Of a column of stride one the bucket itself; of a wider one what was judged last, and nothing before or after a renewal."""
-    matrix, rollup = stack_of(len(rollup_widths)), Rollup()
+    matrix, rollup = matrix_of(len(rollup_widths)), Rollup()
     rollup.set(np.array(rollup_widths, dtype=np.float64))
     first = np.array([True] + [False] * (len(rollup_widths) - 1))
     for place in range(last + 1):

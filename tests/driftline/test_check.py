@@ -66,7 +66,7 @@ def learned(spec: ModelSpec, columns: dict[str, Column], kind: Kind = "features"
     """Return a judge that has learned from those windows."""
     monitor = ModelMonitor.begin(spec)
     for record in history(spec, columns, kind=kind):
-        monitor.add(spec, record)
+        monitor.add(record)
     (judge,) = monitor.channels[kind].judges.values()
     assert not judge.learning
     return judge
@@ -93,7 +93,7 @@ def test_what_is_counted_is_what_a_judge_watches(features: list[str], categories
     counted = named_monitors(spec) | own_monitors(spec)
     assert sorted((name, one) for name, found in counted.items() for one in found) == sorted(judge.watched())
     assert (VOLUME in counted) == (days * DAY >= WEEK_SECONDS if volume is None else volume)
-    both, up = (count(spec, judge)[direction, 1] for direction in ("both", "up"))
+    both, up = (count(judge)[direction, 1] for direction in ("both", "up"))
     assert f"{both} monitors of rises and falls x" in next(stock_notes(spec))
     assert f" {up} of rises alone x" in next(stock_notes(spec))
     assert 2 * both + up == sides_of([judge])[0]
@@ -101,12 +101,12 @@ def test_what_is_counted_is_what_a_judge_watches(features: list[str], categories
 
 def test_errors_have_one_monitor_of_rises():
     """As the judge of outcomes does, whatever comes beside the errors."""
-    spec = replace(SPEC, detector="page_hinkley", errors=OutcomeSpec(detector="ddm"))
+    spec = replace(SPEC, detector="page_hinkley", outcomes=OutcomeSpec(detector="ddm"))
     wrong = numbers(np.random.default_rng(2).random((30, EVENTS)) < 0.1)
     judge = learned(spec, {ERROR: wrong}, "outcomes")
-    assert dict(count(spec, judge)) == {("up", 1): 1}
+    assert dict(count(judge)) == {("up", 1): 1}
     (note,) = stock_notes(spec)
-    assert "for the errors of each segment: 1 monitor of rises alone x 168 windows a week x about 0.28 in 1,000 windows, " in note
+    assert "for the outcomes of each segment: 1 monitor of rises alone x 168 windows a week x about 0.28 in 1,000 windows" in note
     assert "Assumed" not in note
 
 
@@ -129,7 +129,7 @@ def test_the_number_is_monitors_by_windows_by_rate(check: Callable[[str], str]):
     """Each direction has the rate of its own, and the note adds up to what it says."""
     said = check(
         '[models.fraud]\nwindow = "30m"\nvolume = true\nfeatures = ["amount", "age", "country"]\ncategorical = ["country"]\n'
-        'detector = "kswin"\nerrors.detector = "eddm"\n'
+        'detector = "kswin"\noutcomes.detector = "eddm"\n'
     )
     features, outcomes = (line for line in said.splitlines() if "keeps no false-alarm budget; page_hinkley does." in line)
     both, up = STOCK["kswin", "both"].per_1000_windows, STOCK["kswin", "up"].per_1000_windows
@@ -138,7 +138,7 @@ def test_the_number_is_monitors_by_windows_by_rate(check: Callable[[str], str]):
         "prediction.volume of each segment: 12 monitors of rises and falls x 336 windows a week x about 1.21 in 1,000 windows + "
         "10 of rises alone x 336 windows a week x about 0.76 in 1,000 windows, for scores that are white. Assumed: numbers of "
     ) in features
-    assert f"add about {STOCK['eddm', 'up'].per_1000_windows * 0.336:.2g} false alarms a week for the errors" in outcomes
+    assert f"add about {STOCK['eddm', 'up'].per_1000_windows * 0.336:.2g} false alarms a week for the outcomes" in outcomes
     assert "the rate depends on both" in outcomes
 
 

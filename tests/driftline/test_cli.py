@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import signal
 import socket
@@ -18,9 +17,11 @@ from typing import get_args
 import pytest
 from river.dummy import NoChangeClassifier
 
-import driftline
+from driftline.cli.commands.decide import incident
+from driftline.cli.commands.models import reference
 from driftline.cli.logs import LineFormatter
-from driftline.cli.main import COMMANDS, run
+from driftline.cli.main import COMMANDS, HELP_SECTIONS, run
+from driftline.cli.packages import ShadowedError, check_packages
 from driftline.text.tables import markdown
 from retrainer.request import parse
 from serving.registry.artifact import Artifact
@@ -30,7 +31,7 @@ from streams.records.window_codec import HistoryRecord
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.state.store import Store
 from streams.topics import RETRAINS, TOPICS, WINDOWS, topic_name
-from tests.support.command_line import Done, beside
+from tests.support.command_line import Done, beside, clean_environment
 from tests.support.paths import ROOT
 
 KEY = "a key that only these tests know"
@@ -57,11 +58,10 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 def start(directory: Path, *arguments: str, **environ: str) -> subprocess.Popen[str]:
     """Start `driftline` as a process of its own in a directory."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTLINE_")}
     return subprocess.Popen(
         [sys.executable, "-m", "driftline", *arguments],
         cwd=directory,
-        env=clean | environ,
+        env=clean_environment() | environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -114,10 +114,12 @@ def said(done: Done, status: int) -> str:
 
 
 def test_help_lists_every_command_and_loads_none(tmp_path: Path):
-    """--help shows the table, and no library but click was imported for it."""
+    """--help shows every command under its section, and no library but click was imported for it."""
     done = end(start(tmp_path, "--help", PYTHONPROFILEIMPORTTIME="1"))
     assert done.status == 0
-    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+    shown = re.findall(r"^(?:\S.*:|  \S.*)$", done.stdout.partition("--help")[2].partition("\n")[2], re.MULTILINE)
+    wanted = [entry for title, commands in HELP_SECTIONS.values() for entry in (f"{title}:", *commands)]
+    assert [line if line.endswith(":") else line.split()[0] for line in shown] == wanted
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "click" in loaded
     heavy = {"pydantic", "numpy", "river", "faust", "rich", "confluent_kafka", "redis", "aiohttp", "orjson", "asyncio"}
@@ -134,17 +136,16 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]):
 
 
 def test_the_version_is_the_one_that_is_installed(capsys: pytest.CaptureFixture[str]):
-    """The number stands in pyproject.toml and in the package, and they agree."""
+    """It comes from the metadata of the installed package, which has it from pyproject.toml."""
     assert run(["--version"]) == 0
-    assert capsys.readouterr().out == f"driftline {driftline.__version__}\n"
-    assert version("driftline") == driftline.__version__
+    assert capsys.readouterr().out == f"driftline {version('driftline')}\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["chekc"], "did you mean check?"),
-        (["xyzzy"], "known: demo, check"),
+        (["xyzzy"], "known: demo, topics"),
         (["topics", "shred"], "shred"),
         (["serve", "--port", "99999"], "99999"),
         (["--log-level", "loud", "check"], "loud"),
@@ -158,6 +159,18 @@ def test_wrong_usage_exits_with_2_and_names_the_word(arguments: list[str], words
     assert words in capsys.readouterr().err
 
 
+def test_an_old_command_works_and_names_the_new_one(call: Driftline, tmp_path: Path):
+    """`reference accept` takes the options of `incident accept` and answers alike; --help does not show it."""
+    configure(tmp_path, KafkaSettings())
+    old, new = call("reference", "accept", "--model", "frau"), call("incident", "accept", "--model", "frau")
+    said_first, _, rest = old.stderr.partition("\n")
+    assert said_first == "driftline: `reference accept` is `driftline incident accept` now; the next version knows only that"
+    assert (old.status, old.stdout, rest) == (new.status, new.stdout, new.stderr) == (2, "", new.stderr)
+    assert "accept" not in call("reference", "--help").stdout.partition("Commands:")[2]
+    options = [[option.name for option in group.commands["accept"].params] for group in (reference.command, incident.command)]
+    assert options[0] == options[1]
+
+
 # -- check -----------------------------------------------------------------------------------------
 
 
@@ -165,16 +178,29 @@ def test_check_prints_what_was_understood(call: Driftline, tmp_path: Path):
     """A right file gives status 0, readable columns in a pipe, and no secret."""
     configure(tmp_path, KafkaSettings(), RedisSettings(url="redis://user:hunter2@127.0.0.1:6379/0"))
     with (tmp_path / "driftline.toml").open("a") as config:
-        config.write('window = "30s"\nerrors.detector = "ddm"\n')
+        config.write('window = "30s"\noutcomes.detector = "ddm"\n')
     done = call("check", DRIFTLINE_SIGNING_KEY=KEY)
     assert done.status == 0
     assert done.stderr == ""
     row = r"^fraud +30s +1 per week +UTC +all, 500 at most +page_hinkley +ddm, windows of 30s +shop:make$"
     assert re.search(row, done.stdout, re.MULTILINE)
-    assert "note: models.fraud.errors.detector ddm keeps no false-alarm budget" in done.stdout
+    assert "note: models.fraud.outcomes.detector ddm keeps no false-alarm budget" in done.stdout
     assert "redis://127.0.0.1:6379/0" in done.stdout
     assert "hunter2" not in done.stdout
     assert KEY not in done.stdout
+
+
+def test_an_old_key_is_a_note_of_check_and_a_log_line_of_others(call: Driftline, tmp_path: Path):
+    """`check` prints what to write instead; any other command logs it."""
+    configure(tmp_path, KafkaSettings(bootstrap="127.0.0.1:9"))
+    with (tmp_path / "driftline.toml").open("a") as config:
+        config.write("max_values = 20000\n")
+    words = 'models.fraud.max_values is an old name: write "max_buffered_values" instead'
+    checked, other = call("check"), call("retrain", "nobody")
+    assert f"note: {words}" in checked.stdout
+    assert checked.stderr == ""
+    assert other.stdout == ""
+    assert sum(words in line and " warning driftline.config " in line for line in other.stderr.splitlines()) == 1
 
 
 def test_check_takes_the_file_from_every_place(call: Driftline, tmp_path: Path):
@@ -417,8 +443,8 @@ def test_a_package_that_hides_ours_is_named(tmp_path: Path):
 
 def test_a_package_that_is_missing_is_named():
     """A broken installation says so."""
-    with pytest.raises(driftline.ShadowedError, match="no_such_package is missing"):
-        driftline.check_packages(("no_such_package",))
+    with pytest.raises(ShadowedError, match="no_such_package is missing"):
+        check_packages(("no_such_package",))
 
 
 def test_an_unexpected_error_is_one_line_and_a_traceback_only_on_demand(call: Driftline, tmp_path: Path):

@@ -14,11 +14,15 @@ import pytest
 from detectors.errors import ConfigError
 from detectors.spec import ModelSpec, OutcomeSpec, OutlierSpec, ReferenceSpec, RetrainSpec
 from driftline.config.checks import Expected, is_calendar, is_duration, is_factory, is_names, is_url, is_whole
+from driftline.config.faults import Faults
 from driftline.config.load import SECRETS, VARIABLES, config_path, load_settings, parse_settings
+from driftline.config.old_keys import OLD_KEYS, with_new_keys
 from driftline.config.schema import SECTIONS, ModelSection, Section
 from driftline.text.durations import duration, format_duration, format_rate, weekly_rate
 from streams.settings import Settings
 from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.fast
 
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
 BAD_FILES = sorted((ROOT / "tests" / "data" / "config").glob("*.bad.toml"))
@@ -83,8 +87,8 @@ def test_every_key_reaches_its_field():
         max_features = 2
         max_segments = 3
         reference = { duration = "1w", min_windows = 9 }
-        errors = { label_within = "1h", detector = "ddm", window = "10m" }
-        outliers = { enabled = false, beyond = 4, per_window = 0 }
+        outcomes = { label_within = "1h", detector = "ddm", window = "10m" }
+        outliers = { enabled = false, distance = 4, per_window = 0 }
         [models.fraud.retrain]
         enabled = true
         cooldown = "0s"
@@ -115,8 +119,8 @@ def test_every_key_reaches_its_field():
         max_features=2,
         max_segments=3,
         reference=ReferenceSpec(seconds=604_800.0, min_windows=9),
-        errors=OutcomeSpec(label_within_seconds=3600.0, detector="ddm", window_seconds=600.0),
-        outliers=OutlierSpec(enabled=False, beyond=4.0, per_window=0),
+        outcomes=OutcomeSpec(label_within_seconds=3600.0, detector="ddm", window_seconds=600.0),
+        outliers=OutlierSpec(enabled=False, distance=4.0, per_window=0),
         retrain=RetrainSpec(
             cooldown_seconds=0.0,
             min_rows=10,
@@ -131,7 +135,7 @@ def test_every_key_reaches_its_field():
 
 def test_every_field_of_a_model_can_be_set():
     """A field added to a spec has a key, or this fails."""
-    nested = {"": ModelSection, **{name: _kind(ModelSection, name) for name in ("reference", "errors", "outliers", "retrain")}}
+    nested = {"": ModelSection, **{name: _kind(ModelSection, name) for name in ("reference", "outcomes", "outliers", "retrain")}}
     for section in nested.values():
         fields = {field.name for field in dataclasses.fields(section.fills)} - {"name"}
         assert fields == set(section.model_fields)
@@ -187,6 +191,49 @@ def test_the_file_is_the_one_named_before_the_variable_before_the_working_direct
     assert config_path(Path("a"), {"DRIFTLINE_CONFIG": "b"}) == Path("a")
     assert config_path(None, {"DRIFTLINE_CONFIG": "b"}) == Path("b")
     assert config_path(None, {}) == Path("driftline.toml")
+
+
+# -- old names -------------------------------------------------------------------------------------
+
+OLD = """
+[models.a]
+max_values = 20000
+outliers = { beyond = 4 }
+[models.a.errors]
+detector = "ddm"
+window = "1h"
+[models.b]
+"""
+NEW = OLD.replace("max_values", "max_buffered_values").replace("beyond", "distance").replace("errors", "outcomes")
+
+
+def test_an_old_name_means_what_the_new_one_means():
+    """Old keys give the same models, and a note each that says what to write."""
+    old, new = parse(OLD), parse(NEW)
+    assert old.models == new.models
+    assert new.models[0].outcomes.detector == "ddm"
+    assert new.notes == ()
+    assert sorted(old.notes) == [
+        f'models.a.{key} is an old name: write "{now}" instead, the next version knows only that'
+        for key, now in (("errors", "outcomes"), ("max_values", "max_buffered_values"), ("outliers.beyond", "distance"))
+    ]
+
+
+def test_every_old_name_stands_for_a_key_and_is_none_itself():
+    """What the table calls new is in the schema, and what it calls old is not."""
+    for table, keys in OLD_KEYS.items():
+        known = (_kind(ModelSection, table) if table else ModelSection).toml_keys()
+        assert set(keys.values()) <= set(known)
+        assert not set(keys) & set(known)
+
+
+def test_the_table_that_was_read_does_not_change():
+    """Old names are replaced in a copy: the table that is handed in stays as it was."""
+    raw = {"errors": {"window": "1h"}, "outliers": {"beyond": 4}}
+    found = Faults("driftline.toml")
+    assert with_new_keys(found, ("models", "a"), raw) == {"outcomes": {"window": "1h"}, "outliers": {"distance": 4}}
+    assert raw == {"errors": {"window": "1h"}, "outliers": {"beyond": 4}}
+    assert found.lines == []
 
 
 # -- secrets ---------------------------------------------------------------------------------------
@@ -362,7 +409,7 @@ def _kind(section: type[Section], name: str) -> type[Section]:
 
 def _documented() -> list[tuple[str, str, str, str]]:
     """Return (section, key, field, default as the page must say it) of every key."""
-    nested = {f"models.NAME.{name}": _kind(ModelSection, name) for name in ("reference", "errors", "outliers", "retrain")}
+    nested = {f"models.NAME.{name}": _kind(ModelSection, name) for name in ("reference", "outcomes", "outliers", "retrain")}
     rows = []
     for name, section in {**SECTIONS, "models.NAME": ModelSection, **nested}.items():
         filled = section.fills(name="x") if section.fills is ModelSpec else section.fills()
@@ -402,6 +449,18 @@ def test_the_page_documents_no_key_that_does_not_exist():
     tables = PAGE.split("## Environment")[0]
     keys = set(re.findall(r"^\| (?:`\[\w+\]` \| )?`(\w+)` \|", tables, re.MULTILINE))
     assert keys == known
+
+
+def test_the_page_documents_every_old_name():
+    """Its table of old names is the one in the code."""
+    (table,) = re.findall(r"^## Old names\n(.*?)(?=^## )", PAGE, re.MULTILINE | re.DOTALL)
+    rows = re.findall(
+        r"^\| `\[models\.NAME\.?(\w*)\](?: (\w+))?` \| `\[models\.NAME\.?(\w*)\](?: (\w+))?` \|$", table, re.MULTILINE
+    )
+    found: dict[str, dict[str, str]] = {}
+    for old_table, old, new_table, new in rows:
+        found.setdefault(old_table if old else "", {})[old or old_table] = new or new_table
+    assert found == OLD_KEYS
 
 
 def test_the_page_documents_every_variable():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 
 from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
-from tests.support.command_line import Done
+from tests.support.command_line import Done, clean_environment
 
 # How many rows lie between a request and its swap is up to the retrainer's share of the machine; beside other tests a swap
 # may come so late that the change is learned as part of a new reference, and not told.
@@ -35,11 +34,10 @@ _T = TypeVar("_T")
 
 def start(home: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start the demo in a directory, where its temporary files go as well."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTLINE_")}
     return subprocess.Popen(
         [sys.executable, "-m", "driftline", "demo", *arguments],
         cwd=home,
-        env=clean | {"TMPDIR": str(home)},
+        env=clean_environment() | {"TMPDIR": str(home)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from detectors.spec import ModelSpec
-from driftline.cli.commands.replay import command
+from driftline.cli.commands.look.replay import command
 from driftline.cli.main import run
 from driftline.readers.opened import Opened
 from driftline.readers.parquet import read_parquet
 from driftline.readers.roles import Roles
+from tests.support.command_line import beside, clean_environment
 from tests.support.paths import ROOT
 from tests.support.replayed import BEGIN, CONFIG, MAPPED, csv_text, rows, write_csv, write_lines, write_parquet
 
@@ -32,14 +33,10 @@ PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty directory with a configuration, in which the test stands."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in [name for name in os.environ if name.startswith("DRIFTLINE_")]:
-        monkeypatch.delenv(name)
-    (tmp_path / "driftline.toml").write_text(CONFIG)
-    return tmp_path
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The working directory of the test, with a configuration in it."""
+    with beside(tmp_path, CONFIG, monkeypatch):
+        yield tmp_path
 
 
 Told = Callable[..., tuple[int, str, str]]
@@ -58,8 +55,9 @@ def told(here: Path, capsys: pytest.CaptureFixture[str]) -> Told:
 
 def started(directory: Path, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
     """Start a replay as a process of its own."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTLINE_")}
-    return subprocess.Popen([sys.executable, "-m", "driftline", "replay", *arguments], cwd=directory, env=clean, **streams)
+    return subprocess.Popen(
+        [sys.executable, "-m", "driftline", "replay", *arguments], cwd=directory, env=clean_environment(), **streams
+    )
 
 
 # -- wrong usage and wrong files -------------------------------------------------------------------
@@ -68,14 +66,14 @@ WRONG: dict[str, tuple[bytes | None, tuple[str, ...], str]] = {
     "no file": (None, (), "name a FILE of rows, or --windows"),
     "a missing file": (None, ("gone.csv", "--time", "t"), "gone.csv: there is no such file"),
     "a directory": (None, ("here.csv", "--time", "t"), "here.csv: cannot be read (Is a directory)"),
-    "a name that does not tell": (b"t\n1\n", ("rows.txt",), 'a name that ends in ".txt" does not tell'),
-    "stdin that does not tell": (None, ("-",), "stdin does not tell what the rows are: add --format"),
+    "a name that does not tell": (b"t\n1\n", ("rows.txt",), 'a name that ends in ".txt" does not say'),
+    "stdin that does not tell": (None, ("-",), "stdin does not say what the rows are: add --format"),
     "Parquet from stdin": (None, ("-", "--format", "parquet"), "Parquet is read from its end"),
     "a long delimiter": (b"t\n1\n", ("rows.csv", "--delimiter", "::"), "expected one character"),
     "no time": (b"t,x\n1,2\n", ("rows.csv",), "which column is the time? Name it with --time; there are t, x"),
     "another time": (b"time,x\n1,2\n", ("rows.csv", "--time", "tine"), 'no column "tine"; did you mean "time"?'),
     "another column to ignore": (b"t,x\n1,2\n", ("rows.csv", "--time", "t", "--ignore", "y"), '--ignore: no column "y"'),
-    "a label alone": (b"t,l\n1,2\n", ("rows.csv", "--time", "t", "--label", "l"), "--label is held against --prediction"),
+    "a label alone": (b"t,l\n1,2\n", ("rows.csv", "--time", "t", "--label", "l"), "--label is compared with --prediction"),
     "another model": (
         b"t,x\n1,2\n",
         ("rows.csv", "--time", "t", "--model", "frau"),

@@ -185,7 +185,7 @@ def half(kind: Any, at: float, *, offset: int = 0, identity: str = "a", value: A
 
 def paired(*events: Event) -> list[tuple[float, float]]:
     """Return (time, error) of the pairs of some events, read one by one."""
-    pairs = Pairs({"m": ModelSpec("m", errors=OutcomeSpec(label_within_seconds=100.0))})
+    pairs = Pairs({"m": ModelSpec("m", outcomes=OutcomeSpec(label_within_seconds=100.0))})
     found = [row for event in events for row in pairs.rows([event])]
     assert all(row.segment == "eu" for row in found)
     return [(row.ts, row.values["prediction.error"]) for row in found if row.values]  # type: ignore[misc] # an error is a number

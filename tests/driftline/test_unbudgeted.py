@@ -8,11 +8,13 @@ import sys
 
 import numpy as np
 import pytest
-from benchmarks.stock import STREAMS, alarms, cases
 
+from benchmarks.quality.stock import STREAMS, alarms, cases
 from detectors.judging.detectors import DETECTORS, Direction
 from detectors.judging.stock_rates import STOCK, STOCK_CHANCE, STOCK_OUTCOMES
 from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.fast
 
 
 def test_every_stock_detector_has_a_rate() -> None:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import textwrap
 import tomllib
+from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
 
+from detectors.windows.row import ERROR, PREDICTION, VOLUME
 from driftline.cli.main import COMMANDS
 from driftline.config.load import parse_settings
+from driftline.config.old_keys import OLD_KEYS
+from driftline.config.schema import SECTIONS, ModelSection, Section
+from tests.support.documents import blocks, prose, text_of
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.fast
+
 PAGES = [
-    ROOT / "README.md",
-    ROOT / "CHANGELOG.md",
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")),
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "examples/electricity/README.md",
 ]
@@ -29,22 +35,6 @@ TOP = (*PACKAGES, "tests", "benchmarks", "docs", "examples", "deploy")
 def label(page: Path) -> str:
     """Return a page's name for the test's id."""
     return page.relative_to(ROOT).as_posix()
-
-
-def text_of(page: Path) -> str:
-    """Return a page."""
-    return page.read_text(encoding="utf-8")
-
-
-def blocks(page: Path, *languages: str) -> list[str]:
-    """Return the fenced blocks of a page in one of the languages, without the indentation of the list they stand in."""
-    found = re.findall(r"^( *)```(\w*)\n(.*?)^\1```$", text_of(page), re.MULTILINE | re.DOTALL)
-    return [textwrap.dedent(body) for _, language, body in found if language in languages]
-
-
-def prose(page: Path) -> str:
-    """Return a page without its fenced blocks."""
-    return re.sub(r"^( *)```.*?^\1```$", "", text_of(page), flags=re.MULTILINE | re.DOTALL)
 
 
 def anchors(page: Path) -> set[str]:
@@ -123,6 +113,7 @@ def test_every_command_exists(page: Path):
         assert not words or words[0] in COMMANDS, line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=label)
 def test_every_make_target_exists(page: Path):
     """`make TARGET` in a page is one that make would run."""
@@ -167,7 +158,158 @@ def test_the_licence_is_the_one_that_the_package_names(name: str):
 
 
 def test_the_changes_name_the_version():
-    """The newest section of the change log is the version in pyproject.toml."""
+    """The newest section of the change log is the version in pyproject.toml, below what is not released yet."""
     version = tomllib.loads(text_of(ROOT / "pyproject.toml"))["project"]["version"]
     headings = re.findall(r"^## (\S+)", text_of(ROOT / "CHANGELOG.md"), re.MULTILINE)
-    assert headings[0] == version
+    assert next(heading for heading in headings if heading != "Unreleased") == version
+    assert "Unreleased" not in headings[1:]
+
+
+# -- keys of the configuration ---------------------------------------------------------------------
+
+
+#: Tables inside `[models.NAME]`, by name.
+OF_MODELS = {
+    name: kind
+    for name, field in ModelSection.model_fields.items()
+    if isinstance(kind := field.annotation, type) and issubclass(kind, Section)
+}
+#: Table -> its keys; the tables of a model by what follows `models.NAME`.
+TABLES = {name: set(section.toml_keys()) for name, section in (SECTIONS | OF_MODELS).items()}
+OF_A_MODEL = set(ModelSection.toml_keys())
+KEYS = OF_A_MODEL.union(*TABLES.values())
+#: Fields of the settings whose key has another name: a page that names the field misleads.
+FIELDS = {field for section in (ModelSection, *SECTIONS.values(), *OF_MODELS.values()) for field in section.model_fields} - KEYS
+OLD = {old for keys in OLD_KEYS.values() for old in keys}
+#: The pages that say which names are old.
+OF_OLD_NAMES = ("CHANGELOG.md", "docs/configuration.md")
+#: Page -> words in backquotes that look like keys and are something else.
+NO_KEYS = {"docs/scaling.md": ("window_seconds",)}  # a quantity in its formulas
+PROGRAMS = ("driftline", "python", "kcat", "make", "pip", "docker", "kafka-configs.sh")
+FILES = ("py", "md", "toml", "json", "jsonl", "csv", "gz", "yml", "windows")
+#: Features that Driftline makes itself; their names look like paths.
+FEATURES = (*PREDICTION, VOLUME, ERROR)
+
+
+def is_key(path: str, *, old: bool = False) -> bool:
+    """Whether a path such as `models.NAME.retrain.patience`, `retrain.patience` or `kafka.prefix` is a table or a key."""
+    of_a_model, tables = OF_A_MODEL, TABLES
+    if old:
+        of_a_model = OF_A_MODEL | OLD_KEYS[""].keys()
+        tables = {name: keys | OLD_KEYS.get(name, {}).keys() for name, keys in TABLES.items()}
+        tables |= {was: tables[now] for was, now in OLD_KEYS[""].items() if now in tables}
+    words = path.split(".")
+    if words[0] == "models":
+        if len(words) <= 3:
+            return len(words) < 3 or words[2] in of_a_model
+        words = words[2:]
+        if words[0] not in of_a_model:
+            return False
+    return len(words) <= 2 and words[0] in tables and (len(words) < 2 or words[1] in tables[words[0]])
+
+
+def wrong_keys(text: str, *, old: bool = False, ignored: Sequence[str] = ()) -> list[str]:
+    """Return what stands in backquotes in a text, looks like a key of the configuration, and is none.
+
+    Three forms are looked at: `[table]` with or without a key, a dotted path, and a word with an underscore.
+
+    >>> wrong_keys("`[kafka] prefx` and `retrain.patience` and `max_valeus`")
+    ['[kafka] prefx', 'max_valeus']
+    """
+    quotes = [quoted for quoted in re.findall(r"`([^`\n]+)`", text) if quoted.split()[0] not in PROGRAMS]
+    return [quoted for quoted in quotes if is_wrong(quoted, old, ignored)]
+
+
+def is_wrong(quoted: str, old: bool, ignored: Sequence[str]) -> bool:
+    """Whether one text in backquotes names a key that does not exist."""
+    bracketed = re.match(r"\[([a-z]\w+(?:\.\w+)*)\](?: (\w+))?", quoted)
+    if bracketed:
+        return not is_key(".".join(filter(None, bracketed.groups())), old=old)
+    return any(is_wrong_path(token, old) or is_wrong_word(token, old, ignored) for token in quoted.split())
+
+
+def is_wrong_path(token: str, old: bool) -> bool:
+    """Whether a dotted path begins like a table, or ends in the name of a key, and leads to no key."""
+    if not re.fullmatch(r"[a-z]\w*(\.\w+)+", token):
+        return False
+    head, *_, last = token.split(".")
+    if last in FILES or token in FEATURES or head in PACKAGES:
+        return False
+    like_a_key = last in KEYS | OLD | FIELDS or get_close_matches(head, [*TABLES, "models"], 1, 0.8)
+    return bool(like_a_key) and not is_key(token, old=old)
+
+
+def is_wrong_word(token: str, old: bool, ignored: Sequence[str]) -> bool:
+    """Whether a word with an underscore is a field's name, an old name, or nearly a key."""
+    if not re.fullmatch(r"[a-z]+(_[a-z]+)+", token) or token in {*KEYS, *ignored, *(OLD if old else ())}:
+        return False
+    return token in FIELDS | OLD or bool(get_close_matches(token, KEYS, 1, 0.85))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_every_key_that_a_page_names_is_in_the_schema(page: Path):
+    """A user who copies a key from a sentence gets no "unknown key"; old names stand only where they are called old."""
+    found = wrong_keys(prose(page), old=label(page) in OF_OLD_NAMES, ignored=NO_KEYS.get(label(page), ()))
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "retrain.patience_seconds",
+        "retrain.patiense",
+        "models.fraud.retrain.patience_seconds",
+        "models.NAME.retrian.patience",
+        "p <= retrain.max_eror",
+        "refrence.duration",
+        "shop.reference.duration",
+        "reference.duration.days",
+        "kafka.prefx",
+        "[kafka] prefx",
+        "[kafka] prefx = 3",
+        "[kafak] prefix",
+        "[models.NAME.refrence] duration",
+        "[models.NAME] cooldown",
+        "max_buffered_value",
+        "label_within_seconds",
+        "max_values",
+        "outliers.beyond",
+        "errors.window",
+        "models.fraud.errors.window",
+        "[models.NAME.errors]",
+    ],
+)
+def test_a_wrong_key_is_named(wrong: str):
+    """A misspelt key, a field's name instead of the key, a key of another table and an old name are reported."""
+    assert wrong_keys(f"Set `{wrong}` or `retrain.patience`.") == [wrong]
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "retrain.patience",
+        "models.fraud.retrain.patience",
+        "[models.NAME.reference] duration",
+        "[models.fraud]",
+        "[kafka] replication = 3",
+        'reference.duration = "2w"',
+        "p <= retrain.max_error",
+        "label_within",
+        "prediction.volume",
+        "driftline.events",
+        "retrain.py",
+        "driftline explain thresholds --model fraud",
+        "[n]",
+        "trained_rows",
+    ],
+)
+def test_a_right_key_and_what_is_none_are_left_alone(right: str):
+    """Keys in each form, fields of events, topics, files and commands are no faults."""
+    assert wrong_keys(f"`{right}`") == []
+
+
+@pytest.mark.parametrize("old", ["[models.X.errors]", "models.X.errors.window", "max_values", "outliers.beyond"])
+def test_an_old_name_is_right_where_old_names_are_listed(old: str):
+    """The change log and the page of keys have to name it."""
+    assert wrong_keys(f"`{old}`", old=True) == []
+    assert wrong_keys(f"`{old}`") == [old]

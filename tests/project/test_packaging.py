@@ -82,7 +82,7 @@ def test_an_installed_demo_finds_its_example(wheel: Path, tmp_path: Path):
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target", target]
     subprocess.run([*install, wheel], check=True, timeout=300)
     code = (
-        "from driftline import check_packages; check_packages()\n"
+        "from driftline.cli.packages import check_packages; check_packages()\n"
         "from driftline.demo.example import directory, module\n"
         "print(directory())\n"
         "print(sum(1 for _ in module('rows').read_rows()))\n"

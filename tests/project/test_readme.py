@@ -39,8 +39,9 @@ from streams.kafka import Log, Record, delete_topics
 from streams.records.outcomes import Outcome, parse
 from streams.settings import Settings
 from streams.topics import DEAD, EVENTS, OUTCOMES, RETRAINS, TOPICS, Topic, topic_name
-from tests.project.test_docs import ROOT, blocks, text_of
 from tests.support.command_line import Done
+from tests.support.documents import blocks, text_of
+from tests.support.paths import ROOT
 from tests.support.records import Fetched, decode
 
 README = ROOT / "README.md"

@@ -24,6 +24,8 @@ from retrainer.candidate import (
 from retrainer.loss import constant_answer, loss, task_of
 from retrainer.training import Example
 
+pytestmark = pytest.mark.fast
+
 
 def rows(labels: list[Any], features: list[dict[str, Any]] | None = None) -> list[Example]:
     """Rows with the given labels, a second apart."""
@@ -85,7 +87,7 @@ def test_a_candidate_learns_a_rule_that_fresh_rows_show() -> None:
 
 
 class Telling(Recorder):
-    """A model that always answers the same, and raises on the rows it is told to."""
+    """A model that always answers the same, and raises on given rows."""
 
     def __init__(self, answer: Any, raises_on: tuple[float, ...] = ()) -> None:
         super().__init__()
@@ -114,7 +116,7 @@ def test_a_candidate_that_raises_while_it_learns_is_dropped_and_the_others_go_on
 
 
 def test_a_candidate_that_raises_on_a_held_out_row_is_dropped_and_the_next_one_is_judged() -> None:
-    """The next one in order is taken whatever its losses are: held-out rows have no part in the choice."""
+    """The next candidate in order is judged, with any losses: held-out rows have no part in the choice."""
     held_out = rows([True] * 6)
     first, second, third = (
         Candidate("warm", Telling(True, raises_on=(4.0,)), 0.0),
@@ -128,7 +130,7 @@ def test_a_candidate_that_raises_on_a_held_out_row_is_dropped_and_the_next_one_i
     assert third.model.calls == []
 
 
-def test_no_candidate_left_is_told_with_every_reason() -> None:
+def test_an_error_names_why_each_candidate_was_dropped() -> None:
     """Those dropped while learning and those dropped while answering are both in the message."""
     failing = Candidate("fresh", Telling(True, raises_on=(0.0,)), 0.0)
     with pytest.raises(ModelError, match=r"^no candidate is left: warm: boom; fresh: row row-0: "):
@@ -159,7 +161,7 @@ def test_a_model_that_cannot_answer_names_the_row() -> None:
         answer_loss(Silent(), rows([True])[0], "classifier")
 
 
-def test_progress_is_told_and_may_stop_the_work() -> None:
+def test_progress_is_reported_and_may_stop_the_work() -> None:
     """What the progress callback raises ends the training at once."""
 
     def stop(done: int, total: int) -> None:
@@ -215,7 +217,7 @@ def test_a_factory_is_found_in_the_current_directory(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("place", "message"),
+    ("path", "message"),
     [
         ("nonsense", 'expected "module:attribute"'),
         ("no_such_module_at_all:make", "cannot import no_such_module_at_all"),
@@ -223,15 +225,15 @@ def test_a_factory_is_found_in_the_current_directory(tmp_path: Path, monkeypatch
         ("math:pi", "expected a callable that returns a new model, got float"),
     ],
 )
-def test_a_wrong_factory_is_named(place: str, message: str) -> None:
+def test_a_wrong_factory_is_named(path: str, message: str) -> None:
     """Each way of naming a factory wrongly has its own sentence."""
     with pytest.raises(ConfigError, match=message) as refused:
-        load_factory(place)
-    assert place in str(refused.value)
+        load_factory(path)
+    assert path in str(refused.value)
 
 
 def test_a_factory_that_makes_no_model_is_refused() -> None:
-    """What a factory returns must learn and predict; what it raises is told."""
+    """What a factory returns must learn and predict; the message says what it raised."""
     with pytest.raises(ModelError, match="expected a model with learn_one and predict_one"):
         make_fresh(dict)
     with pytest.raises(ModelError, match="the factory raised ValueError"):
@@ -245,9 +247,9 @@ def test_a_model_that_cannot_be_copied_is_refused() -> None:
         def __init__(self) -> None:
             self.file = Path(__file__).open()  # noqa: SIM115 - held open on purpose
 
-    held = Holding()
+    model = Holding()
     try:
         with pytest.raises(ModelError, match="a Holding cannot be copied"):
-            train("warm", held, rows([True] * 4), "classifier")
+            train("warm", model, rows([True] * 4), "classifier")
     finally:
-        held.file.close()
+        model.file.close()

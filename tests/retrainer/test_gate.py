@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from retrainer.gate import decide, sign_test
 
+pytestmark = pytest.mark.fast
+
 LOSSES = st.lists(st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0])), max_size=60)
 ERRORS = st.floats(0, 100, allow_nan=False)
 PAIRS = st.lists(st.tuples(ERRORS, ERRORS), max_size=40)
@@ -44,35 +46,33 @@ def test_the_order_of_rows_does_not_matter(pairs: list[tuple[float, float]], ran
     """Shuffled rows give the same decision."""
     shuffled = list(pairs)
     random.shuffle(shuffled)
-    first, second = (
-        decide([mine for mine, _ in rows], [theirs for _, theirs in rows], max_error=0.05) for rows in (pairs, shuffled)
-    )
+    first, second = (decide([new for new, _ in rows], [old for _, old in rows], max_error=0.05) for rows in (pairs, shuffled))
     assert first == second
 
 
 @given(LOSSES)
 def test_the_gate_is_symmetric(pairs: list[tuple[float, float]]) -> None:
     """Changing sides swaps wins and losses; both cannot be promoted, and the two chances overlap in the tie alone."""
-    mine, theirs = [a for a, _ in pairs], [b for _, b in pairs]
-    one, other = decide(mine, theirs, max_error=0.3), decide(theirs, mine, max_error=0.3)
-    assert (one.wins, one.losses) == (other.losses, other.wins)
-    assert not (one.promote and other.promote)
-    assert one.p_value + other.p_value >= 1.0
+    new, old = [a for a, _ in pairs], [b for _, b in pairs]
+    forwards, backwards = decide(new, old, max_error=0.3), decide(old, new, max_error=0.3)
+    assert (forwards.wins, forwards.losses) == (backwards.losses, backwards.wins)
+    assert not (forwards.promote and backwards.promote)
+    assert forwards.p_value + backwards.p_value >= 1.0
 
 
 @given(LOSSES, st.integers(0, 50))
 def test_rows_with_equal_losses_carry_no_evidence(pairs: list[tuple[float, float]], agreed: int) -> None:
     """Rows on which both lose the same change no p-value."""
-    mine, theirs = [a for a, _ in pairs], [b for _, b in pairs]
-    more = decide(mine + [1.0] * agreed, theirs + [1.0] * agreed, max_error=0.05)
-    assert more.p_value == decide(mine, theirs, max_error=0.05).p_value
+    new, old = [a for a, _ in pairs], [b for _, b in pairs]
+    more = decide(new + [1.0] * agreed, old + [1.0] * agreed, max_error=0.05)
+    assert more.p_value == decide(new, old, max_error=0.05).p_value
 
 
 @given(LOSSES)
 def test_one_more_win_never_weakens_the_evidence(pairs: list[tuple[float, float]]) -> None:
     """A further row that only the candidate gets right never raises the p-value."""
-    mine, theirs = [a for a, _ in pairs], [b for _, b in pairs]
-    assert decide([*mine, 0.0], [*theirs, 1.0], max_error=0.05).p_value <= decide(mine, theirs, max_error=0.05).p_value
+    new, old = [a for a, _ in pairs], [b for _, b in pairs]
+    assert decide([*new, 0.0], [*old, 1.0], max_error=0.05).p_value <= decide(new, old, max_error=0.05).p_value
 
 
 def test_the_reason_says_the_numbers() -> None:
@@ -103,8 +103,8 @@ def test_a_candidate_without_an_answer_is_refused() -> None:
     assert "no answer" in decision.reason
 
 
-@pytest.mark.parametrize(("mine", "theirs"), [([0.0], []), ([math.nan], [0.0]), ([-1.0], [0.0])])
-def test_losses_that_cannot_be_compared_are_refused(mine: list[float], theirs: list[float]) -> None:
+@pytest.mark.parametrize(("new", "old"), [([0.0], []), ([math.nan], [0.0]), ([-1.0], [0.0])])
+def test_losses_that_cannot_be_compared_are_refused(new: list[float], old: list[float]) -> None:
     """Other rows, NaN and negative losses are programming errors, not decisions."""
     with pytest.raises(ValueError, match="expected losses"):
-        decide(mine, theirs, max_error=0.05)
+        decide(new, old, max_error=0.05)

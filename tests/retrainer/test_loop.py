@@ -68,7 +68,7 @@ def tails(deployment: ShopDeployment) -> str:
 
 def test_the_same_input_twice_gives_the_same_alerts_byte_for_byte(deploy: Deploy) -> None:
     """Two deployments that read the same events raise the same alerts and requests, to the byte."""
-    found: list[dict[str, set[bytes]]] = []
+    runs: list[dict[str, set[bytes]]] = []
     for name in ("first", "second"):
         deployment = deploy(name)
         deployment.send(shop_log(deployment.kafka.prefix, WINDOWS, drift_at=DRIFT_AT))
@@ -76,9 +76,9 @@ def test_the_same_input_twice_gives_the_same_alerts_byte_for_byte(deploy: Deploy
         finished(deployment)
         worker.stop()
         assert worker.exit_status == 0
-        found.append({**deployment.bytes_by_id(ALERTS), **deployment.bytes_by_id(RETRAINS)})
-    assert found[0] == found[1]
-    drifted = {feature["feature"] for values in found[0].values() for value in values for feature in _features(value)}
+        runs.append({**deployment.bytes_by_id(ALERTS), **deployment.bytes_by_id(RETRAINS)})
+    assert runs[0] == runs[1]
+    drifted = {feature["feature"] for values in runs[0].values() for value in values for feature in _features(value)}
     assert "x" in drifted
 
 
@@ -126,16 +126,16 @@ def _kill_on_the_way(deployment: ShopDeployment, worker: Any, share: float) -> N
 
 def _outcomes(deployment: ShopDeployment) -> dict[tuple[int, int], bytes]:
     """Return source -> outcome, after checking that each partition's sources grow but for repeats."""
-    found: dict[tuple[int, int], bytes] = {}
+    by_source: dict[tuple[int, int], bytes] = {}
     for record in deployment.read(OUTCOMES):
         source = orjson.loads(record.value or b"")["source"]
         key = (source["partition"], source["offset"])
-        assert found.setdefault(key, record.value or b"") == record.value
-    return found
+        assert by_source.setdefault(key, record.value or b"") == record.value
+    return by_source
 
 
 async def test_the_loop_closes(deploy: Deploy) -> None:
-    """Drift in what an HTTP client sends is told, answered by a retrain, and the same client is served the new version."""
+    """Drift in the rows of an HTTP client raises an alert and leads to a retrain; the same client is served the new version."""
     deployment = deploy("loop")
     settings = load_settings(deployment.config, {"DRIFTLINE_SIGNING_KEY": deployment.key.reveal().decode()}, need_key=True)
     model = make()
@@ -159,8 +159,8 @@ async def test_the_loop_closes(deploy: Deploy) -> None:
             waiting.append((identity, ts, truth))
             while waiting[0][1] <= ts - 60.0:
                 due, at, label = waiting.pop(0)
-                told = {"id": due, "ts": at + 60.0, "label": label}
-                async with session.post(f"{url}/v1/models/{MODEL}:label", json=told) as response:
+                truth_of = {"id": due, "ts": at + 60.0, "label": label}
+                async with session.post(f"{url}/v1/models/{MODEL}:label", json=truth_of) as response:
                     assert response.status == 202
             if len(versions) % 40 == 0:
                 await asyncio.sleep(0.02)  # leaves the other processes a part of the machine
@@ -295,8 +295,8 @@ async def test_redis_away_for_ten_seconds_loses_nothing(deploy: Any, own_redis: 
 
 def _pairs(deployment: ShopDeployment) -> dict[str, tuple[Any, ...]]:
     """Return id -> what was joined: the questions asked meanwhile have moved the offsets."""
-    found = [orjson.loads(value) for value in _outcomes(deployment).values()]
-    return {one["id"]: (one["ts"], one["predicted_at"], one["features"], one["label"]) for one in found}
+    outcomes = [orjson.loads(value) for value in _outcomes(deployment).values()]
+    return {each["id"]: (each["ts"], each["predicted_at"], each["features"], each["label"]) for each in outcomes}
 
 
 async def _answering(url: str, *, seconds: float) -> None:

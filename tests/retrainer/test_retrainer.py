@@ -10,15 +10,15 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from river import linear_model, preprocessing
 
@@ -44,6 +44,7 @@ from streams.records.outcomes import encode as encode_outcome
 from streams.settings import Settings
 from streams.state.store import Store
 from streams.topics import DEAD, OUTCOMES, RETRAINS, SWAPS, WINDOWS, Topic, topic_name
+from tests.support.background import background
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
@@ -175,31 +176,13 @@ def patient(world: RetrainerWorld, **changes: Any) -> Settings:
     return replace(world.settings, models=(replace(spec, retrain=replace(spec.retrain, **changes)),))
 
 
-@contextmanager
-def retrainer(settings: Settings, metrics: Metrics | None = None) -> Iterator[None]:
+def retrainer(settings: Settings, metrics: Metrics | None = None) -> AbstractContextManager[None]:
     """Run the retrainer in a thread for the length of a block; whatever ends it early fails the test."""
-    stopping = threading.Event()
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            run_retrainer(settings, metrics, stopping=stopping)
-        except BaseException as error:  # noqa: BLE001 - told to the test below
-            failures.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join(30)
-    assert not thread.is_alive()
-    assert not failures, failures
+    return background(lambda stopping: run_retrainer(settings, metrics, stopping=stopping))
 
 
 def test_a_changed_world_is_learned_proved_and_served(world: RetrainerWorld) -> None:
-    """A request after a real change ends with a better version served, and with every number of the decision told."""
+    """A request after a real change ends with a better version served, and with every number of the decision in its event."""
     publish(world.settings, "m", old_world(), rows=[features(1)])
     world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
     world.send(RETRAINS, [request()])
@@ -223,7 +206,7 @@ def test_a_changed_world_is_learned_proved_and_served(world: RetrainerWorld) -> 
     assert predict(artifact.model, {"x": -2.0, "y": 0.0}).label is True
     (told,) = [window_codec.parse(record.value) for record in world.read(WINDOWS)]
     assert isinstance(told, Decision)
-    assert (told.request, told.outcome, told.version, told.features) == ("retrain-1", "promoted", 2, ["x"])
+    assert (told.request, told.result, told.version, told.features) == ("retrain-1", "promoted", 2, ["x"])
     assert metrics.registry.get_sample_value("driftline_retrains_total", {"model": "m", "decision": "promoted"}) == 1
 
 
@@ -254,7 +237,7 @@ def test_a_candidate_that_is_not_better_is_rejected(world: RetrainerWorld) -> No
     assert "candidate" in data["reason"]
     (told,) = [window_codec.parse(record.value) for record in world.read(WINDOWS)]
     assert isinstance(told, Decision)
-    assert told.outcome == "rejected"
+    assert told.result == "rejected"
 
 
 def test_too_few_rows_abandon_the_request_with_the_count(world: RetrainerWorld) -> None:
@@ -284,7 +267,7 @@ def test_a_first_version_must_beat_the_constant_answer(world: RetrainerWorld) ->
 
 
 def test_garbage_and_unknown_models_go_to_the_dead_letters_and_the_next_request_is_decided(world: RetrainerWorld) -> None:
-    """What is no request is kept with its reason and place, unchanged, and stops nothing."""
+    """What is no request is kept with its reason and its position, unchanged, and stops nothing."""
     publish(world.settings, "m", old_world())
     world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
     broken = encode(RETRAIN, "retrain-2", "m", 0.0, {"model": "m", "reason": "boredom", "began_at": 0.0, "requested_at": 0.0})
@@ -354,14 +337,14 @@ def test_a_champion_that_raises_on_every_row_is_replaced(world: RetrainerWorld, 
     assert "; the champion could not answer 60 of 60 rows; dropped warm: row row-0: learn_one raised" in data["reason"]
 
 
-def finding_of(world: RetrainerWorld, log: Log) -> tuple[Trial, TrialResult]:
-    """Return what a trial of the request finds now."""
+def trial_of(world: RetrainerWorld, log: Log) -> tuple[Trial, TrialResult]:
+    """Return a trial of the request, and how it ends now."""
     (spec,) = world.settings.models
     topic = topic_name(world.settings.kafka.prefix, OUTCOMES)
     trial = Trial(parse(request()), spec, world.registry, log, topic, started_at=0.0)
-    finding = trial.advance(log.ends(topic), 0.0, lambda _done, _all: None)
-    assert finding is not None
-    return trial, finding
+    ended = trial.advance(log.ends(topic), 0.0, lambda _done, _all: None)
+    assert ended is not None
+    return trial, ended
 
 
 @pytest.mark.parametrize("moved", [False, True], ids=["before the pointer moved", "after the pointer moved"])
@@ -370,14 +353,14 @@ def test_a_recorded_decision_is_finished_not_made_again(world: RetrainerWorld, m
     publish(world.settings, "m", old_world())
     world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
     swaps = Swaps(world.settings.kafka, world.store, world.registry, world.sender)
-    _, finding = finding_of(world, world.log)
-    swap = swaps.record(parse(request()), finding, 0)
+    _, ended = trial_of(world, world.log)
+    swap = swaps.record(parse(request()), ended, 0)
     if moved:
         assert swaps.carry_out(swap)
     world.send(RETRAINS, [request()])
     with retrainer(world.settings):
         (data,) = eventually(world.decisions)
-    assert data == swap.data
+    assert data == msgspec.to_builtins(swap.event)
     pointer = world.registry.current("m")
     assert pointer is not None
     assert (pointer.version, pointer.generation) == (2, 2)
@@ -389,7 +372,7 @@ def test_a_swap_rolled_back_before_it_was_announced_stays_rolled_back(world: Ret
     publish(world.settings, "m", old_world())
     world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
     swaps = Swaps(world.settings.kafka, world.store, world.registry, world.sender)
-    assert swaps.carry_out(swaps.record(parse(request()), finding_of(world, world.log)[1], 0))
+    assert swaps.carry_out(swaps.record(parse(request()), trial_of(world, world.log)[1], 0))
     world.registry.rollback("m", 1)
     world.send(RETRAINS, [request()])
     with retrainer(world.settings):
@@ -405,17 +388,17 @@ def test_a_candidate_that_lost_the_race_is_weighed_against_the_new_champion(worl
     world.send(OUTCOMES, [outcome(n, changed=True) for n in range(240)])
     swaps = Swaps(world.settings.kafka, world.store, world.registry, world.sender)
     asked = parse(request())
-    trial, finding = finding_of(world, world.log)
-    swap = swaps.record(asked, finding, 0)
-    assert finding.proof is not None
-    other = world.registry.publish("m", finding.proof.artifact({"by": "somebody else"}))
+    trial, ended = trial_of(world, world.log)
+    swap = swaps.record(asked, ended, 0)
+    assert ended.proof is not None
+    other = world.registry.publish("m", ended.proof.artifact({"by": "somebody else"}))
     world.registry.promote("m", other, 1, "somebody else", 1.0)
     assert not swaps.carry_out(swap)
-    again = trial.again(finding.proof, lambda _done, _all: None)
-    assert (again.word, again.reason) == ("rejected", "candidate and champion lose the same on every held-out row")
+    again = trial.again(ended.proof, lambda _done, _all: None)
+    assert (again.result, again.reason) == ("rejected", "candidate and champion lose the same on every held-out row")
     second = swaps.record(asked, again, 1)
-    assert (second.data["decision"], second.data["previous"]) == ("rejected", other)
-    assert [found.data for found in swaps.recorded(asked)] == [swap.data, second.data]
+    assert (second.event.result, second.event.previous) == ("rejected", other)
+    assert [recorded.event for recorded in swaps.recorded(asked)] == [swap.event, second.event]
 
 
 def test_a_recorded_decision_cannot_be_replaced(world: RetrainerWorld) -> None:
@@ -423,7 +406,7 @@ def test_a_recorded_decision_cannot_be_replaced(world: RetrainerWorld) -> None:
     swaps = Swaps(world.settings.kafka, world.store, world.registry, world.sender)
     first = swaps.record(parse(request()), TrialResult("abandoned", "first"), 0)
     second = swaps.record(parse(request()), TrialResult("abandoned", "second"), 0)
-    assert second == Swap(first.data, first.expected_generation, repeated=True)
+    assert second == Swap(first.event, first.expected_generation, repeated=True)
 
 
 CHILD = """
@@ -573,7 +556,7 @@ def test_a_killed_broker_delays_a_decision_and_loses_nothing(
 
 
 def test_what_is_missing_at_the_start_is_one_clear_error(world: RetrainerWorld) -> None:
-    """No key, no Redis, no topics, a wrong factory: each is told before anything starts."""
+    """No key, no Redis, no topics, a wrong factory: each is an error before anything starts."""
     (spec,) = world.settings.models
     settings = world.settings
     with pytest.raises(ConfigError, match="DRIFTLINE_SIGNING_KEY"):

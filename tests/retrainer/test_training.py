@@ -1,4 +1,4 @@
-"""Training rows: from the change point on, each outcome once, in order, bounded, and found without reading all."""
+"""Training rows: from the change point on, each outcome once, in order, bounded, without reading the whole topic."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from retrainer.training import Outcomes, first_offsets, training_rows
 from streams.kafka import Log, Outgoing, Record, Sender
+from streams.records.swap_event import Lineage
 from streams.settings import Settings
 from streams.topics import OUTCOMES, topic_name
 
@@ -106,7 +107,7 @@ async def test_the_lineage_covers_the_rows_and_makes_them_again(settings: Settin
     await write(0, [outcome("m", float(t), (0, t)) for t in range(20)])
     await write(1, [outcome("m", float(t), (1, t)) for t in range(20)])
     made = training_rows(log, settings, "m", 5.0)
-    assert made.lineage == {"topic": topic, "offsets": {"0": [5, 20], "1": [5, 20]}}
+    assert made.lineage == Lineage(topic, {"0": [5, 20], "1": [5, 20]})
     await write(0, [outcome("m", 30.0, (0, 30))])
     again = Outcomes(log, topic, "m", 5.0, max_rows=50_000)
     again.advance(made.offsets)
@@ -130,10 +131,10 @@ async def test_the_start_is_found_without_reading_what_lies_before(log: Log, wri
     jittered = [outcome("m", t + draw.uniform(0, 3), (0, t), delay=draw.uniform(100, 105)) for t in range(20_000)]
     await write(0, jittered)
     await write(1, [outcome("m" if t % 10 == 0 else "other", float(t), (1, t), delay=0.0) for t in range(20_000)])
-    found = first_offsets(log, topic, "m", 18_000.0)
-    assert found[2] == found[3] == 0
-    assert 13_000 <= found[0] <= 18_000
-    assert 13_000 <= found[1] <= 18_000
+    offsets = first_offsets(log, topic, "m", 18_000.0)
+    assert offsets[2] == offsets[3] == 0
+    assert 13_000 <= offsets[0] <= 18_000
+    assert 13_000 <= offsets[1] <= 18_000
     outcomes = Outcomes(log, topic, "m", 18_000.0, max_rows=100_000)
     outcomes.advance(log.ends(topic))
     taken = outcomes.training_set().rows
@@ -142,7 +143,7 @@ async def test_the_start_is_found_without_reading_what_lies_before(log: Log, wri
 
 
 async def test_a_change_point_before_the_log_or_after_it_is_fine(log: Log, write: Any, topic: str) -> None:
-    """All rows come for a change point before the first one, none for one in the future."""
+    """All rows come for a change point before the first one, no row for one in the future."""
     await write(0, [outcome("m", float(t), (0, t)) for t in range(10)])
     for seconds, expected in ((-1e9, 10), (1e12, 0)):
         outcomes = Outcomes(log, topic, "m", seconds, max_rows=100)

@@ -169,7 +169,7 @@ def test_another_layout_is_refused() -> None:
 
 
 def test_golden_rows_that_are_answered_differently_are_refused() -> None:
-    """A model that does not answer its golden rows as promised is not the one that was proved."""
+    """A model that does not answer its golden rows as promised is not the model that was tested."""
     with pytest.raises(ModelError, match="golden row 0 was answered"):
         load(dump(artifact(golden=((ROWS[0], Prediction(True, 0.999)),))))
 
@@ -208,7 +208,7 @@ def test_publishing_at_once_gives_every_artifact_its_own_version(registry: Regis
 
 
 def test_the_number_of_a_deleted_version_is_not_used_again(registry: Registry, raw: Any, prefix: str) -> None:
-    """After version 2 was deleted the next one is 3, and 2 is no longer listed."""
+    """After version 2 was deleted the next version is 3, and 2 is no longer listed."""
     registry.publish("fraud", artifact())
     registry.publish("fraud", artifact())
     raw.delete(f"{prefix}:blob:model/fraud/2")
@@ -237,7 +237,7 @@ def test_the_generation_only_grows_also_on_a_rollback(registry: Registry) -> Non
 
 
 def test_of_racing_promotions_one_wins(registry: Registry) -> None:
-    """Eight promotions from the same generation: one moves the pointer, seven are told."""
+    """Eight promotions from the same generation: one moves the pointer, seven raise."""
     for _ in range(8):
         registry.publish("fraud", artifact())
     start = threading.Barrier(8)

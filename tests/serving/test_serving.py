@@ -110,7 +110,7 @@ class Running:
         self.address = ""
         self._up = threading.Event()
         self._loop = asyncio.new_event_loop()
-        self._told = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
 
     async def _serve(self) -> None:
@@ -118,7 +118,7 @@ class Running:
         service = Service(SPECS, self.models, log, self.metrics)
         async with listening(service, self.settings.serve) as self.address:
             self._up.set()
-            await self._told.wait()
+            await self._stopping.wait()
 
     def __enter__(self) -> Self:
         """Start."""
@@ -133,7 +133,7 @@ class Running:
         """Stop, requests finished and log flushed."""
         for live in self.models.values():
             live.stop()
-        self._loop.call_soon_threadsafe(self._told.set)
+        self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(PATIENCE_SECONDS)
         self.sender.close(0.1)  # who needs the log has flushed it
 
@@ -251,11 +251,11 @@ def test_swaps_under_load_fail_no_request_and_never_go_back(service: Running) ->
         generations = [generation for _, generation in answers]
         assert generations == sorted(generations)
     assert max(answers[-1][1] for answers in seen) == 6
-    told = service.client().get("/v1/models/fraud").body
-    assert [(swap["replaced"], swap["version"], swap["by"]) for swap in told["swaps"]] == [
+    state = service.client().get("/v1/models/fraud").body
+    assert [(swap["replaced"], swap["version"], swap["by"]) for swap in state["swaps"]] == [
         (str(version - 1), str(version), f"test {version}") for version in range(2, 7)
     ]
-    assert all(swap["seconds"] >= 0 for swap in told["swaps"])
+    assert all(swap["seconds"] >= 0 for swap in state["swaps"])
     assert service.sample("driftline_swap_seconds_count", model="fraud") == 5
     assert service.sample("driftline_model_version", model="fraud") == 6
     assert service.sample("driftline_predictions_dropped_total", model="fraud") == 0
@@ -274,7 +274,7 @@ def test_a_rollback_is_served_with_a_higher_generation(service: Running) -> None
 def test_an_altered_version_is_refused_once_and_the_old_one_answers(
     service: Running, raw: Any, prefix: str, tmp_path: Path
 ) -> None:
-    """An altered blob does not run, is counted once however often the pointer is looked at, and the next good one is served."""
+    """An altered blob does not run and is counted once, however often the pointer is read; the next good version is served."""
     service.serve_version()
     trap = tmp_path / "created"
     version = service.registry.publish("fraud", artifact())
@@ -301,7 +301,7 @@ class _Trap:
 
 
 def test_a_version_whose_golden_rows_differ_is_refused(service: Running) -> None:
-    """A version that does not answer as it was proved is not served."""
+    """A version that does not answer as it did when it was tested is not served."""
     service.serve_version()
     service.promote(artifact(golden=((ROWS[0], Prediction(True, 0.999)),)))
     refused = until(lambda: service.models["fraud"].refused)
@@ -411,7 +411,7 @@ WRONG: tuple[tuple[str, bytes, int, str], ...] = (
 )
 
 
-def test_a_wrong_request_is_told_the_place_and_the_way_out(service: Running) -> None:
+def test_a_wrong_request_gets_the_field_and_the_way_out(service: Running) -> None:
     """Every kind of mistake gets a 4xx with one sentence, on a connection that goes on working, and leaves no event."""
     service.serve_version()
     client = service.client()
@@ -562,10 +562,14 @@ def test_the_protocol_describes_the_server_and_its_models(service: Running) -> N
     service.serve_version()
     client = service.client()
     assert client.get("/v2").body["name"] == "driftline"
-    told = client.get("/v2/models/fraud").body
-    assert (told["name"], told["versions"]) == ("fraud", ["1"])
-    assert {(tensor["name"], tensor["datatype"]) for tensor in told["inputs"]} == {("amount", "FP64"), ("country", "FP64")}
-    assert {tensor["name"]: tensor["datatype"] for tensor in told["outputs"]} == {"id": "BYTES", "label": "BOOL", "score": "FP64"}
+    described = client.get("/v2/models/fraud").body
+    assert (described["name"], described["versions"]) == ("fraud", ["1"])
+    assert {(tensor["name"], tensor["datatype"]) for tensor in described["inputs"]} == {("amount", "FP64"), ("country", "FP64")}
+    assert {tensor["name"]: tensor["datatype"] for tensor in described["outputs"]} == {
+        "id": "BYTES",
+        "label": "BOOL",
+        "score": "FP64",
+    }
 
 
 def test_metrics_count_requests_by_pattern(service: Running) -> None:
@@ -599,7 +603,7 @@ def test_serve_refuses_to_start_without_its_neighbours(settings: Settings, redis
 _PROCESS = """
 import sys
 from detectors.spec import ModelSpec
-from serving.run import serve
+from serving.http.run import serve
 from streams.settings import HttpSettings, KafkaSettings, RedisSettings, Secret, Settings
 bootstrap, url, prefix, key = sys.argv[1:]
 serve(Settings(
@@ -609,7 +613,7 @@ serve(Settings(
 """
 
 
-def test_a_process_that_is_told_to_stop_finishes_requests_and_flushes_the_log(settings: Settings) -> None:
+def test_a_process_that_is_asked_to_stop_finishes_requests_and_flushes_the_log(settings: Settings) -> None:
     """After SIGTERM it takes no new connection, answers the request whose body is still coming, logs it, and exits with 0."""
     registry = Registry(Store(settings.redis, settings.signing_key))
     registry.promote("fraud", registry.publish("fraud", artifact()), 0, "test", time.time())

@@ -7,7 +7,7 @@ import random
 import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from streams.kafka.batch import Batch
 from streams.metrics import Metrics
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.topics import ALERTS, EVENTS, OUTCOMES, RETRAINS, topic_name
+from tests.support.background import background
 from tests.support.deployment import PER_WINDOW, ShopDeployment, end_of, shop_log, until
 from tests.support.records import Fetched, batch_of
 
@@ -59,24 +60,16 @@ def memory_bytes(worker: Child) -> int:
     return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
 
 
-@contextmanager
-def slow(url: str, seconds: float) -> Iterator[None]:
+def slow(url: str, seconds: float) -> AbstractContextManager[None]:
     """Let every answer of a Redis take so long."""
-    over = threading.Event()
 
-    def run() -> None:
+    def pause(over: threading.Event) -> None:
         client: Any = redis.Redis.from_url(url)
         while not over.is_set():
             client.client_pause(int(seconds * 1000))
             over.wait(seconds * 1.1)
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return background(pause)
 
 
 @pytest.fixture

@@ -115,9 +115,9 @@ def read(decoding: Decoding, values: Sequence[bytes], first: int = 0) -> Decoded
 def windows_of(decoded: Sequence[Decoded]) -> list[Window | Mark]:
     """Return what fetches make of windows, closed to the last, model by model."""
     windows = Windows("features", source=0, sources=1, shapes=SHAPES)
-    written = [item for fetch in decoded for item in windows.add(fetch.blocks)]
+    written = [item for fetch in decoded for item in windows.add(fetch.blocks).records]
     end = [orjson.dumps({"type": "tick", "model": model, "ts": NOW + 50}) for model in MODELS if model]
-    written += windows.add(read(Decoding(MODELS), end, first=10_000).blocks)
+    written += windows.add(read(Decoding(MODELS), end, first=10_000).blocks).records
     return sorted((item for item in written if isinstance(item, Window)), key=lambda item: (item.model, item.first))
 
 
@@ -263,7 +263,7 @@ def test_wide_records_in_another_order_are_read_as_dictionaries() -> None:
         read(decoding, [one, other])
     assert next(iter(decoding._by_type.values())).loose
     (block,) = read(decoding, [one, other]).blocks
-    assert block.taken(np.array([1, 0])).columns.numbers.tolist() == [[2.5, 1.5]] * 100
+    assert block.rows_at(np.array([1, 0])).columns.numbers.tolist() == [[2.5, 1.5]] * 100
     new = orjson.dumps({"model": "w", "features": {"new": 1, **dict.fromkeys(names, 1.5)}})
     (block,) = read(decoding, [one, other, partly]).blocks
     assert block.row(0).values == dict.fromkeys(names, 1.5)

@@ -23,17 +23,14 @@ from streams.kafka import Log, Record
 from streams.records import dead_letters
 from streams.settings import KafkaSettings
 from streams.topics import DEAD, EVENTS, TOPICS, topic_name
+from tests.support.documents import blocks, text_of
 from tests.support.paths import ROOT
 from tests.support.records import NOW_MS, Fetched, decode
 
-PAGE = (ROOT / "docs/events.md").read_text(encoding="utf-8")
+DOCUMENT = ROOT / "docs/events.md"
+PAGE = text_of(DOCUMENT)
 SCHEMA = json.loads((ROOT / "streams/schemas/event.v1.json").read_text(encoding="utf-8"))
 MODELS = {"fraud": ModelSpec("fraud")}
-
-
-def blocks(language: str) -> list[str]:
-    """Return the fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def section(heading: str) -> str:
@@ -111,7 +108,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         "features of one event": f"`max_features`, {spec.max_features}",
         "features of one window": f"`max_features`, {spec.max_features}",
         "segments of one window": f"`max_segments`, {spec.max_segments}",
-        "values in the open windows of one partition that end together": f"`max_values`, {spec.max_values:,}",
+        "values in the open windows of one partition that end together": f"`max_buffered_values`, {spec.max_buffered_values:,}",
         "categories of a feature in one window": f"{CATEGORIES} by name",
         "a message on the events topic": f"{EVENTS.max_message_bytes >> 20} MiB, compressed",
     }
@@ -153,7 +150,7 @@ def test_every_topic_named_exists() -> None:
 
 def test_the_json_of_the_page_is_taken() -> None:
     """Every JSON block is an event, of the kind that the text says."""
-    fetched = [Fetched(block.encode(), number, NOW_MS + 7_200_000) for number, block in enumerate(blocks("json"))]
+    fetched = [Fetched(block.encode(), number, NOW_MS + 7_200_000) for number, block in enumerate(blocks(DOCUMENT, "json"))]
     events, letters = decode(fetched, MODELS)
     assert letters == []
     assert [event.kind for event in events] == ["features", "prediction", "label", "prediction"]
@@ -207,7 +204,7 @@ def sent(kafka_settings: KafkaSettings) -> Iterator[Sent]:
 
 def test_the_python_of_the_page_sends_a_prediction_and_its_label(sent: Sent) -> None:
     """Five lines of Python put both on a real broker, in one partition, and the decoder takes them."""
-    (code,) = blocks("python")
+    (code,) = blocks(DOCUMENT, "python")
     assert len(code.splitlines()) == 5
     sent.run(code, sys.executable, "-c")
     prediction, label = sent.pair("c0ffee-1")
@@ -217,12 +214,12 @@ def test_the_python_of_the_page_sends_a_prediction_and_its_label(sent: Sent) -> 
 def test_the_kcat_of_the_page_sends_a_prediction_and_its_label(sent: Sent, tool: Callable[[str], str]) -> None:
     """One line of kcat each puts both on a real broker, where Python's producer would have put them."""
     tool("kcat")
-    code = blocks("sh")[0]
+    code = blocks(DOCUMENT, "sh")[0]
     assert len(code.splitlines()) == 2
     sent.run(code, "sh", "-ec")
     prediction, label = sent.pair("c0ffee-2")
     assert (prediction.label, prediction.score, label.label) == (False, 0.1, True)
-    (python,) = blocks("python")
+    (python,) = blocks(DOCUMENT, "python")
     sent.run(python.replace("c0ffee-1", "c0ffee-2"), sys.executable, "-c")
     assert len({record.partition for record in sent.records()}) == 1
 
@@ -239,6 +236,6 @@ async def test_the_reasons_can_be_read_with_kcat(sent: Sent, tool: Callable[[str
     assert letter.topic == topic_name(sent.settings.prefix, DEAD)
     await sender.send_all([letter])
     sender.close()
-    told = sent.run(blocks("sh")[1], "sh", "-ec")
+    told = sent.run(blocks(DOCUMENT, "sh")[1], "sh", "-ec")
     for text in ("driftline-reason=nested", "driftline-path=features.card", "driftline-source=t.events/0/7"):
         assert text in told

@@ -25,11 +25,11 @@ from streams.records.outcomes import Outcome, PredictionValue, SourceOffset, err
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.stages.join import Join
 from streams.state.store import Store
-from tests.support.records import NOW, Fetched, batch_of, feed, log_of, make_durable
+from tests.support.records import NOW, Fetched, batch_of, checkpoints, feed, log_of, make_durable
 from tests.support.wired import wired
 
 WITHIN = 100.0
-MODELS = {name: ModelSpec(name, errors=OutcomeSpec(label_within_seconds=WITHIN)) for name in ("m", "n")}
+MODELS = {name: ModelSpec(name, outcomes=OutcomeSpec(label_within_seconds=WITHIN)) for name in ("m", "n")}
 KAFKA = KafkaSettings(prefix="t")
 PARTITION = 2
 
@@ -292,18 +292,8 @@ async def _survive(stores: tuple[MortalStore, Store], log: list[Fetched], runs: 
     for run in runs:
         stage = join(mortal, start=max(0, durable - run.back))
         mortal.lives = 1_000_000
-        position = stage.start
         written: list[Outcome] = []
-        for number, size in enumerate(run.sizes):
-            records = log[position : position + size]
-            if not records:
-                break
-            await stage.feed(batch_of(records), position)
-            position += len(records)
-            checkpoint = stage.checkpoint(position, final=False)
-            if checkpoint is None:
-                continue
-            last = number == len(run.sizes) - 1
+        async for checkpoint, last in checkpoints(stage, log, run.sizes):
             found = outcomes_of(checkpoint.outgoing[: run.sent] if last else checkpoint.outgoing)
             written += found
             if last and len(found) < len(checkpoint.outgoing):

@@ -25,6 +25,7 @@ from streams.kafka import (
     delete_topics,
     missing_topics,
     partition_counts,
+    require_topics,
     wait_for_kafka,
 )
 from streams.settings import KafkaSettings
@@ -51,6 +52,20 @@ def test_topics_are_created_once(kafka_server: KafkaServer, prefix: str) -> None
     counts = partition_counts(settings)
     assert counts[topic_name(prefix, EVENTS)] == 3
     assert counts[topic_name(prefix, WINDOWS)] == WINDOWS.partitions
+
+
+def test_topics_that_are_required_and_missing_are_named(kafka_server: KafkaServer, prefix: str) -> None:
+    """The names, the broker and the command that creates them; once they are there, the partitions of all are returned."""
+    settings = KafkaSettings(bootstrap=kafka_server.bootstrap, prefix=prefix, partitions=3)
+    missing = f"missing at {settings.bootstrap}: run `driftline topics create`"
+    with pytest.raises(UnavailableError) as refused:
+        require_topics(settings, (EVENTS,))
+    assert str(refused.value) == f"topic {prefix}.events is {missing}"
+    with pytest.raises(UnavailableError) as refused:
+        require_topics(settings, (EVENTS, WINDOWS))
+    assert str(refused.value) == f"topics {prefix}.events, {prefix}.windows are {missing}"
+    create_topics(settings)
+    assert require_topics(settings)[topic_name(prefix, EVENTS)] == 3
 
 
 def test_two_may_create_topics_at_once(kafka_server: KafkaServer, prefix: str) -> None:

@@ -30,7 +30,7 @@ from tests.support.wired import wired
 
 KAFKA = KafkaSettings(prefix="t")
 MODELS = {
-    "m": ModelSpec("m", window_seconds=60.0, outliers=OutlierSpec(beyond=6.0, per_window=3)),
+    "m": ModelSpec("m", window_seconds=60.0, outliers=OutlierSpec(distance=6.0, per_window=3)),
     "other": ModelSpec("other"),
     "off": ModelSpec("off", outliers=OutlierSpec(enabled=False)),
 }

@@ -35,9 +35,9 @@ from streams.state import binding, snapshot
 from streams.state.rebuild import Plan, Rebuild, placed
 from streams.state.store import Store
 from streams.topics import ALERTS, EVENTS, OUTCOMES, RETRAINS, WINDOWS, topic_name
-from tests.detectors.test_model_monitor import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, interleaved
 from tests.support.deployment import MODEL, ShopDeployment, end_of, shop_log, until
 from tests.support.simulated import watched
+from tests.support.story import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, check_carried_over, features_only
 
 #: Windows of the whole story, and where x moves.
 LENGTH, DRIFT_AT = 80, 45
@@ -126,7 +126,7 @@ def watched_once(deployment: ShopDeployment) -> None:
         swap_id="swap-1",
         model=MODEL,
         request=request["id"],
-        outcome="promoted",
+        result="promoted",
         version=2,
         features=request["features"],
         requested_at=request["requested_at"],
@@ -190,31 +190,18 @@ def _interrupt(deployment: ShopDeployment) -> None:
 # -- decisions --------------------------------------------------------------------------------------
 
 
-def features_only(order: Iterable[int]) -> list[Record]:
-    """Return the windows and marks of features of a story whose sources take turns in that order."""
-    return [record for record in interleaved(order) if not isinstance(record, Decision) and record.kind == "features"]
-
-
 @effort(max_examples=15)
 @given(st.lists(st.integers(0, SOURCES - 1), max_size=400), st.integers(1, 150))
 def test_a_decision_that_was_carried_over_holds_where_it_did(order: list[int], delay: int) -> None:
     """In a history whose sources take turns in another way, with the decisions before it, all that is found is the same."""
-    features = features_only(ROUND_ROBIN)
-    decided = _answered(features, delay)
-    carried = list(placed(iter(decided)))
-    assert [decision.place is not None for decision in carried] == [True]
-    again = features_only(order)
-    wanted = watched(SPEC, decided)[1]
-    assert as_bytes(wanted) != as_bytes(watched(SPEC, features)[1])
-    assert as_bytes(watched(SPEC, [*carried, *again])[1]) == as_bytes(wanted)
-    assert as_bytes(watched(SPEC, [*placed(iter([*carried, *again])), *again])[1]) == as_bytes(wanted)
+    check_carried_over(_answered(features_only(ROUND_ROBIN), delay), order)
 
 
 def _answered(records: list[Record], delay: int) -> list[Record]:
     """Return the records with a promotion so many records after the first request."""
     monitor = ModelMonitor.begin(SPEC)
     for number, record in enumerate(records):
-        for finding in monitor.add(SPEC, record):
+        for finding in monitor.add(record):
             if isinstance(finding, Request):
                 answer = Decision("swap-1", "m", finding.id, "promoted", 2, finding.features, requested_at=finding.requested_at)
                 return [*records[: number + delay], answer, *records[number + delay :]]
@@ -228,9 +215,10 @@ def test_a_decision_goes_through_a_snapshot_on_the_way_to_its_place() -> None:
     carried = list(placed(iter(decided)))
     kept, found = watched(SPEC, carried)
     for number, record in enumerate(features):
-        found.extend(kept.add(SPEC, record))
+        found.extend(kept.add(record))
         if number % 50 == 0:
             kept = snapshot.load("judge/0", snapshot.dump({"m": kept}))["m"]
+            kept.bind(SPEC)
     assert as_bytes(found) == as_bytes(watched(SPEC, decided)[1])
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from river import linear_model
 
 from detectors.incidents.alert import Alert
+from detectors.incidents.decision import RetrainResult
 from detectors.incidents.retrain import Request
 from detectors.model.finding import ReferenceLearned
 from detectors.model.model_monitor import ModelMonitor
@@ -26,25 +27,25 @@ from detectors.outlier import Outliers
 from detectors.reference.feature_reference import learn_reference
 from detectors.spec import ModelSpec, ReferenceSpec, RetrainSpec, shapes_of
 from detectors.windows.record import Window, WindowShape
-from detectors.windows.row import Example
+from detectors.windows.row import Row
 from detectors.windows.windows import Windows
 from retrainer.candidate import Candidate
 from retrainer.gate import decide
-from retrainer.request import Request as RetrainRequest
 from retrainer.swap import Swaps
-from retrainer.training import Example as TrainingRow
-from retrainer.training import TrainingSet
-from retrainer.trial import Proof, Word
-from retrainer.trial import TrialResult as TrialFinding
-from serving.registry.artifact import Kind
+from retrainer.training import Example, TrainingSet
+from retrainer.trial import Proof, TrialResult
+from serving.registry.artifact import Task
 from serving.registry.versions import Registry
 from streams.events.event import tick
 from streams.kafka import Sender
 from streams.records import cloudevents
 from streams.records.outcomes import Outcome, OutcomeTick, PredictionValue, SourceOffset, encode
+from streams.records.swap_event import cloud_event
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.state.store import Store
 from tests.support.records import NOW, NOW_MS, Fetched, decode
+
+pytestmark = pytest.mark.fast
 
 KINDS = ("event", "alert", "outlier", "retrain", "swap", "outcome")
 MODELS = {"m": ModelSpec("m", max_features=10**6)}
@@ -148,6 +149,7 @@ _ENVELOPES = st.fixed_dictionaries(
 ).map(_strictly)
 
 
+@pytest.mark.slow
 @effort(max_examples=1500, deadline=None)
 @given(_EVENTS | _ENVELOPES | _ANY)
 def test_the_decoder_takes_what_the_schema_takes(value: Any) -> None:
@@ -178,7 +180,7 @@ def told(seed: int = 3) -> list[Alert | Request | ReferenceLearned]:
         retrain=RetrainSpec(cooldown_seconds=3600.0),
     )
     draw = random.Random(seed)
-    rows: list[Example] = []
+    rows: list[Row] = []
     for number in range(9000):
         late = number >= 5000
         values = {
@@ -186,10 +188,10 @@ def told(seed: int = 3) -> list[Alert | Request | ReferenceLearned]:
             "colour": draw.choice(("blue", "new") if late else ("red", "blue")),
             "y": None if late and draw.random() < 0.5 else draw.random(),
         }
-        rows.append(Example(number, "m", 2.0 * number, "", values))
+        rows.append(Row(number, "m", 2.0 * number, "", values))
     windows = Windows("features", source=0, sources=1, shapes={"m": _shape(spec)})
     monitor = ModelMonitor.begin(spec)
-    return [finding for record in windows.add_rows(rows) for finding in monitor.add(spec, record)]
+    return [finding for record in windows.add_rows(rows).records for finding in monitor.add(record)]
 
 
 def _shape(spec: ModelSpec) -> WindowShape:
@@ -223,12 +225,12 @@ def test_alerts_and_requests_of_the_judge_fit_their_schemas() -> None:
 def test_outliers_fit_their_schema() -> None:
     """An outlier event from a real reference validates."""
     windows = Windows("features", source=0, sources=1, shapes={"m": _shape(ModelSpec("m"))})
-    rows = [Example(number, "m", number / 10, "", {"x": float(number % 97)}) for number in range(1200)]
-    written = [record for record in windows.add_rows(rows) if isinstance(record, Window)]
+    rows = [Row(number, "m", number / 10, "", {"x": float(number % 97)}) for number in range(1200)]
+    written = [record for record in windows.add_rows(rows).records if isinstance(record, Window)]
     reference = learn_reference([[window.features["x"]] for window in written])
     outliers = Outliers(partition=1, window_seconds=60.0, beyond=6.0, per_window=10)
     for value in (1e9, -(10**15), np.finfo(np.float64).max):
-        _, outlier = outliers.find(Example(7, "m", NOW, "", {"x": float(value)}), "0123456789abcdef", {"x": reference})
+        _, outlier = outliers.find(Row(7, "m", NOW, "", {"x": float(value)}), "0123456789abcdef", {"x": reference})
         assert outlier is not None
         data = json.loads(cloudevents.encode(cloudevents.OUTLIER, outlier.id, "m", NOW, msgspec.to_builtins(outlier)))["data"]
         validator("outlier").validate(data)
@@ -253,8 +255,8 @@ def test_outcomes_fit_their_schema(record: Outcome | OutcomeTick) -> None:
     validator("outcome").validate({**json.loads(tick("m", 5.0))})
 
 
-def _row(number: int) -> TrainingRow:
-    return TrainingRow(float(number), (0, number), (0, number), f"r-{number}", {"x": float(number)}, number % 2 == 0)
+def _row(number: int) -> Example:
+    return Example(float(number), (0, number), (0, number), f"r-{number}", {"x": float(number)}, number % 2 == 0)
 
 
 @pytest.fixture
@@ -266,10 +268,11 @@ def swaps(redis_settings: RedisSettings, signing_key: Secret) -> Iterator[Swaps]
     sender.close(0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classifier", "regressor"])
-@pytest.mark.parametrize("word", ["promoted", "rejected", "abandoned"])
+@pytest.mark.parametrize("result", ["promoted", "rejected", "abandoned"])
 @pytest.mark.parametrize("with_champion", [True, False])
-def test_swaps_fit_their_schema(swaps: Swaps, word: Word, task: Kind, *, with_champion: bool) -> None:
+def test_swaps_fit_their_schema(swaps: Swaps, result: RetrainResult, task: Task, *, with_champion: bool) -> None:
     """A decision recorded by the retrainer, with and without a proof, validates and has no undescribed field."""
     rows = tuple(_row(number) for number in range(40))
     champion_losses = [1.0] * 9 + [math.inf] if task == "regressor" else [1.0] * 10
@@ -283,13 +286,14 @@ def test_swaps_fit_their_schema(swaps: Swaps, word: Word, task: Kind, *, with_ch
         against_champion=with_champion,
         decision=decide([0.0] * 10, champion_losses, max_error=0.05),
     )
-    request = RetrainRequest("retrain-1", "m", "drift", "alert-1" if with_champion else None, 1.0, 2.0, ("x",), "")
-    finding = TrialFinding(word, proof.decision.reason, None if word == "abandoned" else proof)
-    swap = swaps.record(request, finding, 0)
-    data = cloudevents.decode(cloudevents.encode(cloudevents.SWAP, "swap-1", "m", NOW, swap.data), cloudevents.SWAP)["data"]
+    alert = "alert-1" if with_champion else None
+    request = Request(id="retrain-1", model="m", reason="drift", alert=alert, began_at=1.0, requested_at=2.0, features=["x"])
+    ended = TrialResult(result, proof.decision.reason, None if result == "abandoned" else proof)
+    swap = swaps.record(request, ended, 0)
+    data = cloudevents.decode(cloud_event(swap.event, "swap-1", NOW), cloudevents.SWAP)["data"]
     validator("swap").validate(data)
     _described(schema("swap"), data)
-    assert (data["version"] is not None) == (word == "promoted")
+    assert (data["version"] is not None) == (result == "promoted")
 
 
 def test_the_example_of_a_swap_says_what_the_gate_says() -> None:

@@ -29,7 +29,7 @@ from streams.records.dead_letters import REASON, SOURCE
 from streams.records.outcomes import Outcome, PredictionValue, SourceOffset, encode
 from streams.settings import KafkaSettings
 from streams.stages.summarise import SummariseEvents, SummariseOutcomes
-from tests.support.records import Fetched, batch_of, decode, feed, log_of, make_durable
+from tests.support.records import Fetched, checkpoints, decode, feed, log_of, make_durable
 from tests.support.wired import wired
 
 KAFKA = KafkaSettings(prefix="t")
@@ -37,7 +37,7 @@ KAFKA = KafkaSettings(prefix="t")
 BEGIN = 1_000_000.0
 MODELS = {
     "m": ModelSpec("m", window_seconds=10.0, lateness_seconds=5.0, max_segments=2),
-    "n": ModelSpec("n", window_seconds=30.0, errors=OutcomeSpec(window_seconds=20.0)),
+    "n": ModelSpec("n", window_seconds=30.0, outcomes=OutcomeSpec(window_seconds=20.0)),
 }
 Stage = SummariseEvents | SummariseOutcomes
 
@@ -279,18 +279,8 @@ async def survive(
     topic: list[Window | Mark] = []
     durable = 0
     for life in lives:
-        stage = make(Metrics(), durable)
-        position = durable
-        for number, size in enumerate(life.sizes):
-            records = log[position : position + size]
-            if not records:
-                break
-            await stage.feed(batch_of(records), position)
-            position += len(records)
-            checkpoint = stage.checkpoint(position, final=False)
-            if checkpoint is None:
-                continue
-            if number == len(life.sizes) - 1:
+        async for checkpoint, last in checkpoints(make(Metrics(), durable), log, life.sizes):
+            if last:
                 topic += told(checkpoint.outgoing[: life.sent])
                 break
             topic += told(await make_durable(checkpoint))

@@ -29,6 +29,11 @@ class Done:
         return dict(json.loads(self.stdout.splitlines()[-1]))
 
 
+def clean_environment() -> dict[str, str]:
+    """Return the environment of this run without Driftline's own variables, for a process of its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("DRIFTLINE_")}
+
+
 @contextmanager
 def beside(home: Path, config: str | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let commands run in this process, beside a configuration if one is given; what they change here is as before afterwards."""

@@ -36,7 +36,7 @@ lateness = "10s"
 duration = "40m"
 min_windows = 30
 
-[models.shop.errors]
+[models.shop.outcomes]
 label_within = "1h"
 
 [models.shop.retrain]

@@ -34,7 +34,7 @@ _STAGE_CODE = tuple(
         *(STREAMS / "stages" / f"{name}.py" for name in ("join", "judge", "summarise")),
         STREAMS / "engine" / "outbox.py",
         *(STREAMS / "records" / f"{name}.py" for name in ("window_records", "window_codec", "outcomes", "dead_letters")),
-        DETECTORS / "windows" / "windows.py",
+        *(DETECTORS / "windows" / f"{name}.py" for name in ("windows", "record")),
         *(DETECTORS / "model" / f"{name}.py" for name in ("model_monitor", "aligner", "channel")),
         *(DETECTORS / "incidents" / f"{name}.py" for name in ("incident", "retrain")),
     )
@@ -219,7 +219,7 @@ class _FaultyStage:
 
     def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:
         """Give away what was produced."""
-        with _failing(f"{self._agent} cut"):
+        with _failing(f"{self._agent} checkpoint"):
             checkpoint = self._stage.checkpoint(position, final=final)
         if checkpoint is None or checkpoint.complete is None:
             return checkpoint

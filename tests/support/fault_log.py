@@ -25,7 +25,7 @@ MODELS = (
         window_seconds=_WINDOW_SECONDS,
         lateness_seconds=20.0,
         reference=ReferenceSpec(seconds=20 * _WINDOW_SECONDS, min_windows=20),
-        errors=OutcomeSpec(label_within_seconds=600.0),
+        outcomes=OutcomeSpec(label_within_seconds=600.0),
         outliers=OutlierSpec(enabled=False),
         retrain=RetrainSpec(cooldown_seconds=3600.0),
     ),

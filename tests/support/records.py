@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,8 +85,25 @@ async def feed(stage: Stage, records: Sequence[Fetched], sizes: Sequence[int] = 
     return position
 
 
+async def checkpoints(stage: Stage, log: Sequence[Fetched], sizes: Sequence[int]) -> AsyncIterator[tuple[Checkpoint, bool]]:
+    """Feed batches of these sizes from where a stage starts; yield each checkpoint, and whether its batch was the last of them.
+
+    Whoever stops asking is a worker that died after that checkpoint.
+    """
+    position = stage.start
+    for number, size in enumerate(sizes):
+        records = log[position : position + size]
+        if not records:
+            return
+        await stage.feed(batch_of(records), position)
+        position += len(records)
+        checkpoint = stage.checkpoint(position, final=False)
+        if checkpoint is not None:
+            yield checkpoint, number == len(sizes) - 1
+
+
 async def make_durable(checkpoint: Checkpoint | None) -> list[Any]:
-    """Return the messages of a cut after storing what it stores, as a flush does."""
+    """Return the messages of a checkpoint after it has stored what it stores, as a flush does."""
     if checkpoint is None:
         return []
     if checkpoint.complete is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from detectors.incidents.alert import Alert
-from detectors.incidents.decision import Decision
+from detectors.incidents.decision import Acceptance, Decision
 from detectors.incidents.retrain import Request
 from detectors.learning.learner import Learner
 from detectors.model.finding import Finding
@@ -65,10 +65,10 @@ def history(
         yield Mark(model=spec.name, kind=kind, source=0, sources=1, until=begin + seconds)
 
 
-def watched(spec: ModelSpec, records: Iterable[Window | Mark | Decision]) -> tuple[ModelMonitor, list[Finding]]:
-    """Return a new watch after all records, and what it found."""
+def watched(spec: ModelSpec, records: Iterable[Window | Mark | Decision | Acceptance]) -> tuple[ModelMonitor, list[Finding]]:
+    """Return a new monitor after all records, and its findings."""
     monitor = ModelMonitor.begin(spec)
-    return monitor, [finding for record in records for finding in monitor.add(spec, record)]
+    return monitor, [finding for record in records for finding in monitor.add(record)]
 
 
 def segment_reference(spec: ModelSpec, columns: Mapping[str, Column], *, kind: Kind = "features") -> SegmentReference:

@@ -1,9 +1,10 @@
 """The same alerts, with the same ids and bytes, after any crash, freeze or rescaling as without.
 
-    python -m benchmarks.chaos [--quick] [--seed N] [--only NAME] [--partitions N] [--keep DIRECTORY]
+    python -m benchmarks.chaos [--quick] [--seed N] [--only NAME] [--calm] [--partitions N] [--windows N] [--rows N]
+                               [--keep DIRECTORY]
 
 Real Apache Kafka, real Redis, real worker processes at full speed. A calm run over an input log gives the
-reference; each scenario then begins afresh over the same log, and what it leaves behind is held against
+reference; each scenario then begins afresh over the same log, and what it leaves behind is compared with
 the log and the reference. The last line is one JSON object; the exit status is 0 if everything was exact.
 """
 
@@ -18,13 +19,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.chaos import report
-from benchmarks.chaos.log import input_log
-from benchmarks.chaos.round import Result, Round
-from benchmarks.chaos.run import ChaosServers
-from benchmarks.chaos.scenarios import SCENARIOS, Scenario
 from rich.console import Console
 
+from benchmarks.exactness.chaos import report
+from benchmarks.exactness.chaos.log import input_log
+from benchmarks.exactness.chaos.round import Result, Round
+from benchmarks.exactness.chaos.run import ChaosServers
+from benchmarks.exactness.chaos.scenarios import SCENARIOS, Scenario
+from benchmarks.machine import whole_number
 from detectors.errors import DriftlineError
 from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
@@ -54,11 +56,11 @@ def main() -> int:
             servers = ChaosServers(stack.enter_context(KafkaServer()), stack.enter_context(_redis()))
             for partitions in arguments.partitions or (_QUICK_PARTITIONS if arguments.quick else _PARTITIONS):
                 windows, rows = _QUICK_SIZE if arguments.quick else _SIZE
-                log = input_log(seed, partitions=partitions, windows=windows, rows=rows)
+                log = input_log(seed, partitions=partitions, windows=arguments.windows or windows, rows=arguments.rows or rows)
                 current = Round(log, servers, home, seed=seed, quick=arguments.quick, say=say)
                 for scenario in (None, *_chosen(arguments)):
                     results.append(current.play(scenario))
-                    report.tell(console, results[-1])
+                    report.print_faults(console, results[-1])
                     if not current.has_reference:
                         break
         except DriftlineError as error:
@@ -83,12 +85,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a smaller log, the essential scenarios: under 4 minutes")
     parser.add_argument("--seed", type=int, help="of log and dice; random by default, and printed")
     parser.add_argument("--only", choices=names, metavar="NAME", action="append", help="this scenario; may be given again")
+    parser.add_argument("--calm", action="store_true", help="the calm run alone")
+    parser.add_argument("--windows", type=whole_number(1), help=f"of the input log ({_SIZE[0]}, quick {_QUICK_SIZE[0]})")
+    parser.add_argument("--rows", type=whole_number(1), help=f"of a window and segment ({_SIZE[1]}, quick {_QUICK_SIZE[1]})")
     parser.add_argument("--partitions", type=int, metavar="N", action="append", help="of events; 1, 4 and 12 by default")
     parser.add_argument("--keep", type=Path, metavar="DIRECTORY", help="keep configurations and logs of all processes here")
     return parser.parse_args()
 
 
 def _chosen(arguments: argparse.Namespace) -> list[Scenario]:
+    if arguments.calm:
+        return []
     if arguments.only:
         return [scenario for scenario in SCENARIOS if scenario.name in arguments.only]
     return [scenario for scenario in SCENARIOS if scenario.quick or not arguments.quick]

@@ -14,9 +14,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 import orjson
-from benchmarks.chaos.expected import Place, WindowKey
 
 from benchmarks.deployment import Deployment
+from benchmarks.exactness.chaos.expected import Place, WindowKey
 from detectors.windows.record import Kind, Mark, Window
 from streams.kafka import Record
 from streams.records import window_codec
@@ -55,7 +55,7 @@ class Evidence:
     Args:
         alerts: by id; so are `retrains`.
         outcomes: by their source in the events topic.
-        dead: by the place of the event they are of; (topic, partition, offset) as the header tells.
+        dead: by the offset of the event they are of; (topic, partition, offset) as its header says.
         windows: identity -> (rows, bytes) of the part that was judged.
         unjudged: parts that no mark had announced in time, nor a repeat explains.
         window_repeats: parts of an identity that had been judged already.

@@ -16,9 +16,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from benchmarks.chaos.log import Entry, InputLog
-from benchmarks.chaos.monitors import LABEL_WITHIN_SECONDS, LATENESS_SECONDS, WINDOW_SECONDS
-
+from benchmarks.exactness.chaos.log import Entry, InputLog
+from benchmarks.exactness.chaos.monitors import LABEL_WITHIN_SECONDS, LATENESS_SECONDS, WINDOW_SECONDS
 from detectors.windows.record import Kind
 
 #: Which window: model, segment, kind, source partition, first second.

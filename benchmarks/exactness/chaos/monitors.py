@@ -1,4 +1,4 @@
-"""What the deployment under test watches: three models whose windows lie in three partitions, so that judges spread."""
+"""The three models that the deployment monitors: their windows lie in three partitions, so that judges spread."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ false_alarms = "{{alarms}} per week"
 duration = "{REFERENCE_WINDOWS * WINDOW_SECONDS:g}s"
 min_windows = 30
 
-[models.{{name}}.errors]
+[models.{{name}}.outcomes]
 label_within = "{LABEL_WITHIN_SECONDS:g}s"
 
 [models.{{name}}.retrain]

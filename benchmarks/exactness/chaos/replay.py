@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 import redis
-from benchmarks.chaos.run import DisturbedRun
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from benchmarks.exactness.chaos.run import DisturbedRun
 from streams.settings import RedisSettings
 
 _PATIENCE_SECONDS = 30.0

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.chaos.round import Result
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.exactness.chaos.round import Result
 
 _COUNTS = ("alerts", "retrains", "outcomes", "windows", "late", "dead", "repeats")
 #: Figures for the JSON object alone.
@@ -44,7 +45,7 @@ def _disturbed(result: Result) -> str:
     )
 
 
-def tell(console: Console, result: Result) -> None:
+def print_faults(console: Console, result: Result) -> None:
     """Print what is wrong with one run, nothing if it is exact."""
     for trouble in (*map(str, result.differences), *result.faults):
         console.print(f"{result.name}, {result.partitions} partitions: {trouble}", style="red", markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""One round: a calm run for the reference, then every scenario from a fresh start, each held against it."""
+"""One round: a calm run for the reference, then every scenario from a fresh start, each compared with it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.chaos import account
-from benchmarks.chaos.account import Difference
-from benchmarks.chaos.evidence import Evidence, evidence
-from benchmarks.chaos.expected import ExpectedResults, expected
-from benchmarks.chaos.log import InputLog
-from benchmarks.chaos.monitors import TOML
-from benchmarks.chaos.replay import forget_state
-from benchmarks.chaos.run import BrokenError, ChaosServers, DisturbedRun
-from benchmarks.chaos.scenarios import Scenario
-
 from benchmarks.deployment import Deployment
+from benchmarks.exactness.chaos import account
+from benchmarks.exactness.chaos.account import Difference
+from benchmarks.exactness.chaos.evidence import Evidence, evidence
+from benchmarks.exactness.chaos.expected import ExpectedResults, expected
+from benchmarks.exactness.chaos.log import InputLog
+from benchmarks.exactness.chaos.monitors import TOML
+from benchmarks.exactness.chaos.replay import forget_state
+from benchmarks.exactness.chaos.run import BrokenError, ChaosServers, DisturbedRun
+from benchmarks.exactness.chaos.scenarios import Scenario
 from streams.kafka import create_topics, delete_topics
 from streams.settings import KafkaSettings, RedisSettings, Secret
 
@@ -138,7 +137,7 @@ class Round:
     def _result(self, name: str, run: DisturbedRun, found: Evidence, seconds: float) -> Result:
         differences: Sequence[Difference] = account.against_log(found, self._wanted)
         if name == CALM:
-            differences = [*differences, *account.told(found, self.log.drifts)]
+            differences = [*differences, *account.missed_drifts(found, self.log.drifts)]
         elif self._reference is not None:
             differences = [*differences, *account.against_reference(found, self._reference)]
         return Result(

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
-from benchmarks.chaos.replay import forget
-from benchmarks.chaos.run import DisturbedRun, freeze, thaw
+from benchmarks.exactness.chaos.replay import forget
+from benchmarks.exactness.chaos.run import DisturbedRun, freeze, thaw
+from driftline.servers.server import PrivateServer
+
+#: Disturbs a run so many times; returns while the workers go on, or after they have finished.
+Disturb = Callable[[DisturbedRun, int], None]
 
 #: What a Redis that is frozen, or a broker that is down, is kept from answering, in seconds.
 _FREEZE_SECONDS = 10.0
@@ -20,7 +25,7 @@ class Scenario:
 
     Args:
         says: what happens, in words.
-        disturb: does it; returns while the workers go on, or after they have finished.
+        disturb: does it.
         workers: that begin.
         times: how often it happens, in a full and in a quick round; (full, quick).
         quick: whether a quick round has it.
@@ -28,7 +33,7 @@ class Scenario:
 
     name: str
     says: str
-    disturb: Callable[[DisturbedRun, int], None]
+    disturb: Disturb
     workers: int
     times: tuple[int, int]
     quick: bool = False
@@ -74,20 +79,18 @@ def _storm(run: DisturbedRun, times: int) -> None:
         run.figures["rebalances"] += 1
 
 
-def _broker_restart(run: DisturbedRun, times: int) -> None:
-    for _ in run.moments(times):
-        run.servers.kafka.kill()
-        run.pause(run.dice.uniform(0.0, 3.0))
-        run.servers.kafka.start()
-        run.figures["broker_restarts"] += 1
+def _restart(server: Literal["kafka", "redis"], figure: str) -> Disturb:
+    """Return what kills one of the servers, leaves it down for up to three seconds and starts it again, counted as `figure`."""
 
+    def disturb(run: DisturbedRun, times: int) -> None:
+        killed: PrivateServer = getattr(run.servers, server)
+        for _ in run.moments(times):
+            killed.kill()
+            run.pause(run.dice.uniform(0.0, 3.0))
+            killed.start()
+            run.figures[figure] += 1
 
-def _redis_restart(run: DisturbedRun, times: int) -> None:
-    for _ in run.moments(times):
-        run.servers.redis.kill()
-        run.pause(run.dice.uniform(0.0, 3.0))
-        run.servers.redis.start()
-        run.figures["redis_restarts"] += 1
+    return disturb
 
 
 def _redis_freeze(run: DisturbedRun, times: int) -> None:
@@ -130,8 +133,10 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("sigterm", "SIGTERM to a worker at random moments", _stops, 2, (10, 3)),
     Scenario("rescale", "1, 2, 3 and 1 workers", _rescale, 1, (2, 1)),
     Scenario("storm", "workers join, leave and die faster than partitions are shared out", _storm, 2, (20, 6)),
-    Scenario("broker-restart", "kill -9 of the broker in the middle", _broker_restart, 2, (2, 1), quick=True),
-    Scenario("redis-restart", "kill -9 of Redis in the middle", _redis_restart, 2, (3, 1)),
+    Scenario(
+        "broker-restart", "kill -9 of the broker in the middle", _restart("kafka", "broker_restarts"), 2, (2, 1), quick=True
+    ),
+    Scenario("redis-restart", "kill -9 of Redis in the middle", _restart("redis", "redis_restarts"), 2, (3, 1)),
     Scenario("redis-freeze", "Redis does not answer for 10 s", _redis_freeze, 2, (1, 1), quick=True),
     Scenario("zombie", "a worker frozen past its session timeout, which then goes on", _zombie, 2, (3, 1), quick=True),
     Scenario("replay", "read again from offset zero, with no snapshot and no committed offset", _replay, 2, (1, 1)),

@@ -12,14 +12,14 @@ import signal
 import sys
 import threading
 
-import driftline.cli.commands.worker
+import driftline.cli.commands.run.worker
 from driftline.cli.main import main
 
 #: What its log says once the cue may come.
 WAITING = "spare: waiting"
 CUE = signal.SIGUSR1
 
-_ = driftline.cli.commands.worker  # imported for its imports
+_ = driftline.cli.commands.run.worker  # imported for its imports
 
 if __name__ == "__main__":
     cue = threading.Event()

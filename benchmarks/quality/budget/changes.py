@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from benchmarks.budget.kinds import KINDS, Alter, Kind
 
+from benchmarks.quality.budget.kinds import KINDS, Alter, Kind
 from detectors.arrays import Floats
 
 #: (noise of shape (n,), seconds since the change, kind, dice) -> what becomes of it; NaN is a null.
@@ -41,8 +41,9 @@ def _ramp(noise: Floats, age: Floats, kind: Kind, _draw: np.random.Generator) ->
 
 def _humps(noise: Floats, _age: Floats, kind: Kind, draw: np.random.Generator) -> Floats:
     # Which hump follows from the event that would have come, so what is correlated stays so.
-    side = np.where(noise < kind.median, -_HUMP, _HUMP)
-    return kind.mean + kind.sd * (side + _HUMP_SPREAD * draw.standard_normal(len(noise)))
+    hump = np.where(noise < kind.median, -_HUMP, _HUMP)
+    found: Floats = kind.mean + kind.sd * (hump + _HUMP_SPREAD * draw.standard_normal(len(noise)))
+    return found
 
 
 def _nulls(noise: Floats, _age: Floats, _kind: Kind, draw: np.random.Generator) -> Floats:

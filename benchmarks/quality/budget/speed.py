@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.budget.kinds import EventStream
-from benchmarks.budget.trial import BEGIN, BudgetTrial, Size
+from benchmarks.quality.budget.kinds import EventStream
+from benchmarks.quality.budget.trial import BEGIN, BudgetTrial, Size
 
 #: What has to be reached, and what is aimed at.
 LEAST_PER_SECOND, AIM_PER_SECOND = 50_000.0, 200_000.0

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, cast
 
-from benchmarks.feeding import MODEL, WINDOW_SECONDS
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from benchmarks.speed.feeding import MODEL, WINDOW_SECONDS
 from detectors.errors import UnavailableError
 from detectors.spec import ModelSpec, shapes_of
 from detectors.windows.block import Block
@@ -102,7 +102,7 @@ class Loop:
 
     def add(self, blocks: dict[int, list[Block]]) -> list[Window | Mark]:
         """Return what the blocks closed."""
-        closed = [record for partition, of_one in blocks.items() for record in self._windows[partition].add(of_one)]
+        closed = [record for partition, of_one in blocks.items() for record in self._windows[partition].add(of_one).records]
         self.rows += sum(record.n for record in closed if isinstance(record, Window))
         return closed
 
