@@ -26,10 +26,10 @@ demo: install
 test: lint
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# What starts no server and no process (pytest.mark.fast): for after every edit.
+# What starts no server and no process (pytest.mark.fast): after every edit.
 .PHONY: test-fast
 test-fast: lint
-	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m fast $(ARGS)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "fast and not slow" $(ARGS)
 
 lint: install-dev
 	$(VENV)/bin/ruff check .

@@ -5,8 +5,11 @@ Rooms:
 - speed/: throughput, latency, memory, what a deployment needs;
 - exactness/: the same alerts whatever crashes, and whatever changes in the code.
 
-Beside the rooms lies what several of them share: machine.py (cores, servers, tables), workers.py (worker processes under load)
-and deployment.py (all processes of one deployment). The rooms lie on this package's path, so a name needs no room.
+lanes/ says when a benchmark runs and what is checked: as a smoke test, in `make quick`, or by hand with `make full-NAME`.
+
+Beside the rooms lies what several of them share: machine.py (cores, servers, tables), workers.py (worker processes under load),
+deployment.py (all processes of one deployment), documents.py (what is written into docs/), progress.py (one line on a terminal).
+The rooms lie on this package's path, so that a command needs no room. Imports name the room.
 """
 
 from __future__ import annotations

@@ -108,14 +108,15 @@ class ModelSpec:
 
 def width(spec: ModelSpec, kind: Kind) -> float:
     """Return the width of a model's windows of a kind, in seconds of event time."""
-    return spec.window_seconds if kind == "features" else spec.outcome_window_seconds
+    widths: Mapping[Kind, float] = {"features": spec.window_seconds, "outcomes": spec.outcome_window_seconds}
+    return widths[kind]
 
 
 def shapes_of(models: Mapping[str, ModelSpec], kind: Kind) -> dict[str, WindowShape]:
     """Return model -> shape of its windows of a kind."""
     return {
         name: WindowShape(
-            seconds=spec.window_seconds if kind == "features" else spec.outcome_window_seconds,
+            seconds=width(spec, kind),
             lateness_seconds=spec.lateness_seconds,
             max_segments=spec.max_segments,
             max_features=spec.max_features,
@@ -123,3 +124,23 @@ def shapes_of(models: Mapping[str, ModelSpec], kind: Kind) -> dict[str, WindowSh
         )
         for name, spec in models.items()
     }
+
+
+class BoundSpec:
+    """The specification that a judge works by: a class of our own, so that a snapshot recognises it and leaves it out."""
+
+    __slots__ = ("spec",)
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+
+
+def spec_of(bound: BoundSpec | None) -> ModelSpec:
+    """Return the specification that is bound.
+
+    Raises:
+        RuntimeError: none is: state that comes from a snapshot must be bound before it is used.
+    """
+    if bound is None:
+        raise RuntimeError("this state comes from a snapshot and has no specification yet: call bind(spec) first")
+    return bound.spec

@@ -169,7 +169,7 @@ class Swaps:
             swap_id=event_id,
             model=request.model,
             request=request.id,
-            outcome=event.result,
+            result=event.result,
             version=event.version,
             features=event.features,
             requested_at=request.requested_at,

@@ -11,6 +11,7 @@
 | a test that | takes |
 |---|---|
 | needs no server, no process and no socket | `pytest.mark.fast`: `make test-fast` runs it |
+| needs one, or a second, in a file marked fast | `pytest.mark.slow` |
 | talks to Kafka or Redis | `settings`, or `kafka_settings` and `redis_settings`: names of its own on the shared servers |
 | kills, freezes or restarts a server | `own_kafka`, `own_redis` |
 | needs a broker and no Java | `mock_broker` |
@@ -26,13 +27,11 @@ printed at the end; with CI=true it fails it.
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import sys
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import NoReturn
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -45,8 +44,9 @@ from driftline.servers.redis_server import RedisServer
 from streams.kafka import create_topics
 from streams.settings import HttpSettings, KafkaSettings, RedisSettings, Secret, Settings
 from streams.topics import TOPICS, topic_name
+from tests.support.absent import absent
 from tests.support.fast_tests import without_servers
-from tests.support.suite import COUNTED, LONG_FILES, counted
+from tests.support.suite import COUNTED, LONG_FILES, counted, is_fast
 
 # No example is judged by how long it took: machines differ.
 hypothesis_settings.register_profile("driftline", deadline=None)
@@ -88,7 +88,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 def _allowed(item: pytest.Item) -> AbstractContextManager[None]:
-    return without_servers() if item.get_closest_marker("fast") is not None else nullcontext()
+    return without_servers() if is_fast(item) else nullcontext()
 
 
 def _alone(item: pytest.Item | None) -> bool:
@@ -105,19 +105,12 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return (yield)
 
 
-def absent(reason: str) -> NoReturn:
-    """Skip the test, or fail it where CI=true promises that everything is installed."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"not on this CI machine: {reason}", pytrace=False)
-    pytest.skip(reason)
-
-
 def _kafka() -> KafkaServer:
     try:
         return KafkaServer()
     except UnavailableError as error:
         reason = str(error)
-    absent(reason)
+    return absent(reason)
 
 
 def _redis() -> RedisServer:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.lanes quick [NAME ...]     the quick forms, one after another: make quick
     python -m benchmarks.lanes full NAME            the full form of one, and its table into docs/: make full-NAME
-    python -m benchmarks.lanes list                 the table of all lanes
+    python -m benchmarks.lanes list [--write]       the table of all lanes; --write puts it into docs/development.md
 
 A terminal shows what goes on; a pipe gets the table at the end. The last line of `quick` is one JSON object. Its exit status is 1
 if a figure is out of its bounds, or if a benchmark failed.
@@ -15,10 +15,10 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.documents import ROOT
-from benchmarks.lanes.catalogue import LANES, listed
+from benchmarks.documents import ROOT, replaced
+from benchmarks.lanes.catalogue import LANES, documented, listed
 from benchmarks.lanes.full import full
-from benchmarks.lanes.lane import Lane
+from benchmarks.lanes.lane import BenchmarkLane
 from benchmarks.lanes.quick import as_json, passed, quick, show
 from benchmarks.progress import progress
 from detectors.errors import ConfigError, DriftlineError
@@ -26,6 +26,7 @@ from driftline.text.nearest import nearest
 
 #: Kept parts and logs; git ignores it.
 HOME = ROOT / ".benchmarks"
+DEVELOPMENT = ROOT / "docs" / "development.md"
 INTERRUPTED = 130
 
 
@@ -34,11 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lanes", description="Run the benchmarks by their lanes.")
     parser.add_argument("lane", choices=["quick", "full", "list"])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(LANES))
+    parser.add_argument("--write", action="store_true", help="with list: put the table into docs/development.md")
     chosen = parser.parse_args(arguments)
     try:
         lanes = [lane_of(name) for name in dict.fromkeys(chosen.names)] or list(LANES.values())
         if chosen.lane == "list":
             print(listed(lanes))
+            if chosen.write:
+                DEVELOPMENT.write_text(replaced(DEVELOPMENT.read_text(encoding="utf-8"), "lanes", documented()), encoding="utf-8")
             return 0
         if chosen.lane == "full":
             return _full(chosen.names)
@@ -50,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def lane_of(name: str) -> Lane:
+def lane_of(name: str) -> BenchmarkLane:
     """Return the lane of a benchmark.
 
     Raises:
@@ -62,7 +66,7 @@ def lane_of(name: str) -> Lane:
     return LANES[name]
 
 
-def _quick(lanes: list[Lane]) -> int:
+def _quick(lanes: list[BenchmarkLane]) -> int:
     with progress() as say:
         results = quick(lanes, _home("quick"), say=say)
     show(results)

@@ -81,7 +81,7 @@ def _reached(found: Any, path: Sequence[str], before: tuple[str, ...] = ()) -> I
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FullPart:
     """One run of a full form: its arguments, and how long it takes at most, in seconds, on a machine that does nothing else."""
 
     arguments: tuple[str, ...]
@@ -104,12 +104,13 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class BenchmarkLane:
     """One benchmark and its forms.
 
     Args:
         name: `python -m benchmarks.NAME` runs it.
         room: the folder that it lies in.
+        what: it measures, in words.
         quick: arguments of the quick form.
         share_seconds: what the quick form may take of the 35 minutes; at twice as much it is killed.
         bounds: what the quick form checks.
@@ -121,10 +122,11 @@ class Lane:
 
     name: str
     room: Room
+    what: str
     quick: tuple[str, ...]
     share_seconds: float
     bounds: tuple[Bound, ...]
     checks: str
-    full: tuple[Part, ...]
+    full: tuple[FullPart, ...]
     page: Page
     needs: frozenset[Need] = frozenset()

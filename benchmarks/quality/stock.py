@@ -72,7 +72,7 @@ def alarms(name: str, direction: Direction, *, monitors: int, windows: int, chan
         here[_PLACE] = scores[:, index]
         errors = [(one, outcomes) for one in wrong[:, index].tolist()]
         raised += len(watched.weigh(WINDOW_SECONDS * index, here, errors))
-        recovered = watched.recovered
+        recovered = watched.recovery.over
         if recovered.any():
             watched.rearm(recovered)
     return raised

@@ -127,7 +127,7 @@ def summarised(spec: ModelSpec, values: Sequence[bytes], fetch: int) -> int:
     for first, end in itertools.pairwise([0, *range(_FIRST, len(values), fetch), len(values)]):
         chunk = values[first:end]
         decoded = decoding.decode(range(first, first + len(chunk)), [CLOCK_MS] * len(chunk), chunk)
-        rows += sum(record.n for record in windows.add(decoded.blocks) if isinstance(record, Window))
+        rows += sum(record.n for record in windows.add(decoded.blocks).records if isinstance(record, Window))
     return rows
 
 
@@ -232,8 +232,12 @@ def benchmark() -> tuple[dict[str, Any], int]:
             name,
         )
         print()
+    steepest = {
+        measure: {name: max(row[f"{measure}_slope"] or 0.0 for row in rows if row["axis"] == name) for name in AXES}
+        for measure in ("time", "memory")
+    }
     superlinear = [f"{row['axis']} {row['size']:,}" for row in rows if row["superlinear"]]
-    return {"benchmark": "growth", "limit": LIMIT, "superlinear": superlinear, "rows": rows}, 0
+    return {"benchmark": "growth", "limit": LIMIT, "superlinear": superlinear, "steepest": steepest, "rows": rows}, 0
 
 
 if __name__ == "__main__":

@@ -56,13 +56,13 @@ def cost(features: int, sources: int, *, scale: float, repeats: int) -> JudgingC
         monitor = ModelMonitor.begin(spec)
         for bucket in buckets[:learned]:
             for record in bucket:
-                monitor.add(spec, record)
+                monitor.add(record)
         if monitor.learning:
             raise DriftlineError(f"no reference after {learned} windows: the run measures nothing")
         began = time.process_time()
         for bucket in buckets[learned:]:
             for record in bucket:
-                monitor.add(spec, record)
+                monitor.add(record)
         taken.append((time.process_time() - began) / judged)
     return JudgingCost(features, sources, min(taken), len(snapshot.dump({"hot": monitor})))
 
@@ -80,7 +80,7 @@ def _buckets(spec: ModelSpec, features: int, sources: int, count: int) -> list[l
         values = draw.normal(size=(_ROWS, features)).tolist()
         rows = [Row(place, spec.name, start, "", dict(zip(names, one, strict=True))) for place, one in enumerate(values)]
         rows.append(Row(_ROWS, spec.name, start + spec.window_seconds, "", None))
-        found = windows.add_rows(rows)
+        found = windows.add_rows(rows).records
         part = next(record for record in found if isinstance(record, Window))
         mark = next(record for record in reversed(found) if isinstance(record, Mark))
         buckets.append([])

@@ -1,4 +1,4 @@
-"""An alert: what on-call hears of an incident when it opens, grows or ends."""
+"""An alert: the message that an incident opened, grew or ended."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Alert(msgspec.Struct, frozen=True):
         id: a hash of its causes: the same in every run over the same log.
         incident: id of the incident, shared by all of its alerts.
         sequence: 0 for `opened`, then 1, 2, ...
-        began_at: estimated begin of the change: the earliest of its verdicts.
+        began_at: estimated begin of the change: that of the earliest verdict.
         raised_at: end of the window that raised this alert.
         features: the verdicts, strongest first.
         summary: one sentence for a person.

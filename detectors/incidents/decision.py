@@ -1,4 +1,4 @@
-"""What was decided about a model, as the judge reads it in the windows topic: a swap or none, or a change that is accepted."""
+"""Decisions that the judge reads in the windows topic: how a retrain ended, or that a person accepted a change."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ RetrainResult = Literal["promoted", "rejected", "abandoned"]
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a decision stood in a history that was made again since.
+    """Where a decision stood in a history that has been made again since.
 
     Args:
-        after: kind of windows -> event time up to which the model was judged, epoch seconds; -inf before the first window.
+        after: kind of windows -> event time up to which the model had been judged, epoch seconds; -inf before the first window.
         at: event time that the furthest source had reached.
     """
 
@@ -29,17 +29,18 @@ class Decision(msgspec.Struct, frozen=True, tag="decision"):
     Args:
         id: of the swap event.
         request: id of the request it answers.
-        outcome: only `promoted` changes what is served, and so what is normal.
+        result: only `promoted` changes what is served, and so what is normal; `outcome` on the wire.
         version: served from now on, None unless promoted.
-        features: that drifted, as the request named them.
-        requested_at: event time of the request: what was open then is answered. None in records of older versions.
-        place: where it holds; None where it stands in the log.
+        features: features that drifted, as the request named them.
+        place: where it takes effect; None for its own position in the log.
+        requested_at: event time of the request, epoch seconds: incidents that were open then are answered. None in records of
+            older versions.
     """
 
     id: str
     model: str
     request: str
-    outcome: RetrainResult
+    result: RetrainResult = msgspec.field(name="outcome")
     version: int | None
     features: list[str]
     place: Place | None = None
@@ -56,15 +57,15 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Acceptance(msgspec.Struct, frozen=True, tag="acceptance"):
-    """The word of a person that changes are all right: what is seen since is the new normal.
+    """A person accepts changes: the windows since their alarms are the new normal.
 
     Args:
-        id: a hash of the incidents and changes, so that saying it twice is saying it once.
-        incidents: ids of the incidents that were meant.
-        changes: what is accepted of them.
-        seen: kind of windows -> event time up to which the person knew what was open, epoch seconds; what is raised
-            later is not accepted.
-        place: where it holds; None where it stands in the log.
+        id: a hash of the incidents and changes, so that accepting twice is accepting once.
+        incidents: ids of the incidents.
+        changes: the changes that are accepted.
+        seen: kind of windows -> event time up to which the person knew the open incidents, epoch seconds; an incident that was
+            raised later is not accepted.
+        place: where it takes effect; None for its own position in the log.
     """
 
     id: str
@@ -76,5 +77,5 @@ class Acceptance(msgspec.Struct, frozen=True, tag="acceptance"):
     v: int = 1
 
 
-#: What is carried over when a history is made again, because it does not follow from events.
+#: Records that are carried over when a history is made again, because they do not follow from events.
 Decided = Decision | Acceptance

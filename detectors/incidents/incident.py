@@ -1,16 +1,16 @@
-"""Incidents: verdicts that begin together are one, and on-call hears of it once.
+"""Incidents: verdicts that begin together are one incident, with one notification when it opens.
 
 Rules:
-1. A verdict joins the open incident whose change it shares: it began no more than `JOIN_WINDOWS` windows before the
-   incident did, and no more than as many after it was raised; or it was raised itself no more than as many after it, whatever
-   its date, which chance may put too early. Otherwise it opens one.
-2. Its monitors stay silent while it is open: no second alarm for what is known (monitors.py).
-3. It ends once: when all of its features are back at their baseline for a while, or when its features
-   got a new reference (a swap). A closed incident never opens again; a relapse is a new one.
-4. What recovers is told so, because recovery is looked at in every window. What lasts seldom flaps: a monitor is armed again only
-   after enough evidence that its shift is over, measured by how much its scores vary since, and where its season has a cycle only
-   after a calm day (monitors.py).
-5. At most `_MOST_OPEN` are open for a segment; what comes then joins the newest.
+1. A verdict joins the open incident with the same change. It does if it began at most `JOIN_WINDOWS` windows before the
+   incident began, and at most as many after the incident was raised. It also does if it was raised at most as many windows
+   after the incident was, whatever its date, because chance may date it too early. Otherwise it opens an incident.
+2. The monitors of an incident stay silent while it is open: a known change raises no second alarm
+   (detectors/judging/monitors.py).
+3. An incident ends once: when all of its features are back at their baseline for a while, or have a new reference (a swap). A
+   closed incident never opens again; a relapse is a new incident.
+4. Every window tests for a recovery, so a change that ends is reported. A change that lasts seldom flaps: its monitor is armed
+   again only after much evidence (detectors/judging/recovery.py).
+5. A segment has at most `_MOST_OPEN` open incidents; further verdicts join the newest.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from detectors.judging.verdict import JOIN_WINDOWS, Verdict
 from detectors.windows.row import ERROR
 
 _MOST_OPEN = 16
-#: Share of the model's features from which drift is critical, and that of features with a large change.
+#: Drift is critical from this share of the segment's features on, or from this share of features with a large change.
 _CRITICAL_SHARE, _CRITICAL_LARGE_SHARE = 0.3, 0.1
 
 
 class Incident(msgspec.Struct):
-    """An open incident; `drifted` holds the first verdict of each feature."""
+    """An open incident; `drifted` is feature -> its first verdict. Times are epoch seconds of event time."""
 
     id: str
     segment: str
@@ -40,7 +40,7 @@ class Incident(msgspec.Struct):
 
     @property
     def level(self) -> Level:
-        """`performance` when the outcomes themselves got worse."""
+        """`performance` if the outcomes themselves got worse."""
         return "performance" if ERROR in self.drifted else "drift"
 
 
@@ -53,7 +53,7 @@ class Incidents(msgspec.Struct):
     def open_or_update(
         self, segment: str, verdicts: list[Verdict], *, window_seconds: float, watched: int, at: float
     ) -> list[Alert]:
-        """Take the verdicts of one window and return what on-call should hear.
+        """Take the verdicts of one window and return the alerts that follow.
 
         Args:
             segment: of the window.
@@ -81,21 +81,21 @@ class Incidents(msgspec.Struct):
                 if verdict.began_at >= incident.began_at - JOIN_WINDOWS * window_seconds:
                     incident.began_at = min(incident.began_at, verdict.began_at)
                 touched.setdefault(incident.id, (incident, "updated"))
-        return [self._tell(incident, status, at, watched) for incident, status in touched.values()]
+        return [self._alert(incident, status, at, watched) for incident, status in touched.values()]
 
     def _home(self, segment: str, verdict: Verdict, window_seconds: float) -> Incident | None:
-        mine = [incident for incident in self.open if incident.segment == segment]
-        for incident in mine:
+        of_segment = [incident for incident in self.open if incident.segment == segment]
+        for incident in of_segment:
             if verdict.feature in incident.drifted:
                 return incident
-        for incident in reversed(mine):
+        for incident in reversed(of_segment):
             apart = JOIN_WINDOWS * window_seconds
             near = incident.began_at - apart <= verdict.began_at < incident.raised_at + apart
             if near or verdict.at <= incident.raised_at + apart:
                 return incident
-        return mine[-1] if len(mine) >= _MOST_OPEN else None
+        return of_segment[-1] if len(of_segment) >= _MOST_OPEN else None
 
-    def _tell(self, incident: Incident, status: Status, at: float, watched: int) -> Alert:
+    def _alert(self, incident: Incident, status: Status, at: float, watched: int) -> Alert:
         share = len(incident.drifted) / max(1, watched)
         large = sum(1 for verdict in incident.drifted.values() if verdict.size >= 1) / max(1, watched)
         wide = share >= _CRITICAL_SHARE or large >= _CRITICAL_LARGE_SHARE
@@ -122,7 +122,7 @@ class Incidents(msgspec.Struct):
         )
 
     def feature_back(self, segment: str, feature: str, *, at: float, why: str) -> list[Alert]:
-        """Take a feature out of its incident, and end the incident when it was the last one."""
+        """Take a feature out of its incident, and end the incident when that was its last feature."""
         for incident in self.open:
             if incident.segment == segment and feature in incident.drifted:
                 if len(incident.drifted) > 1:
@@ -133,9 +133,9 @@ class Incidents(msgspec.Struct):
 
     def _resolve(self, incident: Incident, at: float, why: str) -> Alert:
         self.open.remove(incident)
-        told = self._tell(incident, "resolved", at, watched=0)
+        alert = self._alert(incident, "resolved", at, watched=0)
         where = f" in segment {incident.segment}" if incident.segment else ""
-        return msgspec.structs.replace(told, summary=f"{self.model}{where}: {why}")
+        return msgspec.structs.replace(alert, summary=f"{self.model}{where}: {why}")
 
     def find(self, incident_id: str) -> Incident | None:
         """Return the open incident of that id, or None."""

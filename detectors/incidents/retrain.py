@@ -1,15 +1,16 @@
-"""Retrain requests of one side (detectors/model/channel.py): one drift, one retrain, however many alerts it makes.
+"""Retrain requests of one channel (detectors/model/channel.py): one drift, one retrain, however many alerts it makes.
 
 Rules:
-1. An open incident that no request has answered yet asks for a retrain, from its estimated begin on.
-   Of several, the newest begin counts: what came before it is not today's world.
-2. While a request is on its way nothing else is asked, unless it stays unanswered for
-   `_LOST_COOLDOWNS` cool-downs of event time, and a day at least.
-3. Between two requests of a model lies at least the cool-down. What opens meanwhile waits for its end.
-   That of the other side is not known here; the retrainer leaves out what a swap has answered (retrainer/swap.py).
-4. More or fewer rows are no reason to learn: an incident of the volume alone asks for nothing.
-5. A request that ended without a swap leaves its incident unanswered: it may ask again after the
-   cool-down, with more rows to learn from.
+1. An open incident that no request has answered asks for a retrain on the rows since its estimated begin. Among several
+   incidents the newest begin counts: rows from before it no longer show how the world is.
+2. While a request is open no other is made, unless it stays unanswered for `_LOST_COOLDOWNS` cool-downs of event time, and a
+   day at least.
+3. Between two requests of a model lies at least the cool-down. An incident that opens meanwhile waits until it is over. A
+   channel does not know the cool-down of the other one; the retrainer skips requests that a swap has answered
+   (retrainer/swap.py).
+4. More or fewer rows are no reason to retrain: an incident of the volume alone makes no request.
+5. A request that ends without a swap leaves its incident unanswered. The incident may ask again after the cool-down, with more
+   rows to learn from.
 """
 
 from __future__ import annotations
@@ -52,17 +53,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retrains(msgspec.Struct):
-    """What one model has asked for."""
+    """The requests of one channel of a model."""
 
     model: str
     cooldown_seconds: float
     enabled: bool
-    #: The request on its way, and when the last one was made.
+    #: The open request, and when the last request was made, epoch seconds of event time.
     outstanding: Request | None = None
     last_at: float | None = None
 
     def consider(self, incidents: list[Incident], at: float) -> Request | None:
-        """Return a request if the open incidents call for one now; `at` is the end of the window."""
+        """Return a request if the open incidents call for it now; `at` is the end of the window, epoch seconds."""
         incidents = [incident for incident in incidents if incident.drifted.keys() != {VOLUME}]
         if not self.enabled or not incidents:
             return None

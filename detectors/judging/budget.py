@@ -1,40 +1,35 @@
 """False-alarm budget -> detection threshold.
 
-The user sets false alarms per week for a whole model. Every monitor (feature x statistic x segment)
-gets an equal share; the mean time between its false alarms follows, and from it the threshold of a
-CUSUM-type detector by Siegmund's approximation (Siegmund 1985, Sequential Analysis, eq. 2.56):
+The user sets false alarms per week for a whole model. Every monitor (feature x statistic x segment) gets an equal share. From
+its share follows the mean time between its false alarms, the average run length (ARL). From the ARL follows the threshold of a
+CUSUM-type detector, by Siegmund's approximation (Siegmund 1985, Sequential Analysis, eq. 2.56):
 one-sided ARL = (exp(2kb) - 2kb - 1) / (2k^2) with b = h + 1.166.
 
-The fast path spends the other half: two windows in a row beyond a limit on the same side, which
-independent Gaussian scores reach with the square of the chance of one.
+The fast path spends the other half of the budget. It alarms on two windows in a row beyond a limit on the same side; for
+independent Gaussian scores the chance of that is the square of the chance of a single window.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 from detectors.reference.local_time import WEEK_SECONDS
-from detectors.windows.record import Kind
 
-#: Allowance of the Page-Hinkley detector, in standard deviations: half the shift it is best at.
+#: Allowance of the Page-Hinkley detector, in standard deviations: half the shift that it detects soonest.
 ALLOWANCE = 0.5
 #: Share of the budget that the Page-Hinkley detectors spend; the rest is the fast path's.
 SHARE = 0.5
-#: What the windows of features and those of outcomes may spend. It is fixed, though there are far more monitors of features:
-#: the thresholds of the one must not depend on when the other has learned its reference (detectors/model/channel.py).
-SHARES: Mapping[Kind, float] = {"features": 0.9, "outcomes": 0.1}
-#: Mean excess of a Gaussian walk over its boundary, which Siegmund adds to it.
+#: Mean excess of a Gaussian walk over its boundary, which Siegmund adds to the boundary.
 EXCESS = 1.166
 #: No threshold is lower than this, whatever the budget.
 _LEAST = 0.01
 
 
 def run_length(threshold: float) -> float:
-    """Return the mean number of windows between false alarms of one side at that threshold.
+    """Return the average run length: the mean number of windows between false alarms of one side at that threshold.
 
     >>> round(run_length(5.0))
     938
@@ -53,12 +48,12 @@ def windows_per_week(window_seconds: float) -> float:
 
 
 def false_alarms_per_week(*, threshold: float, window_seconds: float, sides: float) -> float:
-    """Return what so many sides of monitors at that threshold are expected to raise, if each has a window in every bucket.
+    """Return the expected false alarms of all monitors at that threshold, if each has a window in every bucket.
 
     Args:
         threshold: in standard deviations.
         window_seconds: width of a window.
-        sides: of all monitors; two of one that alarms on rises and falls.
+        sides: of all monitors; a monitor that alarms on rises and falls has two.
 
     >>> round(false_alarms_per_week(threshold=16.35, window_seconds=60, sides=4000), 2)
     0.5
@@ -67,7 +62,7 @@ def false_alarms_per_week(*, threshold: float, window_seconds: float, sides: flo
 
 
 def threshold(*, false_alarms_per_week: float, window_seconds: float, sides: float) -> float:
-    """Return the Page-Hinkley threshold, in standard deviations, where so many sides share the budget.
+    """Return the Page-Hinkley threshold, in standard deviations, if that number of sides shares the budget.
 
     >>> round(threshold(false_alarms_per_week=1, window_seconds=60, sides=4000), 1)
     16.3
@@ -78,7 +73,7 @@ def threshold(*, false_alarms_per_week: float, window_seconds: float, sides: flo
 
 
 def fast_limit(*, false_alarms_per_week: float, window_seconds: float, sides: float) -> float:
-    """Return the limit that two windows in a row must exceed, in standard deviations, where so many sides share the budget.
+    """Return the limit that two windows in a row must exceed, in standard deviations, if that number of sides shares the budget.
 
     >>> round(fast_limit(false_alarms_per_week=1, window_seconds=60, sides=4000), 2)
     3.69
@@ -89,7 +84,7 @@ def fast_limit(*, false_alarms_per_week: float, window_seconds: float, sides: fl
 
 
 def fast_alarms_per_week(*, limit: float, window_seconds: float, sides: float) -> float:
-    """Return what so many sides with a fast path are expected to raise beyond that limit.
+    """Return the expected false alarms of that number of sides with a fast path, at that limit.
 
     >>> round(fast_alarms_per_week(limit=3.69, window_seconds=60, sides=4000), 2)
     0.51

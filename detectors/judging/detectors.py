@@ -1,8 +1,8 @@
 """Detectors by name: River's classes, how each is armed, and what each is fed.
 
-`page_hinkley` is the one whose threshold follows from the false-alarm budget. The others are River's
-as they come, fed the same standard scores (`scores`) or single right/wrong outcomes (`outcomes`);
-they keep no budget, and `driftline check` says what they are expected to cost.
+Only `page_hinkley` has a threshold that follows from the false-alarm budget. The others are River's with their defaults. They
+are fed the same standard scores (`scores`), or single outcomes, 1 for an error (`outcomes`). They keep no budget, and
+`driftline check` says how many false alarms to expect.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Feed = Literal["scores", "outcomes"]
 
 
 class RiverDetector(Protocol):
-    """What River's drift detectors have in common."""
+    """The interface that River's drift detectors share."""
 
     @property
     def drift_detected(self) -> bool:
@@ -33,7 +33,7 @@ class RiverDetector(Protocol):
 
 
 class Armed:
-    """A River detector that is armed; a class of our own so that a snapshot knows what it holds."""
+    """An armed River detector: a class of our own, so that a snapshot recognises it."""
 
     __slots__ = ("river",)
 
@@ -48,13 +48,13 @@ class Armed:
 
 @dataclass(frozen=True, slots=True)
 class Arming:
-    """What a detector may want to know when it is made.
+    """What a detector is made from.
 
     Args:
-        name: of the monitor; seeds derive from it.
+        name: of the monitor; seeds are derived from it.
         threshold: from the budget, in standard deviations.
-        windows: how many reference windows stand behind the scores.
-        direction: `up` for errors, which may fall without anybody being woken.
+        windows: how many reference windows the baseline was learned from.
+        direction: `up` for errors: a fall of errors raises no alarm.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Arming:
 
 @dataclass(frozen=True, slots=True)
 class DetectorKind:
-    """A row of the table."""
+    """A row of the table: how a detector is made, what it is fed, and whether it keeps the false-alarm budget."""
 
     make: Callable[[Arming], RiverDetector]
     feed: Feed
@@ -74,15 +74,15 @@ class DetectorKind:
 
 def _page_hinkley(arming: Arming) -> RiverDetector:
     detector = drift.PageHinkley(min_instances=1, delta=ALLOWANCE, threshold=arming.threshold, alpha=1.0, mode=arming.direction)
-    # River's Page-Hinkley judges against the running mean of what it was fed. The scores are centred,
-    # so feed it the reference's own mean, or its first windows after a change would be the norm.
+    # River's Page-Hinkley compares values with their running mean. Scores are centred, so it is fed the reference's own mean
+    # first; otherwise the first windows after a change would be the norm.
     for _ in range(arming.windows):
         detector.update(0.0)
     return detector
 
 
 class _UpsideDown:
-    """FHDDM wants 1 for a right answer (River 0.26); we feed 1 for an error, as everywhere else."""
+    """FHDDM expects 1 for a right answer (River 0.26); we feed 1 for an error, as to the other detectors."""
 
     def __init__(self, river: RiverDetector) -> None:
         self._river = river
@@ -109,7 +109,7 @@ DETECTORS: dict[str, DetectorKind] = {
 }
 
 
-#: Names that users may expect and that cannot keep up, with the reason.
+#: Detectors that users may expect and that are too slow, with the reason.
 REFUSED: dict[str, str] = {
     "lof": "one update takes about 22 ms; choose page_hinkley",
     "loda": "one update takes about 0.2 ms for each event; choose page_hinkley",

@@ -1,10 +1,10 @@
-"""Monitors of a segment: scores -> alarms, their dates, and their end. One monitor is one statistic of one feature.
+"""Monitors of a segment: scores -> alarms, and the date of the change. One monitor is one statistic of one feature.
 
-All arrays are of shape (S, F), rows by statistic and columns by feature, as in detectors/judging/scores.py; all steps are a few
-array operations for all monitors together.
+All arrays are of shape (S, F), rows by statistic and columns by feature, as in detectors/judging/scores.py. Every step is a few
+array operations for all monitors together. When a change is over is decided in detectors/judging/recovery.py.
 
 Page and Hinkley's test is River's `PageHinkley(min_instances=1, delta=ALLOWANCE, alpha=1)`, written for arrays;
-tests/detectors/test_monitors.py holds it to River's. Other detectors are River's own objects, one for each monitor.
+tests/detectors/test_monitors.py compares the two. Other detectors are River's own objects, one for each monitor.
 """
 
 from __future__ import annotations
@@ -17,40 +17,30 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detectors.arrays import Floats, widened
+from detectors.arrays import Flags, Floats, widened
 from detectors.judging.budget import ALLOWANCE
 from detectors.judging.detectors import DETECTORS, Armed, Arming, Direction, arm
+from detectors.judging.recovery import LARGEST_SCORE, Recovery
 from detectors.judging.scores import Scores
 from detectors.reference.baseline import Baseline
 from detectors.reference.local_time import DAY_SECONDS
-from detectors.reference.season import Flags
 from detectors.statistics import STATISTICS
 
-#: Recovery is a sequential test of "no shift" against the shift that raised the alarm: so much evidence
-#: (log-likelihood ratio; a chance of about exp(-12) while the shift lasts), and so many windows at least.
-_SURE = 12.0
-_CALM_WINDOWS = 6
-#: A change of a rate changes the variance of its scores as well, and evidence is divided by that. It is known from so many
-#: windows at most; of n windows it is taken to be larger by this share of itself, over the root of n.
-_NOISE_WINDOWS, _NOISE_DOUBT = 200.0, 2.0
-#: The shift that the test knows comes from windows that raised an alarm, and so may seem larger than it is. What is back lies,
-#: on average, closer to zero than to the smallest shift that counts.
-_NEAR = ALLOWANCE / 2
-#: No single window takes away more than this of the evidence that is needed, where it has to last for a cycle.
-_MOST_LOST = 0.6
-#: A shift larger than this, in standard deviations, is no better evidence.
+#: A larger shift, in standard deviations, is no better evidence of anything.
 _LARGEST_SHIFT = 4.0
-#: Beyond this a window is not calm, on whichever side.
-_FAR = 3.0
-#: Scores beyond this date a change no better.
-_MOST_DATING = 20.0
 
 Cell = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """An alarm of one cell: the score of the window, and the first second of the window in which the change began."""
+    """An alarm of one cell.
+
+    Args:
+        cell: row of the statistic, column of the feature.
+        score: of the window that raised it, in standard deviations.
+        began_at: first second of the window in which the change began, epoch seconds.
+    """
 
     cell: Cell
     score: float
@@ -63,9 +53,12 @@ class Monitors(msgspec.Struct):
     Args:
         detector: name in the table of detectors.
         direction: `up` alarms on rises only, whatever the statistic.
-        scores: the baselines; a cell without one is not watched.
-        threshold: of Page and Hinkley's test, from the budget, in standard deviations; infinite until its share is known.
-        limit: of the fast path, in standard deviations; infinite until then.
+        scores: the baselines; a cell without a baseline is not watched.
+        threshold: of Page and Hinkley's test, from the budget, in standard deviations; infinite until the budget is shared.
+        limit: of the fast path, in standard deviations; infinite until the budget is shared.
+        recovery: the alarms that stand, and whether their change is over.
+        up: whether only rises raise an alarm, bool.
+        fast: whether two windows alone may raise an alarm, bool.
     """
 
     detector: str
@@ -73,49 +66,37 @@ class Monitors(msgspec.Struct):
     scores: Scores
     threshold: float
     limit: float
-    #: 1 where only rises alarm, and where two windows may do so.
+    recovery: Recovery
     up: np.ndarray
     fast: np.ndarray
-    #: Page and Hinkley's test: values and their mean, and the sums of rises and falls with their extremes.
+    #: Page and Hinkley's test: number and mean of the scores, and the sums of rises and falls with their extremes.
     count: np.ndarray
     mean: np.ndarray
     increase: np.ndarray
     least: np.ndarray
     decrease: np.ndarray
     most: np.ndarray
-    #: One-sided CUSUMs of the scores, where each last left zero (the estimated change point), and for how many windows.
+    #: CUSUM of rises; where it last left zero (the estimated change point, epoch seconds); and the windows since then.
     rise: np.ndarray
     rise_began: np.ndarray
     rise_windows: np.ndarray
+    #: The same for falls.
     fall: np.ndarray
     fall_began: np.ndarray
     fall_windows: np.ndarray
     #: Score of the window before; 0 without one.
     previous: np.ndarray
-    #: 1 after an alarm. Since then: the lasting shift of the scores with its sign, the CUSUM that tests for its end, and how
-    #: many windows in a row that has been above zero.
-    fired: np.ndarray
-    shift: np.ndarray
-    back: np.ndarray
-    calm: np.ndarray
-    #: Since the alarm: how many windows, and the variance of their scores around a level that may step.
-    lasted: np.ndarray
-    noise: np.ndarray
-    #: Length of the cycle that a season has, in seconds, 0 without one: the shift has to stay away for so long. The window in
-    #: which the CUSUM left zero; and 1 once there was enough evidence, until there is as much for the shift again, 2 once all
-    #: of the cycle has passed.
-    cycle: np.ndarray
-    away_since: np.ndarray
-    away: np.ndarray
-    #: `statistic/place of the column` -> River's object, of detectors that have one.
+    #: `statistic/column` -> River's object, for detectors that have one.
     river: dict[str, Armed] = {}
 
     @classmethod
     def empty(cls, detector: str, direction: Direction, window_seconds: float) -> Monitors:
         """Return monitors without a column."""
         shape = (len(STATISTICS), 0)
-        arrays: dict[str, Any] = {name: np.zeros(shape) for name in _ARRAYS}
-        return cls(detector, direction, Scores.empty(window_seconds), math.inf, math.inf, **arrays)
+        arrays: dict[str, Any] = {name: np.zeros(shape, dtype=np.bool_) for name in _FLAGS}
+        arrays |= {name: np.zeros(shape) for name in _FLOATS}
+        scores, recovery = Scores.empty(window_seconds), Recovery.empty(shape)
+        return cls(detector, direction, scores, math.inf, math.inf, recovery, **arrays)
 
     @property
     def watched(self) -> Flags:
@@ -125,21 +106,22 @@ class Monitors(msgspec.Struct):
     def widen(self, columns: int) -> None:
         """Add so many columns that are not watched."""
         self.scores.widen(columns)
-        for name in _ARRAYS:
+        self.recovery.widen(columns)
+        for name in (*_FLAGS, *_FLOATS):
             setattr(self, name, widened(getattr(self, name), columns))
 
     def set(self, cell: Cell, baseline: Baseline | None, *, up: bool = False) -> None:
         """Watch a cell against a baseline, or no longer, and start from nothing."""
         self.scores.set(cell, baseline)
-        self.up[cell] = float(up or self.direction == "up")
-        self.fast[cell] = float(baseline is not None and baseline.fast)
+        self.up[cell] = up or self.direction == "up"
+        self.fast[cell] = baseline is not None and baseline.fast
         self.river.pop(_name(cell), None)
         only = np.zeros(self.up.shape, dtype=np.bool_)
         only[cell] = True
         self.rearm(only)
 
     def exchange(self, detector: str) -> None:
-        """Go on with new detectors of that name against the same baselines; what has fired stays so until it has recovered."""
+        """Go on with new detectors of that name, against the same baselines; an alarm stands until its recovery."""
         self.detector = detector
         self.river = {}
         self._reset(np.ones(self.up.shape, dtype=np.bool_))
@@ -147,14 +129,15 @@ class Monitors(msgspec.Struct):
     def rearm(self, cells: Flags) -> None:
         """Start detecting again from nothing, against the same baselines."""
         self._reset(cells)
-        for name in ("rise", "fall", "previous", *_OF_ALARMS):
+        self.recovery.clear(cells)
+        for name in ("rise", "fall", "previous"):
             getattr(self, name)[cells] = 0.0
         for statistic, column in np.argwhere(cells).tolist():
             self.river.pop(_name((statistic, column)), None)
 
     def _reset(self, cells: Flags) -> None:
-        # The test judges against the running mean of what it was fed. The scores are centred, so it begins with the
-        # reference's own mean, or its first windows after a change would be the norm.
+        # The test compares scores with their running mean. Scores are centred, so it begins with the reference's own mean;
+        # otherwise the first windows after a change would be the norm.
         self.count[cells] = self.scores.windows[cells]
         for name in ("mean", "increase", "least", "decrease", "most"):
             getattr(self, name)[cells] = 0.0
@@ -164,49 +147,53 @@ class Monitors(msgspec.Struct):
 
         Args:
             start: first second of the window, epoch seconds.
-            scores: shape (S, F), NaN where there is none.
+            scores: shape (S, F), NaN where there is no score.
             errors: (errors, outcomes) of the window for each column, for detectors that are fed outcomes.
         """
         there = ~np.isnan(scores)
         scores = np.where(there, scores, 0.0)
         self._date(scores, start, there)
-        fired = self.fired > 0
-        waiting = there & ~fired
-        self._look_for_recovery(scores, start, there & fired)
+        waiting = there & ~self.recovery.fired
+        self.recovery.test(scores, self.previous, start, there & self.recovery.fired)
         if DETECTORS[self.detector].budgeted:
             alarmed = self._page_hinkley(scores, waiting)
         else:
             alarmed = self._ask_river(scores, waiting, errors)
         upwards = self.rise >= self.fall
-        fast = waiting & (self.fast > 0) & (np.minimum(np.abs(scores), np.abs(self.previous)) > self.limit)
-        fast &= (scores * self.previous > 0) & ((scores > 0) | (self.up == 0))
+        fast = waiting & self.fast & (np.minimum(np.abs(scores), np.abs(self.previous)) > self.limit)
+        fast &= (scores * self.previous > 0) & ((scores > 0) | ~self.up)
         self.previous = np.where(there, scores, self.previous)
         if not (alarmed.any() or fast.any()):
             return []
         upwards = np.where(fast & ~alarmed, scores > 0, upwards)
-        better = alarmed & ~upwards & (self.up > 0)
+        better = alarmed & ~upwards & self.up
         if better.any():
             self.rearm(better)
         alarmed = (alarmed & ~better) | fast
         return self.fire(alarmed, upwards, scores, start)
 
     def fire(self, cells: Flags, upwards: Flags, scores: Floats, start: float) -> list[Raised]:
-        """Let some cells have raised an alarm, and return their alarms in order of column."""
-        self.fired[cells] = 1.0
-        self.shift[cells] = self._lasting_shift(upwards)[cells]
-        # What changed where another time expects or varies something else may show at times only.
+        """Let some cells raise an alarm, and return the alarms in order of column.
+
+        Args:
+            cells: shape (S, F).
+            upwards: whether the change of each cell is a rise, shape (S, F).
+            scores: shape (S, F).
+            start: date of a change whose CUSUMs are both zero, epoch seconds.
+        """
+        # Where the expectation or the spread depends on the time of day, a change may show at some hours only.
         cyclic = self.scores.seasons.cyclic() | (self.scores.swings != 0).any(axis=0)
-        self.cycle[cells] = DAY_SECONDS * cyclic[cells]
+        self.recovery.begin(cells, self._lasting_shift(upwards), DAY_SECONDS * cyclic)
         height = np.maximum(self.rise, self.fall)
         began = np.where(height > 0, np.where(upwards, self.rise_began, self.fall_began), start)
-        places = np.argwhere(cells.T).tolist()
-        return [Raised((row, column), float(scores[row, column]), float(began[row, column])) for column, row in places]
+        by_column = np.argwhere(cells.T).tolist()
+        return [Raised((row, column), float(scores[row, column]), float(began[row, column])) for column, row in by_column]
 
     def _lasting_shift(self, upwards: Flags) -> Floats:
-        """Return by how much the scores will lie off zero while the change lasts, on the careful side.
+        """Return how far the scores will lie from zero while the change lasts, shape (S, F): a cautious, low estimate.
 
-        A step in a statistic of correlation c moves the first score by all of it and the others by a
-        share of 1 - c, which is what whitening leaves of a level.
+        In a statistic with correlation c, whitening passes a step in full to the first score, and a share of 1 - c of it to
+        the others.
         """
         windows = np.maximum(1.0, np.where(upwards, self.rise_windows, self.fall_windows))
         total = np.where(upwards, self.rise, self.fall) + ALLOWANCE * windows
@@ -214,33 +201,8 @@ class Monitors(msgspec.Struct):
         size = total * left / (1 + (windows - 1) * left) - 1 / np.sqrt(windows)
         return np.asarray(np.where(upwards, 1.0, -1.0) * np.clip(size, ALLOWANCE, _LARGEST_SHIFT))
 
-    def _look_for_recovery(self, scores: Floats, start: float, cells: Flags) -> None:
-        if not cells.any():
-            return
-        score, shift = scores[cells], self.shift[cells]
-        size = np.abs(shift)
-        lasted, noise = self.lasted[cells], self.noise[cells]
-        needed = _SURE * np.maximum(1.0, noise * (1 + _NOISE_DOUBT / np.sqrt(np.maximum(1.0, lasted)))) / size
-        # Half the square of the difference of neighbours (von Neumann 1941): the end of a shift counts in it only once.
-        stepped = np.clip(score, -_MOST_DATING, _MOST_DATING) - np.clip(self.previous[cells], -_MOST_DATING, _MOST_DATING)
-        self.lasted[cells] = lasted + 1
-        self.noise[cells] = noise + (np.square(stepped) / 2 - noise) / np.minimum(lasted + 1, _NOISE_WINDOWS)
-
-        before, away = self.back[cells], self.away[cells] > 0
-        towards = np.where(np.abs(score) < _FAR, np.copysign(score, score * shift), np.abs(score))
-        towards = np.where(self.cycle[cells] > 0, np.minimum(towards, size / 2 + _MOST_LOST * needed), towards)
-        back = np.maximum(0.0, before + size / 2 - towards)
-        calm = np.where(back > 0, self.calm[cells] + 1, 0.0)
-        left = size / 2 - back / np.maximum(1.0, calm)
-        away = (back > 0) & (away | ((back >= needed) & (calm >= _CALM_WINDOWS) & (left <= _NEAR)))
-        since = np.where(before > 0, self.away_since[cells], start)
-        # From here on it takes as much evidence to take it back.
-        self.back[cells] = np.where(away, np.minimum(back, needed), back)
-        self.calm[cells], self.away_since[cells] = calm, since
-        self.away[cells] = np.where(away, np.where(start - since >= self.cycle[cells], 2.0, 1.0), 0.0)
-
     def _page_hinkley(self, scores: Floats, cells: Flags) -> Flags:
-        # No single window may page: two extreme ones in a row are needed to cross the threshold.
+        # No single window may page: only two extreme windows in a row can cross the threshold.
         cap = self.threshold / 2 + ALLOWANCE + 0.5
         value = np.clip(scores, -cap, cap)
         here = cells.astype(np.float64)  # nothing moves elsewhere
@@ -252,11 +214,11 @@ class Monitors(msgspec.Struct):
         np.minimum(self.least, self.increase, out=self.least)
         np.maximum(self.most, self.decrease, out=self.most)
         rises = self.increase - self.least > self.threshold
-        falls = (self.most - self.decrease > self.threshold) & (self.up == 0)
+        falls = (self.most - self.decrease > self.threshold) & ~self.up
         return np.asarray(cells & (rises | falls))
 
     def _ask_river(self, scores: Floats, cells: Flags, errors: Sequence[tuple[int, int]] | None) -> Flags:
-        """Feed the River detectors; there is one object for each cell, so this is as slow as these are."""
+        """Feed the River detectors: one object a cell, so this is as slow as the objects are."""
         alarmed = np.zeros(cells.shape, dtype=np.bool_)
         cap = self.threshold / 2 + ALLOWANCE + 0.5
         for row, column in np.argwhere(cells).tolist():
@@ -265,7 +227,7 @@ class Monitors(msgspec.Struct):
                 alarmed[row, column] = armed.update(max(-cap, min(cap, float(scores[row, column]))))
                 continue
             wrong, total = errors[column] if errors else (0, 0)
-            for index in range(total):  # errors spread evenly over the window: its order is not kept
+            for index in range(total):  # a window does not keep the order of its outcomes: errors are spread evenly
                 alarmed[row, column] |= armed.update(int((index + 1) * wrong // total - index * wrong // total))
         return alarmed
 
@@ -278,35 +240,43 @@ class Monitors(msgspec.Struct):
         return self.river[name]
 
     def _date(self, scores: Floats, start: float, there: Flags) -> None:
-        bounded = np.clip(scores, -_MOST_DATING, _MOST_DATING)
+        bounded = np.clip(scores, -LARGEST_SCORE, LARGEST_SCORE)
         for sign, sums, began, lasted in (
             (1.0, self.rise, self.rise_began, self.rise_windows),
             (-1.0, self.fall, self.fall_began, self.fall_windows),
         ):
-            anew = there & (sums == 0.0)
-            began[anew] = start
-            lasted[anew] = 0.0
+            begins = there & (sums == 0.0)
+            began[begins] = start
+            lasted[begins] = 0.0
             np.add(lasted, 1.0, out=lasted, where=there)
             np.copyto(sums, np.maximum(0.0, sums + sign * bounded - ALLOWANCE), where=there)
         # A long improvement must not outweigh the rise that ends it.
-        np.copyto(self.fall, np.minimum(self.fall, self.threshold), where=self.up > 0)
-
-    @property
-    def recovered(self) -> Flags:
-        """Which cells fired and have been back at their baseline for long enough, shape (S, F)."""
-        return np.asarray((self.fired > 0) & (self.away > 1))
+        np.copyto(self.fall, np.minimum(self.fall, self.threshold), where=self.up)
 
     @property
     def evidence(self) -> Floats:
-        """How much speaks for a change that has raised no alarm yet: the CUSUM, 0 where nothing is watched, shape (S, F)."""
-        height = np.maximum(self.rise, np.where(self.up > 0, 0.0, self.fall))
-        return np.where(self.watched & (self.fired == 0), height, 0.0)
+        """Evidence for a change that has raised no alarm yet: the CUSUM, 0 for cells without a baseline, shape (S, F)."""
+        height = np.maximum(self.rise, np.where(self.up, 0.0, self.fall))
+        return np.where(self.watched & ~self.recovery.fired, height, 0.0)
 
 
-#: Arrays of `Monitors` that say something about an alarm alone.
-_OF_ALARMS = ("fired", "shift", "back", "calm", "lasted", "noise", "cycle", "away_since", "away")
-#: Arrays of `Monitors`.
-_ARRAYS: Sequence[str] = Monitors.__struct_fields__[5:-1]
+#: Arrays of `Monitors`, by type.
+_FLAGS: Sequence[str] = ("up", "fast")
+_FLOATS: Sequence[str] = (
+    "count",
+    "mean",
+    "increase",
+    "least",
+    "decrease",
+    "most",
+    "rise",
+    "rise_began",
+    "rise_windows",
+    "fall",
+    "fall_began",
+    "fall_windows",
+    "previous",
+)
 
 
 def _name(cell: Cell) -> str:

@@ -1,7 +1,7 @@
 """Statistics of a window -> standard scores: about N(0, 1) and white while nothing changes.
 
-Every statistic of every feature is a cell, rows by statistic and columns by feature; all arrays here are of shape (S, F).
-What a cell expects comes from its baseline; beside it stands what it was last, from which the next one is whitened.
+Every statistic of every feature is a cell, rows by statistic and columns by feature; all arrays here are of shape (S, F). The
+expectation of a cell comes from its baseline. The last residual of a cell is kept as well: the next residual is whitened with it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from detectors.reference.local_time import DAY_SECONDS
 from detectors.reference.season import SWINGS, Flags, Seasons, swing_at
 from detectors.statistics import STATISTICS
 
-#: Time constant of the slow level that slots of the week follow, in seconds.
+#: Time constant with which the level of a season by slots of the week follows the statistic, in seconds.
 _SLOW_SECONDS = 21 * DAY_SECONDS
 
 
@@ -42,8 +42,8 @@ class Scores(msgspec.Struct):
         floor: least standard deviation, times the number of events.
         correlation: of a window with the one before it.
         spread: long-run standard deviation of the whitened statistic.
-        windows: how many reference windows each was learned from; 0 for a cell without a baseline.
-        last: residual of the last window, in standard deviations; it began at `last_start`.
+        windows: how many reference windows the baseline was learned from; 0 for a cell without a baseline.
+        last: residual of the last window, in standard deviations; that window began at `last_start`, epoch seconds.
         level: slow level of a statistic around its season.
         swings: daily harmonics of the log of the deviation, shape (12, S, F).
     """
@@ -75,7 +75,7 @@ class Scores(msgspec.Struct):
         self.swings = widened(self.swings, columns)
 
     def set(self, cell: tuple[int, int], baseline: Baseline | None) -> None:
-        """Let a cell have a baseline, or none."""
+        """Give a cell a baseline, or none."""
         if baseline is None:
             self.windows[cell] = 0.0
             self.seasons.clear(cell)
@@ -87,17 +87,17 @@ class Scores(msgspec.Struct):
         self.swings[(slice(None), *cell)] = baseline.swing or 0.0
 
     def expected(self, local: float) -> Floats:
-        """Return what each statistic is expected to be at `local` seconds of the local week."""
+        """Return the expected value of each statistic at `local` seconds of the local week, shape (S, F)."""
         return np.asarray(self.seasons.expect(local) + self.level)
 
     def score(self, moment: Moment, measured: Measures, expected: Floats, due: Flags) -> Floats:
-        """Return the standard score of each statistic, NaN where there is none.
+        """Return the standard score of each statistic, shape (S, F), NaN for a cell that is not scored.
 
         Args:
-            moment: when the window was; windows must come in order.
+            moment: of the window; windows must come in order.
             measured: the statistics.
-            expected: what they were expected to be.
-            due: which cells are to be scored; of the others nothing changes.
+            expected: their expected values, shape (S, F).
+            due: cells to score, shape (S, F); the others do not change.
         """
         due = due & (self.windows > 0) & ~np.isnan(measured.value)
         count = measured.count
@@ -120,7 +120,7 @@ class Scores(msgspec.Struct):
         return np.asarray(scores)
 
     def follow(self, moment: Moment, measured: Measures, expected: Floats, calm: Flags) -> None:
-        """Let seasons of the week follow what is normal: the statistics of those cells."""
+        """Let the seasons of the week of some cells follow their statistics, which are normal in this window."""
         slots = calm & self.seasons.are("slot-of-week")
         cells = slots | (calm & self.seasons.are("weekly"))
         if cells.any():
@@ -130,6 +130,6 @@ class Scores(msgspec.Struct):
             self.seasons.follow(moment.local, measured.value - self.level - of_season, cells, moment.seconds)
 
 
-#: Arrays of `Scores`, and those of them that a baseline has.
-_FIGURES: Sequence[str] = Scores.__struct_fields__[1:-1]
-_LEARNED = tuple(name for name in _FIGURES if name != "level")
+#: Arrays of `Scores` of shape (S, F) that come from a baseline, under the same name; and all of that shape.
+_LEARNED: Sequence[str] = ("between", "within", "floor", "correlation", "spread", "windows", "last", "last_start")
+_FIGURES: Sequence[str] = (*_LEARNED, "level")

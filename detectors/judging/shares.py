@@ -14,12 +14,18 @@ from detectors.spec import ModelSpec
 
 
 def share_budget(spec: ModelSpec, judges: list[Judge], *, share: float) -> None:
-    """Give every monitor of some segments its part of a share of the model's false-alarm budget."""
+    """Give every monitor of some segments its part of the model's false-alarm budget.
+
+    Args:
+        spec: of the model.
+        judges: of the segments, all of one kind of windows.
+        share: part of the budget that this kind of windows has, 0 to 1.
+    """
     allowed = share * spec.false_alarms_per_week
     every, fast = sides_of(judges)
     for judge in judges:
         monitors = judge.monitors
-        if not monitors.watched.any():  # so that a restart, which shares the budget as well, changes nothing
+        if not monitors.watched.any():  # a restart shares the budget too, and must change nothing
             continue
         monitors.threshold = threshold(false_alarms_per_week=allowed, window_seconds=judge.seconds, sides=every)
         monitors.limit = math.inf
@@ -28,9 +34,10 @@ def share_budget(spec: ModelSpec, judges: list[Judge], *, share: float) -> None:
 
 
 def sides_of(judges: Iterable[Judge]) -> tuple[float, float]:
-    """Return how many sides the monitors of some segments have, in a bucket: all of them, and those with a fast path.
+    """Return how many sides the monitors of some segments have in a bucket: in all, and with a fast path.
 
-    A monitor of a feature whose stride is k has a window in every kth bucket only, and counts as much.
+    A monitor that alarms on rises and falls has two sides, the others have one. With a roll-up width of k, a monitor has a
+    window in every kth bucket only, so its sides count 1 / k.
     """
     every = fast = 0.0
     for judge in judges:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from detectors.judging.detectors import Direction
 
-#: The stream for which STOCK holds where outcomes are fed: chance of an error, outcomes in a window.
+#: The stream with which STOCK was measured, for detectors that are fed outcomes: chance of an error, and outcomes in a window.
 STOCK_CHANCE, STOCK_OUTCOMES = 0.1, 50
 
 
@@ -15,10 +15,10 @@ class StockRate:
     """False alarms of a monitor whose detector keeps no budget, while nothing changes.
 
     Args:
-        per_1000_windows: how many; the upper end of a 95 % interval where not one was seen.
-        seen: whether any was.
-        least: of the streams that were tried, where the rate depends on the stream.
-        most: of them.
+        per_1000_windows: the rate; where no alarm was seen, the upper end of its 95 % interval.
+        seen: whether any alarm was seen.
+        least: least rate on the streams that were tried; None where the rate does not depend on the stream.
+        most: greatest rate on these streams.
     """
 
     per_1000_windows: float
@@ -47,7 +47,7 @@ class StockRate:
 
 
 #: (detector, direction) -> false alarms, from `python -m benchmarks.stock` with River 0.26: 80,000 windows for each row.
-#: Where not one was seen, 3 / 80.
+#: Where no alarm was seen the rate is 3 / 80, the upper end of its interval.
 STOCK: dict[tuple[str, Direction], StockRate] = {
     ("adwin", "both"): StockRate(0.04, seen=False),
     ("adwin", "up"): StockRate(0.04, seen=False),
@@ -62,9 +62,9 @@ STOCK: dict[tuple[str, Direction], StockRate] = {
 
 
 def stock_rate(name: str, direction: Direction) -> StockRate:
-    """Return what a detector without a budget is expected to raise.
+    """Return the false alarms that a detector without a budget is expected to raise.
 
     Raises:
-        KeyError: no such name, one that keeps the budget, or one of outcomes on both sides.
+        KeyError: no such name, one that keeps the budget, or a detector of outcomes with the direction `both`.
     """
     return STOCK[name, direction]

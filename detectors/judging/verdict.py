@@ -1,4 +1,4 @@
-"""A verdict: one statistic of one feature raised an alarm. It says what changed, since when, how much."""
+"""A verdict: one statistic of one feature raised an alarm. It says what changed, since when, and by how much."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Verdict(msgspec.Struct, frozen=True):
 
     Args:
         feature: name of the feature; `prediction.error` for outcomes.
-        statistic: which one.
+        statistic: the statistic that raised it.
         began_at: estimated change point, epoch seconds of event time: the start of a window.
         at: end of the window that raised it, epoch seconds.
         score: standard score of that window, in standard deviations.
         words: what changed, for a person.
-        size: of the change, 1 where it is large: one standard deviation of the reference, half or double the spread or the
-            rows, a quarter of the rows or values.
+        size: of the change, 1 for a large change: one standard deviation of the reference; half or double the spread or the
+            number of rows; a quarter of the rows or values.
     """
 
     feature: str
@@ -35,14 +35,14 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What a verdict tells of the window, beside the statistic.
+    """What a verdict says of the window, beside the statistic.
 
     Args:
         mean: of the numbers, NaN without any.
-        usual: mean that was to be expected of them at that time.
+        usual: mean that was expected of them at that time.
         categories: category -> count.
         named: values with a category.
-        strange: whether there are values of a type that the reference has none of.
+        strange: whether there are values of a type that the reference lacks.
     """
 
     mean: float
@@ -52,18 +52,19 @@ class Seen(msgspec.Struct, frozen=True):
     strange: bool = False
 
 
+#: Windows by which two statistics may differ when they date the same change.
+JOIN_WINDOWS = 10
 _RATES: dict[StatisticName, str] = {
     "outliers": "far outside the reference",
     "missing": "null",
     "unseen": "in new categories {new}",
 }
-#: Shares and rates that differ by so much have changed by a large amount.
+#: A difference of shares or rates that counts as large.
 _LARGE_SHARE = 0.25
-#: A G says how sure a change of shape is, not how large; one that leaves mean and spread alone is not large.
+#: Size of every change of shape. G measures how certain such a change is, not how large it is; a change that leaves mean and
+#: spread alone is not large.
 _SHAPE = 0.5
-
-
-#: Scores that vary less than this share of what they did are all about one.
+#: Below this ratio of spreads, now to usual, the values are said to be all about the same.
 _LEAST_SPREAD = 0.01
 
 
@@ -82,12 +83,12 @@ def describe(
     """Return what changed, in words and numbers.
 
     Args:
-        statistic: which one.
-        value: what it is in this window.
-        expected: what the baseline expects it to be.
+        statistic: the statistic that raised the alarm.
+        value: of the statistic in this window.
+        expected: value that the baseline expects.
         seen: the feature in this window.
         reference: the feature's reference.
-        is_error: the feature is the error of outcomes, whose mean is a rate or an absolute error.
+        is_error: whether the feature is the error of outcomes, whose mean is an error rate or a mean absolute error.
     """
     way = "up" if value > expected else "down"
     if is_error:
@@ -97,7 +98,7 @@ def describe(
             further = f"{way} {abs(value - expected):.1f} sd"
             if (seen.mean > seen.usual) == (value > expected):
                 words = f"mean {further}, from {seen.usual:.4g} to {seen.mean:.4g}"
-            else:  # few values went far one way, and the many the other
+            else:  # a few values moved far in one direction, most values in the other
                 words = f"most values {further}, mean {seen.mean:.4g}, was {seen.usual:.4g}"
         case "scale":
             spread = _spread(value, expected)
@@ -120,7 +121,7 @@ def describe(
 
 
 def size_of(statistic: StatisticName, *, value: float, expected: float, seen: Seen, reference: FeatureReference) -> float:
-    """Return how large a change is, 1 for a large one, whatever the number of events that it was seen in."""
+    """Return how large a change is, 1 for a large change, whatever the number of events in the window."""
     match statistic:
         case "location":
             size = abs(value - expected)
@@ -149,7 +150,3 @@ def largest_share_change(seen: Seen, reference: FeatureReference) -> tuple[str, 
     now = {name: seen.categories.get(name, 0) / named for name in names}
     name = max(names, key=lambda item: (abs(now[item] - reference.shares.get(item, 0.0)), item))
     return name, now[name], reference.shares.get(name, 0.0)
-
-
-#: Two statistics date the same change so many windows apart.
-JOIN_WINDOWS = 10

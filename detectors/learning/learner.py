@@ -75,6 +75,11 @@ class Learner(msgspec.Struct):
     #: Statistics of windows, since there were too many samples; None before. After that, `windows` wait to be measured.
     recording: Recording | None = None
 
+    def bind(self, spec: ModelSpec) -> None:
+        """Measure by this specification from now on, after a load from a snapshot."""
+        if self.recording is not None:
+            self.recording.bind(spec.outliers.distance)
+
     def add(self, spec: ModelSpec, start: float, parts: Sequence[Window]) -> None:
         """Take the parts of one bucket; buckets come in order of time."""
         self.seen += 1
@@ -89,7 +94,7 @@ class Learner(msgspec.Struct):
         self.windows.append(Collected(start, rows, kept))
         if self.recording is not None:
             if self.features is None or len(self.windows) == BLOCK:
-                self._measure(spec, self.recording)
+                self._measure(self.recording)
             return
         self.held_bytes += _bytes(kept)
         too_many = self._too_many()
@@ -121,10 +126,10 @@ class Learner(msgspec.Struct):
         """Return a number from 0 to 1 that differs from feature to feature."""
         return seed("learner", *(self.features or ())) % 256 / 256
 
-    def _measure(self, spec: ModelSpec, recording: Recording) -> None:
+    def _measure(self, recording: Recording) -> None:
         """Measure the windows that wait."""
         waiting = [(window.start, window.rows, window.parts) for window in self.windows]
-        recording.add_all(waiting, outlier_beyond=spec.outliers.distance)
+        recording.add_all(waiting)
         self.windows = []
 
     def _record(self, spec: ModelSpec) -> Recording:
@@ -135,11 +140,12 @@ class Learner(msgspec.Struct):
             for name in sorted(names - {VOLUME})
         }
         samples = [(window.start, window.rows, window.parts) for window in self.windows]
-        beyond = spec.outliers.distance
-        rollup_widths = rollup_widths_of(samples, references, self.window_seconds, outlier_beyond=beyond)
+        rollup_widths = rollup_widths_of(samples, references, self.window_seconds)
         most = _MOST_MEASURES if self.features is None else _MOST_MEASURES_APART
-        recording = Recording.begin(self.window_seconds, references, rollup_widths, most_bytes=most)
-        recording.extend(samples, outlier_beyond=beyond)
+        recording = Recording.begin(
+            self.window_seconds, references, rollup_widths, outlier_beyond=spec.outliers.distance, most_bytes=most
+        )
+        recording.extend(samples)
         return recording
 
     def _kept(self, features: dict[str, Feature]) -> dict[str, Feature]:
@@ -165,7 +171,7 @@ class Learner(msgspec.Struct):
         seconds = self.until - (self.since or 0.0)
         calendar = Calendar(seconds, spec.timezone, spec.holidays)
         if self.recording is not None and self.windows:
-            self._measure(spec, self.recording)
+            self._measure(self.recording)
         found = (self.recording or self._record(spec)).learn(calendar)
         watched = seconds >= WEEK_SECONDS if spec.volume is None else spec.volume
         if watched and (self.features is None or VOLUME in self.features):

@@ -175,7 +175,7 @@ class Recording(msgspec.Struct):
     #: Least and greatest number of each feature in all windows, also in those that are not kept, shape (F,).
     low: np.ndarray = np.ones(0)
     high: np.ndarray = np.ones(0)
-    #: The references as columns, without categories of a single window; computed again when needed.
+    #: The references as columns, without categories of a single window; no part of a snapshot, made again by `bind`.
     matrix: ReferenceMatrix | None = None
 
     @classmethod
@@ -185,6 +185,7 @@ class Recording(msgspec.Struct):
         references: dict[str, FeatureReference],
         rollup_widths: Mapping[str, int],
         *,
+        outlier_beyond: float,
         most_bytes: int = _MOST_BYTES,
     ) -> Recording:
         """Return a recording without a window."""
@@ -195,24 +196,30 @@ class Recording(msgspec.Struct):
         rollup.set(np.array([rollup_widths[name] for name in references], dtype=np.float64))
         histories = {rollup_width: History.begin(of_width) for rollup_width, of_width in cells.items()}
         low, high = np.full(len(references), np.inf), np.full(len(references), -np.inf)
-        return cls(window_seconds, references, rollup, histories, most_bytes, low=low, high=high)
+        recording = cls(window_seconds, references, rollup, histories, most_bytes, low=low, high=high)
+        recording.bind(outlier_beyond)
+        return recording
 
-    def add(self, start: float, parts: Sequence[Mapping[str, Feature]], rows: int, *, outlier_beyond: float) -> None:
+    def bind(self, outlier_beyond: float) -> None:
+        """Count outliers beyond that distance, in standard deviations; a recording from a snapshot must be bound again."""
+        self.matrix = matrix_of(self.references, outlier_beyond=outlier_beyond)
+
+    def add(self, start: float, parts: Sequence[Mapping[str, Feature]], rows: int) -> None:
         """Add a window of `rows` rows; `parts` are the features of each source. Windows come in order of time."""
-        self.add_all([(start, rows, parts)], outlier_beyond=outlier_beyond)
+        self.add_all([(start, rows, parts)])
 
-    def add_all(self, windows: Sequence[Measured], *, outlier_beyond: float) -> None:
+    def add_all(self, windows: Sequence[Measured]) -> None:
         """Add windows, which come in order of time."""
         for _, _, parts in windows:
             self._reach(parts, self._matrix())
-        self.extend(windows, outlier_beyond=outlier_beyond)
+        self.extend(windows)
 
-    def extend(self, windows: Iterable[Measured], *, outlier_beyond: float) -> None:
+    def extend(self, windows: Iterable[Measured]) -> None:
         """Add windows in order of time whose extremes the references already include."""
         if not self.references:
             return
         matrix = self._matrix()
-        batches = WindowBatches(matrix, outlier_beyond=outlier_beyond)
+        batches = WindowBatches(matrix)
         kept = [window for window in windows if self._turn(window[0]) % self.every == 0]
         waiting: list[tuple[int, float, WindowSums]] = []
         total_bytes = self._held_bytes
@@ -249,7 +256,7 @@ class Recording(msgspec.Struct):
 
     def _matrix(self) -> ReferenceMatrix:
         if self.matrix is None:
-            self.matrix = matrix_of(self.references)
+            raise RuntimeError("this recording comes from a snapshot: call bind(outlier_beyond) first")
         return self.matrix
 
     def _turn(self, start: float) -> int:
@@ -293,7 +300,7 @@ class Recording(msgspec.Struct):
         }
 
 
-def matrix_of(references: Mapping[str, FeatureReference]) -> ReferenceMatrix:
+def matrix_of(references: Mapping[str, FeatureReference], *, outlier_beyond: float) -> ReferenceMatrix:
     """Return the references as columns, without categories of a single window: a new category will be unknown in the same way."""
     return ReferenceMatrix(
         {
@@ -301,5 +308,6 @@ def matrix_of(references: Mapping[str, FeatureReference]) -> ReferenceMatrix:
                 reference, known={category: count for category, count in reference.known.items() if count > 1}
             )
             for name, reference in references.items()
-        }
+        },
+        outlier_beyond=outlier_beyond,
     )

@@ -10,6 +10,7 @@ stretches, after a straight line was subtracted from each, so the time of day do
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -43,8 +44,6 @@ def rollup_widths_of(
     windows: Sequence[tuple[float, int, Sequence[Mapping[str, Feature]]]],
     references: Mapping[str, FeatureReference],
     window_seconds: float,
-    *,
-    outlier_beyond: float,
 ) -> dict[str, int]:
     """Return feature -> number of windows to merge; reference windows are (first second, rows, parts), in order of time."""
     found: dict[str, int] = {}
@@ -54,8 +53,9 @@ def rollup_widths_of(
     length = max(_LEAST_STRETCH, min(_STRETCH, int(_STRETCH_SECONDS // window_seconds)))
     most = max((rollup_width for rollup_width in _WIDTHS if rollup_width * window_seconds < COARSE_SECONDS), default=1)
     for low in range(0, len(names), _AT_ONCE):
-        matrix = matrix_of({name: references[name] for name in names[low : low + _AT_ONCE]})
-        batches = WindowBatches(matrix, outlier_beyond=outlier_beyond)
+        # The correlation does not depend on outliers, so none are counted.
+        matrix = matrix_of({name: references[name] for name in names[low : low + _AT_ONCE]}, outlier_beyond=math.inf)
+        batches = WindowBatches(matrix)
         sums = list(batches.window_sums((rows, parts) for _, rows, parts in windows))
         counts = np.array([np.maximum(one.sums[NUMBERS], one.sums[NAMED] * matrix.categorical) for one in sums]).mean(axis=0)
         values = np.array([one.value[_CORRELATED_ROWS, :] for one in batches.measure(sums)])

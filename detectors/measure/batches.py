@@ -9,12 +9,15 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
+from detectors.arrays import Floats
 from detectors.measure.measure import Measures, measure
 from detectors.measure.sums import ROWS, WindowSums, window_sums
-from detectors.reference.matrix import Integers, ReferenceMatrix
+from detectors.reference.matrix import Cells, Integers, ReferenceMatrix
 from detectors.windows.feature import Feature
 
 #: Most columns of a batch, over all its windows, and most bytes of its samples.
@@ -27,33 +30,66 @@ Held = tuple[int, Sequence[Mapping[str, Feature]]]
 
 
 class BatchedReferences(ReferenceMatrix):
-    """References repeated `times` times: in window w, the feature of column f has column w * F + f, and the name `w/name`."""
+    """References repeated `times` times: in window w, the feature of column f has column w * F + f, and the name `w/name`.
 
-    def __init__(self, one: ReferenceMatrix, times: int) -> None:
-        width, cells = len(one.names), len(one.owner)
-        self.one = one
-        self.names = [f"{window}/{name}" for window in range(times) for name in one.names]
-        self.column = {name: number for number, name in enumerate(self.names)}
-        self.references = one.references * times
-        self.quantiles = np.tile(one.quantiles, (times, 1))
-        self.numeric, self.categorical = np.tile(one.numeric, times), np.tile(one.categorical, times)
-        self.distinct, self.occupied, self.several = (np.tile(each, times) for each in (one.distinct, one.occupied, one.several))
-        self.low, self.high = np.tile(one.low, times), np.tile(one.high, times)
-        self.bins = np.tile(one.bins, times)
-        self.shares = np.tile(one.shares, times)
-        first = np.arange(times)
-        self.owner = np.add.outer(first * width, one.owner).ravel()
-        self.rests = np.add.outer(first * cells, one.rests).ravel()
-        self.rest = [cell + window * cells if cell >= 0 else -1 for window in range(times) for cell in one.rest]
-        self.cells = [
-            {category: cell + window * cells for category, cell in of_column.items()}
-            for window in range(times)
-            for of_column in one.cells
-        ]
+    Its arrays are those of the single matrix repeated, which is quicker than to compute them again.
+
+    Args:
+        single: the references once.
+        times: number of repetitions.
+    """
+
+    def __init__(self, single: ReferenceMatrix, times: int) -> None:
+        pairs = list(zip(single.names, single.references, strict=True))
+        repeated = {f"{window}/{name}": reference for window in range(times) for name, reference in pairs}
+        super().__init__(repeated, outlier_beyond=single.outlier_beyond)
+        self._single = single
+        self._times = times
+
+    @cached_property
+    def quantiles(self) -> Floats:
+        """Shape (F, QUANTILES)."""
+        return np.tile(self._single.quantiles, (self._times, 1))
+
+    @cached_property
+    def numeric(self) -> NDArray[np.bool_]:
+        """Whether each feature had numbers, shape (F,)."""
+        return np.tile(self._single.numeric, self._times)
+
+    @cached_property
+    def categorical(self) -> NDArray[np.bool_]:
+        """Whether each feature had categories, shape (F,)."""
+        return np.tile(self._single.categorical, self._times)
+
+    @cached_property
+    def bins(self) -> Floats:
+        """Share of each bin, shape (BINS, F)."""
+        return np.tile(self._single.bins, self._times)
+
+    @cached_property
+    def occupied(self) -> Integers:
+        """How many bins of each feature have a value, shape (F,)."""
+        return np.tile(self._single.occupied, self._times)
+
+    @cached_property
+    def layout(self) -> Cells:
+        """Cells of all categories, window by window."""
+        width, one = len(self._single.names), self._single.layout
+        count, windows = len(one.owner), np.arange(self._times)
+        return Cells(
+            [
+                {name: cell + window * count for name, cell in cells.items()}
+                for window in windows.tolist()
+                for cells in one.of_category
+            ],
+            [cell + window * count if cell >= 0 else -1 for window in windows.tolist() for cell in one.rest],
+            np.add.outer(windows * width, one.owner).ravel(),
+            np.tile(one.shares, self._times),
+        )
 
     def ranks(self, values: np.ndarray, columns: Integers) -> Integers:
         """Return twice the mid-rank of each value, shape (n,), from quantiles that are not repeated, which stay in cache."""
-        return self.one.ranks(values, columns % len(self.one.names))
+        return self._single.ranks(values, columns % len(self._single.names))
 
 
 class WindowBatches:
@@ -61,12 +97,10 @@ class WindowBatches:
 
     Args:
         matrix: the references.
-        outlier_beyond: standard deviations from which a value is far outside.
     """
 
-    def __init__(self, matrix: ReferenceMatrix, *, outlier_beyond: float) -> None:
+    def __init__(self, matrix: ReferenceMatrix) -> None:
         self._matrix = matrix
-        self._beyond = outlier_beyond
         #: Most windows of a batch.
         self.most = max(1, _MOST_COLUMNS // max(1, len(matrix.names)))
         self._repeated: dict[int, BatchedReferences] = {}
@@ -105,7 +139,7 @@ class WindowBatches:
     def _sums_of(self, windows: Sequence[Held]) -> Iterator[WindowSums]:
         if len(windows) < 2:
             for rows, parts in windows:
-                yield window_sums(parts, rows, self._matrix, outlier_beyond=self._beyond)
+                yield window_sums(parts, rows, self._matrix)
             return
         repeated = self._repeat(len(windows))
         column = self._matrix.column
@@ -114,7 +148,7 @@ class WindowBatches:
             for window, (_, parts) in enumerate(windows)
             for part in parts
         )
-        found = window_sums(named, 0, repeated, outlier_beyond=self._beyond)
+        found = window_sums(named, 0, repeated)
         width, cells = len(self._matrix.names), len(self._matrix.owner)
         found.sums[ROWS] = np.repeat([rows for rows, _ in windows], width)
         for window in range(len(windows)):

@@ -61,9 +61,7 @@ def empty(matrix: ReferenceMatrix) -> WindowSums:
     return WindowSums(np.zeros((_SUMS, width)), np.zeros((BINS, width)), np.zeros(len(matrix.owner)))
 
 
-def window_sums(
-    parts: Iterable[Mapping[str, Feature]], rows: int, matrix: ReferenceMatrix, *, outlier_beyond: float
-) -> WindowSums:
+def window_sums(parts: Iterable[Mapping[str, Feature]], rows: int, matrix: ReferenceMatrix) -> WindowSums:
     """Return the sums of a bucket.
 
     Args:
@@ -71,11 +69,10 @@ def window_sums(
             are left out.
         rows: number of rows in all parts; a feature is missing in every row without a value of it.
         matrix: the references.
-        outlier_beyond: standard deviations from which a value is far outside.
     """
     found = empty(matrix)
     samples = _Samples(coarse=False), _Samples(coarse=True)
-    column = matrix.column
+    column, numbers, categories = matrix.column, matrix.numeric, matrix.categorical
     present, named, unseen = [0] * len(column), [0] * len(column), [0] * len(column)
     for part in parts:
         for name, feature in part.items():
@@ -85,25 +82,25 @@ def window_sums(
             numeric = feature.numeric
             # A value of a type that the reference lacks, such as text instead of numbers, counts as missing. But a reference
             # without any values has no type, so there every value counts as present.
-            untyped = not (matrix.numeric[number] or matrix.categorical[number])
+            untyped = not (numbers[number] or categories[number])
             if numeric is not None:
-                if matrix.numeric[number]:
+                if numbers[number]:
                     like = samples[numeric.n << 3 > len(numeric.points) and not numeric.counts]
                     like.add(number, numeric)
                     present[number] += numeric.n
                     if like.held_bytes >= _AT_ONCE_BYTES:
-                        like.into(found, matrix, outlier_beyond)
+                        like.into(found, matrix)
                 elif untyped:
                     present[number] += numeric.n
             if feature.categories or feature.other:
                 count, new = _count(feature, number, matrix, found.cells)
-                present[number] += count if untyped or matrix.categorical[number] else 0
+                present[number] += count if untyped or categories[number] else 0
                 named[number] += count
                 unseen[number] += new
     found.sums[ROWS] = rows
     found.sums[PRESENT], found.sums[NAMED], found.sums[UNSEEN] = present, named, unseen
     for like in samples:
-        like.into(found, matrix, outlier_beyond)
+        like.into(found, matrix)
     return found
 
 
@@ -154,7 +151,7 @@ class _Samples:
         self._points.append(sample.points)
         self.held_bytes += len(sample.points)
 
-    def into(self, found: WindowSums, matrix: ReferenceMatrix, outlier_beyond: float) -> None:
+    def into(self, found: WindowSums, matrix: ReferenceMatrix) -> None:
         """Add the sums of all samples to `found`, and drop the samples."""
         if not self._columns:
             return
@@ -179,7 +176,7 @@ class _Samples:
         sums[NUMBERS] += _by_column(n, columns, width)
         with np.errstate(over="ignore", invalid="ignore"):
             sums[TOTAL] += _by_column(np.array(self._totals), columns, width)
-        sums[FAR] += _far(values, weights, each, matrix, outlier_beyond)
+        sums[FAR] += _far(values, weights, each, matrix)
         if self._coarse:
             counts_of_bins, correction = bins_of_mid_quantiles(
                 values, ranks, lengths=lengths, n=n, columns=columns, matrix=matrix
@@ -197,12 +194,12 @@ def _by_column(values: Floats, columns: Integers, width: int) -> Floats:
     return np.asarray(np.bincount(columns, weights=values, minlength=width), dtype=np.float64)
 
 
-def _far(values: Floats, weights: Floats, each: Integers, matrix: ReferenceMatrix, beyond: float) -> Floats:
-    """Return the number of values of each column that are more than `beyond` standard deviations outside its reference."""
+def _far(values: Floats, weights: Floats, each: Integers, matrix: ReferenceMatrix) -> Floats:
+    """Return the number of outliers in each column."""
     outside = np.flatnonzero((values < matrix.low[each]) | (values > matrix.high[each]))  # nearly always none
     found = np.zeros(len(matrix.names))
     for column in np.unique(each[outside]).tolist():
         of_column: Integers = outside[each[outside] == column]
-        far = matrix.references[column].distances(values[of_column]) > beyond
+        far = matrix.references[column].distances(values[of_column]) > matrix.outlier_beyond
         found[column] = float(weights[of_column][far].sum())
     return found

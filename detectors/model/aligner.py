@@ -10,15 +10,15 @@ from detectors.windows.record import Mark, Window
 
 
 class WindowAligner(msgspec.Struct):
-    """One kind of windows of the model, on its way to being complete.
+    """Parts of buckets that are not complete yet. Times are epoch seconds of event time.
 
     Args:
-        until: source partition -> end of its last mark, epoch seconds.
+        until: source partition -> end of its last mark.
         sources: how many source partitions there are.
         parts: start of bucket -> segment -> source -> part that waits.
         judged: windows judged so far.
-        reached: event time up to which buckets have been judged, epoch seconds.
-        late: rows of parts that came when their bucket had been judged.
+        reached: time up to which buckets have been judged.
+        late: rows of parts that came after their bucket was judged.
     """
 
     until: dict[int, float] = {}
@@ -29,7 +29,7 @@ class WindowAligner(msgspec.Struct):
     late: int = 0
 
     def add(self, window: Window) -> None:
-        """Let a part wait for the others of its bucket."""
+        """Let a part wait for the others of its bucket; a repeat is ignored, and a late part is counted."""
         if window.end <= self.until.get(window.source, float("-inf")):
             return
         if window.end <= self.reached:
@@ -38,7 +38,7 @@ class WindowAligner(msgspec.Struct):
         self.parts.setdefault(window.start, {}).setdefault(window.segment, {}).setdefault(window.source, window)
 
     def advance(self, mark: Mark) -> list[tuple[float, dict[str, list[Window]]]]:
-        """Take a mark and return the buckets that it completes: (start, segment -> parts by source) in order."""
+        """Take a mark and return the buckets that it completes, in order: (start, segment -> parts by source)."""
         self.sources = mark.sources
         if mark.until > self.until.get(mark.source, float("-inf")):
             self.until[mark.source] = mark.until
@@ -54,20 +54,20 @@ class WindowAligner(msgspec.Struct):
         return ready
 
     def keep(self, seconds: float) -> None:
-        """Let only parts of that width wait on: others were written before the configuration changed."""
+        """Drop the parts of any other width, in seconds: they were written before the configuration changed."""
         for start in list(self.parts):
             if any(part.seconds != seconds for parts in self.parts[start].values() for part in parts.values()):
                 del self.parts[start]
 
     def complete(self) -> float:
-        """Return the event time up to which all sources have come, -inf before the first mark of each.
+        """Return the event time that all sources have reached, -inf before the first mark of each.
 
-        A source that there is no more, because the topic was made again with fewer, holds up nobody.
+        Sources that no longer exist, because the topic was made again with fewer partitions, are not waited for.
         """
         return min((self.until.get(source, -math.inf) for source in range(self.sources)), default=-math.inf)
 
     def behind(self) -> dict[int, float]:
-        """Return the sources that hold the others up: number -> event time that the furthest has reached."""
+        """Return the sources that the others wait for: number -> event time that the furthest source has reached."""
         if not self.until:
             return {}
         furthest = max(self.until.values())

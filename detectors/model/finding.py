@@ -1,4 +1,4 @@
-"""What a model's monitor returns: alerts, requests to retrain, references that were learned."""
+"""Findings: what a model's monitor returns, which is alerts, requests to retrain, and references that were learned."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from detectors.reference.feature_reference import FeatureReference
 
 
 class ReferenceLearned(msgspec.Struct, frozen=True):
-    """A segment got a reference for features: what the outlier scorer needs.
+    """A segment has new references of features, which the stage that looks for outliers needs.
 
     Args:
-        at: event time from which it holds, epoch seconds.
-        features: feature -> reference, the whole set of the segment.
+        at: event time from which they are in force, epoch seconds; -inf if they were in force before a restart.
+        features: feature -> reference, for all features of the segment.
     """
 
     model: str

@@ -14,7 +14,8 @@ class FeatureBaseline(msgspec.Struct, frozen=True):
 
     reference: FeatureReference
     baselines: dict[StatisticName, Baseline]
-    rollup_width: int = 1
+    #: `stride` in files, whose version is a hash of their content.
+    rollup_width: int = msgspec.field(default=1, name="stride")
 
 
 class Calendar(msgspec.Struct, frozen=True):

@@ -52,33 +52,134 @@ class Edges:
     slope: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A cell for every category of the references, and one for all other categories of a feature that has any.
+
+    Args:
+        of_category: for each column, category -> its cell.
+        rest: for each column, the cell of all other categories; -1 for a feature without categories.
+        owner: column of each cell, shape (C,).
+        shares: share of each cell in its reference, shape (C,).
+    """
+
+    of_category: list[dict[str, int]]
+    rest: list[int]
+    owner: Integers
+    shares: Floats
+
+
 class ReferenceMatrix:
-    """References as columns.
+    """References as columns. Every array is made when it is first needed.
 
     Args:
         references: feature -> reference, in the order of the columns.
+        outlier_beyond: distance from which a value is an outlier, in standard deviations.
     """
 
-    def __init__(self, references: Mapping[str, FeatureReference]) -> None:
+    def __init__(self, references: Mapping[str, FeatureReference], *, outlier_beyond: float) -> None:
         self.names = list(references)
         self.column = {name: number for number, name in enumerate(self.names)}
         self.references = list(references.values())
-        width = len(self.names)
-        #: Shape (F, QUANTILES); zeros for a feature without numbers, for which `numeric` is False.
-        self.quantiles: Floats = np.zeros((width, QUANTILES))
-        self.numeric = np.zeros(width, dtype=np.bool_)
-        self.distinct: Integers = np.zeros(width, dtype=np.intp)
+        self.outlier_beyond = outlier_beyond
+
+    @cached_property
+    def quantiles(self) -> Floats:
+        """Shape (F, QUANTILES); zeros for a feature without numbers, for which `numeric` is False."""
+        quantiles = np.zeros((len(self.names), QUANTILES))
         for number, reference in enumerate(self.references):
             if len(reference.quantiles):
-                self.quantiles[number] = reference.quantiles
-                self.numeric[number] = True
-                self.distinct[number] = reference.distinct
-        self._flat: Floats = self.quantiles.ravel()
-        self.low: Floats = self.quantiles[:, 0]
-        self.high: Floats = self.quantiles[:, -1]
-        #: Share of each bin in the reference, shape (BINS, F), and number of bins that are not empty, shape (F,).
-        self.bins, self.occupied = self._shares_of_bins()
-        self._lay_out_cells()
+                quantiles[number] = reference.quantiles
+        return quantiles
+
+    @cached_property
+    def numeric(self) -> NDArray[np.bool_]:
+        """Whether each feature had numbers, shape (F,)."""
+        return np.array([len(reference.quantiles) > 0 for reference in self.references], dtype=np.bool_)
+
+    @cached_property
+    def categorical(self) -> NDArray[np.bool_]:
+        """Whether each feature had categories, shape (F,)."""
+        return np.array([bool(reference.shares) for reference in self.references], dtype=np.bool_)
+
+    @cached_property
+    def low(self) -> Floats:
+        """Least number of each feature, shape (F,)."""
+        return self.quantiles[:, 0]
+
+    @cached_property
+    def high(self) -> Floats:
+        """Greatest number of each feature, shape (F,)."""
+        return self.quantiles[:, -1]
+
+    @cached_property
+    def _shares_of_bins(self) -> Floats:
+        """Share of each bin in the reference, shape (BINS, F)."""
+        width = len(self.names)
+        columns = np.repeat(np.arange(width), QUANTILES)
+        bins = bins_of(self.ranks(self._flat, columns))
+        return np.bincount(bins * width + columns, minlength=BINS * width).reshape(BINS, width) / QUANTILES
+
+    @cached_property
+    def bins(self) -> Floats:
+        """Share of each bin in the reference, shape (BINS, F); none is zero, because values may come that it lacks."""
+        return np.maximum(self._shares_of_bins, _LEAST_SHARE)
+
+    @cached_property
+    def occupied(self) -> Integers:
+        """How many bins of each feature have a value, shape (F,)."""
+        return np.asarray((self._shares_of_bins > 0).sum(axis=0), dtype=np.intp)
+
+    @cached_property
+    def layout(self) -> Cells:
+        """Cells of all categories, column by column."""
+        cells: list[dict[str, int]] = []
+        rest: list[int] = []
+        owner: list[int] = []
+        shares: list[float] = []
+        for number, reference in enumerate(self.references):
+            cells.append({category: len(owner) + index for index, category in enumerate(reference.shares)})
+            owner.extend([number] * len(reference.shares))
+            shares.extend(reference.shares.values())
+            rest.append(len(owner) if reference.shares else -1)
+            if reference.shares:
+                owner.append(number)
+                shares.append(reference.other)
+        return Cells(cells, rest, np.array(owner, dtype=np.intp), np.array(shares, dtype=np.float64))
+
+    @cached_property
+    def cells(self) -> list[dict[str, int]]:
+        """For each column, category -> its cell."""
+        return self.layout.of_category
+
+    @cached_property
+    def rest(self) -> list[int]:
+        """For each column, the cell of all other categories; -1 for a feature without categories."""
+        return self.layout.rest
+
+    @cached_property
+    def owner(self) -> Integers:
+        """Column of each cell, shape (C,)."""
+        return self.layout.owner
+
+    @cached_property
+    def shares(self) -> Floats:
+        """Share of each cell in its reference, shape (C,)."""
+        return self.layout.shares
+
+    @cached_property
+    def rests(self) -> Integers:
+        """The cells of all other categories, for the features with categories."""
+        return np.array([cell for cell in self.rest if cell >= 0], dtype=np.intp)
+
+    @cached_property
+    def several(self) -> Integers:
+        """How many cells each feature has, shape (F,)."""
+        return np.bincount(self.owner, minlength=len(self.names))
+
+    @cached_property
+    def _flat(self) -> Floats:
+        return self.quantiles.ravel()
 
     def ranks(self, values: Floats, columns: Integers) -> Integers:
         """Return twice the mid-rank of each value in the quantiles of its column, 0 to 2 * QUANTILES, shape (n,)."""
@@ -152,35 +253,6 @@ class ReferenceMatrix:
             right += step * (self._flat[right + (step - 1)] <= values)
         right += self._flat[right] <= values
         return cast("Integers", right - base)
-
-    def _shares_of_bins(self) -> tuple[Floats, Integers]:
-        width = len(self.names)
-        columns = np.repeat(np.arange(width), QUANTILES)
-        found = bins_of(self.ranks(self._flat, columns))
-        shares = np.bincount(found * width + columns, minlength=BINS * width).reshape(BINS, width) / QUANTILES
-        return np.maximum(shares, _LEAST_SHARE), (shares > 0).sum(axis=0)
-
-    def _lay_out_cells(self) -> None:
-        """Give every category of a reference a cell, and every feature with categories one more cell for all other categories."""
-        #: Of each column: category -> its cell.
-        self.cells: list[dict[str, int]] = []
-        self.rest: list[int] = []
-        owner: list[int] = []
-        shares: list[float] = []
-        for number, reference in enumerate(self.references):
-            self.cells.append({category: len(owner) + index for index, category in enumerate(reference.shares)})
-            owner.extend([number] * len(reference.shares))
-            shares.extend(reference.shares.values())
-            self.rest.append(len(owner) if reference.shares else -1)
-            if reference.shares:
-                owner.append(number)
-                shares.append(reference.other)
-        #: Column and share of each cell, shape (C,); `rests` are the cells for all other categories.
-        self.owner: Integers = np.array(owner, dtype=np.intp)
-        self.shares: Floats = np.array(shares, dtype=np.float64)
-        self.rests: Integers = np.array([cell for cell in self.rest if cell >= 0], dtype=np.intp)
-        self.categorical = np.array([bool(reference.shares) for reference in self.references], dtype=np.bool_)
-        self.several: Integers = np.bincount(self.owner, minlength=len(self.names))
 
 
 def bins_of(ranks: Integers) -> Integers:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,28 @@ _ROW_VALUES = 8
 #: A model is idle after `_IDLE_OFFSETS` offsets without a row of it. This is checked at multiples of `_LOOK_OFFSETS`.
 _IDLE_OFFSETS = 1 << 20
 _LOOK_OFFSETS = 1 << 16
+
+
+#: The offset of the row that closed a window, or moved a mark, and that record.
+Closing = tuple[int, Window | Mark]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What some rows led to.
+
+    Args:
+        closed: windows and marks in the order in which they are written, each with the row that led to it.
+        late: model -> rows that came after their bucket was closed, for the models that had any.
+    """
+
+    closed: list[Closing]
+    late: dict[str, int]
+
+    @property
+    def records(self) -> list[Window | Mark]:
+        """The windows and marks alone."""
+        return [record for _, record in self.closed]
 
 
 class _OpenWindow:
@@ -136,42 +159,68 @@ class Windows:
 
     >>> windows = Windows("features", source=0, sources=1, shapes={"m": WindowShape(10.0, 0.0)})
     >>> rows = [Row(0, "m", 100.0, "", {"x": 1.0}), Row(1, "m", 104.0, "", {"x": 3.0})]
-    >>> [type(item).__name__ for item in windows.add_rows(rows)]
+    >>> [type(record).__name__ for record in windows.add_rows(rows).records]
     ['Mark']
-    >>> [type(item).__name__ for item in windows.add_rows([Row(2, "m", 111.0, "", {"x": 2.0})])]
-    ['Window', 'Mark']
+    >>> [(by, type(record).__name__) for by, record in windows.add_rows([Row(2, "m", 111.0, "", {"x": 2.0})]).closed]
+    [(2, 'Window'), (2, 'Mark')]
     >>> windows.durable(3)
     2
     """
 
-    def __init__(self, kind: Kind, *, source: int, sources: int, shapes: Mapping[str, WindowShape]) -> None:
+    def __init__(
+        self, kind: Kind, *, source: int, sources: int, shapes: Mapping[str, WindowShape], mark_rows: bool = False
+    ) -> None:
+        """Begin without a row.
+
+        Args:
+            kind: of the windows.
+            source: the partition that the rows come from.
+            sources: how many partitions there are.
+            shapes: model -> shape of its windows.
+            mark_rows: whether a mark follows the windows of each row that closed a bucket, and not only those of each call.
+        """
         self._kind = kind
         self._source = source
         self._sources = sources
         self._shapes = shapes
+        self._mark_rows = mark_rows
         self._models: dict[str, _Progress] = {}
-        #: Model -> rows that came too late, since the object was made.
-        self.late: dict[str, int] = {}
 
-    def add(self, blocks: Iterable[Block]) -> list[Window | Mark]:
+    def add(self, blocks: Iterable[Block]) -> Taken:
         """Take rows of the log, as blocks, and return the windows that they closed, each model's followed by a mark.
 
         Blocks of models without a shape are ignored.
         """
-        written: list[Window | Mark] = []
+        taken = Taken([], {})
         last = -1
         for block in blocks:
             last = max(last, int(block.offsets[-1]))
             if block.model in self._shapes:
                 for stretch in self._stretches(block):
-                    written.extend(self._add(stretch))
+                    taken.closed.extend(self._forget(block.model, int(stretch.offsets[0])))
+                    closed, late = self._add(stretch)
+                    taken.closed.extend(closed)
+                    if late:
+                        taken.late[block.model] = taken.late.get(block.model, 0) + late
         if last >= 0:
-            written.extend(self._forget_idle(last))
-        return written
+            taken.closed.extend(self._forget_idle(last))
+        return taken
 
-    def add_rows(self, rows: Iterable[Row]) -> list[Window | Mark]:
+    def add_rows(self, rows: Iterable[Row]) -> Taken:
         """Take rows of any models, in offset order, and return the same as `add`."""
         return self.add(blocks_of(rows))
+
+    def end(self, offset: int) -> list[Closing]:
+        """Close every bucket, as where a file ends, and return windows and marks; `offset` is the one after the last row."""
+        closed: list[Closing] = []
+        for model, progress in self._models.items():
+            shape = self._shapes[model]
+            end = math.floor(progress.newest / shape.seconds) + 1
+            if progress.closed is None or end > progress.closed:
+                progress.closed = end
+                closed.extend((offset, window) for window in self._close(model, shape, progress))
+                closed.append((offset, self._mark(model)))
+        return closed
 
     def _stretches(self, block: Block) -> Iterator[Block]:
         """Yield the block in stretches, cut at each gap in which the model was idle (rule 6)."""
@@ -184,9 +233,9 @@ class Windows:
                 rest = block.cut(cut, len(block))
         yield rest
 
-    def _add(self, block: Block) -> Iterator[Window | Mark]:
+    def _add(self, block: Block) -> tuple[list[Closing], int]:
+        """Take rows of one model, and return what they closed and how many were late."""
         model, shape = block.model, self._shapes[block.model]
-        yield from self._forget(model, int(block.offsets[0]))
         progress = self._models.setdefault(model, _Progress())
         progress.seen = int(block.offsets[-1])
         begun = progress.closed
@@ -203,20 +252,23 @@ class Windows:
         late = buckets < closed[:-1]
         if block.ticks is not None:
             late &= ~block.ticks
-        if late.any():
-            self.late[model] = self.late.get(model, 0) + int(late.sum())
         in_time = ~late if block.ticks is None else ~late & ~block.ticks
-        start = 0
+        found: list[Closing] = []
+        start, by = 0, -1
         for end in [*(np.flatnonzero(closed[1:] > closed[:-1]) + 1).tolist(), len(block)]:
             rows = np.flatnonzero(in_time[start:end]) + start
             if len(rows):
                 self._take(block, rows, buckets, shape, progress)
             if end > start and closed[end] > closed[start]:
                 progress.closed = int(closed[end])
-                yield from self._close(model, shape, progress)
+                by = int(block.offsets[end - 1])
+                found.extend((by, window) for window in self._close(model, shape, progress))
+                if self._mark_rows:
+                    found.append((by, self._mark(model)))
             start = end
-        if progress.closed != begun:
-            yield self._mark(model)
+        if progress.closed != begun and not self._mark_rows:
+            found.append((by, self._mark(model)))
+        return found, int(late.sum())
 
     def _take(self, block: Block, rows: Integers, buckets: Floats, shape: WindowShape, progress: _Progress) -> None:
         """Put the rows at these indices of a block into their buckets."""
@@ -261,19 +313,20 @@ class Windows:
         until = (self._models[model].closed or 0) * self._shapes[model].seconds
         return Mark(model=model, kind=self._kind, source=self._source, sources=self._sources, until=until)
 
-    def _forget_idle(self, offset: int) -> Iterator[Window | Mark]:
+    def _forget_idle(self, offset: int) -> Iterator[Closing]:
         for model in list(self._models):
             yield from self._forget(model, offset)
 
-    def _forget(self, model: str, offset: int) -> Iterator[Window | Mark]:
+    def _forget(self, model: str, offset: int) -> Iterator[Closing]:
         """Close a model that is idle at that offset of the log (rule 6)."""
         progress = self._models.get(model)
         if progress is None or int(_looked(offset)) - progress.seen <= _IDLE_OFFSETS:
             return
         if progress.open:
             progress.closed = max(progress.open) + 1
-            yield from self._close(model, self._shapes[model], progress)
-            yield self._mark(model)
+            for window in self._close(model, self._shapes[model], progress):
+                yield offset, window
+            yield offset, self._mark(model)
         progress.newest_offset = None
 
     def _close(self, model: str, shape: WindowShape, progress: _Progress) -> Iterator[Window]:

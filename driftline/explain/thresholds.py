@@ -13,6 +13,7 @@ from detectors.arrays import Floats
 from detectors.judging import budget
 from detectors.judging.detectors import DETECTORS
 from detectors.judging.judge import Judge
+from detectors.judging.kinds import KIND_RULES
 from detectors.judging.shares import sides_of
 from detectors.judging.stock_rates import stock_rate
 from detectors.model.channel import Channel
@@ -146,11 +147,11 @@ def _row(spec: ModelSpec, judge: Judge, statistic: StatisticName, *, every: floa
     limit = fast_limit = share = None
     if DETECTORS[monitors.detector].budgeted:
         limit = monitors.threshold
-        share = budget.SHARE * budget.SHARES[judge.kind] * float(sides.sum()) / every
+        share = budget.SHARE * KIND_RULES[judge.kind].share * float(sides.sum()) / every
         alarms = budget.false_alarms_per_week(threshold=limit, window_seconds=judge.seconds, sides=float(sides.sum()))
         if fast_sides:
             fast_limit = monitors.limit
-            share += (1 - budget.SHARE) * budget.SHARES[judge.kind] * fast_sides / fast
+            share += (1 - budget.SHARE) * KIND_RULES[judge.kind].share * fast_sides / fast
             alarms += budget.fast_alarms_per_week(limit=fast_limit, window_seconds=judge.seconds, sides=fast_sides)
     else:
         rate = stock_rate(monitors.detector, "up" if up else "both")
@@ -193,7 +194,7 @@ def _arithmetic(spec: ModelSpec, channel: Channel, rows: Sequence[ThresholdRow])
     if not budgeted:
         return
     every, fast = sides_of(channel.judges.values())
-    share = budget.SHARES[channel.kind]
+    share = KIND_RULES[channel.kind].share
     allowed = budget.SHARE * share * spec.false_alarms_per_week
     per_week = budget.windows_per_week(next(iter(channel.judges.values())).seconds)
     h, limit = _limits(spec, channel)
@@ -228,7 +229,7 @@ def _total(spec: ModelSpec, rows: Sequence[ThresholdRow]) -> Iterator[str]:
 def _limits(spec: ModelSpec, channel: Channel) -> tuple[float, float]:
     """Return the threshold and the limit of the fast path that the configuration gives the monitors of a side."""
     every, fast = sides_of(channel.judges.values())
-    allowed = budget.SHARES[channel.kind] * spec.false_alarms_per_week
+    allowed = KIND_RULES[channel.kind].share * spec.false_alarms_per_week
     seconds = next(iter(channel.judges.values())).seconds
     return (
         budget.threshold(false_alarms_per_week=allowed, window_seconds=seconds, sides=every),
@@ -239,7 +240,7 @@ def _limits(spec: ModelSpec, channel: Channel) -> tuple[float, float]:
 def _learning(spec: ModelSpec, channel: Channel) -> Iterator[str]:
     """Say which segments have no threshold yet, and which features are not judged at the moment."""
     if not channel.judges:
-        share = budget.SHARES[channel.kind]
+        share = KIND_RULES[channel.kind].share
         yield f"{channel.kind}: no window has been judged yet; a share of {share:g} of the budget waits for them."
     wanted = f"{format_duration(spec.reference.seconds)} and {spec.reference.min_windows} windows"
     for segment, judge in sorted(channel.judges.items()):
@@ -283,14 +284,14 @@ def _changes(spec: ModelSpec, channel: Channel) -> Iterator[str]:
             f"note: {channel.kind} are judged with h = {kept[0]:.2f}, the configuration gives {h:.2f}: it has changed since the "
             "workers were started; start them again."
         )
-    name = spec.detector if channel.kind == "features" else spec.outcomes.detector
+    name = KIND_RULES[channel.kind].detector(spec)
     here = sorted({judge.monitors.detector for judge in judges})
     for other in here:
         if other != name:
             yield f"note: {channel.kind} are judged by {other}, the configuration says {name}: start the workers again."
     for stock in here:
         if not DETECTORS[stock].budgeted:
-            rate = stock_rate(stock, "up" if channel.kind == "outcomes" else "both")
+            rate = stock_rate(stock, KIND_RULES[channel.kind].direction)
             yield f"note: {stock} keeps no budget and takes no threshold; false alarms of a monitor: {rate}."
 
 

@@ -52,7 +52,7 @@ def stock_notes(spec: ModelSpec) -> Iterator[str]:
 def _cost(spec: ModelSpec, kind: Kind, name: str) -> str:
     judges = _of_file(spec, kind)
     if judges:
-        counted = sum((count(spec, judge) for judge in judges), Count())
+        counted = sum((count(judge) for judge in judges), Count())
         groups = [(f"the {_numbered(len(judges), 'segment')} of the file of references", counted)]
         beside = "; what the file lacks learns its own references, and adds to it"
     else:
@@ -69,9 +69,9 @@ def _of_file(spec: ModelSpec, kind: Kind) -> list[Judge]:
     return [judge for judge in Channel.begin(spec, kind).judges.values() if judge.references]
 
 
-def count(spec: ModelSpec, judge: Judge) -> Count:
+def count(judge: Judge) -> Count:
     """Return the monitors of a judge that may raise an alarm."""
-    unwatched = judge.unwatched(spec)
+    unwatched = judge.unwatched()
     judged = judge.monitors.watched & np.array([name not in unwatched for name in judge.references], dtype=np.bool_)
     rollup_widths = np.broadcast_to(judge.rollup.rollup_widths, judged.shape)
     return Count(

@@ -21,7 +21,7 @@ from detectors.reference.learned import FeatureBaseline
 from detectors.reference.reference_set import ReferenceSet, SegmentReference
 from detectors.spec import ModelSpec
 from detectors.windows.record import Kind
-from detectors.windows.row import ERROR, PREDICTION, VOLUME
+from detectors.windows.row import PREDICTION, VOLUME
 from driftline.readers.options import Options
 from driftline.replay.reading import read
 from driftline.replay.replaying import KINDS, Replaying
@@ -136,8 +136,7 @@ def _reference(spec: ModelSpec, judge: Judge) -> SegmentReference:
     learner = judge.learner
     assert learner is not None
     learned = learner.learn(spec)
-    if judge.kind == "outcomes":
-        learned = {feature: found for feature, found in learned.items() if feature == ERROR}
+    learned = {feature: found for feature, found in learned.items() if judge.rules.judges(feature)}
     return SegmentReference(learner.seen, learner.since or 0.0, learner.until, learned)
 
 

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from detectors.judging.judge import Judge
-from detectors.judging.monitors import Monitors
 from detectors.model.finding import ReferenceLearned
 from detectors.reference.baseline import Baseline
 from detectors.reference.feature_reference import QUANTILES, FeatureReference
 from detectors.reference.learned import FeatureBaseline
 from detectors.reference.reference_set import ReferenceSet
+from detectors.spec import ModelSpec
 from detectors.statistics import StatisticName
 from detectors.windows.record import Kind
 from detectors.windows.row import VOLUME
@@ -191,7 +191,7 @@ def _features(
     kind: Kind, segment: str, learned: Mapping[str, FeatureBaseline], seconds: float, holidays: str
 ) -> list[FeatureContents]:
     """Return the features of a segment, with the monitors of a judge that has taken them over."""
-    judge = Judge(kind, segment, seconds, None, Monitors.empty("page_hinkley", "both", seconds))
+    judge = Judge.begin(ModelSpec(""), kind, segment, seconds)
     judge.adopt(learned)
     watched: dict[str, list[MonitorContents]] = {}
     for feature, statistic in judge.watched():

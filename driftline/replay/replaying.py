@@ -19,7 +19,7 @@ from detectors.incidents.alert import Alert, Status
 from detectors.incidents.retrain import Request
 from detectors.model.finding import Finding, ReferenceLearned
 from detectors.model.model_monitor import ModelMonitor
-from detectors.spec import ModelSpec, shapes_of
+from detectors.spec import ModelSpec, shapes_of, width
 from detectors.windows.record import Kind, Mark, Window
 from driftline.readers.stretch import RowFault, Stretch
 from driftline.replay.lane import ReplayLane
@@ -68,7 +68,7 @@ class ModelTally:
         if window.kind == "features":
             self.rows += window.n
         self.first, self.last = min(self.first, window.start), max(self.last, window.end)
-        if window.seconds != (spec.window_seconds if window.kind == "features" else spec.outcome_window_seconds):
+        if window.seconds != width(spec, window.kind):
             self.other_widths[window.seconds] = self.other_widths.get(window.seconds, 0) + 1
 
     def note(self, finding: Finding) -> None:
@@ -176,7 +176,7 @@ class Replaying:
                 tally.judged_from = -math.inf
         if isinstance(record, Window):
             tally.add(spec, record)
-        for finding in monitor.add(spec, record):
+        for finding in monitor.add(record):
             tally.note(finding)
             if not isinstance(finding, ReferenceLearned):
                 yield finding

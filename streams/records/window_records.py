@@ -25,13 +25,13 @@ def swap_record(
     swap_id: str,
     model: str,
     request: str,
-    outcome: RetrainResult,
+    result: RetrainResult,
     version: int | None,
     features: list[str],
     requested_at: float,
 ) -> Outgoing:
     """Return the message that tells the judge how a retrain request ended."""
     decision = Decision(
-        id=swap_id, model=model, request=request, outcome=outcome, version=version, features=features, requested_at=requested_at
+        id=swap_id, model=model, request=request, result=result, version=version, features=features, requested_at=requested_at
     )
     return outgoing(settings, decision)

@@ -152,7 +152,7 @@ class JudgeStage:
             if isinstance(parsed, Mark):
                 self._ticking.add(parsed, record.timestamp / 1000.0, self._clock())
             before = {kind: (aligner.judged, aligner.late) for kind, aligner in monitor.aligners.items()}
-            for finding in monitor.add(spec, parsed):
+            for finding in monitor.add(parsed):
                 self._note(finding)
             for kind, aligner in monitor.aligners.items():
                 judged, late = before[kind]
@@ -233,7 +233,7 @@ class JudgeStage:
                 self._metrics.gauge("driftline_incidents_open", count, model=model, level=level)
             self._metrics.gauge("driftline_reference_learning", float(monitor.learning), model=model)
             if model in self._models:
-                self._metrics.gauge("driftline_budget_spent_ratio", monitor.spent(self._models[model]), model=model)
+                self._metrics.gauge("driftline_budget_spent_ratio", monitor.spent(), model=model)
             drifted = {feature for incident in incidents for feature in incident.drifted}
             self._metrics.only("driftline_drifted_feature", "feature", drifted, model=model)
         for (model, kind), watermark in self.watermarks().items():

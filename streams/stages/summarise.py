@@ -16,9 +16,9 @@ import numpy as np
 
 from detectors.errors import EventError
 from detectors.spec import ModelSpec, shapes_of
-from detectors.windows.record import Kind, Mark, Window
+from detectors.windows.record import Kind, Window
 from detectors.windows.row import Row
-from detectors.windows.windows import Windows
+from detectors.windows.windows import Taken, Windows
 from streams.engine.stage import Checkpoint
 from streams.events.decoding import Decoding, decoded
 from streams.kafka import Outgoing
@@ -38,7 +38,6 @@ class _Summariser:
         self._kafka = kafka
         self._metrics = metrics
         self._windows = windows
-        self._late: dict[str, int] = {}
         self._outbox: list[Outgoing] = []
         self._reported = -1
         self.start = start
@@ -61,16 +60,13 @@ class _Summariser:
         self._reported = durable
         return Checkpoint(outgoing, durable)
 
-    def _write(self, records: list[Window | Mark]) -> None:
-        for record in records:
+    def _write(self, taken: Taken) -> None:
+        for record in taken.records:
             self._outbox.append(window_records.outgoing(self._kafka, record))
             if isinstance(record, Window):
                 self._metrics.count("driftline_windows_total", model=record.model, kind=self._kind)
-        for model, late in self._windows.late.items():
-            fresh = late - self._late.get(model, 0)
-            if fresh:
-                self._metrics.count("driftline_late_events_total", fresh, model=model)
-        self._late = dict(self._windows.late)
+        for model, late in taken.late.items():
+            self._metrics.count("driftline_late_events_total", late, model=model)
 
 
 class SummariseEvents(_Summariser):

@@ -18,6 +18,8 @@ from benchmarks.speed.soak import Samples
 from detectors.errors import ConfigError, UnavailableError
 from detectors.spec import ModelSpec
 
+pytestmark = pytest.mark.fast
+
 
 def test_what_grows_is_not_flat():
     """Steady growth beyond what is allowed differs from noise about a level, whatever happened while warming up."""

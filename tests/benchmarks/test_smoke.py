@@ -14,7 +14,7 @@ import pytest
 from benchmarks.lanes.catalogue import LANES
 from benchmarks.lanes.quick import missing
 from benchmarks.quality.budget.changes import CHANGES
-from tests.conftest import absent
+from tests.support.absent import absent
 from tests.support.paths import ROOT
 
 _TIMEOUT_SECONDS = 240
@@ -71,9 +71,9 @@ def test_every_benchmark_says_how_it_is_run(name: str):
 @with_servers
 def test_throughput_compares_driftline_with_plain_faust_and_a_bare_loop():
     """Ratios by the clock and by CPU time and the rates of every variant are there, and the phases that the time goes to."""
-    result, text = benchmark("throughput", "--events", "1000", "--repeats", "1", "--data", "mixed")
+    result, text = benchmark("throughput", "--events", "1000", "--repeats", "1", "--data", "mixed", "--brief")
     rates = result["events_per_second"]["mixed"]
-    assert set(rates) == {"plain_faust", "bare_loop", "driftline", "judging", "floor"}
+    assert set(rates) == {"plain_faust", "bare_loop", "driftline"}
     assert result["events_per_second"]["least"] == rates
     assert result["ratio_to_plain_faust"] == pytest.approx(rates["driftline"] / rates["plain_faust"], rel=0.01)
     assert result["ratio_to_bare_loop"] == pytest.approx(rates["driftline"] / rates["bare_loop"], rel=0.01)
@@ -109,6 +109,7 @@ def test_growth_says_which_rows_are_superlinear():
     steep = [row for row in result["rows"] if max(row["time_slope"] or 0, row["memory_slope"] or 0) > result["limit"]]
     assert len(result["superlinear"]) == len(steep)
     assert text.count("superlinear") == len(steep)
+    assert all(set(slopes) == {row["axis"] for row in result["rows"]} for slopes in result["steepest"].values())
 
 
 def test_judging_says_what_a_feature_a_part_and_a_snapshot_cost():
@@ -169,7 +170,7 @@ def test_budget_prints_a_row_for_each_kind_and_one_object():
         assert f"{kind:20} {opened:4d} incidents opened" in before
     assert set(result["median_delay_s"]["gaussian"]) == set(result["missed"]["gaussian"]) == set(CHANGES)
     assert {kind: set(floors) for kind, floors in result["floors"].items()} == {"gaussian": {"never", "every 3 h", "random"}}
-    assert result["pages_of_one_incident"] is None
+    assert result["notifications_of_one_incident"] is None
     assert result["feature_windows_per_second"] is None
     assert (result["features"], result["weeks"], result["seed"]) == (2, 0.02, 5)
 

@@ -24,6 +24,8 @@ from streams.metrics import CATALOGUE, Metrics, MetricSpec
 from streams.settings import Secret
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.fast
+
 #: The id that links to the panel of events have had since the first dashboard.
 PINNED = 456141395
 TOKEN = "glsa_a-token-that-no-log-may-show"
@@ -226,6 +228,7 @@ def grafana(monkeypatch) -> Iterator[Grafana]:
     thread.join()
 
 
+@pytest.mark.slow
 def test_a_mark_becomes_an_annotation(grafana):
     """A mark arrives in milliseconds, tagged so that the dashboard's own queries find it."""
     notes = Annotations(grafana.url, Secret(TOKEN.encode()))
@@ -243,6 +246,7 @@ def test_a_mark_becomes_an_annotation(grafana):
     ]
 
 
+@pytest.mark.slow
 def test_the_same_occurrence_is_marked_once(grafana):
     """A replay of the log adds no second annotation, not even from a new process."""
     for _ in range(2):
@@ -255,6 +259,7 @@ def test_the_same_occurrence_is_marked_once(grafana):
     assert "PATCH" not in grafana.requests
 
 
+@pytest.mark.slow
 def test_an_incident_that_ends_moves_the_end_of_its_mark(grafana):
     """A later mark of the same id becomes a region and keeps text and tags, which a bare patch would erase."""
     notes = Annotations(grafana.url, Secret(TOKEN.encode()))
@@ -266,6 +271,7 @@ def test_an_incident_that_ends_moves_the_end_of_its_mark(grafana):
     assert entry["tags"] == ["driftline", "drift", "fraud", "id:a & b=c"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", ["", " \n"])
 def test_without_a_token_nothing_is_sent(grafana, token):
     """Without a token no request is made and no thread is started."""
@@ -278,6 +284,7 @@ def test_without_a_token_nothing_is_sent(grafana, token):
     assert grafana.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [401, 404, 500])
 def test_failures_are_counted_and_logged_once(grafana, caplog, status):
     """Grafana's refusals raise nothing, count each, fill one log line, and the token is in none of it."""
@@ -296,6 +303,7 @@ def test_failures_are_counted_and_logged_once(grafana, caplog, status):
     assert TOKEN not in repr(notes)
 
 
+@pytest.mark.slow
 def test_a_grafana_that_is_away_stops_nothing(grafana):
     """Marks for an address where nobody listens are failures, and the next ones arrive when it is back."""
     port = grafana.server_port

@@ -14,6 +14,8 @@ from dashboards.rules import JOBS, rule_file, rules
 from streams.metrics import CATALOGUE, Metrics
 from tests.support.paths import DATA, ROOT
 
+pytestmark = pytest.mark.fast
+
 CASES = sorted((DATA / "rules").glob("*.yml"))
 ALL = [rule for members in rules().values() for rule in members]
 
@@ -33,17 +35,20 @@ def every_metric() -> bytes:
     return generate_latest(metrics.registry)
 
 
+@pytest.mark.slow
 def test_promtool_accepts_the_rules(tool):
     """`promtool check rules` finds nothing wrong with the file that is shipped."""
     run(tool("promtool"), "check", "rules", str(FILES / RULES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_the_rules_say_what_they_should_and_nothing_else(tool, case):
     """Alerts fire on the inputs of the case file, stay quiet on the others, and a crash resolves nothing."""
     run(tool("promtool"), "test", "rules", str(case))
 
 
+@pytest.mark.slow
 def test_promtool_accepts_the_metrics(tool):
     """`promtool check metrics` finds no fault in names, units and help texts of the whole catalogue."""
     run(tool("promtool"), "check", "metrics", stdin=every_metric())

@@ -54,7 +54,7 @@ def drifting(spec: ModelSpec = QUIET, *, windows: int = 500) -> list[Window | Ma
 
 def fed(monitor: ModelMonitor, records: Iterable[Record], spec: ModelSpec = QUIET) -> list[Finding]:
     """Return what a watch finds."""
-    return [finding for record in records for finding in monitor.add(spec, record)]
+    return [finding for record in records for finding in monitor.add(record)]
 
 
 STORY = drifting()
@@ -101,6 +101,7 @@ def test_saying_it_twice_is_saying_it_once(monitor: ModelMonitor) -> None:
     acceptance = accept(monitor, incident=None, features=())
     assert accept(monitor, incident=None, features=("z", "x")).id == acceptance.id
     once = snapshot.load("judge/0", snapshot.dump({"m": monitor}))["m"]
+    once.bind(QUIET)
     wanted = fed(once, [acceptance, *STORY[KNOWN:]])
     found = fed(monitor, [acceptance, acceptance, *STORY[KNOWN:-40], acceptance, *STORY[-40:]])
     assert monitor.open_incidents  # the relapse of x at window 400
@@ -129,8 +130,8 @@ def test_only_the_segment_that_drifted_learns_anew() -> None:
     for index in range(130):
         for segment, values in columns.items():
             feature = numbers(values[index : index + 1])[0]
-            monitor.add(QUIET, simulated.window(QUIET, index * 60.0, {"x": feature}, rows=20, segment=segment))
-        monitor.add(QUIET, Mark(model="m", kind="features", source=0, sources=1, until=(index + 1) * 60.0))
+            monitor.add(simulated.window(QUIET, index * 60.0, {"x": feature}, rows=20, segment=segment))
+        monitor.add(Mark(model="m", kind="features", source=0, sources=1, until=(index + 1) * 60.0))
     fed(monitor, [accept(monitor, incident=None, features=("x",))])
     judges = monitor.channels["features"].judges
     assert {name: list(judge.renewing) for name, judge in judges.items()} == {"eu": ["x"], "us": []}
@@ -188,7 +189,7 @@ def accepted(records: list[Record], delay: int) -> list[Record]:
     """Return the records with an acceptance of all that is open when the first alarm is known, so many records later."""
     monitor = ModelMonitor.begin(SPEC)
     for number, record in enumerate(records):
-        monitor.add(SPEC, record)
+        monitor.add(record)
         if monitor.open_incidents:
             word = accept(monitor, incident=monitor.open_incidents[0].id, features=())
             return [*records[: number + delay], word, *records[number + delay :]]
@@ -208,9 +209,10 @@ def test_an_acceptance_goes_through_a_snapshot_on_the_way_to_its_place() -> None
     monitor = ModelMonitor.begin(SPEC)
     found = fed(monitor, placed(iter(told)), SPEC)
     for number, record in enumerate(features_only(ROUND_ROBIN)):
-        found += monitor.add(SPEC, record)
+        found += monitor.add(record)
         if number % 100 == 0:
             monitor = snapshot.load("judge/0", snapshot.dump({"m": monitor}))["m"]
+            monitor.bind(SPEC)
     assert as_bytes(found) == findings(told)
 
 
@@ -274,9 +276,9 @@ def test_the_command_writes_one_record_that_the_judge_takes(here: Here, monitor:
     assert done.status == 0, done.stderr
     assert done.stdout.splitlines()[:2] == ["accepted: x", "accepted: z"]
     (value,) = here.written()
-    (ended,) = alerts(monitor.add(QUIET, window_codec.parse(value)), "resolved")
+    (ended,) = alerts(monitor.add(window_codec.parse(value)), "resolved")
     assert isinstance(ended, Alert)
     assert ended.summary == "m: accepted as the new normal: x, z"
     assert here.call("--model", "m").status == 0  # the state in Redis has not moved: said twice
     assert here.written() == [value, value]
-    assert monitor.add(QUIET, window_codec.parse(here.written()[-1])) == []
+    assert monitor.add(window_codec.parse(here.written()[-1])) == []

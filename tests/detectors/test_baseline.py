@@ -16,6 +16,8 @@ from detectors.reference.local_time import DAY_SECONDS
 from detectors.reference.season import SeasonName
 from detectors.statistics import STATISTICS
 
+pytestmark = pytest.mark.fast
+
 FLOOR = 2.0
 Floats = np.ndarray
 
@@ -193,6 +195,7 @@ def test_a_slow_change_of_level_is_followed_by_coarse_seasons() -> None:
     assert after[1] == pytest.approx(float(values.mean()))
 
 
+@pytest.mark.slow
 def test_a_step_that_harmonics_round_off_is_not_told_every_week() -> None:
     """Working days that differ from weekends from midnight on: what the harmonics miss there carries no CUSUM to a limit."""
     rng = np.random.default_rng(15)

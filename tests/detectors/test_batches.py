@@ -48,11 +48,12 @@ def test_windows_that_go_together_say_what_each_says_alone(features: int, window
     held = samples(np.random.default_rng(seed), features, windows, sources)
     names = [f"f{number}" for number in range(features)]
     matrix = ReferenceMatrix(
-        {name: learn_reference([[part[name] for part in parts if name in part] for _, parts in held]) for name in names}
+        {name: learn_reference([[part[name] for part in parts if name in part] for _, parts in held]) for name in names},
+        outlier_beyond=1.0,
     )
-    tiles = WindowBatches(matrix, outlier_beyond=1.0)
+    tiles = WindowBatches(matrix)
     together = list(tiles.window_sums(held))
-    alone = [window_sums(parts, rows, matrix, outlier_beyond=1.0) for rows, parts in held]
+    alone = [window_sums(parts, rows, matrix) for rows, parts in held]
     for one, other in zip(together, alone, strict=True):
         assert np.array_equal(one.sums, other.sums)
         assert np.array_equal(one.bins, other.bins)
@@ -67,8 +68,8 @@ def test_of_one_feature_a_thousand_windows_go_together_and_of_a_thousand_one() -
     """What is held at a time is bounded: columns, and bytes of samples."""
     (sample,) = numbers(np.arange(64.0)[None])
     for features, most in ((1, 1024), (100, 10), (1000, 1), (3000, 1)):
-        matrix = ReferenceMatrix({f"f{number}": learn_reference([[sample]]) for number in range(features)})
-        assert WindowBatches(matrix, outlier_beyond=6.0).most == most
+        matrix = ReferenceMatrix({f"f{number}": learn_reference([[sample]]) for number in range(features)}, outlier_beyond=6.0)
+        assert WindowBatches(matrix).most == most
     taken = 0
 
     def counted() -> Sequence[Held]:
@@ -77,8 +78,8 @@ def test_of_one_feature_a_thousand_windows_go_together_and_of_a_thousand_one() -
             taken += 1
             yield 64, [{"f0": sample}]
 
-    matrix = ReferenceMatrix({"f0": learn_reference([[sample]])})
-    next(iter(WindowBatches(matrix, outlier_beyond=6.0).window_sums(counted())))
+    matrix = ReferenceMatrix({"f0": learn_reference([[sample]])}, outlier_beyond=6.0)
+    next(iter(WindowBatches(matrix).window_sums(counted())))
     assert taken * 512 == (1 << 16) + 512
 
 
@@ -101,10 +102,12 @@ def test_a_recording_of_many_windows_at_once_is_that_of_each(rollup_widths: list
         f"f{number}": learn_reference([[part[f"f{number}"] for part in held[0][1] if f"f{number}" in part]])
         for number in range(len(rollup_widths))
     }
-    one, other = (Recording.begin(60.0, references, dict(zip(references, rollup_widths, strict=True))) for _ in range(2))
-    one.extend([(place * 60.0, *found) for place, found in zip(places, held, strict=True)], outlier_beyond=6.0)
+    one, other = (
+        Recording.begin(60.0, references, dict(zip(references, rollup_widths, strict=True)), outlier_beyond=6.0) for _ in range(2)
+    )
+    one.extend([(place * 60.0, *found) for place, found in zip(places, held, strict=True)])
     for place, (rows, parts) in zip(places, held, strict=True):
-        other.add(place * 60.0, parts, rows, outlier_beyond=6.0)
+        other.add(place * 60.0, parts, rows)
     assert state(one) == state(other)
     assert one.rollup.groups.tolist() == other.rollup.groups.tolist()
 
@@ -112,17 +115,20 @@ def test_a_recording_of_many_windows_at_once_is_that_of_each(rollup_widths: list
 def test_many_windows_at_once_are_thinned_as_one_by_one() -> None:
     """Where measures outgrow their bytes on the way, the same windows are kept."""
     names = [f"f{number}" for number in range(100)]
-    recordings = [Recording.begin(60.0, dict.fromkeys(names, learn_reference([[]])), dict.fromkeys(names, 1)) for _ in range(2)]
+    recordings = [
+        Recording.begin(60.0, dict.fromkeys(names, learn_reference([[]])), dict.fromkeys(names, 1), outlier_beyond=6.0)
+        for _ in range(2)
+    ]
     before = recordings[0].most_bytes // 400 - 40
     for recording in recordings:
-        recording.add(0.0, [], 1, outlier_beyond=6.0)
+        recording.add(0.0, [], 1)
         (history,) = recording.histories.values()
         history.starts = [60.0 * index for index in range(before)]
         history.values, history.counts = history.values * before, history.counts * before
     windows = [(60.0 * index, 1, []) for index in range(before, before + 90)]
-    recordings[0].extend(windows, outlier_beyond=6.0)
+    recordings[0].extend(windows)
     for start, rows, parts in windows:
-        recordings[1].add(start, parts, rows, outlier_beyond=6.0)
+        recordings[1].add(start, parts, rows)
     assert recordings[0].every == recordings[1].every == 2
     assert state(recordings[0]) == state(recordings[1])
 

@@ -21,6 +21,8 @@ from detectors.windows.feature import Feature
 from detectors.windows.sample import POINTS, summarise, summarise_rows
 from tests.support.simulated import alerts, history, numbers, watched
 
+pytestmark = pytest.mark.fast
+
 finite = st.floats(allow_nan=False, allow_infinity=False)
 #: Anything, few different values, and what a difference of overflows or vanishes.
 held = st.one_of(
@@ -55,10 +57,13 @@ def between(values: list[float]) -> FeatureReference:
 @given(held, held, st.integers(POINTS + 1, 10**6), st.booleans())
 def test_an_edge_lies_within_a_share_of_its_points(learned: list[float], points: list[float], n: int, smooth: bool) -> None:
     """So no point mass is torn, bins hold what there is and nothing less than nothing: whatever the values and the reference."""
-    holds(ReferenceMatrix({"x": between(learned) if smooth else reference_of(np.array(learned))}), points, n)
+    reference = between(learned) if smooth else reference_of(np.array(learned))
+    holds(ReferenceMatrix({"x": reference}, outlier_beyond=6.0), points, n)
 
 
-HEAPS = ReferenceMatrix({"x": learn_reference([[one] for one in numbers(np.random.default_rng(6).normal(size=(30, 20_000)))])})
+HEAPS = ReferenceMatrix(
+    {"x": learn_reference([[one] for one in numbers(np.random.default_rng(6).normal(size=(30, 20_000)))])}, outlier_beyond=6.0
+)
 
 
 @given(st.lists(st.tuples(st.integers(1, BINS - 1), st.floats(-1, 2)), min_size=1, max_size=POINTS))
@@ -83,7 +88,9 @@ def holds(matrix: ReferenceMatrix, points: list[float], n: int) -> None:
 def test_samples_are_counted_as_each_alone(samples: list[tuple[list[float], int, int]]) -> None:
     """To the bit, whatever stands beside it."""
     draw = np.random.default_rng(1)
-    matrix = ReferenceMatrix({"x": reference_of(draw.normal(size=60)), "y": reference_of(draw.integers(-2, 3, size=60) * 1.0)})
+    matrix = ReferenceMatrix(
+        {"x": reference_of(draw.normal(size=60)), "y": reference_of(draw.integers(-2, 3, size=60) * 1.0)}, outlier_beyond=6.0
+    )
     together = in_bins(*(list(held) for held in zip(*samples, strict=True)), matrix)
     for number, (points, n, column) in enumerate(samples):
         assert together[:, number].tobytes() == in_bins([points], [n], [column], matrix)[:, 0].tobytes()
@@ -93,7 +100,9 @@ def test_samples_are_counted_as_each_alone(samples: list[tuple[list[float], int,
 def test_a_sample_like_the_reference_fills_its_bins_alike(of: Callable[[Floats], Floats]) -> None:
     """However skew or dense: a hundred thousand values miss a sixteenth each by less than chance moves it."""
     values = of(np.random.default_rng(2).normal(size=100_000))
-    found = in_bins([summarise(values).values().tolist()], [100_000], [0], ReferenceMatrix({"x": reference_of(values)}))
+    found = in_bins(
+        [summarise(values).values().tolist()], [100_000], [0], ReferenceMatrix({"x": reference_of(values)}, outlier_beyond=6.0)
+    )
     assert np.abs(found - 100_000 / BINS).max() < 40
 
 
@@ -101,7 +110,7 @@ def test_a_sample_elsewhere_is_in_the_outermost_bin() -> None:
     """Nothing of it lies where its points do not; point masses at both ends of a reference end where it does."""
     draw = np.random.default_rng(7)
     values = np.concatenate([np.zeros(1000), draw.random(1000), np.ones(1000)])
-    for matrix in (HEAPS, ReferenceMatrix({"x": reference_of(draw.permutation(values))})):
+    for matrix in (HEAPS, ReferenceMatrix({"x": reference_of(draw.permutation(values))}, outlier_beyond=6.0)):
         for shift, outermost in ((9.0, BINS - 1), (-9.0, 0)):
             found = in_bins([np.linspace(shift, shift + 1, POINTS).tolist()], [1000], [0], matrix)[:, 0]
             assert found[outermost] == pytest.approx(1000)
@@ -112,15 +121,15 @@ def test_a_sample_elsewhere_is_in_the_outermost_bin() -> None:
 def test_the_least_doubles_are_held() -> None:
     """Quantiles of which the difference is as small as can be have a place each, and no value between them is nowhere."""
     quantiles = np.arange(QUANTILES) * 1e-323
-    matrix = ReferenceMatrix({"x": FeatureReference(quantiles, shares={}, other=0.0, known={}, mean=0.0)})
+    matrix = ReferenceMatrix({"x": FeatureReference(quantiles, shares={}, other=0.0, known={}, mean=0.0)}, outlier_beyond=6.0)
     holds(matrix, (np.arange(POINTS) * 2e-323 + 5e-324).tolist(), 640)
 
 
 def test_a_bin_of_less_than_a_share_leaves_the_shape_finite() -> None:
     """Lines take more from the variance of such a bin than it has: what differs from the reference still differs."""
     quantiles = np.array([0.0] * 128 + [0.5] + [1.0] * 127)
-    matrix = ReferenceMatrix({"x": FeatureReference(quantiles, shares={}, other=0.0, known={}, mean=0.5)})
-    sums = window_sums([{"x": numbers(np.linspace(-5, -4, 640)[None])[0]}], 640, matrix, outlier_beyond=6.0)
+    matrix = ReferenceMatrix({"x": FeatureReference(quantiles, shares={}, other=0.0, known={}, mean=0.5)}, outlier_beyond=6.0)
+    sums = window_sums([{"x": numbers(np.linspace(-5, -4, 640)[None])[0]}], 640, matrix)
     assert 5 < measure(sums, matrix).value[place_of("shape"), 0] < 50
 
 
@@ -128,7 +137,7 @@ def test_a_point_mass_is_one_piece() -> None:
     """About a third of zeros, and no multiple of a mid-quantile's share: its bin holds these only, to a fifth of a share."""
     draw = np.random.default_rng(3)
     matrix = ReferenceMatrix(
-        {"x": reference_of(draw.permutation(np.concatenate([np.zeros(100_000), draw.normal(size=200_000)])))}
+        {"x": reference_of(draw.permutation(np.concatenate([np.zeros(100_000), draw.normal(size=200_000)])))}, outlier_beyond=6.0
     )
     zero = int(bins_of(matrix.ranks(np.zeros(1), np.zeros(1, dtype=np.intp)))[0])
     missed = []
@@ -170,11 +179,11 @@ def test_the_shape_says_the_same_at_any_number_of_values(
     """
     draw = np.random.default_rng(4)
     parts = summarise_rows(drawn(draw, learned))
-    matrix = ReferenceMatrix({"x": learn_reference([[Feature(0, part)] for part in parts])})
+    matrix = ReferenceMatrix({"x": learn_reference([[Feature(0, part)] for part in parts])}, outlier_beyond=6.0)
     variance = 2 / (9 * (matrix.occupied[0] - 1))
     for count in (65, 300, 3000, 20_000):
         windows = [{"x": Feature(0, part)} for part in summarise_rows(drawn(draw, (100, count)))]
-        sums = [window_sums([one], count, matrix, outlier_beyond=6.0) for one in windows]
+        sums = [window_sums([one], count, matrix) for one in windows]
         found = np.array([measure(one, matrix).value[place_of("shape"), 0] for one in sums])
         assert abs(found.mean() - (1 - variance)) < 0.75 * np.sqrt(variance), count
         assert 0.7 < found.std() / np.sqrt(variance) < 1.3, count

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
-from detectors.judging.codrift import passed, suspects
+from detectors.judging.codrift import drifted_together, passed
 from detectors.judging.monitors import Monitors, Raised
 from detectors.judging.shares import share_budget
 from detectors.judging.verdict import Verdict
@@ -22,6 +22,8 @@ from detectors.reference.season import Season
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.statistics import STATISTICS, place_of
 from tests.support.simulated import alerts, history, numbers, watched, window
+
+pytestmark = pytest.mark.fast
 
 SPEC = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=80 * 60.0, min_windows=24))
 #: How many there are, and the window in which some of them change.
@@ -37,6 +39,7 @@ def found(shift: float, features: int, *, windows: int = 120, lead: float = 0.0)
     return watched(SPEC, history(SPEC, columns))[1]
 
 
+@pytest.mark.slow
 def test_features_that_change_together_are_named_in_one_alert() -> None:
     """Thirty of two hundred: whoever is called for the first reads all of them, and none that did not change."""
     told = found(0.7, 30)
@@ -50,6 +53,7 @@ def test_features_that_change_together_are_named_in_one_alert() -> None:
     assert opened.severity == "warning"
 
 
+@pytest.mark.slow
 def test_nothing_is_named_without_an_alarm() -> None:
     """What would be named beside an alarm stays untold without one, however many features show it at once."""
     assert alerts(found(0.7, 30, windows=CHANGE + 5)) == []
@@ -60,6 +64,7 @@ def test_nothing_is_named_without_an_alarm() -> None:
     assert named <= {f"f{feature}" for feature in (*range(30), FEATURES - 1)}
 
 
+@pytest.mark.slow
 def test_one_change_names_nobody_else() -> None:
     """A feature alone is told alone: what the others show by chance is not enough among so many."""
     (opened,) = alerts(found(1.5, 1))
@@ -104,7 +109,7 @@ def test_the_alarm_of_a_wider_window_names_what_is_judged_in_each(buckets: Seque
     later = {"x": rng.normal(size=(6, 30)) + 0.1, "y": rng.normal(size=(6, 30)) + 3.0, "z": rng.normal(size=(6, 30))}
     found: list[Verdict] = []
     for place, held in zip(buckets, zip(*(numbers(one) for one in later.values()), strict=True), strict=True):
-        found += judge.weigh(spec, place * 60.0, [window(spec, place * 60.0, dict(zip(later, held, strict=True)), rows=30)])
+        found += judge.weigh(place * 60.0, [window(spec, place * 60.0, dict(zip(later, held, strict=True)), rows=30)]).verdicts
     named = {verdict.feature: verdict for verdict in found}
     assert list(named) == told
     assert {verdict.at for verdict in found} == {96 * 60.0}
@@ -127,21 +132,21 @@ def monitored(rises: list[float], *, began: float = 540.0, up: bool = False) -> 
 
 def alarm(monitors: Monitors, scores: np.ndarray, column: int = 0) -> list[Raised]:
     """Let a feature have raised an alarm for a change that began at 600 s, and return the others that are named."""
-    monitors.fired[0, column] = 1.0
+    monitors.recovery.fired[0, column] = True
     monitors.previous = np.nan_to_num(scores)
     widths = np.full(scores.shape[1], 60.0)
-    return suspects(monitors, [Raised((0, column), 5.0, 600.0)], ~np.isnan(scores), 60.0, widths=widths)
+    return drifted_together(monitors, [Raised((0, column), 5.0, 600.0)], ~np.isnan(scores), 60.0, widths=widths)
 
 
-def test_suspects_have_fired_and_are_dated() -> None:
+def test_features_that_drifted_together_have_fired_and_are_dated() -> None:
     """They are as silent as those that raised their own alarm, their strongest statistic is told, and where each began."""
     monitors, scores = monitored([20.0, 9.5, 9.0, 1.0])
     monitors.set((2, 1), Baseline(Season("constant", 60.0, [0.0]), 1.0, 0.0, 0.0, 0.0, 1.0, 100, 0.0, 0.0))
     monitors.rise[2, 1], scores[2, 1] = 5.0, 1.0
     others = alarm(monitors, scores)
     assert others == [Raised((0, 1), 2.0, 540.0), Raised((0, 2), 2.0, 540.0)]
-    assert np.argwhere(monitors.fired > 0).tolist() == [[0, 0], [0, 1], [0, 2]]
-    assert np.all(monitors.shift[0, 1:3] > 0)
+    assert np.argwhere(monitors.recovery.fired).tolist() == [[0, 0], [0, 1], [0, 2]]
+    assert np.all(monitors.recovery.shift[0, 1:3] > 0)
     assert alarm(monitors, scores) == [], "they are named once"
 
 
@@ -158,7 +163,7 @@ def test_a_change_may_begin_anywhere_in_a_wider_window() -> None:
         monitors, scores = monitored([20.0, 9.5], began=began)
         monitors.previous = scores
         widths = np.array([60.0, 480.0])
-        assert bool(suspects(monitors, [Raised((0, 0), 5.0, 600.0)], ~np.isnan(scores), 60.0, widths=widths)) == named
+        assert bool(drifted_together(monitors, [Raised((0, 0), 5.0, 600.0)], ~np.isnan(scores), 60.0, widths=widths)) == named
 
 
 def test_falls_are_named_where_they_alarm() -> None:
@@ -168,7 +173,7 @@ def test_falls_are_named_where_they_alarm() -> None:
         monitors.fall[0, 1], monitors.fall_began[0, 1], monitors.fall_windows[0, 1] = 9.5, 540.0, 5.0
         others = alarm(monitors, scores)
         assert [one.cell for one in others] == ([] if up else [(0, 1)])
-        assert up or monitors.shift[0, 1] < 0
+        assert up or monitors.recovery.shift[0, 1] < 0
 
 
 def test_only_what_its_latest_window_speaks_of_is_named() -> None:

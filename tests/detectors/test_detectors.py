@@ -14,6 +14,8 @@ from detectors.judging.scores import Moment
 from detectors.statistics import STATISTICS, UPWARDS, StatisticName, place_of
 from tests.support.monitored import PLACE, SECONDS, loaded, measured, monitors, stored, weigh
 
+pytestmark = pytest.mark.fast
+
 #: Most alarms on 3,000 stationary values: none where the threshold follows from a budget. The others
 #: are as River gives them; this states what to expect of their defaults.
 EXPECTED = {
@@ -127,7 +129,7 @@ def test_a_monitor_survives_any_statistic(name: str, strange: float) -> None:
     weigh(found, usual(name, 100))
     told = weigh(found, [strange], begin=100)
     assert not (DETECTORS[name].budgeted and told)
-    assert np.isfinite(found.shift).all()
+    assert np.isfinite(found.recovery.shift).all()
 
 
 @pytest.mark.parametrize("name", DETECTORS)
@@ -157,7 +159,7 @@ def test_monitors_that_were_stored_say_the_same(name: str, cut: int) -> None:
     after = weigh(found, values[cut:].tolist(), begin=cut)
     assert weigh(again, values[cut:].tolist(), begin=cut) == after
     assert name == "eddm" or any(raised.cell[1] == 1 for _, raised in told + after)  # it looks at gaps, which are even here
-    assert (again.fired == found.fired).all()
+    assert (again.recovery.fired == found.recovery.fired).all()
 
 
 @pytest.mark.parametrize("name", ["page_hinkley", "adwin"])
@@ -192,10 +194,10 @@ def test_an_exchange_leaves_what_is_open_open(name: str) -> None:
     weigh(found, [[0.0, 0.0]] * 20 + [[6.0, 0.0]] * 10)
     found.exchange(name)
     assert found.river == {}
-    assert found.fired[PLACE].tolist() == [1.0, 0.0]
+    assert found.recovery.fired[PLACE].tolist() == [True, False]
     assert weigh(found, [[6.0, 0.0]] * 10, begin=30) == []
     weigh(found, [[0.0, 0.0]] * 6, begin=40)
-    assert found.recovered[PLACE].tolist() == [True, False]
+    assert found.recovery.over[PLACE].tolist() == [True, False]
 
 
 @pytest.mark.parametrize("statistic", STATISTICS)

@@ -33,6 +33,8 @@ from driftline.config.checks import is_calendar
 from streams.state.reference_file import reference_set_of
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.fast
+
 HOUR = 3600.0
 #: Clocks change by an hour, by half an hour, at midnight, in the other half of the year, or never.
 ZONES = (
@@ -179,6 +181,7 @@ def test_a_holiday_is_expected_to_be_a_sunday() -> None:
     assert seasons.expect(local_seconds(noon + DAY_SECONDS, zone, "DE")) == 1.0
 
 
+@pytest.mark.slow
 @effort(max_examples=50)
 @given(st.permutations(range(1995, 2031)), st.sampled_from(CALENDARS))
 def test_a_date_has_one_answer_whatever_was_asked_before(years: list[int], name: str) -> None:
@@ -191,13 +194,14 @@ def test_a_date_has_one_answer_whatever_was_asked_before(years: list[int], name:
 
 _DIGEST = """
 import hashlib
-from detectors.calendar import _days_of_rest
+from detectors.reference.holidays import _days_of_rest
 names = {names!r}
 found = [sorted(_days_of_rest(name, year).items()) for name in names for year in range(2000, 2030)]
 print(hashlib.sha256(repr(found).encode()).hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_a_date_has_one_answer_in_every_process() -> None:
     """Neither the language of the machine nor the seed of Python's hashes moves a holiday."""
     names = CALENDARS[::40]

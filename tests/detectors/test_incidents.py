@@ -20,6 +20,8 @@ from detectors.windows.row import ERROR
 from tests.support.simulated import alerts as alerts_of
 from tests.support.simulated import history, mixed, numbers, watched
 
+pytestmark = pytest.mark.fast
+
 WIDTH = 60.0
 
 
@@ -183,6 +185,7 @@ def test_no_more_than_sixteen_are_open_in_a_segment() -> None:
     assert len(incidents.open[-1].drifted) == 25
 
 
+@pytest.mark.slow
 def test_thirty_of_two_hundred_features_with_mixed_changes_are_one_page() -> None:
     """Means, spreads and nulls that change at once: on-call is called once, and every feature is in that incident."""
     draw = np.random.default_rng(12)
@@ -272,6 +275,7 @@ def test_a_feature_is_in_one_incident_at_a_time(all_steps: list[Step]) -> None:
     assert all(incident.drifted for incident in incidents.open)
 
 
+@pytest.mark.slow
 @given(steps)
 def test_two_lives_are_the_same(all_steps: list[Step]) -> None:
     """The same verdicts give the same alerts, byte for byte."""

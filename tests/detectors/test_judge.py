@@ -40,9 +40,9 @@ def weigh(judge: Judge, spec: ModelSpec, columns: dict[str, Column], *, begin: i
         present = {name: feature for name, feature in zip(columns, features, strict=True) if feature is not None}
         rows = max((events_in(feature) for feature in present.values()), default=1)
         start = index * spec.window_seconds
-        found.extend(judge.weigh(spec, start, [window(spec, start, present, rows=rows)]))
-        if judge.renewed:
-            judge.renewed = False
+        verdicts, renewed = judge.weigh(start, [window(spec, start, present, rows=rows)])
+        found.extend(verdicts)
+        if renewed:
             share_budget(spec, [judge], share=1.0)
     return found
 
@@ -91,7 +91,7 @@ def test_memory_stays_bounded_while_an_incident_lasts() -> None:
 
     def go_on(begin: int, end: int) -> int:
         for index in range(begin, end):
-            judge.weigh(SPEC, index * 60.0, [window(SPEC, index * 60.0, {"x": sample}, rows=64)] * 6)
+            judge.weigh(index * 60.0, [window(SPEC, index * 60.0, {"x": sample}, rows=64)] * 6)
         return len(msgspec.msgpack.encode(judge, enc_hook=snapshot._out))
 
     before = go_on(60, 900)
@@ -217,7 +217,7 @@ def test_inputs_are_unchanged() -> None:
     weigh(judge, SPEC, {"x": normal(60)})
     parts = [window(SPEC, 3600.0, {"x": one}, rows=30) for one in normal(2)]
     before = msgspec.msgpack.encode(parts)
-    judge.weigh(SPEC, 3600.0, parts)
+    judge.weigh(3600.0, parts)
     assert msgspec.msgpack.encode(parts) == before
 
 
@@ -241,9 +241,9 @@ def test_two_sources_are_one_window() -> None:
         for index, window_values in enumerate(values):
             features = numbers(window_values.reshape(sources, -1))
             parts = [window(SPEC, index * 60.0, {"x": feature}, rows=30 // sources) for feature in features]
-            told += judge.weigh(SPEC, index * 60.0, parts)
-            if judge.renewed:
-                judge.renewed = False
+            verdicts, renewed = judge.weigh(index * 60.0, parts)
+            told += verdicts
+            if renewed:
                 share_budget(SPEC, [judge], share=1.0)
         assert "x" in {verdict.feature for verdict in told}
     assert one.monitors.rise == pytest.approx(other.monitors.rise, abs=1e-6)
@@ -267,9 +267,9 @@ def _after(usual: Column, rows: list[int]) -> list[Verdict]:
     for index, feature in enumerate([*usual, *usual[: len(rows)]]):
         count = 200 if index < 60 else rows[index - 60]
         start = index * spec.window_seconds
-        found += judge.weigh(spec, start, [window(spec, start, {"x": feature}, rows=count)] if feature and count else [])
-        if judge.renewed:
-            judge.renewed = False
+        verdicts, renewed = judge.weigh(start, [window(spec, start, {"x": feature}, rows=count)] if feature and count else [])
+        found += verdicts
+        if renewed:
             share_budget(spec, [judge], share=1.0)
         if count != 200 and count:
             found = [verdict for verdict in found if verdict.feature == VOLUME]  # x has half as many values as rows
@@ -329,7 +329,7 @@ def test_a_reference_without_a_feature_is_one() -> None:
         finding
         for one in (*nothing, *some)
         for record in (one, Mark("m", "features", 0, 1, one.end))
-        for finding in monitor.add(spec, record)
+        for finding in monitor.add(record)
     ]
     assert alerts(found) == []
     assert "x" in monitor.channels["features"].judges[""].references

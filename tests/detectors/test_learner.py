@@ -21,6 +21,8 @@ from detectors.windows.feature import Feature
 from detectors.windows.row import VOLUME
 from tests.support.simulated import events_in, mixed, numbers, window
 
+pytestmark = pytest.mark.fast
+
 SHORT = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=600.0))
 LONG = ModelSpec("m", volume=True, window_seconds=60.0, reference=ReferenceSpec(seconds=90 * 86_400.0))
 DEFAULT = ModelSpec("m", window_seconds=60.0)
@@ -71,6 +73,7 @@ def test_a_learner_is_bounded(gaps: list[int], repeat: int, short: bool) -> None
     assert learner.windows or learner.recording is not None
 
 
+@pytest.mark.slow
 def test_samples_of_many_features_are_bounded() -> None:
     """Four sources of 500 long samples a window: tens of megabytes, neighbours among what is kept, and then measures alone."""
     (sample,) = numbers(np.random.default_rng(1).normal(size=(1, 64)))
@@ -98,6 +101,7 @@ def test_one_feature_that_is_learned_apart_holds_little() -> None:
     assert all(part.keys() == {"x"} for one in learner.windows for part in one.parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seconds", "weeks"), [(60.0, 2), (300.0, 4), (900.0, 2), (900.0, 7), (1200.0, 4)])
 def test_what_is_learned_apart_has_the_season_of_the_first_reference(seconds: float, weeks: int) -> None:
     """More windows than samples are kept of, and the week is told by most of them: none is lost for blocks that were dropped."""
@@ -174,6 +178,7 @@ def test_wide_windows_are_dropped_by_halves(seconds: float) -> None:
         assert np.mean(turns % every == 0) == 1 / every
 
 
+@pytest.mark.slow
 def test_features_that_are_learned_apart_are_not_all_measured_at_once() -> None:
     """After a swap all are learned from the same window on; when their references are made differs by their names."""
     begun: list[int] = []
@@ -187,17 +192,18 @@ def test_features_that_are_learned_apart_are_not_all_measured_at_once() -> None:
     assert max(map(begun.count, begun)) <= 3
 
 
+@pytest.mark.slow
 def test_measures_of_many_features_are_bounded() -> None:
     """A recording that outgrows its bytes drops every second block, of each history alike, and goes on so."""
     names = [f"f{number}" for number in range(8000)]
-    recording = Recording.begin(60.0, dict.fromkeys(names, learn_reference([[]])), dict.fromkeys(names, 1))
+    recording = Recording.begin(60.0, dict.fromkeys(names, learn_reference([[]])), dict.fromkeys(names, 1), outlier_beyond=6.0)
     (history,) = recording.histories.values()
-    recording.add(0.0, [], 1, outlier_beyond=6.0)
+    recording.add(0.0, [], 1)
     most = recording.most_bytes // history.held_bytes
     history.starts = [60.0 * index for index in range(most - 8)]
     history.values, history.counts = history.values * (most - 8), history.counts * (most - 8)
     for index in range(most - 8, most + 64):
-        recording.add(index * 60.0, [], 1, outlier_beyond=6.0)
+        recording.add(index * 60.0, [], 1)
     assert recording.every == 2
     assert history.held_bytes <= recording.most_bytes
     assert len(history.starts) == len(history.values) == len(history.counts)
@@ -206,6 +212,7 @@ def test_measures_of_many_features_are_bounded() -> None:
     assert history.starts[-1] > (most + 32) * 60.0
 
 
+@pytest.mark.slow
 def test_a_recording_says_what_the_samples_would_have() -> None:
     """Three days of minutes, thinned and measured on the way, give about the baselines of all windows and all samples."""
     rng = np.random.default_rng(3)
@@ -219,9 +226,9 @@ def test_a_recording_says_what_the_samples_would_have() -> None:
     assert learner.ready(DEFAULT)
     found = learner.learn(DEFAULT)
     references = {name: learn_reference([[one] for one in column]) for name, column in columns.items()}
-    raw = Recording.begin(60.0, references, {name: found[name].rollup_width for name in columns})
+    raw = Recording.begin(60.0, references, {name: found[name].rollup_width for name in columns}, outlier_beyond=6.0)
     for index, held in enumerate(zip(*columns.values(), strict=True)):
-        raw.add(index * 60.0, [dict(zip(columns, held, strict=True))], 20, outlier_beyond=6.0)
+        raw.add(index * 60.0, [dict(zip(columns, held, strict=True))], 20)
     wanted = raw.learn(Calendar(4320 * 60.0, "UTC", ""))
     for name in columns:
         one, other = found[name], wanted[name]

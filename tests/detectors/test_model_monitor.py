@@ -30,7 +30,7 @@ from tests.support.story import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, fe
 def by_side(records: Iterable[Record]) -> dict[str, list[bytes]]:
     """Return what a watch finds in records when nothing is answered: what features say, and what outcomes say."""
     monitor = ModelMonitor.begin(SPEC)
-    found = [finding for record in records for finding in monitor.add(SPEC, record)]
+    found = [finding for record in records for finding in monitor.add(record)]
     of_outcomes = [
         (isinstance(one, Alert) and one.level == "performance") or (isinstance(one, Request) and one.reason == "performance")
         for one in found
@@ -116,6 +116,7 @@ def test_a_snapshot_anywhere_changes_nothing(cuts: list[int]) -> None:
         payload = snapshot.dump({"m": monitor})
         monitor = snapshot.load("judge/0", payload)["m"]
         assert snapshot.dump({"m": monitor}) == payload
+        monitor.bind(SPEC)
     found.extend(feed(monitor, records[at:]))
     assert as_bytes(found) == as_bytes(feed(ModelMonitor.begin(SPEC), records))
 
@@ -230,8 +231,8 @@ def test_segments_beyond_the_limit_are_judged_together() -> None:
     x = numbers(np.zeros((1, 3)))[0]
     for index, segments in enumerate([["eu"], ["us", "asia"], ["", "mars"]]):
         for segment in segments:
-            monitor.add(spec, window(spec, index * 10.0, {"x": x}, rows=3, segment=segment))
-        monitor.add(spec, Mark(model="m", kind="features", source=0, sources=1, until=index * 10.0 + 10.0))
+            monitor.add(window(spec, index * 10.0, {"x": x}, rows=3, segment=segment))
+        monitor.add(Mark(model="m", kind="features", source=0, sources=1, until=index * 10.0 + 10.0))
     assert sorted(monitor.channels["features"].judges) == ["", "eu", OTHER_SEGMENT]
     other = monitor.channels["features"].judges[OTHER_SEGMENT].learner
     assert other is not None
@@ -289,10 +290,10 @@ def test_a_swap_makes_the_new_regime_normal() -> None:
     monitor = ModelMonitor.begin(QUIET)
     found: list[Finding] = []
     for record in records:
-        for finding in monitor.add(QUIET, record):
+        for finding in monitor.add(record):
             found.append(finding)
             if isinstance(finding, Request) and len(requests(found)) == 1:
-                found.extend(monitor.add(QUIET, swapped(finding)))
+                found.extend(monitor.add(swapped(finding)))
     assert [alert.began_at for alert in alerts(found)] == [100 * 60.0, 400 * 60.0]
     (ended, *_) = alerts(found, "resolved")
     assert ended.summary == "m: new reference after the swap to version 2"
@@ -312,10 +313,10 @@ def test_a_swap_renews_only_where_it_drifted() -> None:
             monitor.add(
                 QUIET, window(QUIET, index * 60.0, {"x": numbers(values[index : index + 1])[0]}, rows=20, segment=segment)
             )
-        for finding in monitor.add(QUIET, Mark(model="m", kind="features", source=0, sources=1, until=(index + 1) * 60.0)):
+        for finding in monitor.add(Mark(model="m", kind="features", source=0, sources=1, until=(index + 1) * 60.0)):
             found.append(finding)
             if isinstance(finding, Request):
-                found.extend(monitor.add(QUIET, swapped(finding)))
+                found.extend(monitor.add(swapped(finding)))
     assert list(monitor.channels["features"].judges["eu"].renewing) == ["x"]
     assert monitor.channels["features"].judges["us"].renewing == {}
     assert [(alert.segment, alert.status) for alert in found if not isinstance(alert, Request | ReferenceLearned)] == [
@@ -332,10 +333,10 @@ def test_a_feature_that_vanished_is_learned_as_vanished() -> None:
     monitor = ModelMonitor.begin(QUIET)
     found: list[Finding] = []
     for record in history(QUIET, columns):
-        for finding in monitor.add(QUIET, record):
+        for finding in monitor.add(record):
             found.append(finding)
             if isinstance(finding, Request) and len(requests(found)) == 1:
-                found.extend(monitor.add(QUIET, swapped(finding)))
+                found.extend(monitor.add(swapped(finding)))
     assert [[verdict.words for verdict in alert.features] for alert in alerts(found)] == [
         ["100 % null, was 0 %"],
         ["0 % null, was 100 %"],
@@ -350,10 +351,10 @@ def test_a_rejected_candidate_changes_nothing() -> None:
     monitor = ModelMonitor.begin(QUIET)
     found: list[Finding] = []
     for record in history(QUIET, {"x": numbers(x)}):
-        for finding in monitor.add(QUIET, record):
+        for finding in monitor.add(record):
             found.append(finding)
             if isinstance(finding, Request):
-                found.extend(monitor.add(QUIET, Decision("swap-1", "m", finding.id, "rejected", None, [])))
+                found.extend(monitor.add(Decision("swap-1", "m", finding.id, "rejected", None, [])))
     assert len(requests(found)) == 1
     assert (
         len(monitor.open_incidents),

@@ -15,6 +15,8 @@ from detectors.judging.detectors import Direction
 from detectors.judging.monitors import Monitors
 from tests.support.monitored import PLACE, SECONDS, has_fired, has_recovered, loaded, monitors, stored, weigh
 
+pytestmark = pytest.mark.fast
+
 #: No sum of scores that hypothesis would think of is exactly this.
 THRESHOLD = 5.123456789
 #: Scores beyond this are cut off before they are added up.
@@ -48,7 +50,7 @@ def agree(rows: Sequence[Sequence[float]], direction: Direction, windows: int) -
             if other.drift_detected:
                 assert direction == "up" or column in told
                 others[column] = river(direction, windows)
-        found.rearm(found.fired > 0)
+        found.rearm(found.recovery.fired > 0)
         alarms += len(told)
     return alarms
 
@@ -142,9 +144,10 @@ def test_stored_and_loaded_in_the_middle_they_say_the_same(values: list[float], 
     assert weigh(copy, values[cut:], begin=cut) == weigh(found, values[cut:], begin=cut)
     assert len(told) <= 1
     assert stored(copy) == stored(found)
-    assert (copy.recovered == found.recovered).all()
+    assert (copy.recovery.over == found.recovery.over).all()
 
 
+@pytest.mark.slow
 def test_a_column_does_not_depend_on_those_beside_it() -> None:
     """Each says alone what it says among forty others."""
     draw = np.random.default_rng(9)
@@ -171,7 +174,7 @@ def test_an_alarm_is_dated_and_silent_while_it_lasts(sign: float) -> None:
     assert number < 320
     assert abs(raised.began_at - 300 * SECONDS) <= 3 * SECONDS
     assert has_fired(found)
-    assert found.shift[PLACE, 0] * sign > 0
+    assert found.recovery.shift[PLACE, 0] * sign > 0
 
 
 def test_a_fall_is_no_news_where_only_rises_alarm() -> None:
@@ -213,10 +216,10 @@ def ends(scores: np.ndarray) -> list[list[int]]:
     told: list[list[int]] = [[] for _ in range(scores.shape[1])]
     for number, row in enumerate(scores.tolist()):
         weigh(found, [row], begin=number)
-        for column in np.flatnonzero(found.recovered[PLACE]).tolist():
+        for column in np.flatnonzero(found.recovery.over[PLACE]).tolist():
             told[column].append(number)
-        found.rearm(found.recovered)
-    assert (found.fired[PLACE] > 0).sum() + sum(map(len, told)) >= scores.shape[1] / 2  # most of them alarmed
+        found.rearm(found.recovery.over)
+    assert (found.recovery.fired[PLACE] > 0).sum() + sum(map(len, told)) >= scores.shape[1] / 2  # most of them alarmed
     return told
 
 
@@ -269,7 +272,7 @@ def test_recovery_takes_a_while() -> None:
     assert not has_recovered(found)
     weigh(found, [0.0], begin=35)
     assert has_recovered(found)
-    found.rearm(found.recovered)
+    found.rearm(found.recovery.over)
     assert not has_fired(found)
     assert len(weigh(found, [6.0] * 10, begin=36)) == 1
 
@@ -286,7 +289,7 @@ def test_what_never_fired_has_not_recovered() -> None:
     """Calm windows alone are no news."""
     found = monitors()
     weigh(found, [0.0] * 50)
-    assert not found.recovered.any()
+    assert not found.recovery.over.any()
 
 
 def test_another_detector_takes_over_what_is_open() -> None:
@@ -306,4 +309,4 @@ def test_a_monitor_without_a_baseline_says_nothing() -> None:
     assert weigh(found, [9.0] * 50, begin=30) == []
     assert not found.watched.any()
     assert not found.evidence.any()
-    assert not found.recovered.any()
+    assert not found.recovery.over.any()

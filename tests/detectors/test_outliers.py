@@ -15,6 +15,8 @@ from detectors.reference.feature_reference import FeatureReference, learn_refere
 from detectors.windows.row import Row, Value
 from tests.support.simulated import numbers
 
+pytestmark = pytest.mark.fast
+
 
 def reference(values: np.ndarray) -> FeatureReference:
     """Return the reference of one feature, shape (windows, events)."""

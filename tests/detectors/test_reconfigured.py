@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from detectors.incidents.alert import Alert
-from detectors.judging.budget import SHARES, fast_limit, threshold
+from detectors.judging.budget import fast_limit, threshold
+from detectors.judging.kinds import KIND_RULES
 from detectors.judging.monitors import Monitors
 from detectors.judging.shares import sides_of
 from detectors.model.finding import Finding
@@ -40,8 +41,8 @@ def watched(spec: ModelSpec, *, windows: int = 150, drift_at: int = 135) -> tupl
     for number in range(windows * 30):
         ts = number * spec.window_seconds / 30
         x = float(random.normal(4.0 if number >= drift_at * 30 else 0.0))
-        for item in source.add_rows([Row(number, "shop", ts, "", {"x": x, "y": float(random.normal())})]):
-            findings.extend(monitor.add(spec, item))
+        for item in source.add_rows([Row(number, "shop", ts, "", {"x": x, "y": float(random.normal())})]).records:
+            findings.extend(monitor.add(item))
     return monitor, findings
 
 
@@ -67,7 +68,7 @@ def test_budget_and_retraining_change_at_once() -> None:
     monitor.reconfigure(changed)
     every, fast = sides_of(monitor.channels["features"].judges.values())
     assert 0 < fast < every
-    allowed = 7.0 * SHARES["features"]
+    allowed = 7.0 * KIND_RULES["features"].share
     monitors = monitors_of(monitor)
     assert monitors.threshold == threshold(false_alarms_per_week=allowed, window_seconds=60.0, sides=every)
     assert monitors.limit == fast_limit(false_alarms_per_week=allowed, window_seconds=60.0, sides=fast)
@@ -79,16 +80,16 @@ def test_another_detector_takes_over_on_the_same_baselines_and_open_incidents_st
     """The new detector is armed; what has fired stays fired until it recovers, so its incident can still end."""
     monitor, _ = watched(SPEC)
     monitors = monitors_of(monitor)
-    fired, windows = monitors.fired.copy(), monitors.scores.windows.copy()
+    fired, windows = monitors.recovery.fired.copy(), monitors.scores.windows.copy()
     assert fired.any()
     adwin = replace(SPEC, detector="adwin")
     monitor.reconfigure(adwin)
     for record in history(adwin, {"x": numbers(np.full((1, 30), 4.0)), "y": numbers(np.zeros((1, 30)))}, start=150 * 60.0):
-        monitor.add(adwin, record)
+        monitor.add(record)
     assert {type(armed.river).__name__ for armed in monitors.river.values()} == {"ADWIN"}
-    assert len(monitors.river) == int((monitors.watched & (monitors.fired == 0)).sum())
+    assert len(monitors.river) == int((monitors.watched & (~monitors.recovery.fired)).sum())
     assert monitors.limit == math.inf
-    assert (monitors.fired == fired).all()
+    assert (monitors.recovery.fired == fired).all()
     assert (monitors.scores.windows == windows).all()
     assert len(monitor.open_incidents) == 1
 
@@ -119,7 +120,7 @@ def told(monitor: ModelMonitor, spec: ModelSpec, index: int, values: dict[str, l
     rows = max(len(column) for column in values.values())
     begin = index * spec.window_seconds
     window = Window("shop", "", "features", 0, begin, spec.window_seconds, index, index, rows, features)
-    findings = [*monitor.add(spec, window), *monitor.add(spec, Mark("shop", "features", 0, 1, window.end))]
+    findings = [*monitor.add(window), *monitor.add(Mark("shop", "features", 0, 1, window.end))]
     return [finding for finding in findings if isinstance(finding, Alert)]
 
 
@@ -141,5 +142,5 @@ def test_windows_of_the_old_width_that_were_not_judged_yet_are_left() -> None:
     monitor.reconfigure(wider)
     source = Windows("features", source=0, sources=1, shapes={"shop": WindowShape(60.0, 0.0)})
     rows = [Row(number, "shop", 20_000.0 + number, "", {"x": 9.0}) for number in range(600)]
-    assert [finding for item in source.add_rows(rows) for finding in monitor.add(wider, item)] == []
+    assert [finding for item in source.add_rows(rows).records for finding in monitor.add(item)] == []
     assert all(not aligner.parts for aligner in monitor.aligners.values())

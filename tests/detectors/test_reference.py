@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from detectors.reference.feature_reference import KNOWN_CATEGORIES, QUANTILES, FeatureReference, learn_reference
 from tests.support.simulated import mixed, numbers
 
+pytestmark = pytest.mark.fast
+
 sane = st.floats(-1e9, 1e9, allow_nan=False).map(lambda value: round(value, 6))
 finite = st.floats(allow_nan=False, allow_infinity=False)
 

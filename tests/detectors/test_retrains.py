@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,8 @@ from detectors.incidents.incident import Incident
 from detectors.incidents.retrain import Request, Retrains
 from detectors.judging.verdict import Verdict
 from detectors.windows.row import ERROR
+
+pytestmark = pytest.mark.fast
 
 COOLDOWN = 3600.0
 

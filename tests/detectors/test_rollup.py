@@ -14,6 +14,8 @@ from detectors.reference.matrix import ReferenceMatrix
 from detectors.windows.feature import Feature
 from tests.support.simulated import mixed, numbers
 
+pytestmark = pytest.mark.fast
+
 STRIDES = (1, 2, 4, 8, 16)
 NUMBER = learn_reference([numbers(np.arange(80.0)[None])])
 CITY = learn_reference([mixed([["NO", "SE"]])])
@@ -23,7 +25,7 @@ Taken = list[tuple[int, int, list[int], WindowSums]]
 
 def matrix_of(columns: int) -> ReferenceMatrix:
     """Return columns of numbers and of categories, in turn."""
-    return ReferenceMatrix({f"f{column}": CITY if column % 2 else NUMBER for column in range(columns)})
+    return ReferenceMatrix({f"f{column}": CITY if column % 2 else NUMBER for column in range(columns)}, outlier_beyond=6.0)
 
 
 def bucket(place: int, matrix: ReferenceMatrix, rows: int) -> WindowSums:
@@ -31,7 +33,7 @@ def bucket(place: int, matrix: ReferenceMatrix, rows: int) -> WindowSums:
     held: dict[str, Feature] = {}
     for column, name in enumerate(matrix.names if rows else []):
         (held[name],) = mixed([["NO"] * rows]) if column % 2 else numbers(np.full((1, rows), float(place)))
-    return window_sums([held] if rows else [], rows, matrix, outlier_beyond=6.0)
+    return window_sums([held] if rows else [], rows, matrix)
 
 
 def gathered(rollup_widths: list[int], buckets: dict[int, int]) -> Taken:
@@ -123,6 +125,7 @@ def test_other_strides_begin_anew() -> None:
     assert found == [2]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.sampled_from(STRIDES), st.booleans()), min_size=1, max_size=6),
     st.lists(st.sampled_from(STRIDES), max_size=2),
@@ -139,7 +142,7 @@ def test_another_reference_of_a_column_costs_the_others_nothing(
     references = dict(zip(before.names, before.references, strict=True))
     references |= {name: learn_reference([[more]]) for name, (_, anew) in zip(before.names, columns, strict=True) if anew}
     references |= {f"f{len(columns) + number}": CITY for number in range(len(added))}
-    after = ReferenceMatrix(references)
+    after = ReferenceMatrix(references, outlier_beyond=6.0)
     anew = np.array([*(one for _, one in columns), *(True for _ in added)])
     found: list[tuple[int, int, float, float, float]] = []
     for now in range(40):

@@ -15,16 +15,18 @@ from detectors.reference.matrix import ReferenceMatrix
 from detectors.windows.feature import Feature
 from detectors.windows.sample import LARGEST, POINTS, Numeric, merged, summarise, summarise_rows
 
+pytestmark = pytest.mark.fast
+
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
-STACK = ReferenceMatrix({"x": learn_reference([[Feature(0, summarise(np.arange(-100.0, 100.0)))]])})
+STACK = ReferenceMatrix({"x": learn_reference([[Feature(0, summarise(np.arange(-100.0, 100.0)))]])}, outlier_beyond=6.0)
 
 
 def together(parts: list[list[float]], *, rows: int | None = None) -> WindowSums:
     """Return the sums of a bucket whose sources have those values of one feature."""
     features = [{"x": Feature(0, summarise(np.array(values)))} if values else {} for values in parts]
-    return window_sums(features, rows or sum(map(len, parts)), STACK, outlier_beyond=6.0)
+    return window_sums(features, rows or sum(map(len, parts)), STACK)
 
 
 @given(st.lists(finite, min_size=1, max_size=POINTS))

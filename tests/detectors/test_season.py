@@ -16,6 +16,8 @@ from detectors.reference.local_time import DAY_SECONDS, local_seconds
 from detectors.reference.season import SEASON_NAMES, Season, SeasonName, Seasons, choose
 from detectors.statistics import STATISTICS
 
+pytestmark = pytest.mark.fast
+
 Floats = np.ndarray
 SHAPE = (len(STATISTICS), 1)
 CELL = (0, 0)
@@ -161,6 +163,7 @@ SEASONS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(SEASONS, min_size=1, max_size=6), st.floats(0, 7 * DAY_SECONDS, exclude_max=True), st.data())
 def test_many_seasons_expect_what_each_says(learned: list[Season], local: float, data: st.DataObject) -> None:
     """Side by side, put over each other and cleared again, a cell expects what its own parameters say, and nothing without."""
@@ -281,6 +284,7 @@ def test_slots_of_the_week_follow() -> None:
     assert seasons.expect(DAY_SECONDS)[0].tolist() == [0.0, 0.0, 0.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rollup_width", [1, 4])
 def test_harmonics_of_the_week_follow_a_week_that_changes_and_no_level(rollup_width: int) -> None:
     """When weekends become like working days, half of the way is gone in six weeks, in wide windows too; no level is followed."""

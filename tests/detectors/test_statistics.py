@@ -21,6 +21,8 @@ from detectors.windows.row import VOLUME, Value
 from tests.support.measured import OneMeasure, of, seen_in, taken
 from tests.support.simulated import mixed, numbers
 
+pytestmark = pytest.mark.fast
+
 values = st.one_of(
     st.none(),
     st.booleans(),
@@ -105,8 +107,8 @@ def test_rates_are_shares_with_their_binomial_variance() -> None:
     found = of(mixed([[None] * 18 + [0.0] * 42])[0], GAUSSIAN)["missing"]
     assert (found.value, found.within, found.count) == (pytest.approx(0.3), pytest.approx(0.21), 60)
     assert of(mixed([[0.0] * 60])[0], GAUSSIAN)["missing"] == OneMeasure(0.0, 0.0, 60)
-    matrix = ReferenceMatrix({"x": GAUSSIAN})
-    absent = window_sums([{}, {}], 7, matrix, outlier_beyond=6.0)
+    matrix = ReferenceMatrix({"x": GAUSSIAN}, outlier_beyond=6.0)
+    absent = window_sums([{}, {}], 7, matrix)
     assert taken(absent, matrix) == {"missing": OneMeasure(1.0, 0.0, 7)}
 
 
@@ -213,12 +215,12 @@ def test_the_largest_change_is_named() -> None:
 
 def test_volume_is_the_log_of_the_rows() -> None:
     """It is measured on the model's rows alone, also when there are none, and nothing else is measured beside it."""
-    matrix = ReferenceMatrix({VOLUME: learn_reference([[]]), "x": GAUSSIAN})
+    matrix = ReferenceMatrix({VOLUME: learn_reference([[]]), "x": GAUSSIAN}, outlier_beyond=6.0)
     assert names_for(VOLUME, matrix.references[0]) == ("volume",)
     for rows in (0, 1, 59):
-        found = taken(window_sums([], rows, matrix, outlier_beyond=6.0), matrix)
+        found = taken(window_sums([], rows, matrix), matrix)
         assert found == {"volume": OneMeasure(math.log1p(rows), 1.0, max(1, rows))}
-    assert "volume" not in taken(window_sums([], 59, matrix, outlier_beyond=6.0), matrix, 1)
+    assert "volume" not in taken(window_sums([], 59, matrix), matrix, 1)
 
 
 @pytest.mark.parametrize("count", [20, 60, 400])
@@ -228,10 +230,10 @@ def test_shape_says_the_same_at_any_number_of_events(count: int) -> None:
     reference = learn_reference([[feature] for feature in numbers(rng.normal(size=(2000, 60)))])
     found = [of(feature, reference)["shape"] for feature in numbers(rng.normal(size=(500, min(count, 64))))]
     if count > 64:  # as they are where two sources or more have so many
-        matrix = ReferenceMatrix({"x": reference})
+        matrix = ReferenceMatrix({"x": reference}, outlier_beyond=6.0)
         parts = numbers(rng.normal(size=(3000, 64)))
         found = [
-            taken(window_sums([{"x": one} for one in parts[low : low + 6]], 384, matrix, outlier_beyond=6.0), matrix)["shape"]
+            taken(window_sums([{"x": one} for one in parts[low : low + 6]], 384, matrix), matrix)["shape"]
             for low in range(0, 3000, 6)
         ]
     values = np.array([one.value for one in found])

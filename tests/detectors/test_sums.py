@@ -18,6 +18,8 @@ from detectors.windows.sample import POINTS
 from tests.support.measured import every_column, taken
 from tests.support.simulated import mixed, numbers
 
+pytestmark = pytest.mark.fast
+
 sane = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
 values = st.one_of(st.none(), st.booleans(), sane, st.sampled_from(["NO", "SE", "XK", "DK"]))
 wild = st.one_of(st.none(), st.sampled_from([1.7e308, -1.7e308, 5e-324, 10**400]), st.floats(allow_nan=False), st.text("abc"))
@@ -25,12 +27,12 @@ wild = st.one_of(st.none(), st.sampled_from([1.7e308, -1.7e308, 5e-324, 10**400]
 DRAW = np.random.default_rng(1)
 NORMAL = learn_reference([[feature] for feature in numbers(DRAW.normal(size=(2000, 60)))])
 MIXED = learn_reference([mixed([[1.0, 2.0, 3.0, None, "NO", "SE", "NO", True]])] * 3)
-STACK = ReferenceMatrix({"x": MIXED, "y": NORMAL})
+STACK = ReferenceMatrix({"x": MIXED, "y": NORMAL}, outlier_beyond=6.0)
 
 
 def tallied(parts: list[dict[str, Feature]], rows: int, matrix: ReferenceMatrix = STACK) -> WindowSums:
     """Return the sums of a bucket."""
-    return window_sums(parts, rows, matrix, outlier_beyond=6.0)
+    return window_sums(parts, rows, matrix)
 
 
 def same(one: WindowSums, other: WindowSums) -> bool:
@@ -89,7 +91,7 @@ EXPECTED, DEVIATION = 1 - 2 / (9 * 15), np.sqrt(2 / (9 * 15))
 
 def shapes(drawn: np.ndarray, reference: FeatureReference = NORMAL) -> np.ndarray:
     """Return the shape statistic of windows, one each row."""
-    matrix = ReferenceMatrix({"x": reference})
+    matrix = ReferenceMatrix({"x": reference}, outlier_beyond=6.0)
     return np.array([taken(tallied([{"x": one}], drawn.shape[1], matrix), matrix)["shape"].value for one in numbers(drawn)])
 
 
@@ -112,7 +114,7 @@ def test_two_humps_are_seen_the_better_the_more_values_tell_them(count: int) -> 
 
 def test_a_sample_of_few_different_values_is_not_coarse() -> None:
     """However many there are, their counts are exact; a long sample of many has mid-quantiles, and those of all parts add up."""
-    matrix = ReferenceMatrix({"x": NORMAL})
+    matrix = ReferenceMatrix({"x": NORMAL}, outlier_beyond=6.0)
     flags, many = numbers(np.array([[0.0] * 600 + [1.0] * 40])), numbers(DRAW.normal(size=(2, 640)))
     assert tallied([{"x": flags[0]}], 640, matrix).sums[COARSE, 0] == 0.0
     # Of 15 edges, each with a quarter of a share of ten less variance in two bins of a sixteenth.
@@ -168,7 +170,7 @@ def test_categories_fall_into_their_cells() -> None:
 def test_any_values_are_finite(windows: list[list[Value]], learned: list[Value]) -> None:
     """In any reference and any buckets merged: the statistics, their variances, and the mean that a verdict tells."""
     references: dict[str, FeatureReference] = {"x": learn_reference([mixed([learned])])}
-    matrix = ReferenceMatrix(references)
+    matrix = ReferenceMatrix(references, outlier_beyond=6.0)
     merged = empty(matrix)
     for held in windows:
         merged.add(tallied([{"x": feature(held)}, {"x": feature(held)}], 2 * len(held), matrix))

@@ -15,7 +15,10 @@ from detectors.windows.feature import CATEGORIES, Feature
 from detectors.windows.record import OTHER_SEGMENT, Mark, Window, WindowShape
 from detectors.windows.row import VOLUME, Row, Value
 from detectors.windows.sample import LARGEST, POINTS
-from detectors.windows.windows import Windows
+from detectors.windows.windows import Closing, Windows
+from tests.support.fed_windows import FedWindows
+
+pytestmark = pytest.mark.fast
 
 SHAPES = {
     "a": WindowShape(10.0, 0.0, max_segments=2, max_features=3),
@@ -51,17 +54,16 @@ def row_lists(draw: st.DrawFn) -> list[Row]:
     return rows
 
 
-def windows_of(rows: Iterable[Row], sizes: Sequence[int] = ()) -> tuple[list[Window | Mark], Windows]:
+def windows_of(rows: Iterable[Row], sizes: Sequence[int] = ()) -> tuple[list[Window | Mark], FedWindows]:
     """Return all that comes out of rows cut into batches of those sizes, then one by one."""
     rows = list(rows)
-    windows = Windows("features", source=0, sources=1, shapes=SHAPES)
-    written: list[Window | Mark] = []
+    windows = FedWindows(SHAPES)
     for size in sizes:
-        written.extend(windows.add_rows(rows[:size]))
+        windows.add(rows[:size])
         rows = rows[size:]
     for row in rows:
-        written.extend(windows.add_rows([row]))
-    return written, windows
+        windows.add([row])
+    return list(windows.written), windows
 
 
 def closed_by_ticks(rows: list[Row]) -> list[Row]:
@@ -71,6 +73,7 @@ def closed_by_ticks(rows: list[Row]) -> list[Row]:
     return [*rows, *(Row(last + 1 + index, model, end, "", None) for index, model in enumerate(SHAPES))]
 
 
+@pytest.mark.slow
 @given(row_lists())
 def test_every_row_is_in_one_window_or_late(rows: list[Row]) -> None:
     """Rows in = rows in windows + late rows; ticks and models without a shape are in neither."""
@@ -78,9 +81,10 @@ def test_every_row_is_in_one_window_or_late(rows: list[Row]) -> None:
     for model in SHAPES:
         inside = sum(item.n for item in written if isinstance(item, Window) and item.model == model)
         sent = sum(1 for row in rows if row.model == model and row.values is not None)
-        assert inside + windows.late.get(model, 0) == sent
+        assert inside + windows.late[model] == sent
 
 
+@pytest.mark.slow
 @given(row_lists())
 def test_a_window_accounts_for_every_value(rows: list[Row]) -> None:
     """Numbers, categories and missing values of each feature add up to the rows of its window."""
@@ -91,6 +95,7 @@ def test_a_window_accounts_for_every_value(rows: list[Row]) -> None:
                 assert numbers + sum(feature.categories.values()) + feature.other + feature.missing == item.n
 
 
+@pytest.mark.slow
 @given(row_lists())
 def test_a_bucket_comes_out_once_and_before_its_mark(rows: list[Row]) -> None:
     """No (model, segment, start) comes twice; when a mark comes, all windows up to it have come and none after."""
@@ -114,6 +119,7 @@ def test_the_name_of_the_number_of_rows_is_no_features() -> None:
     assert sorted(window.features) == ["w", "x", "y"]  # as many as the model may have
 
 
+@pytest.mark.slow
 @given(row_lists(), st.lists(st.integers(0, 12), max_size=12))
 def test_batches_change_nothing(rows: list[Row], sizes: list[int]) -> None:
     """A model's windows, and its furthest mark, do not depend on how the rows were cut into batches."""
@@ -122,9 +128,40 @@ def test_batches_change_nothing(rows: list[Row], sizes: list[int]) -> None:
     for model in SHAPES:
         mine = [[item for item in items if isinstance(item, Window) and item.model == model] for items in (one, cut)]
         assert mine[0] == mine[1]
-    assert whole.watermarks() == parts.watermarks()
+    assert whole.open.watermarks() == parts.open.watermarks()
     assert whole.late == parts.late
-    assert whole.durable(10**6) == parts.durable(10**6)
+    assert whole.open.durable(10**6) == parts.open.durable(10**6)
+
+
+def of_model(model: str, closed: Iterable[Closing]) -> list[Closing]:
+    """Return the windows and marks of one model."""
+    return [closing for closing in closed if closing[1].model == model]
+
+
+@given(row_lists())
+def test_each_row_that_closes_something_is_named_and_marked(rows: list[Row]) -> None:
+    """With a mark for each row, a stretch of rows gives what they give one by one, with the offsets of the same rows."""
+    whole, single = (Windows("features", source=0, sources=1, shapes=SHAPES, mark_rows=True) for _ in range(2))
+    together = whole.add_rows(rows).closed
+    apart = [(row.offset, single.add_rows([row]).closed) for row in rows]
+    assert all(by == offset for offset, closed in apart for by, _ in closed)
+    for model in SHAPES:
+        assert of_model(model, together) == [closing for _, closed in apart for closing in of_model(model, closed)]
+
+
+@given(row_lists())
+def test_the_end_closes_what_a_late_tick_closes(rows: list[Row]) -> None:
+    """Where a file ends each open bucket is written, and a mark behind the newest row; then nothing is open."""
+    windows = Windows("features", source=0, sources=1, shapes=SHAPES)
+    written = windows.add_rows(rows).records + [record for _, record in windows.end(10**6)]
+    wanted = windows_of(closed_by_ticks(rows))[0]
+    for model in SHAPES:
+        mine, others = ([one for one in found if isinstance(one, Window) and one.model == model] for found in (written, wanted))
+        assert mine == others
+        newest = max((row.ts for row in rows if row.model == model and row.values is not None), default=None)
+        marks = [record.until for record in written if isinstance(record, Mark) and record.model == model]
+        assert newest is None or marks[-1] > newest
+    assert windows.end(10**6) == []
 
 
 def judged(records: Iterable[Window | Mark]) -> dict[str, list[tuple[float, dict[str, list[Window]]]]]:
@@ -140,6 +177,7 @@ def judged(records: Iterable[Window | Mark]) -> dict[str, list[tuple[float, dict
     return buckets
 
 
+@pytest.mark.slow
 @given(row_lists(), st.data())
 def test_a_crash_anywhere_changes_nothing_for_the_judge(rows: list[Row], data: st.DataObject) -> None:
     """Crash after any row with anything sent since the last commit, start again there or before: the judge gets the same buckets.
@@ -150,7 +188,7 @@ def test_a_crash_anywhere_changes_nothing_for_the_judge(rows: list[Row], data: s
     log: list[Window | Mark] = []
     position = 0
     for _ in range(data.draw(st.integers(1, 3), label="crashes")):
-        windows = Windows("features", source=0, sources=1, shapes=SHAPES)
+        windows = FedWindows(SHAPES)
         todo = [row for row in rows if row.offset >= position]
         crash = data.draw(st.integers(0, len(todo)), label="rows until the crash")
         commit = data.draw(st.integers(0, crash), label="rows until the last commit")
@@ -159,26 +197,27 @@ def test_a_crash_anywhere_changes_nothing_for_the_judge(rows: list[Row], data: s
             if index == commit and index:  # everything so far is acknowledged, and the offset committed
                 log.extend(outbox)
                 outbox = []
-                durable = windows.durable(todo[index - 1].offset + 1)
+                durable = windows.open.durable(todo[index - 1].offset + 1)
                 position = data.draw(st.integers(position, durable), label="what the slowest agent needs")
-            outbox.extend(windows.add_rows([row]))
+            outbox.extend(windows.add([row]))
         # What was on its way when the process died may have arrived, from the first on.
         log.extend(outbox[: data.draw(st.integers(0, len(outbox)), label="sent and not committed")])
-    last = Windows("features", source=0, sources=1, shapes=SHAPES)
+    last = FedWindows(SHAPES)
     for row in rows:
         if row.offset >= position:
-            log.extend(last.add_rows([row]))
+            log.extend(last.add([row]))
     assert judged(log) == judged(windows_of(rows)[0])
 
 
+@pytest.mark.slow
 @given(row_lists())
 def test_durable_never_goes_back_and_never_passes_an_open_row(rows: list[Row]) -> None:
     """The committed offset only grows, and no open window begins before it."""
-    windows = Windows("features", source=0, sources=1, shapes={"a": SHAPES["a"]})
+    windows = FedWindows({"a": SHAPES["a"]})
     before = 0
     for row in rows:
-        windows.add_rows([row])
-        durable = windows.durable(row.offset + 1)
+        windows.add([row])
+        durable = windows.open.durable(row.offset + 1)
         assert before <= durable <= row.offset + 1
         before = durable
 
@@ -246,12 +285,12 @@ def test_lateness_is_waited_for() -> None:
 @pytest.mark.parametrize("seconds", [0.1, 1 / 3, 0.7, 60.0, 86_400.0])
 def test_a_window_ends_where_its_mark_says(seconds: float) -> None:
     """Widths that no double can hold exactly still complete: the end of the last bucket equals the mark."""
-    windows = Windows("features", source=0, sources=1, shapes={"m": WindowShape(seconds, 0.0)})
+    windows = FedWindows({"m": WindowShape(seconds, 0.0)})
     for index in range(300):
-        written = windows.add_rows([Row(index, "m", 1_795_000_000.0 + index * seconds, "", {"x": 1.0})])
+        written = windows.add([Row(index, "m", 1_795_000_000.0 + index * seconds, "", {"x": 1.0})])
         ends = [item.end for item in written if isinstance(item, Window)]
         assert all(end <= written[-1].until for end in ends if isinstance(written[-1], Mark))
-    assert windows.durable(300) >= 298
+    assert windows.open.durable(300) >= 298
 
 
 def test_an_idle_model_does_not_hold_the_offset_back() -> None:
@@ -261,9 +300,9 @@ def test_an_idle_model_does_not_hold_the_offset_back() -> None:
     written, windows = windows_of(rows)
     assert [(item.start, item.n) for item in written if isinstance(item, Window) and item.model == "a"] == [(0.0, 1)]
     assert [item.until for item in written if isinstance(item, Mark) and item.model == "a"] == [0.0, 10.0]
-    assert windows.durable(10**7) > 40_000
-    assert windows_of(rows, [7, 20, 2])[1].durable(10**7) == windows.durable(10**7)
-    again = windows.add_rows([Row(1_600_000, "a", 7.0, "", {"x": 1.0}), Row(1_600_001, "a", 25.0, "", {"x": 1.0})])
+    assert windows.open.durable(10**7) > 40_000
+    assert windows_of(rows, [7, 20, 2])[1].open.durable(10**7) == windows.open.durable(10**7)
+    again = windows.add([Row(1_600_000, "a", 7.0, "", {"x": 1.0}), Row(1_600_001, "a", 25.0, "", {"x": 1.0})])
     assert sum(len(parts) for _, parts in judged([*written, *again])["a"]) == 1, "the judge ignores what was written"
 
 
@@ -275,10 +314,10 @@ def test_a_window_beyond_the_limit_is_folded_and_says_nearly_the_same() -> None:
     end = Row(len(rows), "m", 100.0, "", None)
     found = {}
     for limit in (10_000, 10**9):
-        windows = Windows("features", source=0, sources=1, shapes={"m": WindowShape(10.0, 0.0, max_values=limit)})
+        windows = FedWindows({"m": WindowShape(10.0, 0.0, max_values=limit)})
         for start in range(0, len(rows), 777):
-            windows.add_rows(rows[start : start + 777])
-        (window,) = (item for item in windows.add_rows([end]) if isinstance(item, Window))
+            windows.add(rows[start : start + 777])
+        (window,) = (item for item in windows.add([end]) if isinstance(item, Window))
         found[limit] = window
     folded, whole = found[10_000].features, found[10**9].features
     assert folded["c"] == whole["c"]
@@ -293,22 +332,23 @@ def test_a_window_beyond_the_limit_is_folded_and_says_nearly_the_same() -> None:
     assert np.abs(ranks - (np.arange(POINTS) + 0.5) / POINTS).max() < 0.01
 
 
+@pytest.mark.slow
 def test_rows_held_stay_below_the_limit_whatever_comes() -> None:
     """However many rows and segments a bucket gets, no more values are buffered than `max_values` and one row."""
     shape = WindowShape(10.0, 0.0, max_values=5_000, max_segments=20)
-    windows = Windows("features", source=0, sources=1, shapes={"m": shape})
+    windows = FedWindows({"m": shape})
     for start in range(0, 20_000, 500):
-        windows.add_rows([Row(at, "m", 1.0, f"s{at % 37}", {"x": 1.0, f"y{at % 50}": "a"}) for at in range(start, start + 500)])
-        (bucket,) = windows._models["m"].open.values()
+        windows.add([Row(at, "m", 1.0, f"s{at % 37}", {"x": 1.0, f"y{at % 50}": "a"}) for at in range(start, start + 500)])
+        (bucket,) = windows.open._models["m"].open.values()
         assert bucket.buffered <= shape.max_values
         assert bucket.buffered == sum(window.buffered for window in bucket.windows.values())
-    (end,) = (item for item in windows.add_rows([Row(20_000, "m", 50.0, "", None)]) if isinstance(item, Mark))
+    (end,) = (item for item in windows.add([Row(20_000, "m", 50.0, "", None)]) if isinstance(item, Mark))
     assert end.until == 50.0
 
 
-def alive(windows: Windows) -> int:
+def alive(windows: FedWindows) -> int:
     """Return how many cells the open windows hold on to."""
-    buckets = [bucket for progress in windows._models.values() for bucket in progress.open.values()]
+    buckets = [bucket for progress in windows.open._models.values() for bucket in progress.open.values()]
     blocks = {id(part.block): part.block for bucket in buckets for window in bucket.windows.values() for part in window.parts}
     return sum(block.columns.numbers.size for block in blocks.values())
 
@@ -317,7 +357,7 @@ def alive(windows: Windows) -> int:
 def test_rows_that_are_folded_or_closed_are_free(skewed: bool) -> None:
     """Neither a large segment among small ones nor one row of the next bucket in each fetch keeps the others in memory."""
     shape = WindowShape(10.0, 1e6, max_values=20_000)
-    windows = Windows("features", source=0, sources=1, shapes={"m": shape})
+    windows = FedWindows({"m": shape})
     for start in range(0, 60_000, 1000):
         rows = [
             Row(at, "m", 1.0, f"s{at // 50 % 50}" if skewed and at % 50 == 7 else "", {"x": 1.0, "y": 2.0})
@@ -325,15 +365,15 @@ def test_rows_that_are_folded_or_closed_are_free(skewed: bool) -> None:
             else Row(at, "m", 11.0, "", {"x": 1.0, "y": 2.0})
             for at in range(start, start + 1000)
         ]
-        windows.add_rows(rows)
+        windows.add(rows)
     assert alive(windows) < shape.max_values
 
 
 def test_a_bucket_of_an_idle_model_stays_closed() -> None:
     """A model that comes back after a long silence finds its old bucket closed: its rows are late, and counted."""
-    windows = Windows("features", source=0, sources=1, shapes={"m": WindowShape(86_400.0, 0.0), "n": WindowShape(60.0, 0.0)})
-    first = windows.add_rows([Row(at, "m", 100.0 + at, "", {"x": 1.0}) for at in range(5)])
-    closing = windows.add_rows([Row(1_200_000, "n", 200.0, "", {"x": 1.0})])
-    again = windows.add_rows([Row(1_200_001 + at, "m", 5_000.0 + at, "", {"x": 1.0}) for at in range(5)])
+    windows = FedWindows({"m": WindowShape(86_400.0, 0.0), "n": WindowShape(60.0, 0.0)})
+    first = windows.add([Row(at, "m", 100.0 + at, "", {"x": 1.0}) for at in range(5)])
+    closing = windows.add([Row(1_200_000, "n", 200.0, "", {"x": 1.0})])
+    again = windows.add([Row(1_200_001 + at, "m", 5_000.0 + at, "", {"x": 1.0}) for at in range(5)])
     assert sum(item.n for item in [*first, *closing, *again] if isinstance(item, Window)) == 5
     assert windows.late == {"m": 5}

@@ -66,7 +66,7 @@ def learned(spec: ModelSpec, columns: dict[str, Column], kind: Kind = "features"
     """Return a judge that has learned from those windows."""
     monitor = ModelMonitor.begin(spec)
     for record in history(spec, columns, kind=kind):
-        monitor.add(spec, record)
+        monitor.add(record)
     (judge,) = monitor.channels[kind].judges.values()
     assert not judge.learning
     return judge
@@ -93,7 +93,7 @@ def test_what_is_counted_is_what_a_judge_watches(features: list[str], categories
     counted = named_monitors(spec) | own_monitors(spec)
     assert sorted((name, one) for name, found in counted.items() for one in found) == sorted(judge.watched())
     assert (VOLUME in counted) == (days * DAY >= WEEK_SECONDS if volume is None else volume)
-    both, up = (count(spec, judge)[direction, 1] for direction in ("both", "up"))
+    both, up = (count(judge)[direction, 1] for direction in ("both", "up"))
     assert f"{both} monitors of rises and falls x" in next(stock_notes(spec))
     assert f" {up} of rises alone x" in next(stock_notes(spec))
     assert 2 * both + up == sides_of([judge])[0]
@@ -104,7 +104,7 @@ def test_errors_have_one_monitor_of_rises():
     spec = replace(SPEC, detector="page_hinkley", outcomes=OutcomeSpec(detector="ddm"))
     wrong = numbers(np.random.default_rng(2).random((30, EVENTS)) < 0.1)
     judge = learned(spec, {ERROR: wrong}, "outcomes")
-    assert dict(count(spec, judge)) == {("up", 1): 1}
+    assert dict(count(judge)) == {("up", 1): 1}
     (note,) = stock_notes(spec)
     assert "for the outcomes of each segment: 1 monitor of rises alone x 168 windows a week x about 0.28 in 1,000 windows" in note
     assert "Assumed" not in note

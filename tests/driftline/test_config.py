@@ -22,6 +22,8 @@ from driftline.text.durations import duration, format_duration, format_rate, wee
 from streams.settings import Settings
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.fast
+
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
 BAD_FILES = sorted((ROOT / "tests" / "data" / "config").glob("*.bad.toml"))
 KEY = "0123456789abcdef"

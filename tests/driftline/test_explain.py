@@ -15,7 +15,8 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.judging.budget import SHARE, SHARES, false_alarms_per_week, fast_alarms_per_week, fast_limit, run_length, threshold
+from detectors.judging.budget import SHARE, false_alarms_per_week, fast_alarms_per_week, fast_limit, run_length, threshold
+from detectors.judging.kinds import KIND_RULES
 from detectors.judging.shares import sides_of
 from detectors.judging.stock_rates import STOCK
 from detectors.model.model_monitor import ModelMonitor
@@ -59,7 +60,7 @@ class ExplainHome:
         for kind, segment, columns in histories:
             start = max(monitor.aligners[kind].until.values(), default=0.0)
             for record in history(spec, columns, kind=kind, segment=segment, start=start):
-                monitor.add(spec, record)
+                monitor.add(record)
         return monitor
 
     def keep(self, monitor: ModelMonitor, *, partition: int = 2) -> None:
@@ -133,23 +134,25 @@ def test_every_threshold_follows_from_the_budget(here: ExplainHome):
     assert account["monitors"] == 15
     assert account["document"] is None
     per_week = 7 * 48
-    sides = {kind: sum(row["sides"] * row["monitors"] for row in account["rows"] if row["windows"] == kind) for kind in SHARES}
+    sides = {
+        kind: sum(row["sides"] * row["monitors"] for row in account["rows"] if row["windows"] == kind) for kind in KIND_RULES
+    }
     fast = {
-        kind: sum(row["sides"] * row["fast_monitors"] for row in account["rows"] if row["windows"] == kind) for kind in SHARES
+        kind: sum(row["sides"] * row["fast_monitors"] for row in account["rows"] if row["windows"] == kind) for kind in KIND_RULES
     }
     assert sides == {"features": 2 * (2 + 2 + 3 + 1) + 2 + 2 + 1 + 1, "outcomes": 1}
     assert 0 < fast["features"] < sides["features"]
     for (kind, statistic), row in rows.items():
-        limit = threshold(false_alarms_per_week=SHARES[kind], window_seconds=1800.0, sides=sides[kind])
+        limit = threshold(false_alarms_per_week=KIND_RULES[kind].share, window_seconds=1800.0, sides=sides[kind])
         assert row["threshold"] == pytest.approx(limit)
         assert row["sides"] == (1 if kind == "outcomes" or statistic in UPWARDS else 2)
         assert row["windows_per_week"] == per_week
         mine, quick = row["sides"] * row["monitors"], row["sides"] * row["fast_monitors"]
-        share, expected = SHARE * SHARES[kind] * mine / sides[kind], mine * per_week / run_length(row["threshold"])
+        share, expected = SHARE * KIND_RULES[kind].share * mine / sides[kind], mine * per_week / run_length(row["threshold"])
         if quick:
-            reach = fast_limit(false_alarms_per_week=SHARES[kind], window_seconds=1800.0, sides=fast[kind])
+            reach = fast_limit(false_alarms_per_week=KIND_RULES[kind].share, window_seconds=1800.0, sides=fast[kind])
             assert row["fast_limit"] == pytest.approx(reach)
-            share += (1 - SHARE) * SHARES[kind] * quick / fast[kind]
+            share += (1 - SHARE) * KIND_RULES[kind].share * quick / fast[kind]
             expected += fast_alarms_per_week(limit=reach, window_seconds=1800.0, sides=quick)
         else:
             assert row["fast_limit"] is None
@@ -160,7 +163,7 @@ def test_every_threshold_follows_from_the_budget(here: ExplainHome):
         assert row["reference_windows"] == [144, 144]
         assert 0 <= row["correlation"][0] <= row["correlation"][1] < 1
     spent = SHARE * (1 if fast["outcomes"] == 0 else 2)
-    assert account["false_alarms_per_week"] == pytest.approx(SHARES["features"] + spent * SHARES["outcomes"])
+    assert account["false_alarms_per_week"] == pytest.approx(KIND_RULES["features"].share + spent * KIND_RULES["outcomes"].share)
     assert account["judged_until"] == {"features": "1970-01-05T00:00:00.000Z", "outcomes": "1970-01-05T00:00:00.000Z"}
     assert account["learning"] == account["notes"] == []
 
@@ -261,7 +264,7 @@ def test_segments_share_one_budget(here: ExplainHome):
     account = here.account()
     assert {row["segment"] for row in account["rows"]} == {"north", "south"}
     assert account["monitors"] == 28
-    assert account["false_alarms_per_week"] == pytest.approx(SHARES["features"])
+    assert account["false_alarms_per_week"] == pytest.approx(KIND_RULES["features"].share)
     assert account["learning"] == ["outcomes: no window has been judged yet; a share of 0.1 of the budget waits for them."]
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 
+import pytest
+
 from driftline.cli.logs import OncePerMinute
+
+pytestmark = pytest.mark.fast
 
 
 def _record(name: str, message: str, *args: object) -> logging.LogRecord:

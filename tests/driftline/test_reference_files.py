@@ -357,7 +357,7 @@ def rest(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 def fed(monitor: ModelMonitor, spec: ModelSpec, records: list[bytes]) -> list[Finding]:
     """Return what a watch finds."""
-    return [finding for value in records for finding in monitor.add(spec, window_codec.parse(value))]
+    return [finding for value in records for finding in monitor.add(window_codec.parse(value))]
 
 
 def told(found: list[Finding]) -> list[tuple[str, str]]:
@@ -379,7 +379,7 @@ def test_a_snapshot_on_the_way_changes_nothing(reference_set: ReferenceSet, rest
     spec = judging_by(reference_set)
     monitor, found = ModelMonitor.begin(spec), []
     for number, value in enumerate(rest):
-        found += monitor.add(spec, window_codec.parse(value))
+        found += monitor.add(window_codec.parse(value))
         if number % 100 == 0:
             monitor = snapshot.load("judge/0", snapshot.dump({"fraud": monitor}))["fraud"]
             assert monitor.reconfigure(spec) == []
@@ -426,7 +426,7 @@ def test_a_segment_without_room_is_left_out(reference_set: ReferenceSet, rest: l
         record = window_codec.parse(value)
         if isinstance(record, Window) and record.segment == "eu":
             record = msgspec.structs.replace(record, segment="us")
-        monitor.add(crowded, record)
+        monitor.add(record)
     assert "us" in monitor.channels["features"].judges
     monitor.reconfigure(judging_by(reference_set, crowded))
     judges = monitor.channels["features"].judges

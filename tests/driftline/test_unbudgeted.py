@@ -14,6 +14,8 @@ from detectors.judging.detectors import DETECTORS, Direction
 from detectors.judging.stock_rates import STOCK, STOCK_CHANCE, STOCK_OUTCOMES
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.fast
+
 
 def test_every_stock_detector_has_a_rate() -> None:
     """For each direction in which it can be used, and with what it depends on."""

@@ -24,6 +24,8 @@ from driftline.config.load import VARIABLES, load_settings
 from driftline.servers.ports import free_port
 from tests.support.paths import DATA, ROOT
 
+pytestmark = pytest.mark.fast
+
 DEPLOY = ROOT / "deploy"
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -147,6 +149,7 @@ def test_every_mounted_file_is_there(name):
     assert [path for path in mounts(name).values() if not path.exists()] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OURS)
 def test_our_commands_are_driftline_commands(name):
     """The command of every service of ours is one that `driftline` knows."""
@@ -190,6 +193,7 @@ def test_only_the_loopback_and_what_compose_says_is_listened_on():
     assert "0.0.0.0" not in (DEPLOY / "driftline.toml").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_prometheus_scrapes_what_the_rules_ask_for(tool, tmp_path):
     """`promtool check config` accepts the files where compose puts them; jobs and ports are those of our processes."""
     for inside, outside in mounts("prometheus").items():
@@ -205,6 +209,7 @@ def test_prometheus_scrapes_what_the_rules_ask_for(tool, tmp_path):
         assert f":{port}/" in SERVICES[process]["healthcheck"]["test"][-1]
 
 
+@pytest.mark.slow
 def test_alertmanager_groups_by_model(tool):
     """`amtool check-config` accepts the file, one notification is one model, and information wakes nobody."""
     run(tool("amtool"), "check-config", str(DEPLOY / "alertmanager.yml"))
@@ -229,6 +234,7 @@ def test_alertmanager_groups_by_model(tool):
     assert info.stdout.strip() == b"nobody"
 
 
+@pytest.mark.slow
 def test_the_commented_receivers_are_right_too(tool, tmp_path):
     """Taking away the comment signs gives PagerDuty and Slack routes that amtool accepts, with secrets from files."""
     text = (DEPLOY / "alertmanager.yml").read_text(encoding="utf-8")
@@ -252,6 +258,7 @@ def test_grafana_finds_its_source_and_dashboard():
     assert SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"] == board
 
 
+@pytest.mark.slow
 def test_secrets_are_made_once_and_for_one_reader(tmp_path):
     """deploy/secrets.sh makes secrets that only their owner can reach, and keeps them when it is run again."""
     (tmp_path / "deploy").mkdir()
@@ -304,6 +311,7 @@ def wait_until_healthy(process: subprocess.Popen[bytes], check: str, log: Path) 
         healthy = subprocess.run([sys.executable, "-c", check], capture_output=True, timeout=30, check=False).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.kafka
 @pytest.mark.redis
 @pytest.mark.parametrize("name", PORTS)

@@ -21,6 +21,8 @@ from driftline.config.schema import SECTIONS, ModelSection, Section
 from tests.support.documents import blocks, prose, text_of
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.fast
+
 PAGES = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")),
     *sorted((ROOT / "docs").glob("*.md")),
@@ -111,6 +113,7 @@ def test_every_command_exists(page: Path):
         assert not words or words[0] in COMMANDS, line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=label)
 def test_every_make_target_exists(page: Path):
     """`make TARGET` in a page is one that make would run."""

@@ -25,6 +25,8 @@ import pytest
 
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.fast
+
 #: Package -> prefixes of our own modules that it may import besides itself.
 MAY_IMPORT = {
     "detectors": (),

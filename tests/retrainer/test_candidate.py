@@ -24,6 +24,8 @@ from retrainer.candidate import (
 from retrainer.loss import constant_answer, loss, task_of
 from retrainer.training import Example
 
+pytestmark = pytest.mark.fast
+
 
 def rows(labels: list[Any], features: list[dict[str, Any]] | None = None) -> list[Example]:
     """Rows with the given labels, a second apart."""

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from retrainer.gate import decide, sign_test
 
+pytestmark = pytest.mark.fast
+
 LOSSES = st.lists(st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0])), max_size=60)
 ERRORS = st.floats(0, 100, allow_nan=False)
 PAIRS = st.lists(st.tuples(ERRORS, ERRORS), max_size=40)

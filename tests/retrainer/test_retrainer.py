@@ -206,7 +206,7 @@ def test_a_changed_world_is_learned_proved_and_served(world: RetrainerWorld) -> 
     assert predict(artifact.model, {"x": -2.0, "y": 0.0}).label is True
     (told,) = [window_codec.parse(record.value) for record in world.read(WINDOWS)]
     assert isinstance(told, Decision)
-    assert (told.request, told.outcome, told.version, told.features) == ("retrain-1", "promoted", 2, ["x"])
+    assert (told.request, told.result, told.version, told.features) == ("retrain-1", "promoted", 2, ["x"])
     assert metrics.registry.get_sample_value("driftline_retrains_total", {"model": "m", "decision": "promoted"}) == 1
 
 
@@ -237,7 +237,7 @@ def test_a_candidate_that_is_not_better_is_rejected(world: RetrainerWorld) -> No
     assert "candidate" in data["reason"]
     (told,) = [window_codec.parse(record.value) for record in world.read(WINDOWS)]
     assert isinstance(told, Decision)
-    assert told.outcome == "rejected"
+    assert told.result == "rejected"
 
 
 def test_too_few_rows_abandon_the_request_with_the_count(world: RetrainerWorld) -> None:

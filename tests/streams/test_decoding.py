@@ -115,9 +115,9 @@ def read(decoding: Decoding, values: Sequence[bytes], first: int = 0) -> Decoded
 def windows_of(decoded: Sequence[Decoded]) -> list[Window | Mark]:
     """Return what fetches make of windows, closed to the last, model by model."""
     windows = Windows("features", source=0, sources=1, shapes=SHAPES)
-    written = [item for fetch in decoded for item in windows.add(fetch.blocks)]
+    written = [item for fetch in decoded for item in windows.add(fetch.blocks).records]
     end = [orjson.dumps({"type": "tick", "model": model, "ts": NOW + 50}) for model in MODELS if model]
-    written += windows.add(read(Decoding(MODELS), end, first=10_000).blocks)
+    written += windows.add(read(Decoding(MODELS), end, first=10_000).blocks).records
     return sorted((item for item in written if isinstance(item, Window)), key=lambda item: (item.model, item.first))
 
 

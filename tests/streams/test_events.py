@@ -22,6 +22,8 @@ from streams.records.dead_letters import CUT, DETAIL, MAX_LETTER_BYTES, PATH, RE
 from streams.settings import KafkaSettings
 from tests.support.records import NOW, NOW_MS, Fetched, decode, log_of
 
+pytestmark = pytest.mark.fast
+
 MODELS = {"m": ModelSpec("m", max_features=4), "c": ModelSpec("c", categorical=("code",))}
 GOOD = b'{"model":"m","id":"a","features":{"x":1.5}}'
 HUGE = "1" + "0" * 400
@@ -364,6 +366,7 @@ def _outcome(records: Sequence[Fetched]) -> tuple[list[Event], list[tuple[int, s
     return events, [(one.offset, one.error.reason, one.error.path, one.error.detail) for one in dead]
 
 
+@pytest.mark.slow
 @effort(max_examples=600, deadline=None)
 @given(st.lists(_VALUES, max_size=8))
 def test_every_record_ends_once_and_by_itself(values: list[bytes | None]) -> None:
@@ -378,6 +381,7 @@ def test_every_record_ends_once_and_by_itself(values: list[bytes | None]) -> Non
     assert [one for _, found in alone for one in found] == dead
 
 
+@pytest.mark.slow
 @effort(max_examples=600, deadline=None)
 @given(st.one_of(_VALUES, st.binary(max_size=30).map(lambda junk: GOOD.replace(b'"a"', b'"' + junk + b'"'))))
 def test_what_comes_out_can_be_stored_and_sent(value: bytes | None) -> None:

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 
 from streams.engine.fetch import ParsedRecords
 
+pytestmark = pytest.mark.fast
+
 TP = TopicPartition("t", 0)
 PRODUCERS = (7, 8)
 #: Where a record batch says what it is, and where its checksum is (the part behind it is what the sum is over).

@@ -77,8 +77,8 @@ def history_log() -> list[Fetched]:
         values: dict[str, Any] = {"x": draw.gauss(6.0 if late else 0.0, 1.0), "colour": draw.choice(colours)}
         row = Row(second, "m", float(second), "", values)
         wrong = Row(second, "m", float(second), "", {ERROR: float(draw.random() < (0.6 if late else 0.1))})
-        records += writers["features", second // 2 % SOURCES].add_rows([row])
-        records += writers["outcomes", second // 2 % SOURCES].add_rows([wrong])
+        records += writers["features", second // 2 % SOURCES].add_rows([row]).records
+        records += writers["outcomes", second // 2 % SOURCES].add_rows([wrong]).records
         if second == 5400:
             records.append(Decision("swap-1", "m", "retrain-unknown", "promoted", 2, ["colour", "x"]))
     return log_of((window_records.outgoing(KAFKA, record).value or b"" for record in records), topic="t.windows")
@@ -187,11 +187,12 @@ def test_a_snapshot_taken_anywhere_is_the_state_itself() -> None:
     for number, record in enumerate(LOG):
         parsed = window_codec.parse(record.value)
         found, again = (
-            [one for one in monitor.add(SPEC, parsed) if not isinstance(one, ReferenceLearned)] for monitor in (kept, restored)
+            [one for one in monitor.add(parsed) if not isinstance(one, ReferenceLearned)] for monitor in (kept, restored)
         )
         assert found == again
         if number % 7 == 0:
             restored = snapshot.load(NAME, snapshot.dump({"m": restored}))["m"]
+            restored.bind(SPEC)
     assert kept.open_incidents == restored.open_incidents
     assert kept.channels["features"].retrains == restored.channels["features"].retrains
 

@@ -11,6 +11,8 @@ from streams.engine.transport import Reach
 from streams.kafka.batch import Batch, RecordColumns
 from tests.support.clock import Clock
 
+pytestmark = pytest.mark.fast
+
 HERE, THERE = TP("t.events", 0), TP("t.events", 1)
 
 

@@ -11,6 +11,8 @@ import streams.listening
 from detectors.errors import UnavailableError
 from streams.metrics import CATALOGUE, Metrics, MetricSpec
 
+pytestmark = pytest.mark.fast
+
 RENAMED = [spec for spec in CATALOGUE if spec.alias_of]
 SPECS = {spec.name: spec for spec in CATALOGUE}
 

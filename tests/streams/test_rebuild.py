@@ -126,7 +126,7 @@ def watched_once(deployment: ShopDeployment) -> None:
         swap_id="swap-1",
         model=MODEL,
         request=request["id"],
-        outcome="promoted",
+        result="promoted",
         version=2,
         features=request["features"],
         requested_at=request["requested_at"],
@@ -201,7 +201,7 @@ def _answered(records: list[Record], delay: int) -> list[Record]:
     """Return the records with a promotion so many records after the first request."""
     monitor = ModelMonitor.begin(SPEC)
     for number, record in enumerate(records):
-        for finding in monitor.add(SPEC, record):
+        for finding in monitor.add(record):
             if isinstance(finding, Request):
                 answer = Decision("swap-1", "m", finding.id, "promoted", 2, finding.features, requested_at=finding.requested_at)
                 return [*records[: number + delay], answer, *records[number + delay :]]
@@ -215,9 +215,10 @@ def test_a_decision_goes_through_a_snapshot_on_the_way_to_its_place() -> None:
     carried = list(placed(iter(decided)))
     kept, found = watched(SPEC, carried)
     for number, record in enumerate(features):
-        found.extend(kept.add(SPEC, record))
+        found.extend(kept.add(record))
         if number % 50 == 0:
             kept = snapshot.load("judge/0", snapshot.dump({"m": kept}))["m"]
+            kept.bind(SPEC)
     assert as_bytes(found) == as_bytes(watched(SPEC, decided)[1])
 
 

@@ -45,6 +45,8 @@ from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.state.store import Store
 from tests.support.records import NOW, NOW_MS, Fetched, decode
 
+pytestmark = pytest.mark.fast
+
 KINDS = ("event", "alert", "outlier", "retrain", "swap", "outcome")
 MODELS = {"m": ModelSpec("m", max_features=10**6)}
 #: Reasons that rest on the configuration, the clock or the bytes, which a schema of JSON values cannot express.
@@ -147,6 +149,7 @@ _ENVELOPES = st.fixed_dictionaries(
 ).map(_strictly)
 
 
+@pytest.mark.slow
 @effort(max_examples=1500, deadline=None)
 @given(_EVENTS | _ENVELOPES | _ANY)
 def test_the_decoder_takes_what_the_schema_takes(value: Any) -> None:
@@ -188,7 +191,7 @@ def told(seed: int = 3) -> list[Alert | Request | ReferenceLearned]:
         rows.append(Row(number, "m", 2.0 * number, "", values))
     windows = Windows("features", source=0, sources=1, shapes={"m": _shape(spec)})
     monitor = ModelMonitor.begin(spec)
-    return [finding for record in windows.add_rows(rows) for finding in monitor.add(spec, record)]
+    return [finding for record in windows.add_rows(rows).records for finding in monitor.add(record)]
 
 
 def _shape(spec: ModelSpec) -> WindowShape:
@@ -223,7 +226,7 @@ def test_outliers_fit_their_schema() -> None:
     """An outlier event from a real reference validates."""
     windows = Windows("features", source=0, sources=1, shapes={"m": _shape(ModelSpec("m"))})
     rows = [Row(number, "m", number / 10, "", {"x": float(number % 97)}) for number in range(1200)]
-    written = [record for record in windows.add_rows(rows) if isinstance(record, Window)]
+    written = [record for record in windows.add_rows(rows).records if isinstance(record, Window)]
     reference = learn_reference([[window.features["x"]] for window in written])
     outliers = Outliers(partition=1, window_seconds=60.0, beyond=6.0, per_window=10)
     for value in (1e9, -(10**15), np.finfo(np.float64).max):
@@ -265,6 +268,7 @@ def swaps(redis_settings: RedisSettings, signing_key: Secret) -> Iterator[Swaps]
     sender.close(0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classifier", "regressor"])
 @pytest.mark.parametrize("result", ["promoted", "rejected", "abandoned"])
 @pytest.mark.parametrize("with_champion", [True, False])

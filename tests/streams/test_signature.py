@@ -10,6 +10,8 @@ from detectors.errors import SignatureError
 from streams.settings import Secret
 from streams.state.signature import sign, verify
 
+pytestmark = pytest.mark.fast
+
 KEY = Secret(b"k" * 32)
 payloads = st.binary(max_size=200)
 names = st.text(max_size=30)

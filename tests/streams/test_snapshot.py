@@ -29,8 +29,8 @@ def history(spec: ModelSpec) -> list[Window | Mark]:
     for second in range(0, 6000, 3):
         late = second > 3600
         values = {"x": draw.gauss(2.0 if late else 0.0, 1.0), "colour": draw.choice("bc" if late else "ab")}
-        records += features.add_rows([Row(second, "m", float(second), "", values)])
-        records += outcomes.add_rows([Row(second, "m", float(second), "", {ERROR: float(draw.random() < 0.2)})])
+        records += features.add_rows([Row(second, "m", float(second), "", values)]).records
+        records += outcomes.add_rows([Row(second, "m", float(second), "", {ERROR: float(draw.random() < 0.2)})]).records
     return records
 
 
@@ -47,7 +47,7 @@ def test_every_detector_goes_on_as_if_nothing_had_been_written(name: str) -> Non
     kept, restored = ModelMonitor.begin(spec), ModelMonitor.begin(spec)
     findings = 0
     for number, record in enumerate(history(spec)):
-        found, again = kept.add(spec, record), restored.add(spec, record)
+        found, again = kept.add(record), restored.add(record)
         assert [one for one in found if not isinstance(one, ReferenceLearned)] == [
             one for one in again if not isinstance(one, ReferenceLearned)
         ]
@@ -55,6 +55,7 @@ def test_every_detector_goes_on_as_if_nothing_had_been_written(name: str) -> Non
         findings += len(found)
         if number % 10 == 0:
             restored = snapshot.load("judge/0", snapshot.dump({"m": restored}))["m"]
+            restored.bind(spec)
     assert findings > 0
 
 
@@ -63,7 +64,7 @@ def test_dumping_changes_nothing() -> None:
     spec = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=1500.0, min_windows=24))
     monitor = ModelMonitor.begin(spec)
     for record in history(spec):
-        monitor.add(spec, record)
+        monitor.add(record)
     first = snapshot.dump({"m": monitor})
     assert snapshot.dump({"m": monitor}) == first
     assert len(snapshot.dump(snapshot.load("judge/0", first))) == len(first)
@@ -74,7 +75,7 @@ def test_arrays_come_back_writable_and_exact() -> None:
     spec = ModelSpec("m", window_seconds=60.0, reference=ReferenceSpec(seconds=1500.0, min_windows=24))
     monitor = ModelMonitor.begin(spec)
     for record in history(spec):
-        monitor.add(spec, record)
+        monitor.add(record)
     restored = snapshot.load("judge/0", snapshot.dump({"m": monitor}))["m"]
     for name, judge in monitor.channels["features"].judges.items():
         for feature, reference in judge.references.items():

@@ -22,7 +22,6 @@ from detectors.model.aligner import WindowAligner
 from detectors.spec import ModelSpec, ReferenceSpec
 from detectors.windows.record import Mark, Window, WindowShape
 from detectors.windows.row import Row
-from detectors.windows.windows import Windows
 from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
 from streams.engine.stage import Stage
@@ -37,19 +36,20 @@ from streams.state.store import Store
 from streams.topics import DEAD, EVENTS, WINDOWS
 from streams.worker.agents import stage_makers
 from tests.support.deployment import BEGIN, MODEL, ShopDeployment, end_of, event, until
+from tests.support.fed_windows import FedWindows
 from tests.support.records import NOW, Fetched, batch_of, log_of, make_durable
 
 SHAPE = WindowShape(10.0, 3.0)
 
 
-def add(windows: Windows, rows: Iterable[Row]) -> list[Window | Mark]:
+def add(windows: FedWindows, rows: Iterable[Row]) -> list[Window | Mark]:
     """Give rows to windows."""
-    return windows.add_rows(rows)
+    return windows.add(rows)
 
 
-def windows_of(shape: WindowShape = SHAPE) -> Windows:
+def windows_of(shape: WindowShape = SHAPE) -> FedWindows:
     """Return the windows of one source of the model m."""
-    return Windows("features", source=0, sources=1, shapes={"m": shape})
+    return FedWindows({"m": shape})
 
 
 def rows_at(*times: float, first: int = 0) -> list[Row]:
@@ -112,7 +112,7 @@ def test_boundaries_are_exact(times: Sequence[float], closed: dict[float, int], 
     """A begin belongs to its bucket, an end to the next; a bucket closes when the watermark equals its end."""
     windows = windows_of()
     assert counts(add(windows, rows_at(*times))) == closed
-    assert windows.late.get("m", 0) == late
+    assert windows.late["m"] == late
 
 
 def test_a_clock_that_is_behind_moves_nothing() -> None:
@@ -135,7 +135,7 @@ def test_a_lateness_longer_than_any_log_closes_by_ticks_alone() -> None:
     """A year of lateness keeps every bucket open, and the place to start from at the first row; a tick still closes."""
     windows = windows_of(WindowShape(10.0, 365 * 86_400.0))
     assert counts(add(windows, rows_at(*(1e9 + 10.0 * number for number in range(50))))) == {}
-    assert windows.durable(50) == 0
+    assert windows.open.durable(50) == 0
     assert sum(counts(add(windows, [tick_at(50, 1e9 + 500.0)])).values()) == 50
 
 
@@ -172,7 +172,7 @@ def test_in_any_order_every_row_is_in_one_window_or_late(
         if rows[low:high]:
             written += add(windows, rows[low:high])
     sent = sum(1 for row in rows if row.values is not None)
-    assert sum(counts(written).values()) + windows.late.get("m", 0) == sent
+    assert sum(counts(written).values()) + windows.late["m"] == sent
     whole = windows_of(shape)
     assert counts(add(whole, rows)) == counts(written)
     assert whole.late == windows.late

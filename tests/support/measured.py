@@ -27,8 +27,8 @@ class OneMeasure(NamedTuple):
 
 def tallied(feature: Feature, reference: FeatureReference, *, beyond: float = 6.0) -> tuple[WindowSums, ReferenceMatrix]:
     """Return the sums of a window of one part with a feature `x`, and the matrix of its reference."""
-    matrix = ReferenceMatrix({"x": reference})
-    return window_sums([{"x": feature}], events_in(feature), matrix, outlier_beyond=beyond), matrix
+    matrix = ReferenceMatrix({"x": reference}, outlier_beyond=beyond)
+    return window_sums([{"x": feature}], events_in(feature), matrix), matrix
 
 
 def taken(sums: WindowSums, matrix: ReferenceMatrix, column: int = 0) -> dict[StatisticName, OneMeasure]:

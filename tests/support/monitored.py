@@ -112,9 +112,9 @@ def loaded(payload: bytes) -> Monitors:
 
 def has_fired(found: Monitors, column: int = 0) -> bool:
     """Tell whether the monitor of a column has raised an alarm that lasts."""
-    return bool(found.fired[PLACE, column])
+    return bool(found.recovery.fired[PLACE, column])
 
 
 def has_recovered(found: Monitors, column: int = 0) -> bool:
     """Tell whether the monitor of a column fired and is back at its baseline."""
-    return bool(found.recovered[PLACE, column])
+    return bool(found.recovery.over[PLACE, column])

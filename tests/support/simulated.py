@@ -68,7 +68,7 @@ def history(
 def watched(spec: ModelSpec, records: Iterable[Window | Mark | Decision | Acceptance]) -> tuple[ModelMonitor, list[Finding]]:
     """Return a new monitor after all records, and its findings."""
     monitor = ModelMonitor.begin(spec)
-    return monitor, [finding for record in records for finding in monitor.add(spec, record)]
+    return monitor, [finding for record in records for finding in monitor.add(record)]
 
 
 def segment_reference(spec: ModelSpec, columns: Mapping[str, Column], *, kind: Kind = "features") -> SegmentReference:

@@ -54,9 +54,9 @@ def story() -> list[list[Record]]:
             null = ts >= 600 and rng.random() < 0.5
             city = "XK" if ts >= 460 and rng.random() < 0.3 else str(rng.choice(["NO", "SE", "DK"]))
             values = {"x": float(rng.normal()) + moved, "y": None if null else float(rng.normal()), "city": city}
-            mine.extend(windows["features"].add_rows([Row(index, "m", ts, "eu" if index % 2 else "", values)]))
+            mine.extend(windows["features"].add_rows([Row(index, "m", ts, "eu" if index % 2 else "", values)]).records)
             wrong = float(rng.random() < (0.6 if ts >= 650 else 0.1))
-            mine.extend(windows["outcomes"].add_rows([Row(index, "m", ts, "", {ERROR: wrong})]))
+            mine.extend(windows["outcomes"].add_rows([Row(index, "m", ts, "", {ERROR: wrong})]).records)
         written.append(mine)
     return written
 
@@ -72,11 +72,11 @@ def feed(monitor: ModelMonitor, records: Iterable[Record]) -> list[Finding]:
     """Return what a monitor finds in records; every request is answered by a swap at once."""
     found: list[Finding] = []
     for record in records:
-        for finding in monitor.add(SPEC, record):
+        for finding in monitor.add(record):
             found.append(finding)
             if isinstance(finding, Request):
                 answer = swapped(finding)
-                found.extend(monitor.add(SPEC, answer))
+                found.extend(monitor.add(answer))
     return found
 
 

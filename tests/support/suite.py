@@ -37,9 +37,14 @@ def files_of_tests() -> set[str]:
     return {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
 
 
+def is_fast(test: pytest.Item) -> bool:
+    """Return whether `make test-fast` runs a test: it or its file is marked fast, and it is not marked slow."""
+    return test.get_closest_marker("fast") is not None and test.get_closest_marker("slow") is None
+
+
 def counted(items: Sequence[pytest.Item]) -> tuple[int, int] | None:
     """Return how many of the tests are fast and how many there are, None unless they come from all test files."""
     collected = {item.path.relative_to(ROOT).as_posix() for item in items}
     if not files_of_tests() <= collected:
         return None
-    return sum(item.get_closest_marker("fast") is not None for item in items), len(items)
+    return sum(is_fast(item) for item in items), len(items)

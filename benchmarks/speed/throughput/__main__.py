@@ -1,6 +1,6 @@
 """How many events a second one core takes: plain Faust, a bare loop, Driftline, and reading alone.
 
-    python -m benchmarks.throughput [--quick] [--events N] [--repeats N] [--data numeric|mixed|both]
+    python -m benchmarks.throughput [--quick] [--events N] [--repeats N] [--data numeric|mixed|both] [--brief]
 
 Each variant is one process on a core of its own, reading the same four partitions of a real Kafka; the
 broker has the other core. Variants take turns, and medians are compared, because machines are noisy.
@@ -43,7 +43,7 @@ _TIMEOUT_SECONDS = 600.0
 #: What is promised; less ends with status 1.
 LEAST = {"ratio_to_plain_faust": 20.0, "ratio_to_bare_loop": 0.6}
 RATIOS = ("ratio_to_plain_faust", "ratio_to_bare_loop", "cpu_ratio_to_plain_faust", "cpu_ratio_to_bare_loop")
-#: Names of variants in the order in which they are told of.
+#: Names of variants in the order in which they are printed.
 VARIANTS = ("plain_faust", "bare_loop", "driftline", "judging", "floor")
 PHASES = ("consume", "decode", "columns", "summary", "produce", "client")
 
@@ -155,21 +155,22 @@ class Measuring:
         return Timing(self._count, finished.at - worker.ready_at, after.cpu_seconds - before.cpu_seconds)
 
 
-def turns(repeats: int) -> Sequence[str]:
-    """Return the variants in the order of their runs: those that are compared closely take turns."""
-    return ["floor", *(["plain_faust", "bare_loop", "driftline"] * repeats), "judging"]
+def turns(repeats: int, *, brief: bool) -> Sequence[str]:
+    """Return the variants in the order of their runs: those that are compared take turns; `brief` leaves out the others."""
+    compared = ["plain_faust", "bare_loop", "driftline"] * repeats
+    return compared if brief else ["floor", *compared, "judging"]
 
 
-def measure(on: BenchmarkServers, data: EventMix, count: int, repeats: int) -> dict[str, Any]:
+def measure(on: BenchmarkServers, data: EventMix, count: int, repeats: int, *, brief: bool) -> dict[str, Any]:
     """Run everything over one data set, print it, and return its part of the result."""
     began = time.monotonic()
     measuring = Measuring(on, data, count)
     timings: dict[str, list[Timing]] = defaultdict(list)
-    for variant in turns(repeats):
+    for variant in turns(repeats, brief=brief):
         timings[variant].append(measuring.run(variant))
     phases = measuring.phases()
-    rate = {name: statistics.median(timing.per_second for timing in timings[name]) for name in VARIANTS}
-    cpu = {name: statistics.median(timing.cpu_microseconds for timing in timings[name]) for name in VARIANTS}
+    rate = {name: statistics.median(timing.per_second for timing in timings[name]) for name in VARIANTS if name in timings}
+    cpu = {name: statistics.median(timing.cpu_microseconds for timing in timings[name]) for name in rate}
     about = (
         f"{data.name}: {count:,} events of {measuring.bytes / count:.0f} bytes, {data.numeric} numeric and "
         f"{data.categorical} categorical features, {WINDOW_SECONDS:g} s windows, "
@@ -185,15 +186,15 @@ def measure(on: BenchmarkServers, data: EventMix, count: int, repeats: int) -> d
             f"{cpu[name]:.2f}",
             f"{rate['driftline'] / rate[name]:.2f}",
         ]
-        for name in VARIANTS
+        for name in rate
     ]
     show_table(["variant", "runs", "events/s", "range", "CPU us/event", "driftline is x"], rows, data.name)
     of_worker = cpu["driftline"]
-    told = [phase for phase in (*PHASES, *sorted(phases.keys() - set(PHASES))) if phase in phases]
+    shown = [phase for phase in (*PHASES, *sorted(phases.keys() - set(PHASES))) if phase in phases]
     # The phases are of a loop in another process: what is left says something only if it is more than the noise of both.
     own = of_worker - sum(phases.values())
     rest = [["worker's own", f"{own:.3f}" if own > 0 else "-", ""], ["worker in all", f"{of_worker:.3f}", ""]]
-    lines = [[phase, f"{phases[phase]:.3f}", f"{phases[phase] / sum(phases.values()):.0%}"] for phase in told]
+    lines = [[phase, f"{phases[phase]:.3f}", f"{phases[phase] / sum(phases.values()):.0%}"] for phase in shown]
     print()
     show_table(["phase", "CPU us/event", "of the loop"], [*lines, *rest], f"{data.name}: where the time goes")
     print(f"took {time.monotonic() - began:.0f} s")
@@ -204,7 +205,7 @@ def measure(on: BenchmarkServers, data: EventMix, count: int, repeats: int) -> d
         "cpu_ratio_to_bare_loop": cpu["bare_loop"] / cpu["driftline"],
         "events_per_second": {name: round(value) for name, value in rate.items()},
         "cpu_microseconds_per_event": {name: round(value, 3) for name, value in cpu.items()},
-        "phases_microseconds_per_event": {name: round(phases[name], 3) for name in told},
+        "phases_microseconds_per_event": {name: round(phases[name], 3) for name in shown},
         "bytes_per_event": round(measuring.bytes / count),
         "stored_bytes_per_event": round(measuring.stored_bytes),
         "bytes_per_feature_of_a_window": round(measuring.window_bytes),
@@ -218,6 +219,7 @@ def benchmark() -> tuple[dict[str, Any], int]:
     parser.add_argument("--quick", action="store_true", help=f"{EVENTS_QUICK:,} events and {REPEATS_QUICK} repeats")
     parser.add_argument("--events", type=whole_number(100), help=f"events of each data set [{EVENTS_IN_ALL:,}]")
     parser.add_argument("--repeats", type=whole_number(1), help=f"runs of each variant that is compared, in turns [{REPEATS}]")
+    parser.add_argument("--brief", action="store_true", help="without `judging` and `floor`, to which nothing is compared")
     parser.add_argument("--data", choices=[*DATA_SETS, "both"], default="both")
     arguments = parser.parse_args()
     count = arguments.events or (EVENTS_QUICK if arguments.quick else EVENTS_IN_ALL)
@@ -225,12 +227,13 @@ def benchmark() -> tuple[dict[str, Any], int]:
     names = DATA_SETS if arguments.data == "both" else [arguments.data]
     with servers() as on:
         print(on.cores.words)
-        found = {name: measure(on, DATA_SETS[name], count, repeats) for name in names}
+        found = {name: measure(on, DATA_SETS[name], count, repeats, brief=arguments.brief) for name in names}
     ratios = {key: min(one[key] for one in found.values()) for key in RATIOS}
     result: dict[str, Any] = {name: round(value, 3) for name, value in ratios.items()}
     result["events_per_second"] = {name: one.pop("events_per_second") for name, one in found.items()}
     result["events_per_second"]["least"] = {
-        variant: min(rates[variant] for rates in list(result["events_per_second"].values())) for variant in VARIANTS
+        variant: min(rates[variant] for rates in list(result["events_per_second"].values()) if variant in rates)
+        for variant in next(iter(result["events_per_second"].values()))
     }
     result["data"] = {
         name: {key: round(value, 3) if isinstance(value, float) else value for key, value in one.items()}

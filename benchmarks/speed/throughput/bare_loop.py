@@ -102,7 +102,7 @@ class Loop:
 
     def add(self, blocks: dict[int, list[Block]]) -> list[Window | Mark]:
         """Return what the blocks closed."""
-        closed = [record for partition, of_one in blocks.items() for record in self._windows[partition].add(of_one)]
+        closed = [record for partition, of_one in blocks.items() for record in self._windows[partition].add(of_one).records]
         self.rows += sum(record.n for record in closed if isinstance(record, Window))
         return closed
 

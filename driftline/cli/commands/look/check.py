@@ -8,9 +8,9 @@ import click
 import numpy as np
 
 from detectors.errors import ConfigError
-from detectors.reference.local_time import DAY_SECONDS
+from detectors.reference.local_time import WEEK_SECONDS
 from detectors.reference.season import OF_WEEK, choose
-from detectors.spec import ModelSpec
+from detectors.spec import ModelSpec, width
 from detectors.windows.record import Kind
 from driftline.cli.invocation import Invocation, configured
 from driftline.explain.unbudgeted import stock_notes
@@ -112,12 +112,12 @@ def _season_notes(model: ModelSpec) -> Iterator[str]:
 
 def _unweekly(model: ModelSpec, kind: Kind) -> float | None:
     """Return the length of the reference of that kind of windows, in seconds; None if its seasons know the days of the week."""
-    width = model.window_seconds if kind == "features" else model.outcome_window_seconds
-    length = max(model.reference.seconds, model.reference.min_windows * width)
+    seconds = width(model, kind)
+    length = max(model.reference.seconds, model.reference.min_windows * seconds)
     reference_set = model.reference.reference_set
     if reference_set is not None and reference_set.segments.get(kind):
         length = reference_set.until - reference_set.since
-    weekly = choose(width, length, np.arange(0.0, 7 * DAY_SECONDS, width)) in OF_WEEK
+    weekly = choose(seconds, length, np.arange(0.0, WEEK_SECONDS, seconds)) in OF_WEEK
     return None if weekly else length
 
 
