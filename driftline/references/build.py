@@ -59,7 +59,7 @@ def build(settings: Settings, options: Options, spec: ModelSpec, *, since: float
     place = options.file or f"topic {settings.kafka.prefix}.windows"
     never = replace(spec, reference=replace(spec.reference, min_windows=sys.maxsize, reference_set=None))
     models = {model.name: model for model in settings.models} | {spec.name: never}
-    replaying = Replaying(settings.kafka, models, since=since, until=until)
+    replaying = Replaying(models, since=since, until=until)
     progress = ProgressLine()
     try:
         for _ in read(settings, options, replaying, progress):
