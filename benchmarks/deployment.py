@@ -40,7 +40,7 @@ port = 0
 """
 _READY_SECONDS = 60.0
 _SEND_SECONDS = 60.0
-#: The group whose offsets tell how far the workers are; reading with its name joins nothing.
+#: The group whose offsets show how far the workers are; reading with its name joins nothing.
 _GROUP = "worker"
 
 
@@ -137,14 +137,14 @@ class Deployment:
             found.setdefault(orjson.loads(record.value or b"")["id"], set()).add(record.value or b"")
         return found
 
-    def send(self, messages: Iterable[Outgoing], *, told: Callable[[int], None] = lambda _: None) -> None:
-        """Write messages as fast as the broker takes them; `told` hears how many were queued."""
+    def send(self, messages: Iterable[Outgoing], *, queued: Callable[[int], None] = lambda _: None) -> None:
+        """Write messages as fast as the broker takes them; `queued` gets the number of messages so far."""
         sender = Sender(self.kafka, "deployment-sender")
         for number, message in enumerate(messages):
             while not sender.send(message):
                 sender.poll(0.1)
             if number % 10_000 == 0:
-                told(number)
+                queued(number)
         left = sender.close(_SEND_SECONDS)
         if left:
             raise RuntimeError(f"the broker did not take {left} messages within {_SEND_SECONDS:g} s")
@@ -152,7 +152,7 @@ class Deployment:
     # -- how far it is -------------------------------------------------------------------------
 
     def judged_to_the_end(self, until: float, *, kinds: tuple[Kind, ...] = ("features", "outcomes")) -> bool:
-        """Tell whether all sources were summarised up to that event time, and the judge has stored what it made of it."""
+        """Return whether all sources were summarised up to that event time, and the judge has stored what it made of it."""
         marks: dict[tuple[str, Kind, int], tuple[int, int]] = {}
         for record in self.read(WINDOWS):
             parsed = window_codec.parse(record.value)

@@ -43,8 +43,8 @@ class Cores:
     @classmethod
     def of_this_machine(cls) -> Cores:
         """Return the last core that this process may use, and all of the others."""
-        mine = sorted(os.sched_getaffinity(0))
-        return cls(frozenset(mine[-1:]), frozenset(mine[:-1] or mine))
+        usable = sorted(os.sched_getaffinity(0))
+        return cls(frozenset(usable[-1:]), frozenset(usable[:-1] or usable))
 
     @property
     def all(self) -> frozenset[int]:

@@ -1,4 +1,4 @@
-"""Real `driftline worker` processes for the benchmarks, and what tells from outside that they have finished.
+"""Real `driftline worker` processes for the benchmarks, and how to see from outside that they have finished.
 
 Rules:
 1. A worker is measured from outside: by its log, by the records in its topics, by /proc and by its own /metrics.
@@ -256,8 +256,8 @@ class Ending:
             meanwhile()
             dead = [child for child in children if not child.running]
             if dead or time.monotonic() > deadline:
-                told = "\n".join(child.tail() for child in dead or children)
-                raise UnavailableError(f"the workers ended, or did not finish within {timeout_seconds:g} s; they say:\n{told}")
+                said = "\n".join(child.tail() for child in dead or children)
+                raise UnavailableError(f"the workers ended, or did not finish within {timeout_seconds:g} s; they say:\n{said}")
         self._consumer.close()
         finished = Finished(at, len(found), sum(found.values()))
         if finished.rows != rows:

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.documents import ROOT, replaced
 from benchmarks.lanes.catalogue import LANES, documented, listed
 from benchmarks.lanes.full import full
-from benchmarks.lanes.lane import Lane
+from benchmarks.lanes.lane import BenchmarkLane
 from benchmarks.lanes.quick import as_json, passed, quick, show
 from benchmarks.progress import progress
 from detectors.errors import ConfigError, DriftlineError
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def lane_of(name: str) -> Lane:
+def lane_of(name: str) -> BenchmarkLane:
     """Return the lane of a benchmark.
 
     Raises:
@@ -66,7 +66,7 @@ def lane_of(name: str) -> Lane:
     return LANES[name]
 
 
-def _quick(lanes: list[Lane]) -> int:
+def _quick(lanes: list[BenchmarkLane]) -> int:
     with progress() as say:
         results = quick(lanes, _home("quick"), say=say)
     show(results)

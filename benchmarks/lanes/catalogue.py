@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.lanes import tables
-from benchmarks.lanes.lane import ANY, Bound, Lane, Need, Page, Part
+from benchmarks.lanes.lane import ANY, BenchmarkLane, Bound, FullPart, Need, Page
 from driftline.text.tables import columns, markdown
 
 _DETECTION, _SCALING, _DEVELOPMENT = "docs/detection.md", "docs/scaling.md", "docs/development.md"
@@ -28,10 +28,10 @@ _PAIRS = (
     ("daily", "daily x3"),
     ("daily + AR 0.9", "log-normal x daily"),
 )
-_NOTHING = (Part((), 600.0),)
+_NOTHING = (FullPart((), 600.0),)
 
 _TABLE = (
-    Lane(
+    BenchmarkLane(
         "budget",
         "quality",
         what="false alarms, delays and notifications over simulated weeks, and windows judged a second",
@@ -44,19 +44,19 @@ _TABLE = (
             Bound(("missed", ANY, "30 % nulls"), most=0),
             Bound(("median_delay_s", "gaussian", "+2"), most=180),
             Bound(("median_delay_s", "daily", "+2"), most=180),
-            Bound(("pages_of_one_incident",), equal=1),
+            Bound(("notifications_of_one_incident",), equal=1),
             Bound(("feature_windows_per_second",), least=20_000),
         ),
         checks="false alarms, missed changes, delays and notifications of one seed; windows judged by CPU time",
         full=(
-            *(Part(("--parts", "delays", "--kinds", kind), 600.0) for kind in ("gaussian", "daily", "AR 0.9", "log-normal")),
-            *(Part(("--parts", "alarms", "--kinds", *pair), 1500.0) for pair in _PAIRS),
-            Part(("--parts", "pages"), 300.0),
-            Part(("--parts", "speed"), 300.0),
+            *(FullPart(("--parts", "delays", "--kinds", kind), 600.0) for kind in ("gaussian", "daily", "AR 0.9", "log-normal")),
+            *(FullPart(("--parts", "alarms", "--kinds", *pair), 1500.0) for pair in _PAIRS),
+            FullPart(("--parts", "notifications"), 300.0),
+            FullPart(("--parts", "speed"), 300.0),
         ),
         page=Page(_DETECTION, tables.budget),
     ),
-    Lane(
+    BenchmarkLane(
         "seasonal",
         "quality",
         what="alarms and detected changes on real series with a daily and weekly cycle",
@@ -68,11 +68,11 @@ _TABLE = (
             Bound(("floors", "never", "found"), equal=0),
         ),
         checks="alarms a week and the share found, on data that are not shipped",
-        full=(Part((), 1800.0),),
+        full=(FullPart((), 1800.0),),
         page=Page(_DETECTION, tables.seasonal),
         needs=_DATA,
     ),
-    Lane(
+    BenchmarkLane(
         "points",
         "quality",
         what="known change points of annotated series and labelled streams",
@@ -83,7 +83,7 @@ _TABLE = (
         full=_NOTHING,
         page=Page(_DETECTION, tables.points),
     ),
-    Lane(
+    BenchmarkLane(
         "injected",
         "quality",
         what="drifts put into labelled rows, beside River's detectors",
@@ -96,10 +96,10 @@ _TABLE = (
             Bound((ANY, "watchers", "never", "f1"), equal=0),
         ),
         checks="F1 and false alarms of one seed",
-        full=(Part((), 2400.0), Part(("--settled",), 2400.0)),
+        full=(FullPart((), 2400.0), FullPart(("--settled",), 2400.0)),
         page=Page(_DETECTION, tables.injected),
     ),
-    Lane(
+    BenchmarkLane(
         "stock",
         "quality",
         what="false alarms of River's detectors, which keep no budget",
@@ -107,10 +107,10 @@ _TABLE = (
         share_seconds=120.0,
         bounds=(Bound(("detectors", ANY, "0", "off"), least=-4, most=4),),
         checks="the stated false-alarm rates of River's detectors, of one seed",
-        full=(Part((), 3000.0),),
+        full=(FullPart((), 3000.0),),
         page=Page(_DETECTION, tables.stock),
     ),
-    Lane(
+    BenchmarkLane(
         "chaos",
         "exactness",
         what="the same alerts after crashes, freezes and rescaling",
@@ -123,11 +123,11 @@ _TABLE = (
             Bound(("scenarios", "1", "disturbances", "kills"), least=1),
         ),
         checks="the same alerts to the byte, whatever the seed",
-        full=tuple(Part(("--seed", "2026", "--partitions", str(count)), 1000.0) for count in (1, 4, 12)),
+        full=tuple(FullPart(("--seed", "2026", "--partitions", str(count)), 1000.0) for count in (1, 4, 12)),
         page=Page(_DEVELOPMENT, tables.chaos),
         needs=_SERVERS,
     ),
-    Lane(
+    BenchmarkLane(
         "soak",
         "speed",
         what="memory, files, lag and snapshots under steady load",
@@ -140,13 +140,13 @@ _TABLE = (
             Bound(("counted", "events_total"), least=1),
         ),
         checks="growth of memory and open files; processes that end in order",
-        full=(Part(("--minutes", "10"), 720.0),),
+        full=(FullPart(("--minutes", "10"), 720.0),),
         page=Page(
             _SCALING, tables.soak, lambda printed: {"redis_prediction_bytes": printed[0]["redis_bytes_per_labelled_prediction"]}
         ),
         needs=_SERVERS,
     ),
-    Lane(
+    BenchmarkLane(
         "throughput",
         "speed",
         what="events a second of one worker, beside a plain Faust agent and a bare loop",
@@ -154,11 +154,11 @@ _TABLE = (
         share_seconds=210.0,
         bounds=(Bound(("cpu_ratio_to_plain_faust",), least=10), Bound(("cpu_ratio_to_bare_loop",), least=0.4)),
         checks="CPU time beside that of a plain Faust agent and of a bare loop, in one run",
-        full=(Part(("--data", "numeric"), 900.0), Part(("--data", "mixed"), 900.0)),
+        full=(FullPart(("--data", "numeric"), 900.0), FullPart(("--data", "mixed"), 900.0)),
         page=Page(_SCALING, tables.throughput, tables.throughput_constants),
         needs=_SERVERS,
     ),
-    Lane(
+    BenchmarkLane(
         "latency",
         "speed",
         what="the time from a window's close to its alert, and a backlog read at full speed",
@@ -170,11 +170,11 @@ _TABLE = (
             Bound(("catch_up", "events"), equal=100_000),
         ),
         checks="alerts come, and memory while a backlog is read",
-        full=(Part((), 600.0),),
+        full=(FullPart((), 600.0),),
         page=Page(_SCALING, tables.latency, lambda printed: {"alert_p99_seconds": printed[0]["p99_seconds"]}),
         needs=_SERVERS,
     ),
-    Lane(
+    BenchmarkLane(
         "scale",
         "speed",
         what="two workers beside one",
@@ -182,7 +182,7 @@ _TABLE = (
         share_seconds=90.0,
         bounds=(Bound(("ratio_by_cpu",), least=1.2),),
         checks="CPU time of the busiest of two workers beside that of one",
-        full=(Part((), 600.0),),
+        full=(FullPart((), 600.0),),
         page=Page(
             _SCALING,
             tables.scale,
@@ -190,7 +190,7 @@ _TABLE = (
         ),
         needs=_SERVERS,
     ),
-    Lane(
+    BenchmarkLane(
         "growth",
         "speed",
         what="time and memory of an event as features, segments, windows and bytes grow",
@@ -198,10 +198,10 @@ _TABLE = (
         share_seconds=120.0,
         bounds=(Bound(("steepest", "memory", ANY), most=1.3), Bound(("steepest", "time", ANY), most=1.7)),
         checks="slopes of CPU time and memory, within one run",
-        full=(Part((), 1200.0),),
+        full=(FullPart((), 1200.0),),
         page=Page(_SCALING, tables.growth),
     ),
-    Lane(
+    BenchmarkLane(
         "judging",
         "speed",
         what="CPU time of a judge, and bytes of its snapshot",
@@ -209,7 +209,7 @@ _TABLE = (
         share_seconds=60.0,
         bounds=(Bound(("feature_growth",), most=1.5), Bound(("snapshot_bytes_per_feature",), most=7000)),
         checks="CPU time of a feature among many beside few, within one run; bytes of a snapshot",
-        full=(Part((), 600.0),),
+        full=(FullPart((), 600.0),),
         page=Page(
             _SCALING,
             tables.figures("feature_microseconds", "part_microseconds", "snapshot_bytes_per_feature", "feature_growth"),
@@ -220,7 +220,7 @@ _TABLE = (
             },
         ),
     ),
-    Lane(
+    BenchmarkLane(
         "cli_start",
         "speed",
         what="the start of the command line",
@@ -228,12 +228,12 @@ _TABLE = (
         share_seconds=30.0,
         bounds=(Bound(("cpu_ratio_to_bare_python",), most=20),),
         checks="CPU time of `driftline --help` beside that of a Python that does nothing",
-        full=(Part(("--runs", "50"), 120.0),),
+        full=(FullPart(("--runs", "50"), 120.0),),
         page=Page(
             _DEVELOPMENT, tables.figures("median_seconds", "bare_python_seconds", "cpu_seconds", "cpu_ratio_to_bare_python")
         ),
     ),
-    Lane(
+    BenchmarkLane(
         "scaling",
         "speed",
         what="what a deployment needs, computed from the constants of docs/scaling.md",
@@ -241,16 +241,16 @@ _TABLE = (
         share_seconds=15.0,
         bounds=(Bound(("current",), equal=True),),
         checks="the table of docs/scaling.md follows from its constants",
-        full=(Part((), 60.0),),
+        full=(FullPart((), 60.0),),
         page=Page(_SCALING, lambda _printed: "Computed from the constants above by the benchmark `scaling`."),
     ),
 )
 
 #: Name -> the benchmark; `same_bytes` compares two checkouts and is for hand use only.
-LANES: dict[str, Lane] = {lane.name: lane for lane in _TABLE}
+LANES: dict[str, BenchmarkLane] = {lane.name: lane for lane in _TABLE}
 
 
-def listed(lanes: Sequence[Lane]) -> str:
+def listed(lanes: Sequence[BenchmarkLane]) -> str:
     """Return a table of the lanes for a terminal, with the arguments of the quick forms."""
     headings = ["benchmark", "room", "quick form", "share s", "parts", "minutes at most", "what the quick form checks"]
     rows = [
@@ -279,5 +279,5 @@ def documented() -> str:
     return markdown(headings, rows)
 
 
-def _full(lane: Lane) -> list[str]:
+def _full(lane: BenchmarkLane) -> list[str]:
     return [f"{len(lane.full)}", f"{sum(part.seconds for part in lane.full) / 60:.0f}"]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.documents import ROOT, replaced, with_constants
-from benchmarks.lanes.lane import Lane
+from benchmarks.lanes.lane import BenchmarkLane
 from benchmarks.lanes.running import run
 from benchmarks.progress import Say
 from benchmarks.speed.scaling import PAGE, renewed
@@ -52,7 +52,7 @@ class KeptParts:
         self._file.unlink(missing_ok=True)
 
 
-def full(lane: Lane, home: Path, *, say: Say, root: Path = ROOT) -> str:
+def full(lane: BenchmarkLane, home: Path, *, say: Say, root: Path = ROOT) -> str:
     """Run the parts that are left and write the table; return a sentence about what was done.
 
     Raises:
@@ -90,7 +90,7 @@ def full(lane: Lane, home: Path, *, say: Say, root: Path = ROOT) -> str:
     return f"{lane.name}: the table is in {lane.page.file}"
 
 
-def written(text: str, lane: Lane, printed: list[dict[str, Any]], *, commit: str, date: str = "") -> str:
+def written(text: str, lane: BenchmarkLane, printed: list[dict[str, Any]], *, commit: str, date: str = "") -> str:
     """Return the document with the table, the constants and where they come from."""
     day = date or datetime.now(UTC).strftime("%Y-%m-%d")
     source = f"Made by `make full-{lane.name}` on {day} at commit `{commit}`."

@@ -81,7 +81,7 @@ def _reached(found: Any, path: Sequence[str], before: tuple[str, ...] = ()) -> I
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FullPart:
     """One run of a full form: its arguments, and how long it takes at most, in seconds, on a machine that does nothing else."""
 
     arguments: tuple[str, ...]
@@ -104,7 +104,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class BenchmarkLane:
     """One benchmark and its forms.
 
     Args:
@@ -127,6 +127,6 @@ class Lane:
     share_seconds: float
     bounds: tuple[Bound, ...]
     checks: str
-    full: tuple[Part, ...]
+    full: tuple[FullPart, ...]
     page: Page
     needs: frozenset[Need] = frozenset()

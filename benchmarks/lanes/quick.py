@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.lanes.lane import Lane, Need
+from benchmarks.lanes.lane import BenchmarkLane, Need
 from benchmarks.lanes.running import BenchmarkRun, run
 from benchmarks.progress import Say
 from benchmarks.quality.seasonal import DATA, SOURCES
@@ -39,18 +39,18 @@ class QuickResult:
         run: the run, None if there was none.
     """
 
-    lane: Lane
+    lane: BenchmarkLane
     result: Literal["passed", "failed", "skipped"]
     faults: tuple[str, ...]
     run: BenchmarkRun | None = None
 
 
-def quick(lanes: Sequence[Lane], home: Path, *, say: Say) -> list[QuickResult]:
+def quick(lanes: Sequence[BenchmarkLane], home: Path, *, say: Say) -> list[QuickResult]:
     """Run the quick form of some benchmarks; their logs stand in `home`."""
     return [_played(lane, home, f"{number} of {len(lanes)}: {lane.name}", say) for number, lane in enumerate(lanes, 1)]
 
 
-def _played(lane: Lane, home: Path, title: str, say: Say) -> QuickResult:
+def _played(lane: BenchmarkLane, home: Path, title: str, say: Say) -> QuickResult:
     absent = missing(lane.needs)
     if absent:
         # CI installs servers; the data sets are not shipped, so nobody can.
@@ -80,7 +80,7 @@ def missing(needs: frozenset[Need]) -> str:
     return ""
 
 
-def faults_of(lane: Lane, found: BenchmarkRun) -> list[str]:
+def faults_of(lane: BenchmarkLane, found: BenchmarkRun) -> list[str]:
     """Return what is wrong with a run, a sentence for each fault."""
     if found.late:
         limit = f"{PATIENCE * lane.share_seconds:.0f} s, twice its share"

@@ -43,7 +43,7 @@ def budget(printed: Sequence[Printed]) -> str:
     rows = [[kind, *found.values()] for kind, found in medians.items()]
     rows += [[f"floor: {name}", *[floor["median_s"]] * len(changes)] for name, floor in next(iter(floors.values())).items()]
     delays = markdown(["median seconds to the alert", *changes], _rows(rows))
-    notifications = max(part["pages_of_one_incident"] or 0 for part in printed)
+    notifications = max(part["notifications_of_one_incident"] or 0 for part in printed)
     speed = max(part["feature_windows_per_second"] or 0 for part in printed)
     return (
         f"{incidents}\n\n{delays}\n\nOne incident that touches many features is {notifications} notification at most.\n"

@@ -7,7 +7,7 @@ Rules:
    Between two drifts are 4,000 to 6,000 rows. In a gradual drift each row of the transition comes from the new regime with
    a chance that grows from 0 to 1.
 3. The classifier is Gaussian naive Bayes, trained once for each regime and then served as it is. One that went on learning would
-   repair itself, and the errors would tell how quickly it forgets instead of what the watcher saw. Errors are kept of
+   repair itself, and the errors would show how quickly it forgets instead of what the watcher saw. Errors are kept of
    two models: the one of the regime, and the one before it.
 4. A drift's interval ends MAX_DELAY rows after its transition. By then it shows without any detector.
 """
@@ -38,7 +38,7 @@ _POOL = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class DataSet:
+class LabelledData:
     """A data set: values of shape (n, d), labels from 0 on of shape (n,)."""
 
     name: str
@@ -63,14 +63,14 @@ BUNDLED: Mapping[str, Callable[[], datasets.base.Dataset]] = {
 FILES = {"elec2": ("elec2.csv.gz", "class"), "sea": ("sea_50k.csv.gz", "label")}
 
 
-def bundled(name: str) -> DataSet:
+def bundled(name: str) -> LabelledData:
     """Return a data set that River brings along."""
     rows, labels = zip(*((list(x.values()), str(y)) for x, y in BUNDLED[name]()), strict=True)
     columns = list(next(iter(BUNDLED[name]()))[0])
-    return DataSet(name, columns, np.array(rows, dtype=np.float64), _numbered(labels))
+    return LabelledData(name, columns, np.array(rows, dtype=np.float64), _numbered(labels))
 
 
-def from_file(name: str, home: Path) -> DataSet:
+def from_file(name: str, home: Path) -> LabelledData:
     """Return a data set of a directory.
 
     Raises:
@@ -79,7 +79,7 @@ def from_file(name: str, home: Path) -> DataSet:
     file, label = FILES[name]
     columns = read_columns(home, file)
     labels = _numbered(columns.pop(label))
-    return DataSet(name, list(columns), np.array(list(columns.values()), dtype=np.float64).T, labels)
+    return LabelledData(name, list(columns), np.array(list(columns.values()), dtype=np.float64).T, labels)
 
 
 def _numbered(labels: object) -> Labels:
@@ -116,7 +116,7 @@ def _unchanged(values: Floats, labels: Labels) -> tuple[Floats, Labels]:
     return values, labels
 
 
-def _labels(table: DataSet, draw: np.random.Generator) -> Change:
+def _labels(table: LabelledData, draw: np.random.Generator) -> Change:
     """Two labels change places."""
     one, other = draw.choice(table.classes, size=2, replace=False)
 
@@ -126,7 +126,7 @@ def _labels(table: DataSet, draw: np.random.Generator) -> Change:
     return change
 
 
-def _region(table: DataSet, draw: np.random.Generator) -> Change:
+def _region(table: LabelledData, draw: np.random.Generator) -> Change:
     """In a quarter of the rows, beyond a plane at random, labels move on to the next one."""
     scale = np.where(table.values.std(axis=0) > 0, table.values.std(axis=0), 1.0)
     plane = draw.normal(size=table.values.shape[1]) / scale
@@ -138,19 +138,19 @@ def _region(table: DataSet, draw: np.random.Generator) -> Change:
     return change
 
 
-def _columns(table: DataSet, draw: np.random.Generator) -> Change:
+def _columns(table: LabelledData, draw: np.random.Generator) -> Change:
     """Half of the columns change places."""
     places = _places(table, draw)
     return lambda values, labels: (values[:, places], labels)
 
 
-def _class(table: DataSet, draw: np.random.Generator) -> Change:
+def _class(table: LabelledData, draw: np.random.Generator) -> Change:
     """Half of the columns change places, in the rows of one label only."""
     places, label = _places(table, draw), int(draw.integers(table.classes))
     return lambda values, labels: (np.where((labels == label)[:, None], values[:, places], values), labels)
 
 
-def _places(table: DataSet, draw: np.random.Generator) -> NDArray[np.int64]:
+def _places(table: LabelledData, draw: np.random.Generator) -> NDArray[np.int64]:
     columns = table.values.shape[1]
     chosen = draw.choice(columns, size=max(2, columns // 2), replace=False)
     places = np.arange(columns)
@@ -158,7 +158,7 @@ def _places(table: DataSet, draw: np.random.Generator) -> NDArray[np.int64]:
     return places
 
 
-def _shift(table: DataSet, draw: np.random.Generator) -> Change:
+def _shift(table: LabelledData, draw: np.random.Generator) -> Change:
     """Columns, a third of them, move by one standard deviation; labels stay with their rows."""
     columns = table.values.shape[1]
     offset = np.zeros(columns)
@@ -168,7 +168,7 @@ def _shift(table: DataSet, draw: np.random.Generator) -> Change:
 
 
 #: Kind of drift -> how a change of that kind is drawn. The first two move labels alone, the last one columns alone.
-KINDS: Mapping[str, Callable[[DataSet, np.random.Generator], Change]] = {
+KINDS: Mapping[str, Callable[[LabelledData, np.random.Generator], Change]] = {
     "labels": _labels,
     "region": _region,
     "columns": _columns,
@@ -199,7 +199,7 @@ class DriftingRows:
     rises: list[float]
 
 
-def stream_of(table: DataSet, kind: str, *, transition: int, drifts: int, number: int) -> DriftingRows:
+def stream_of(table: LabelledData, kind: str, *, transition: int, drifts: int, number: int) -> DriftingRows:
     """Return a stream of a data set.
 
     Args:

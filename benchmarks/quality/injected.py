@@ -4,9 +4,9 @@
 
 Rules:
 1. Streams are those of benchmarks/quality/drifting.py, so what drifts and where is known. A drift has an interval to be found in.
-2. Driftline is the product alone (benchmarks/quality/watched.py) with one setting for all: 50 rows to a window, as of a model
-   that has 50 labels an hour, the shortest reference there can be (24 windows), and else the defaults. It sees the outcomes;
-   a line of its own shows the product that sees the columns.
+2. Driftline is the product alone (benchmarks/quality/paced_monitor.py) with one setting for all: 50 rows to a window, as of a
+   model that has 50 labels an hour, the shortest reference there can be (24 windows), and else the defaults.
+   It sees the outcomes; a line of its own shows the product that sees the columns.
 3. River's detectors see the same outcomes, one by one, with River's defaults.
 4. The loop is closed for everybody alike: an alarm is answered at once by a swap to the model of the regime. A drift that was not
    found by the end of its interval is known by then, so the swap comes without an alarm, and a miss counts once. At a swap
@@ -42,15 +42,15 @@ from benchmarks.quality.drifting import (
     KINDS,
     MAX_DELAY,
     TRANSITION,
-    DataSet,
     DriftingRows,
+    LabelledData,
     bundled,
     from_file,
     stream_of,
 )
+from benchmarks.quality.paced_monitor import REFERENCE_WINDOWS, PacedMonitor
 from benchmarks.quality.scoring import Episodes, at_random, episodes, every
 from benchmarks.quality.seasonal import DATA
-from benchmarks.quality.watched import REFERENCE_WINDOWS, PacedMonitor
 from detectors.errors import UnavailableError
 from detectors.incidents.alert import Alert
 from detectors.judging.detectors import Armed, Arming, arm
@@ -80,7 +80,7 @@ class Watcher(Protocol):
         """Take a row, of which the served model was wrong or right, and return the places of the alarms that follow."""
 
     def swap(self, row: int) -> None:
-        """Be told of a swap after that row, which answers the alarms since the last one, if there are any."""
+        """Take a swap after that row, which answers the alarms since the last one, if there are any."""
 
 
 class Product:
@@ -189,15 +189,15 @@ class AlarmScore:
 class WatcherScore:
     """What became of streams, by watcher; two of them add up."""
 
-    told: dict[str, AlarmScore]
+    scores: dict[str, AlarmScore]
     rows: int
 
     def __add__(self, other: WatcherScore) -> WatcherScore:
-        return WatcherScore({name: one + other.told[name] for name, one in self.told.items()}, self.rows + other.rows)
+        return WatcherScore({name: one + other.scores[name] for name, one in self.scores.items()}, self.rows + other.rows)
 
 
 def judge(stream: DriftingRows, budget: float, seed: int, *, settled: bool = False) -> WatcherScore:
-    """Let everybody watch a stream."""
+    """Return what each watcher makes of a stream."""
     length = len(stream.fresh)
     alarms: dict[str, list[int]] = {
         ERRORS: alarms_of(stream, Product(stream, budget, columns=False), settled=settled),
@@ -206,15 +206,15 @@ def judge(stream: DriftingRows, budget: float, seed: int, *, settled: bool = Fal
         "never": [],
         f"every {_EVERY:,}": every(_EVERY, begin=0, end=length),
     }
-    told = {name: AlarmScore(episodes(stream.drifts, places, length=length), stream.rises) for name, places in alarms.items()}
+    scores = {name: AlarmScore(episodes(stream.drifts, places, length=length), stream.rises) for name, places in alarms.items()}
     draw, known = np.random.default_rng([seed, length]), REFERENCE_WINDOWS * PER_WINDOW
     drawn = [at_random(draw, len(alarms[ERRORS]), begin=known, end=length) for _ in range(_DRAWS)]
     random = reduce(operator.add, [episodes(stream.drifts, places, length=length) for places in drawn])
-    return WatcherScore({**told, "random": AlarmScore(random, stream.rises * _DRAWS, _DRAWS)}, length)
+    return WatcherScore({**scores, "random": AlarmScore(random, stream.rises * _DRAWS, _DRAWS)}, length)
 
 
 def figures(one: AlarmScore) -> dict[str, float | None]:
-    """Return what is told of a watcher; those over nothing are None."""
+    """Return the figures of a watcher; those over nothing are None."""
     met = one.met
     took = [delay for delay in met.delays if delay is not None]
     shown = [delay is not None for delay, rise in zip(met.delays, one.rises, strict=True) if rise >= _RISE]
@@ -232,42 +232,42 @@ def figures(one: AlarmScore) -> dict[str, float | None]:
     return {name: None if figure is None else round(figure, 3) for name, figure in found.items()}
 
 
-def summary(tallies: Mapping[tuple[str, str, str], WatcherScore]) -> dict[str, Any]:
+def summary(scores: Mapping[tuple[str, str, str], WatcherScore]) -> dict[str, Any]:
     """Return what is printed as JSON, of what became of (speed, data set, kind of drift)."""
     result: dict[str, Any] = {"benchmark": "injected"}
     for speed, (least, aim) in MARKS.items():
-        mine = {(data, kind): tally for (at, data, kind), tally in tallies.items() if at == speed}
+        mine = {(data, kind): score for (at, data, kind), score in scores.items() if at == speed}
         total = reduce(operator.add, mine.values())
-        product, rises = total.told[ERRORS].met, total.told[ERRORS].rises
+        product, rises = total.scores[ERRORS].met, total.scores[ERRORS].rises
         quiet = product.false_per_100k <= MOST_FALSE
         best = _best_of_river(total)
         result[speed] = {
             "drifts": len(rises),
             "rows": total.rows,
             "errors_rise": round(sum(rise >= _RISE for rise in rises) / len(rises), 3),
-            "watchers": {name: figures(one) for name, one in total.told.items()},
-            "data": {name: _part(tally for (data, _), tally in mine.items() if data == name) for name, _ in mine},
-            "kinds": {name: _part(tally for (_, kind), tally in mine.items() if kind == name) for _, name in mine},
+            "watchers": {name: figures(one) for name, one in total.scores.items()},
+            "data": {name: _part(score for (data, _), score in mine.items() if data == name) for name, _ in mine},
+            "kinds": {name: _part(score for (_, kind), score in mine.items() if kind == name) for _, name in mine},
             "marks": {"f1": least, "aim": aim, "false_per_100k": MOST_FALSE},
             "best_of_river": best,
-            "ahead_of_river": product.f1 > total.told[best].met.f1,
+            "ahead_of_river": product.f1 > total.scores[best].met.f1,
             "reached": quiet and product.f1 >= least,
             "aim_reached": quiet and product.f1 >= aim,
         }
     return result
 
 
-def _part(tallies: Iterable[WatcherScore]) -> dict[str, Any]:
-    """Return figures of both sides of the product, and of the detector of River that does best there."""
-    total = reduce(operator.add, tallies)
+def _part(scores: Iterable[WatcherScore]) -> dict[str, Any]:
+    """Return figures of both channels of the product, and of the detector of River that does best there."""
+    total = reduce(operator.add, scores)
     best = _best_of_river(total)
     shown = {ERRORS: ERRORS, COLUMNS: COLUMNS, f"best of River: {best}": best}
-    return {words: figures(total.told[name]) for words, name in shown.items()}
+    return {words: figures(total.scores[name]) for words, name in shown.items()}
 
 
-def _best_of_river(tally: WatcherScore) -> str:
+def _best_of_river(score: WatcherScore) -> str:
     """Return the detector with the greatest F1, chosen when all is known: nobody could have chosen better."""
-    return max(STOCK, key=lambda name: tally.told[name].met.f1)
+    return max(STOCK, key=lambda name: score.scores[name].met.f1)
 
 
 def show(result: Mapping[str, Any]) -> None:
@@ -297,7 +297,7 @@ def _cells(one: Mapping[str, float | None]) -> list[str]:
     return ["-" if value is None else f"{value:.0f}" if name in whole else f"{value:.2f}" for name, value in one.items()]
 
 
-def tables(home: Path | None, *, quick: bool) -> list[DataSet]:
+def tables(home: Path | None, *, quick: bool) -> list[LabelledData]:
     """Return the data sets that are there.
 
     Raises:
@@ -316,8 +316,8 @@ def tables(home: Path | None, *, quick: bool) -> list[DataSet]:
     return found
 
 
-def tallied(
-    data: Iterable[DataSet],
+def scored(
+    data: Iterable[LabelledData],
     *,
     streams: int,
     drifts: int,
@@ -360,8 +360,8 @@ def main() -> None:
         data = tables(arguments.data, quick=arguments.quick)
         streams, drifts = arguments.streams or (1 if arguments.quick else 3), 2 if arguments.quick else 8
         budget, seed = arguments.false_alarms, arguments.seed
-        tallies = tallied(data, streams=streams, drifts=drifts, budget=budget, seed=seed, settled=arguments.settled)
-        result = summary(tallies)
+        scores = scored(data, streams=streams, drifts=drifts, budget=budget, seed=seed, settled=arguments.settled)
+        result = summary(scores)
         show(result)
         return result, 0
 

@@ -31,9 +31,9 @@ from river import linear_model, naive_bayes, optim, preprocessing
 from river.drift import datasets
 
 from benchmarks.machine import run, show_table
+from benchmarks.quality.paced_monitor import REFERENCE_WINDOWS, Alarm, PacedMonitor
 from benchmarks.quality.scoring import at_random, covering, delays, every, f1, matched
 from benchmarks.quality.seasonal import DATA, read_columns
-from benchmarks.quality.watched import REFERENCE_WINDOWS, Alarm, PacedMonitor
 from detectors.errors import UnavailableError
 from detectors.incidents.alert import Alert
 from detectors.spec import ModelSpec

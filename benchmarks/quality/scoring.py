@@ -8,7 +8,7 @@ Rules:
 4. Changes and alarms are positions in the same unit, rows or seconds. Within a margin an alarm may stand before its change;
    a delay, and what is found within a time, count only alarms that come after it.
 5. Where a change has an interval in which it is to be found, an alarm there is a hit, more of them are repeats, and one
-   elsewhere is false. A repeat is an alarm too many (rule 2); what F1 would be if it were not is told beside it.
+   elsewhere is false. A repeat is an alarm too many (rule 2); F1 without repeats stands beside it.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def f1(annotators: Sequence[Sequence[int]], alarms: Sequence[int], margin: int) 
     >>> f1([[100, 200]], [102], margin=5), round(f1([[100, 200]], [], margin=5), 3)
     (0.8, 0.5)
     """
-    told = sorted({0, *alarms})
+    ordered = sorted({0, *alarms})
     everything = sorted({0, *(change for changes in annotators for change in changes)})
-    precision = matched(everything, told, margin) / len(told)
-    recalls = [matched(mine, told, margin) / len(mine) for mine in (sorted({0, *changes}) for changes in annotators)]
+    precision = matched(everything, ordered, margin) / len(ordered)
+    recalls = [matched(mine, ordered, margin) / len(mine) for mine in (sorted({0, *changes}) for changes in annotators)]
     recall = sum(recalls) / len(recalls)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
@@ -61,12 +61,12 @@ def covering(annotators: Sequence[Sequence[int]], alarms: Sequence[int], length:
     >>> covering([[50]], [50], 100), covering([[50]], [], 100)
     (1.0, 0.5)
     """
-    told = _stretches(alarms, length)
+    ordered = _stretches(alarms, length)
     scores: list[float] = []
     for changes in annotators:
         total = 0.0
         for low, high in _stretches(changes, length):
-            best = max((min(high, end) - max(low, begin)) / (max(high, end) - min(low, begin)) for begin, end in told)
+            best = max((min(high, end) - max(low, begin)) / (max(high, end) - min(low, begin)) for begin, end in ordered)
             total += (high - low) * best
         scores.append(total / length)
     return sum(scores) / len(scores)
@@ -84,12 +84,12 @@ def delays(changes: Sequence[float], alarms: Sequence[float], *, end: float, wit
     >>> delays([100, 200], [130, 140], end=300)
     [30, None]
     """
-    told, known = sorted(alarms), sorted(changes)
+    ordered, known = sorted(alarms), sorted(changes)
     found: list[float | None] = []
     for change, following in pairwise([*known, end]):
-        place = bisect_left(told, change)
-        late = place == len(told) or told[place] >= following or told[place] - change > within
-        found.append(None if late else told[place] - change)
+        place = bisect_left(ordered, change)
+        late = place == len(ordered) or ordered[place] >= following or ordered[place] - change > within
+        found.append(None if late else ordered[place] - change)
     return found
 
 
@@ -157,16 +157,16 @@ def episodes(intervals: Sequence[tuple[int, int]], alarms: Sequence[float], *, l
     >>> found.delays, found.repeats, found.false, found.calm_rows
     ([30, None], 1, 2, 800)
     """
-    told = sorted(alarms)
+    ordered = sorted(alarms)
     delays: list[float | None] = []
     inside = 0
     for begin, end in intervals:
-        first, behind = bisect_right(told, begin), bisect_right(told, end)
-        delays.append(told[first] - begin if first < behind else None)
+        first, behind = bisect_right(ordered, begin), bisect_right(ordered, end)
+        delays.append(ordered[first] - begin if first < behind else None)
         inside += behind - first
     hits = sum(delay is not None for delay in delays)
     calm_rows = length - sum(end - begin for begin, end in intervals)
-    return Episodes(delays, inside - hits, len(told) - inside, calm_rows)
+    return Episodes(delays, inside - hits, len(ordered) - inside, calm_rows)
 
 
 def found_share(onsets: Sequence[float], alarms: Sequence[float], within: float) -> float:
@@ -175,8 +175,8 @@ def found_share(onsets: Sequence[float], alarms: Sequence[float], within: float)
     >>> found_share([0, 100], [0, 130], within=50)
     0.5
     """
-    told = sorted(alarms)
-    hits = sum(bisect_right(told, onset) < bisect_right(told, onset + within) for onset in onsets)
+    ordered = sorted(alarms)
+    hits = sum(bisect_right(ordered, onset) < bisect_right(ordered, onset + within) for onset in onsets)
     return hits / len(onsets) if onsets else 0.0
 
 

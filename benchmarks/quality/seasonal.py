@@ -12,7 +12,7 @@ Rules:
    --answered every alarm is answered at once by a promoted swap, and four weeks from then on are the new reference.
 4. At each onset the judge is copied and goes on with a changed future, so that every onset meets the judge as it was at
    that time. A change that comes while an incident is open or a reference is learned raises no alarm of its own, and
-   counts as missed; a column of its own says what is found where the series was watched.
+   counts as missed; a column of its own says the share found while an alarm could be raised.
 5. Found by chance is what the unchanged series alarms about in the same days.
 
 The last line is one JSON object: series, changes, floors and the two figures to reach.
@@ -73,7 +73,7 @@ class Source:
     skip: int = 0
 
 
-#: Power supply and taxi tell the time of the place, with 24 hours on every day: their zone is UTC. The market's clock knows
+#: Power supply and taxi have the time of the place, with 24 hours on every day: their zone is UTC. The market's clock knows
 #: no summer time, the people behind it do. Before row 17,424 the columns of Victoria are constant.
 _ITALY = 788_918_400.0  # 1 January 1995, a Sunday as in the data
 _NEW_YORK = 1_404_172_800.0  # 1 July 2014
@@ -344,7 +344,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def show_alarms(series: Sequence[Series], outcomes: Sequence[SeriesResult]) -> None:
-    """Print when the change began that each alarm on the series as they are tells of, in their own time."""
+    """Print when the change began that each alarm on the unchanged series dates, in their own time."""
     rows = []
     for one, outcome in zip(series, outcomes, strict=True):
         for alert in outcome.alarms:

@@ -61,8 +61,8 @@ def bodies(data: EventMix, count: int, *, seed: int = 1) -> list[bytes]:
     numbers = draw.normal(size=(count, data.numeric)).round(2).tolist()
     words = draw.integers(len(_WORDS), size=(count, data.categorical)).tolist()
     return [
-        orjson.dumps(dict(zip(names, (*mine, *(_WORDS[word] for word in said)), strict=True)))
-        for mine, said in zip(numbers, words, strict=True)
+        orjson.dumps(dict(zip(names, (*part, *(_WORDS[word] for word in said)), strict=True)))
+        for part, said in zip(numbers, words, strict=True)
     ]
 
 
@@ -113,10 +113,10 @@ def fill(kafka: KafkaSettings, values: Iterator[bytes], last: bytes, *, at_once:
     written = messages = 0
     for chunk in _chunks(values):
         for partition in before:
-            mine = chunk[partition :: len(before)]
-            written += sum(map(len, mine))
-            messages += len(mine)
-            _queue(producer, topic, partition, mine)
+            part = chunk[partition :: len(before)]
+            written += sum(map(len, part))
+            messages += len(part)
+            _queue(producer, topic, partition, part)
     for partition in before:
         _queue(producer, topic, partition, [last])
     if producer.flush(_FLUSH_SECONDS):

@@ -6,7 +6,7 @@
    full speed, which gives the rate that one worker can take, and its memory is looked at on the way.
 2. Then events come as they happen, at half of that rate (or --rate), nearly all of a hot model. Beside it are
    probes: small models with windows of one second, each with a feature that jumps and comes back.
-3. An alert tells which window raised it. That window could be closed once each partition had an event behind
+3. An alert names the window that raised it. That window could be closed once each partition had an event behind
    its end; the latency is the time from the last of these events to the alert. Both are the broker's own
    times of arrival (LogAppendTime), so no client's clock is in the figure.
 
@@ -208,8 +208,8 @@ class Feeder:
 
     def _hot(self, values: list[bytes]) -> None:
         for partition in range(PARTITIONS):
-            mine = [{"value": value} for value in values[partition::PARTITIONS]]
-            if self._producer.produce_batch(self._topic, mine, partition=partition) < len(mine):
+            part = [{"value": value} for value in values[partition::PARTITIONS]]
+            if self._producer.produce_batch(self._topic, part, partition=partition) < len(part):
                 raise UnavailableError(f"{len(self._producer):,} events wait for the broker: choose a lower --rate")
 
     def _probe(self, now: float) -> None:
@@ -324,10 +324,10 @@ def benchmark() -> tuple[dict[str, Any], int]:
             found = latencies(deployment, topic, probes)
         finally:
             deployment.stop()
-    return told(catch_up, found, reached, seconds), 0
+    return reported(catch_up, found, reached, seconds), 0
 
 
-def told(catch_up: CatchUp, found: list[float], reached: float, seconds: int) -> dict[str, Any]:
+def reported(catch_up: CatchUp, found: list[float], reached: float, seconds: int) -> dict[str, Any]:
     """Print the tables and return the result."""
     if not found:
         raise UnavailableError("no alert came: too short a run, or too slow a machine; try more --seconds or a lower --rate")

@@ -70,7 +70,7 @@ def measure(on: BenchmarkServers, workers: int, count: int, number: int) -> Shar
         deployment.stop()
 
 
-def told(runs: Sequence[Shared], count: int, cores: int) -> dict[str, Any]:
+def medians(runs: Sequence[Shared], count: int, cores: int) -> dict[str, Any]:
     """Return the medians of some runs with the same number of workers."""
     seconds = statistics.median(one.seconds for one in runs)
     return {
@@ -98,7 +98,7 @@ def benchmark() -> tuple[dict[str, Any], int]:
         for number in range(repeats):
             for workers, found in runs.items():
                 found.append(measure(on, workers, count, number))
-    one, two = (told(found, count, cores) for found in runs.values())
+    one, two = (medians(found, count, cores) for found in runs.values())
     print(f"{count:,} events, {_DATA.features} features, 4 partitions, {cores} cores, which broker and workers share")
     rows = [
         [

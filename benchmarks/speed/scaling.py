@@ -2,7 +2,7 @@
 
     python -m benchmarks.scaling [--write]
 
-The constants are measured by the other benchmarks and stand in one table of the page; everything else in figures is
+The constants are measured by the other benchmarks and stand in one table of the document; everything else in figures is
 computed here from them. Without --write it is printed only. The last line is one JSON object.
 """
 
@@ -25,7 +25,7 @@ PAGE = ROOT / "docs" / "scaling.md"
 #: Events a second of one hot model.
 RATES = (1e4, 1e6, 1e8)
 
-#: Every constant that the page has to give, and whether it is a choice or was measured.
+#: Every constant that the document has to give, and whether it is a choice or was measured.
 CONSTANTS = (
     "worker_events_per_second",
     "event_bytes",
@@ -120,7 +120,7 @@ def size(value: float) -> str:
     return f"{value / 1e3:.3g} kB"
 
 
-#: Row of the page -> how it is computed.
+#: Row of the document -> how it is computed.
 ROWS: dict[str, Callable[[Paper], str]] = {
     "worker cores": lambda paper: count(paper.workers),
     "partitions of events": lambda paper: count(paper.partitions),
@@ -143,7 +143,7 @@ ROWS: dict[str, Callable[[Paper], str]] = {
 
 
 def constants(text: str) -> dict[str, float]:
-    """Return the constants of the page.
+    """Return the constants of the document.
 
     Raises:
         ConfigError: one is missing or is no number above 0.
@@ -163,14 +163,14 @@ def constants(text: str) -> dict[str, float]:
 
 
 def derived(given: Mapping[str, float]) -> str:
-    """Return the table of the page."""
+    """Return the table of the document."""
     papers = [Paper(rate, given) for rate in RATES]
     headings = ["events/s of one model", *(count(rate) for rate in RATES)]
     return markdown(headings, [[name, *(compute(paper) for paper in papers)] for name, compute in ROWS.items()])
 
 
 def renewed(text: str) -> str:
-    """Return the page with its derived table made anew."""
+    """Return the document with its derived table made anew."""
     return replaced(text, "derived", derived(constants(text)))
 
 

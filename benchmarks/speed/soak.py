@@ -246,8 +246,8 @@ def soak(minutes: float, rate: int, decide: Collection[str] = tuple(MEASURES)) -
                     due = now + every
                 time.sleep(max(0.0, now + _TICK_SECONDS - time.time()))
             load.close()
-            told = worker.samples()
-            held = Redis.from_url(on.redis.url).info("memory")["used_memory"] - empty
+            last = worker.samples()
+            redis_bytes = Redis.from_url(on.redis.url).info("memory")["used_memory"] - empty
             statuses = {"worker": worker.child.stop(), "retrainer": retrainer.stop()}
         finally:
             deployment.stop()
@@ -256,7 +256,7 @@ def soak(minutes: float, rate: int, decide: Collection[str] = tuple(MEASURES)) -
     flat = all(trend.flat for trend in trends if trend.name.rpartition(" ")[2] in decide)
     stopped = all(status == 0 for status in statuses.values())
     counted = {
-        name: round(sum(value for key, value in told.items() if key.startswith(f"driftline_{name}{{")))
+        name: round(sum(value for key, value in last.items() if key.startswith(f"driftline_{name}{{")))
         for name in ("events_total", "windows_total", "alerts_total", "rewinds_total", "dead_letters_total")
     }
     print(f"{minutes:g} minutes, {load.sent:,} predictions; " + ", ".join(f"{value:,} {name}" for name, value in counted.items()))
@@ -268,7 +268,7 @@ def soak(minutes: float, rate: int, decide: Collection[str] = tuple(MEASURES)) -
         "flat": flat,
         "exit_statuses": statuses,
         "counted": counted,
-        "redis_bytes_per_labelled_prediction": round(held / max(1, load.sent)),
+        "redis_bytes_per_labelled_prediction": round(redis_bytes / max(1, load.sent)),
         "trends": {
             trend.name: {
                 "at_first": round(trend.level, 1),

@@ -15,7 +15,7 @@ from benchmarks.quality.budget.changes import APART_SECONDS, CHANGES, LAST_SECON
 from benchmarks.quality.budget.delays import Delays, delays, delays_of, median
 from benchmarks.quality.budget.false_alarms import quiet
 from benchmarks.quality.budget.kinds import KINDS, EventStream
-from benchmarks.quality.budget.pages import SORTS, Sort, pages
+from benchmarks.quality.budget.notifications import SORTS, Sort, notifications
 from benchmarks.quality.budget.speed import speed
 from benchmarks.quality.budget.trial import BEGIN, BudgetTrial, Size, features_of
 from detectors.incidents.alert import Alert
@@ -193,12 +193,12 @@ def test_a_median_is_none_exactly_if_half_are_missed(found: list[float | None]):
 
 def test_floors_are_what_alarms_that_know_nothing_reach():
     """They have to name the feature as well: as many at random as Driftline told find next to nothing."""
-    measured = Delays("gaussian", 1000, {"+1": [60.0]}, told=1000, elsewhere=0, weeks=1.0, per_second=1.0)
+    measured = Delays("gaussian", 1000, {"+1": [60.0]}, alerted=1000, elsewhere=0, weeks=1.0, per_second=1.0)
     floors = measured.floors
     assert floors["never"].missed == 1.0
-    assert floors["never"].told_per_week == 0.0
+    assert floors["never"].alerted_per_week == 0.0
     assert (floors["every 3 h"].missed, floors["every 3 h"].median_s) == (0.0, 5400.0)
-    assert floors["every 3 h"].told_per_week == 56_000.0
+    assert floors["every 3 h"].alerted_per_week == 56_000.0
     assert floors["random"].missed == pytest.approx(math.exp(-3 / 168))
     assert floors["random"].median_s is None
 
@@ -219,7 +219,7 @@ def test_a_verdict_counts_once_however_often_it_is_told():
         alert(2, "updated", again, second),
         alert(3, "resolved", verdict("f1", 300.0)),
     ]
-    assert trial.told == [first, second, again]
+    assert trial.verdicts == [first, second, again]
     assert len(trial.opened) == 1
 
 
@@ -251,7 +251,7 @@ def test_a_quiet_stream_is_judged_for_as_long_as_is_said():
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     found = quiet("gaussian", _SMALL, seed=1)
-    assert (found.opened, found.told) == (len(trial.opened), len(trial.told))
+    assert (found.opened, found.alerted) == (len(trial.opened), len(trial.verdicts))
 
 
 def test_large_changes_are_told_with_their_delay_and_counted_by_sort():
@@ -263,16 +263,16 @@ def test_large_changes_are_told_with_their_delay_and_counted_by_sort():
     assert 0 < delay <= 600
     assert found.missed("+2") == 0.0
     caught = sum(delay is not None for every in found.found.values() for delay in every)
-    assert found.told == caught + found.elsewhere
+    assert found.alerted == caught + found.elsewhere
 
 
 @pytest.mark.parametrize("sort", SORTS)
 def test_an_incident_touches_its_share_of_the_features(sort: Sort):
     """Two of fourteen features change at one moment, and what is told of them is one incident at least."""
-    found = pages(sort, Size(14, 1.0, reference_seconds=3 * 3600.0), seed=1)
+    found = notifications(sort, Size(14, 1.0, reference_seconds=3 * 3600.0), seed=1)
     assert found.touched == 2
-    assert 1 <= found.told <= 2
-    assert found.pages >= 1
+    assert 1 <= found.alerted <= 2
+    assert found.count >= 1
 
 
 def test_speed_is_that_of_windows_judged():

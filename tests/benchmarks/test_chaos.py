@@ -117,7 +117,7 @@ def perfect(log: InputLog, wanted: ExpectedResults) -> Evidence:
 def _verdict(found: Evidence, perfect: Evidence, log: InputLog, wanted: ExpectedResults) -> list[str]:
     differences = [
         *account.against_log(found, wanted),
-        *account.told(found, log.drifts),
+        *account.missed_drifts(found, log.drifts),
         *account.against_reference(found, perfect),
     ]
     return [str(difference) for difference in differences]

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.quality.paced_monitor import Alarm
 from benchmarks.quality.points import LABELLED, SERIES, alarms_of, annotated, floors, scores
 from benchmarks.quality.scoring import at_random, covering, delays, every, f1, found_share, matched, random_share, regular_share
 from benchmarks.quality.seasonal import CHANGES, DATA, HEADLINE, SOURCES, Series, judge, read, summary
-from benchmarks.quality.watched import Alarm
 from tests.support.paths import ROOT
 
 _FILES = {source.file for source in [*SOURCES.values(), *LABELLED.values()]}

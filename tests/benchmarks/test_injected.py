@@ -18,8 +18,8 @@ from benchmarks.quality.drifting import (
     KINDS,
     MAX_DELAY,
     TRANSITION,
-    DataSet,
     DriftingRows,
+    LabelledData,
     NaiveBayes,
     bundled,
     stream_of,
@@ -32,10 +32,10 @@ from benchmarks.quality.injected import (
     SPEEDS,
     STOCK,
     alarms_of,
+    scored,
     show,
     summary,
     tables,
-    tallied,
 )
 from benchmarks.quality.scoring import Episodes, episodes
 from detectors.errors import UnavailableError
@@ -96,14 +96,14 @@ def test_one_alarm_in_each_interval_is_perfect():
     assert met([40, 81]).hits == 0
 
 
-def made(rows: int = 9000) -> DataSet:
+def made(rows: int = 9000) -> LabelledData:
     """Return a data set of three labels that two of four columns tell apart."""
     draw = np.random.default_rng(5)
     labels = draw.integers(3, size=rows)
     values = draw.normal(size=(rows, 4))
     values[:, 0] += 3 * labels
     values[:, 1] -= 2 * labels
-    return DataSet("made", ["a", "b", "c", "d"], values, labels)
+    return LabelledData("made", ["a", "b", "c", "d"], values, labels)
 
 
 def test_the_classifier_is_rivers():
@@ -222,7 +222,7 @@ def test_a_settled_swap_waits_for_the_end_of_the_transition():
 def test_a_tiny_run_tells_of_every_watcher_and_its_floors(capsys: pytest.CaptureFixture[str]):
     """Drifts are those of all streams, parts add up to the whole, and never is what never is."""
     kinds = ("labels", "shift")
-    result = summary(tallied([made()], streams=1, drifts=1, budget=1.0, seed=4, kinds=kinds))
+    result = summary(scored([made()], streams=1, drifts=1, budget=1.0, seed=4, kinds=kinds))
     show(result)
     text = capsys.readouterr().out
     for speed in SPEEDS:

@@ -14,7 +14,7 @@ from benchmarks.lanes import full as full_lane
 from benchmarks.lanes.__main__ import DEVELOPMENT, main
 from benchmarks.lanes.catalogue import LANES, documented
 from benchmarks.lanes.full import FULL_SECONDS, KeptParts, full, written
-from benchmarks.lanes.lane import Bound, Lane, Page, Part
+from benchmarks.lanes.lane import BenchmarkLane, Bound, FullPart, Page
 from benchmarks.lanes.quick import QUICK_SECONDS, as_json, faults_of, passed, quick
 from benchmarks.lanes.running import BenchmarkRun, run
 from detectors.errors import ConfigError, DriftlineError
@@ -76,11 +76,11 @@ def test_a_bound_names_what_is_out_of_it(bound: Bound, faults: list[str]):
 
 
 def lane(
-    name: str = "scaling", *, bounds: tuple[Bound, ...] = (), share_seconds: float = 60.0, parts: tuple[Part, ...] = ()
-) -> Lane:
+    name: str = "scaling", *, bounds: tuple[Bound, ...] = (), share_seconds: float = 60.0, parts: tuple[FullPart, ...] = ()
+) -> BenchmarkLane:
     """Return a lane of the benchmark that is done in a second."""
     page = Page("page.md", lambda printed: f"{len(printed)} parts")
-    return Lane(name, "speed", "what", (), share_seconds, bounds, "checks", parts or (Part((), 60.0),), page)
+    return BenchmarkLane(name, "speed", "what", (), share_seconds, bounds, "checks", parts or (FullPart((), 60.0),), page)
 
 
 def test_figures_decide_and_the_object_says_so(tmp_path: Path):
@@ -122,7 +122,7 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_a_full_form_goes_on_where_it_ended(checkout: Path):
     """Parts that are kept are not run again, the table has all parts, and then they are forgotten."""
-    both = lane(parts=(Part(("--kept",), 60.0), Part((), 60.0)))
+    both = lane(parts=(FullPart(("--kept",), 60.0), FullPart((), 60.0)))
     KeptParts(checkout, "scaling", full_lane.commit_of(checkout)).add(("--kept",), {"benchmark": "scaling"})
     said = full(both, checkout, say=lambda _text: None, root=checkout)
     assert said == "scaling: the table is in page.md"
@@ -134,7 +134,7 @@ def test_a_full_form_goes_on_where_it_ended(checkout: Path):
 
 def test_a_part_that_fails_is_not_kept_and_the_ones_before_it_are(checkout: Path):
     """The error names the part, the document stays as it was, and the next run begins with that part."""
-    both = lane(parts=(Part((), 60.0), Part(("--nothing",), 60.0)))
+    both = lane(parts=(FullPart((), 60.0), FullPart(("--nothing",), 60.0)))
     with pytest.raises(DriftlineError, match="scaling, part 2 of 2: --nothing ended with status 2"):
         full(both, checkout, say=lambda _text: None, root=checkout)
     assert "old" in (checkout / "page.md").read_text()
@@ -150,7 +150,7 @@ def test_parts_of_another_commit_count_for_nothing(tmp_path: Path):
 
 def test_a_part_that_does_not_fit_into_the_hour_is_left_to_the_next_run(checkout: Path):
     """The first part always begins; the error says how many are done and how to go on."""
-    both = lane(parts=(Part((), 60.0), Part(("--write",), FULL_SECONDS)))
+    both = lane(parts=(FullPart((), 60.0), FullPart(("--write",), FULL_SECONDS)))
     with pytest.raises(DriftlineError, match=r"1 of 2 parts are done, .* run make full-scaling again"):
         full(both, checkout, say=lambda _text: None, root=checkout)
 
@@ -165,7 +165,7 @@ _PRINTED: dict[str, list[dict[str, Any]]] = {
             "false_alarms": {"gaussian": 0},
             "median_delay_s": {"gaussian": {"+1": 118.0, "two humps": None}},
             "floors": {"gaussian": {"never": {"median_s": None}}},
-            "pages_of_one_incident": 1,
+            "notifications_of_one_incident": 1,
             "feature_windows_per_second": 180_000,
         }
     ],

@@ -60,7 +60,7 @@ def main() -> int:
                 current = Round(log, servers, home, seed=seed, quick=arguments.quick, say=say)
                 for scenario in (None, *_chosen(arguments)):
                     results.append(current.play(scenario))
-                    report.tell(console, results[-1])
+                    report.print_faults(console, results[-1])
                     if not current.has_reference:
                         break
         except DriftlineError as error:

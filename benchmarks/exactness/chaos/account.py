@@ -2,7 +2,7 @@
 
 Rules:
 1. *Exact* means no difference. A repeat is none, if it is the same to the byte; it is counted.
-2. The reference run is held against the log alone; every other run against the log and the reference.
+2. The reference run is compared with the log alone; every other run with the log and the reference.
 3. Every row of the log is in a judged window, late, or in a window that the log leaves open; every
    malformed event is a dead letter, and nothing else is.
 """
@@ -24,7 +24,7 @@ from detectors.windows.record import Kind
 
 #: Examples named in one difference.
 _NAMED = 5
-#: Windows after its end by which a change has to be told.
+#: Windows after its end by which an incident has to name a change.
 _GRACE_WINDOWS = 6
 K = TypeVar("K")
 
@@ -77,18 +77,18 @@ def against_reference(found: Evidence, reference: Evidence) -> list[Difference]:
     ]
 
 
-def told(found: Evidence, drifts: Iterable[Drift]) -> list[Difference]:
+def missed_drifts(found: Evidence, drifts: Iterable[Drift]) -> list[Difference]:
     """Check that an incident names every known change: open while it lasts, or opened soon after."""
     incidents: dict[str, list[dict[str, Any]]] = {}
     for copies in found.alerts.found.values():
         for _, value in copies:
             alert = orjson.loads(value or b"")["data"]
             incidents.setdefault(alert["incident"], []).append(alert)
-    untold = [drift for drift in drifts if not any(_tells(alerts, drift) for alerts in incidents.values())]
-    return _listed("known drifts", "in no incident", untold)
+    missed = [drift for drift in drifts if not any(_names(alerts, drift) for alerts in incidents.values())]
+    return _listed("known drifts", "in no incident", missed)
 
 
-def _tells(alerts: Sequence[Mapping[str, Any]], drift: Drift) -> bool:
+def _names(alerts: Sequence[Mapping[str, Any]], drift: Drift) -> bool:
     first, last = (BEGIN + number * WINDOW_SECONDS for number in (drift.first, drift.last + _GRACE_WINDOWS))
     return (
         (alerts[0]["model"], alerts[0]["segment"]) == (drift.model, drift.segment)

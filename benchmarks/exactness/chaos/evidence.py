@@ -55,7 +55,7 @@ class Evidence:
     Args:
         alerts: by id; so are `retrains`.
         outcomes: by their source in the events topic.
-        dead: by the place of the event they are of; (topic, partition, offset) as the header tells.
+        dead: by the offset of the event they are of; (topic, partition, offset) as its header says.
         windows: identity -> (rows, bytes) of the part that was judged.
         unjudged: parts that no mark had announced in time, nor a repeat explains.
         window_repeats: parts of an identity that had been judged already.

@@ -60,7 +60,7 @@ class Drift:
     last: int
 
     def holds(self, monitor: Monitor, segment: str, window: int) -> bool:
-        """Tell whether rows of that model and segment are changed in that window."""
+        """Return whether rows of that model and segment are changed in that window."""
         return (self.model, self.segment) == (monitor.name, segment) and self.first <= window < self.last
 
 
@@ -164,8 +164,8 @@ def _rows(dice: np.random.Generator, stretch: LogStretch, partitions: int) -> It
         truth: float | bool = (float(guess + noise[row]) if monitor.numbers else guess) if not wrong[row] else _wrong(guess)
         for label_at in _label_times(at, fate[row, 0], fate[row, 1], fate[row, 2]):
             label_ts = _milliseconds(max(BEGIN, label_at - behind[row] / 10))
-            told = {"type": "label", "model": monitor.name, "id": name, "label": truth, "ts": _spelled(label_ts, fate[row, 1])}
-            yield label_at, Entry("label", where, key, orjson.dumps(told), monitor.name, "", name, label_ts)
+            label = {"type": "label", "model": monitor.name, "id": name, "label": truth, "ts": _spelled(label_ts, fate[row, 1])}
+            yield label_at, Entry("label", where, key, orjson.dumps(label), monitor.name, "", name, label_ts)
 
 
 def _wrong(guess: float | bool) -> float | bool:
@@ -206,10 +206,10 @@ def _closing(windows: int, partitions: int) -> Iterator[Entry]:
         for monitor in MONITORS:
             name = f"closing-{monitor.name}-{partition}"
             body = {"model": monitor.name, "id": name, "ts": ts, "features": {"amount": 0.0}, "prediction": 1.5}
-            told = {"type": "label", "model": monitor.name, "id": name, "label": 1.5, "ts": ts}
+            label = {"type": "label", "model": monitor.name, "id": name, "label": 1.5, "ts": ts}
             key = name.encode()
             yield Entry("prediction", partition, key, orjson.dumps(body), monitor.name, "", name, ts, closing=True)
-            yield Entry("label", partition, key, orjson.dumps(told), monitor.name, "", name, ts, closing=True)
+            yield Entry("label", partition, key, orjson.dumps(label), monitor.name, "", name, ts, closing=True)
 
 
 def _milliseconds(seconds: float) -> float:

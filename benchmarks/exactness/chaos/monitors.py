@@ -1,4 +1,4 @@
-"""What the deployment under test watches: three models whose windows lie in three partitions, so that judges spread."""
+"""The three models that the deployment monitors: their windows lie in three partitions, so that judges spread."""
 
 from __future__ import annotations
 

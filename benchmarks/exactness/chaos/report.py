@@ -45,7 +45,7 @@ def _disturbed(result: Result) -> str:
     )
 
 
-def tell(console: Console, result: Result) -> None:
+def print_faults(console: Console, result: Result) -> None:
     """Print what is wrong with one run, nothing if it is exact."""
     for trouble in (*map(str, result.differences), *result.faults):
         console.print(f"{result.name}, {result.partitions} partitions: {trouble}", style="red", markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""One round: a calm run for the reference, then every scenario from a fresh start, each held against it."""
+"""One round: a calm run for the reference, then every scenario from a fresh start, each compared with it."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Round:
     def _result(self, name: str, run: DisturbedRun, found: Evidence, seconds: float) -> Result:
         differences: Sequence[Difference] = account.against_log(found, self._wanted)
         if name == CALM:
-            differences = [*differences, *account.told(found, self.log.drifts)]
+            differences = [*differences, *account.missed_drifts(found, self.log.drifts)]
         elif self._reference is not None:
             differences = [*differences, *account.against_reference(found, self._reference)]
         return Result(

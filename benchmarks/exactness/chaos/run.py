@@ -64,7 +64,7 @@ class DisturbedRun:
         total: records that a calm run writes to windows and outcomes; None in the calm run itself.
         figures: what was done to it, by name.
         faults: what no disturbance excuses.
-        say: is told what goes on.
+        say: shows what goes on.
     """
 
     deployment: Deployment
@@ -87,7 +87,7 @@ class DisturbedRun:
         size = len(self.log.entries)
         self.deployment.send(
             (Outgoing(topic, entry.key, entry.value, partition=entry.partition) for entry in self.log.entries),
-            told=lambda number: self.say(f"writing the log: {number:,} of {size:,}"),
+            queued=lambda number: self.say(f"writing the log: {number:,} of {size:,}"),
         )
         wanted = {number: len(entries) for number, entries in enumerate(self.log.by_partition())}
         if (found := self.deployment.ends(EVENTS)) != wanted:
@@ -126,7 +126,7 @@ class DisturbedRun:
         self.figures["stops"] += 1
         self.figures["longest_stop_ms"] = max(self.figures["longest_stop_ms"], round((time.monotonic() - began) * 1000))
         if status != 0 and _READY in worker.log.read_text(errors="replace"):  # before that it may not listen yet
-            self.faults.append(f"a worker told to stop ended with status {status}: {worker.tail(_TAIL)}")
+            self.faults.append(f"a worker that got SIGTERM ended with status {status}: {worker.tail(_TAIL)}")
 
     def any_worker(self) -> Child:
         """Return a worker by chance."""
@@ -156,14 +156,14 @@ class DisturbedRun:
         return None
 
     def finished(self) -> bool:
-        """Tell whether everything was judged; once it was, no disturbance counts."""
+        """Return whether everything was judged; once it was, no disturbance counts."""
         if not self._finished:
             with suppress(UnavailableError):
                 self._finished = self._all_read() and self.deployment.judged_to_the_end(self.log.end)
         return self._finished
 
     def _all_read(self) -> bool:
-        """Tell whether summarise and join have stored what lies before the closing rows."""
+        """Return whether summarise and join have stored what lies before the closing rows."""
         closing = {}
         for partition, entries in enumerate(self.log.by_partition()):
             closing[partition] = next(offset for offset, entry in enumerate(entries) if entry.closing)

@@ -6,8 +6,8 @@
 | part | what |
 |---|---|
 | alarms | incidents on ten kinds of streams in which nothing changes: 1,000 features for four weeks behind the reference |
-| delays | changes in one feature after the other, of 1,000: how soon each is told, beside alarms that know nothing |
-| pages | one incident that touches 30 of 200 features: it has to be one page |
+| delays | changes in one feature after the other, of 1,000: how soon each raises an alarm, beside alarms that ignore the data |
+| notifications | one incident that touches 30 of 200 features: it has to be one notification |
 | speed | windows of single features judged in a second of CPU time |
 
 Defaults everywhere (windows of 60 s, three days of reference, one false alarm a week), one event a second. The whole takes up to
@@ -28,18 +28,18 @@ from benchmarks.quality.budget import report
 from benchmarks.quality.budget.delays import delays
 from benchmarks.quality.budget.false_alarms import all_quiet
 from benchmarks.quality.budget.kinds import ALL_KINDS, KINDS
-from benchmarks.quality.budget.pages import SORTS, pages
+from benchmarks.quality.budget.notifications import SORTS, notifications
 from benchmarks.quality.budget.speed import speed
 from benchmarks.quality.budget.trial import Size
 from detectors.reference.local_time import DAY_SECONDS
 from detectors.spec import ReferenceSpec
 
-PARTS = ("alarms", "delays", "pages", "speed")
+PARTS = ("alarms", "delays", "notifications", "speed")
 #: Kinds on which changes are made.
 CHANGED = ("gaussian", "daily", "AR 0.9", "log-normal")
 _FEATURES, _WEEKS, _ROUNDS = 1000, 4.0, 5
 _QUICK_FEATURES, _QUICK_WEEKS, _QUICK_ROUNDS = 200, 1.0, 2
-_PAGES_FEATURES = 200
+_NOTIFICATION_FEATURES = 200
 
 
 def measure(arguments: argparse.Namespace, size: Size, say: Say) -> report.Results:
@@ -53,21 +53,22 @@ def measure(arguments: argparse.Namespace, size: Size, say: Say) -> report.Resul
     # Alone on the machine, before two processes share it.
     if "speed" in arguments.parts:
         results.speed = speed(Size(_FEATURES, size.weeks, size.reference_seconds), seed, tick("speed"))
-        report.tell_speed(results.speed)
-    if "pages" in arguments.parts:
+        report.print_speed(results.speed)
+    if "notifications" in arguments.parts:
         print()
-        of_pages = Size(_PAGES_FEATURES, size.weeks, size.reference_seconds)
+        of_round = Size(_NOTIFICATION_FEATURES, size.weeks, size.reference_seconds)
         for number in range(arguments.rounds or (_QUICK_ROUNDS if arguments.quick else _ROUNDS)):
             for sort in SORTS:
-                results.pages.append(pages(sort, of_pages, seed + number, tick(f"pages, seed {seed + number}, {sort}")))
-                report.tell_pages(results.pages[-1], _PAGES_FEATURES)
+                shown = tick(f"notifications, seed {seed + number}, {sort}")
+                results.notifications.append(notifications(sort, of_round, seed + number, shown))
+                report.print_notifications(results.notifications[-1], _NOTIFICATION_FEATURES)
     if "delays" in arguments.parts:
         for kind in [kind for kind in CHANGED if kind in arguments.kinds]:
             results.delays.append(delays(kind, size, seed, tick(f"delays on {kind}")))
-            report.tell_delays(results.delays[-1])
+            report.print_delays(results.delays[-1])
     if "alarms" in arguments.parts:
         print()
-        results.quiet = all_quiet(arguments.kinds, size, seed, say=say, tell=lambda one: report.tell_quiet(one, size))
+        results.quiet = all_quiet(arguments.kinds, size, seed, say=say, ready=lambda one: report.print_quiet(one, size))
     return results
 
 

@@ -10,7 +10,7 @@ from multiprocessing.synchronize import Event
 
 
 class StoppedError(Exception):
-    """The benchmark was told to end while a trial was running."""
+    """The benchmark has to end while a trial was running."""
 
 
 class Board:

@@ -1,12 +1,12 @@
-"""How soon a change in one feature of many is told, and what alarms that know nothing would reach.
+"""How soon a change in one feature of many raises an alarm, and what alarms that ignore the data would reach.
 
 Rules:
 1. A delay is the end of the window that raised the verdict of the changed feature, less the time of the change. A change
-   that is not told while it lasts is missed.
+   that raises no alarm while it lasts is missed.
 2. A median is of all changes of a sort; one that was missed counts as later than all others. So there is none
    where half are missed.
-3. A floor has to name the feature as well: `every` tells every feature in turn, each once in `_EVERY_SECONDS`; `random` tells
-   features at random, as many as Driftline told. What they cost in false alarms stands beside them.
+3. A floor has to name the feature as well: `every` names every feature in turn, each once in `_EVERY_SECONDS`; `random` names
+   features at random, as many as Driftline did. What they cost in false alarms stands beside them.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _EVERY_SECONDS = 3 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What alarms that know nothing reach: features told a week, share of changes missed, median delay."""
+    """What alarms that ignore the data reach: features alerted a week, share of changes missed, median delay."""
 
-    told_per_week: float
+    alerted_per_week: float
     missed: float
     median_s: float | None
 
@@ -42,8 +42,8 @@ class Delays:
     """What was found on one kind of stream.
 
     Args:
-        found: change -> for each time that it was made seconds until it was told, None if it was missed.
-        told: verdicts in all.
+        found: change -> for each time that it was made seconds until its alarm, None if it was missed.
+        alerted: verdicts in all.
         elsewhere: verdicts on a feature that was not changed at that time.
         weeks: from the reference to the end.
         per_second: windows of single features judged in a second of CPU time.
@@ -52,7 +52,7 @@ class Delays:
     kind: str
     features: int
     found: dict[str, list[float | None]]
-    told: int
+    alerted: int
     elsewhere: int
     weeks: float
     per_second: float
@@ -67,8 +67,8 @@ class Delays:
 
     @property
     def floors(self) -> dict[str, Floor]:
-        """What alarms that know nothing would reach in the same time (rule 3)."""
-        rate = self.told / self.features / self.weeks / WEEK_SECONDS
+        """What alarms that ignore the data would reach in the same time (rule 3)."""
+        rate = self.alerted / self.features / self.weeks / WEEK_SECONDS
         share = random_share(rate, LAST_SECONDS)
         # By then alarms of that rate have found half of all changes.
         half = math.log(2.0) / rate if share > 0.5 else None
@@ -77,31 +77,31 @@ class Delays:
         return {
             "never": Floor(0.0, 1.0, None),
             every: Floor(self.features * WEEK_SECONDS / _EVERY_SECONDS, left_out, _EVERY_SECONDS / 2),
-            "random": Floor(self.told / self.weeks, 1.0 - share, half),
+            "random": Floor(self.alerted / self.weeks, 1.0 - share, half),
         }
 
 
 def delays(kind: str, size: Size, seed: int, tick: Callable[[float], None] = lambda _share: None) -> Delays:
-    """Change each feature of a model once, and return how soon each change was told."""
+    """Change each feature of a model once, and return how soon each change raised an alarm."""
     spec = size.spec
     injected = schedule(size.features, begin=size.counted_from + _CALM_SECONDS, window_seconds=spec.window_seconds, seed=seed)
     until = size.counted_from + size.features * APART_SECONDS + LAST_SECONDS + 2 * _CALM_SECONDS
     trial = BudgetTrial(spec, size.features)
     stream = EventStream(kind, size.features, begin=BEGIN, seed=seed)
     trial.run(stream, until=until, alter=altering(injected, kind, seed), tick=tick)
-    told = trial.told
+    verdicts = trial.verdicts
     found: dict[str, list[float | None]] = {name: [] for name in CHANGES}
-    for one, delay in zip(injected, delays_of(injected, told), strict=True):
+    for one, delay in zip(injected, delays_of(injected, verdicts), strict=True):
         found[one.change].append(delay)
     caught = sum(delay is not None for every in found.values() for delay in every)
     weeks = (until - size.counted_from) / WEEK_SECONDS
-    return Delays(kind, size.features, found, len(told), len(told) - caught, weeks, trial.per_second)
+    return Delays(kind, size.features, found, len(verdicts), len(verdicts) - caught, weeks, trial.per_second)
 
 
-def delays_of(injected: Sequence[Injected], told: Sequence[Verdict]) -> list[float | None]:
+def delays_of(injected: Sequence[Injected], verdicts: Sequence[Verdict]) -> list[float | None]:
     """Return for each change how long the first verdict on its feature took, None if there was none while it lasted (rule 1)."""
     times: dict[str, list[float]] = {}
-    for verdict in told:
+    for verdict in verdicts:
         times.setdefault(verdict.feature, []).append(verdict.at)
     mine = ((one, times.get(f"f{one.feature}", ())) for one in injected)
     return [min((at - one.at for at in every if one.at < at <= one.until), default=None) for one, every in mine]

@@ -23,20 +23,20 @@ _LOOK_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """What was told on a stream in which nothing changed: incidents opened, features in them, and how fast it was judged."""
+    """The alerts on a stream in which nothing changed: incidents opened, features in them, and how fast it was judged."""
 
     kind: str
     opened: int
-    told: int
+    alerted: int
     per_second: float
 
 
 def quiet(kind: str, size: Size, seed: int, tick: Callable[[float], None] = lambda _share: None) -> Quiet:
-    """Return what is told on a stream of one kind after its reference."""
+    """Return the alerts on a stream of one kind after its reference."""
     trial = BudgetTrial(size.spec, size.features)
     stream = EventStream(kind, size.features, begin=BEGIN, seed=seed)
     trial.run(stream, until=size.counted_from + size.week_seconds, tick=tick)
-    return Quiet(kind, len(trial.opened), len(trial.told), trial.per_second)
+    return Quiet(kind, len(trial.opened), len(trial.verdicts), trial.per_second)
 
 
 def _attended(kind: str, size: Size, seed: int) -> Quiet:
@@ -44,8 +44,8 @@ def _attended(kind: str, size: Size, seed: int) -> Quiet:
     return quiet(kind, size, seed, lambda share: board.tick(kind, share))
 
 
-def all_quiet(kinds: Sequence[str], size: Size, seed: int, *, say: Say, tell: Callable[[Quiet], None]) -> list[Quiet]:
-    """Return what is told on each kind of stream, in order; `tell` is called with each as it is done.
+def all_quiet(kinds: Sequence[str], size: Size, seed: int, *, say: Say, ready: Callable[[Quiet], None]) -> list[Quiet]:
+    """Return the alerts on each kind of stream, in order; `ready` is called with each as it is finished.
 
     Raises:
         UnavailableError: a process was killed.
@@ -61,7 +61,7 @@ def all_quiet(kinds: Sequence[str], size: Size, seed: int, *, say: Say, tell: Ca
                 done, waiting = wait(waiting, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
                 for one in (future.result() for future in done):
                     found[one.kind] = one
-                    tell(one)
+                    ready(one)
                 say(f"false alarms: {board.words or 'starting'}")
         except BrokenProcessPool:
             raise UnavailableError("a process of the benchmark was killed; if it was for memory, take fewer --features") from None

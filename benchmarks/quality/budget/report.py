@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.machine import show_table
 from benchmarks.quality.budget.delays import Delays
 from benchmarks.quality.budget.false_alarms import Quiet
-from benchmarks.quality.budget.pages import Pages
+from benchmarks.quality.budget.notifications import Notifications
 from benchmarks.quality.budget.speed import AIM_PER_SECOND, LEAST_PER_SECOND, Speed
 from benchmarks.quality.budget.trial import Size
 from detectors.reference.local_time import WEEK_SECONDS
@@ -24,30 +24,30 @@ class Results:
     seed: int
     quiet: Sequence[Quiet] = ()
     delays: list[Delays] = field(default_factory=list)
-    pages: list[Pages] = field(default_factory=list)
+    notifications: list[Notifications] = field(default_factory=list)
     speed: Speed | None = None
 
 
-def tell_quiet(one: Quiet, size: Size) -> None:
+def print_quiet(one: Quiet, size: Size) -> None:
     """Print the incidents of one kind of stream against its budget."""
     allowed = size.spec.false_alarms_per_week * size.weeks
     verdict = "within" if one.opened <= allowed else "OVER"
-    counts = f"{one.opened:4d} incidents opened, {one.told:4d} features told in {size.weeks:g} weeks"
+    counts = f"{one.opened:4d} incidents opened, {one.alerted:4d} features with an alert in {size.weeks:g} weeks"
     print(f"{one.kind:20} {counts}: {verdict} the budget of {allowed:g}", flush=True)
 
 
-def tell_delays(one: Delays) -> None:
-    """Print how soon changes were told on one kind of stream, and the floors."""
-    features_a_week = one.told / one.weeks
+def print_delays(one: Delays) -> None:
+    """Print how soon changes raised alarms on one kind of stream, and the floors."""
+    features_a_week = one.alerted / one.weeks
     rows = [
         [change, str(len(found)), _seconds(one.median(change)), f"{one.missed(change):.2f}", ""]
         for change, found in one.found.items()
     ]
-    rows.append(["told in all", "", "", "", f"{features_a_week:.0f}"])
+    rows.append(["alerted in all", "", "", "", f"{features_a_week:.0f}"])
     for name, floor in one.floors.items():
-        rows.append([f"floor: {name}", "", _seconds(floor.median_s), f"{floor.missed:.2f}", f"{floor.told_per_week:.0f}"])
+        rows.append([f"floor: {name}", "", _seconds(floor.median_s), f"{floor.missed:.2f}", f"{floor.alerted_per_week:.0f}"])
     print()
-    show_table([one.kind, "changes", "median seconds", "missed", "features told a week"], rows)
+    show_table([one.kind, "changes", "median seconds", "missed", "features alerted a week"], rows)
     print(f"{one.elsewhere} verdicts on features that were not changed at that time", flush=True)
 
 
@@ -55,13 +55,13 @@ def _seconds(delay: float | None) -> str:
     return "-" if delay is None else f"{delay:.0f}"
 
 
-def tell_pages(one: Pages, features: int) -> None:
-    """Print what became of one incident."""
+def print_notifications(one: Notifications, features: int) -> None:
+    """Print how one incident was notified."""
     what = f"{one.touched} of {features} features change at once, {one.sort}, seed {one.seed}"
-    print(f"{what}: {one.told} told, {one.pages} pages", flush=True)
+    print(f"{what}: {one.alerted} in alerts, {one.count} notifications", flush=True)
 
 
-def tell_speed(one: Speed) -> None:
+def print_speed(one: Speed) -> None:
     """Print how fast windows are judged."""
     reached = "reached" if one.per_second >= LEAST_PER_SECOND else "NOT reached"
     aims = f"at least {LEAST_PER_SECOND:,.0f} {reached}, aim {AIM_PER_SECOND:,.0f}"
@@ -78,16 +78,18 @@ def as_json(results: Results) -> dict[str, Any]:
         "budget_per_week": size.spec.false_alarms_per_week,
         "seed": results.seed,
         "false_alarms": {one.kind: one.opened for one in results.quiet},
-        "features_told": {one.kind: one.told for one in results.quiet},
+        "features_alerted": {one.kind: one.alerted for one in results.quiet},
         "floors": {
             one.kind: {name: _rounded(dataclasses.asdict(floor)) for name, floor in one.floors.items()} for one in results.delays
         },
         "median_delay_s": {one.kind: {change: one.median(change) for change in one.found} for one in results.delays},
         "missed": {one.kind: {change: round(one.missed(change), 3) for change in one.found} for one in results.delays},
-        "told_elsewhere": {one.kind: one.elsewhere for one in results.delays},
-        # The worst round: one incident has to be one page every time.
-        "pages_of_one_incident": max((one.pages for one in results.pages), key=lambda pages: abs(pages - 1), default=None),
-        "pages": [dataclasses.asdict(one) for one in results.pages],
+        "alerted_elsewhere": {one.kind: one.elsewhere for one in results.delays},
+        # The worst round: one incident has to be one notification every time.
+        "notifications_of_one_incident": max(
+            (one.count for one in results.notifications), key=lambda count: abs(count - 1), default=None
+        ),
+        "notifications": [dataclasses.asdict(one) for one in results.notifications],
         "feature_windows_per_second": None if results.speed is None else round(results.speed.per_second),
     }
     return found

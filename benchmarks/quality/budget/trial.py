@@ -1,8 +1,8 @@
-"""One model under watch: events become windows, windows are judged, and what was told is kept.
+"""One monitored model: events become windows, windows are judged, and alerts are kept.
 
 Rules:
 1. The product's own code all the way: `summarise_rows` makes the windows, `ModelMonitor.add` judges them. Defaults everywhere
-   but for the number of features that may be watched.
+   but for the number of features that may be monitored.
 2. What is timed is `ModelMonitor.add` of windows behind the reference: CPU time of the process, so that what else runs
    matters little.
 3. Memory is bounded: events are drawn for a few windows at a time.
@@ -31,7 +31,7 @@ from detectors.windows.sample import summarise, summarise_rows
 
 #: A window and a day begin here.
 BEGIN = 19_676 * DAY_SECONDS
-#: Drawn at a time: events of all features together, and windows, so that small trials tell their progress too.
+#: Drawn at a time: events of all features together, and windows, so that small trials show their progress too.
 _CHUNK_EVENTS, _CHUNK_WINDOWS = 2_000_000, 120
 
 
@@ -60,7 +60,7 @@ class Size:
 
 
 class BudgetTrial:
-    """A model and what it told; `cpu_seconds` were needed to judge `judged` windows of single features."""
+    """A model and its alerts; `cpu_seconds` were needed to judge `judged` windows of single features."""
 
     def __init__(self, spec: ModelSpec, features: int) -> None:
         self._spec = spec
@@ -79,7 +79,7 @@ class BudgetTrial:
         alter: Alter | None = None,
         tick: Callable[[float], None] = lambda _share: None,
     ) -> None:
-        """Take the stream up to an event time; `tick` is told now and then what share of it is done."""
+        """Take the stream up to an event time; `tick` gets the share that is done, now and then."""
         width = round(self._spec.window_seconds)
         left = total = round((until - BEGIN) / width) - self._windows
         most = max(1, min(_CHUNK_WINDOWS, _CHUNK_EVENTS // (width * len(self._names))))
@@ -113,12 +113,12 @@ class BudgetTrial:
 
     @property
     def opened(self) -> list[Alert]:
-        """The pages: alerts that opened an incident, in order."""
+        """The notifications: alerts that opened an incident, in order."""
         return [alert for alert in self.alerts if alert.status == "opened"]
 
     @property
-    def told(self) -> list[Verdict]:
-        """Every verdict that an alert brought for the first time, in order: a later alert of an incident tells it again."""
+    def verdicts(self) -> list[Verdict]:
+        """Every verdict that an alert brought for the first time, in order: a later alert of an incident repeats it."""
         alerts = [alert for alert in self.alerts if alert.status != "resolved"]
         return list(
             {

@@ -43,7 +43,7 @@ _TIMEOUT_SECONDS = 600.0
 #: What is promised; less ends with status 1.
 LEAST = {"ratio_to_plain_faust": 20.0, "ratio_to_bare_loop": 0.6}
 RATIOS = ("ratio_to_plain_faust", "ratio_to_bare_loop", "cpu_ratio_to_plain_faust", "cpu_ratio_to_bare_loop")
-#: Names of variants in the order in which they are told of.
+#: Names of variants in the order in which they are printed.
 VARIANTS = ("plain_faust", "bare_loop", "driftline", "judging", "floor")
 PHASES = ("consume", "decode", "columns", "summary", "produce", "client")
 
@@ -190,11 +190,11 @@ def measure(on: BenchmarkServers, data: EventMix, count: int, repeats: int, *, b
     ]
     show_table(["variant", "runs", "events/s", "range", "CPU us/event", "driftline is x"], rows, data.name)
     of_worker = cpu["driftline"]
-    told = [phase for phase in (*PHASES, *sorted(phases.keys() - set(PHASES))) if phase in phases]
+    shown = [phase for phase in (*PHASES, *sorted(phases.keys() - set(PHASES))) if phase in phases]
     # The phases are of a loop in another process: what is left says something only if it is more than the noise of both.
     own = of_worker - sum(phases.values())
     rest = [["worker's own", f"{own:.3f}" if own > 0 else "-", ""], ["worker in all", f"{of_worker:.3f}", ""]]
-    lines = [[phase, f"{phases[phase]:.3f}", f"{phases[phase] / sum(phases.values()):.0%}"] for phase in told]
+    lines = [[phase, f"{phases[phase]:.3f}", f"{phases[phase] / sum(phases.values()):.0%}"] for phase in shown]
     print()
     show_table(["phase", "CPU us/event", "of the loop"], [*lines, *rest], f"{data.name}: where the time goes")
     print(f"took {time.monotonic() - began:.0f} s")
@@ -205,7 +205,7 @@ def measure(on: BenchmarkServers, data: EventMix, count: int, repeats: int, *, b
         "cpu_ratio_to_bare_loop": cpu["bare_loop"] / cpu["driftline"],
         "events_per_second": {name: round(value) for name, value in rate.items()},
         "cpu_microseconds_per_event": {name: round(value, 3) for name, value in cpu.items()},
-        "phases_microseconds_per_event": {name: round(phases[name], 3) for name in told},
+        "phases_microseconds_per_event": {name: round(phases[name], 3) for name in shown},
         "bytes_per_event": round(measuring.bytes / count),
         "stored_bytes_per_event": round(measuring.stored_bytes),
         "bytes_per_feature_of_a_window": round(measuring.window_bytes),

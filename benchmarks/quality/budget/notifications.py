@@ -1,4 +1,4 @@
-"""How many pages one incident is: a change at one moment in 30 features of 200.
+"""How many notifications one incident is: a change at one moment in 30 features of 200.
 
 Rules:
 1. What changes is drawn anew in each round: which features, when, and in `mixed` rounds how. In `alike` rounds all rise
@@ -27,18 +27,18 @@ _CALM_SECONDS, _CHANGED_SECONDS, _AFTER_SECONDS = 2 * 3600.0, 3 * 3600.0, 6 * 36
 
 
 @dataclass(frozen=True, slots=True)
-class Pages:
-    """One round: how many features changed, how many were told, in how many incidents."""
+class Notifications:
+    """One round: how many features changed, how many of them were in alerts, and how many incidents opened."""
 
     sort: Sort
     seed: int
     touched: int
-    told: int
-    pages: int
+    alerted: int
+    count: int
 
 
-def pages(sort: Sort, size: Size, seed: int, tick: Callable[[float], None] = lambda _share: None) -> Pages:
-    """Let one incident touch some features of a model, and return what on-call hears of it."""
+def notifications(sort: Sort, size: Size, seed: int, tick: Callable[[float], None] = lambda _share: None) -> Notifications:
+    """Let one incident touch some features of a model, and return what on-call gets of it."""
     draw = np.random.default_rng([seed, *sort.encode()])
     touched = round(_TOUCHED_SHARE * size.features)
     at = size.counted_from + _CALM_SECONDS + float(draw.integers(1, 3600))
@@ -49,6 +49,6 @@ def pages(sort: Sort, size: Size, seed: int, tick: Callable[[float], None] = lam
     stream = EventStream(_KIND, size.features, begin=BEGIN, seed=seed)
     end = at + _CHANGED_SECONDS + _AFTER_SECONDS
     trial.run(stream, until=end, alter=altering(injected, _KIND, seed), tick=tick)
-    told = {verdict.feature for verdict in trial.told if verdict.at > at}
+    alerted = {verdict.feature for verdict in trial.verdicts if verdict.at > at}
     opened = [alert for alert in trial.opened if alert.raised_at > at]
-    return Pages(sort, seed, touched, len(told & {f"f{feature}" for feature in features}), len(opened))
+    return Notifications(sort, seed, touched, len(alerted & {f"f{feature}" for feature in features}), len(opened))

@@ -1,4 +1,4 @@
-"""The product's judge over rows that have a place and no time: what several benchmarks of detection let it see.
+"""The product's judge over rows that have a place and no time: what several benchmarks of detection feed it.
 
 Rules:
 1. Rows become windows, windows are judged, an alarm is an alert that opens an incident: the product alone.
@@ -41,19 +41,19 @@ class PacedMonitor:
         self._kind = kind
         self._per_window = per_window
         self._step = window_seconds / per_window
-        self._watch = ModelMonitor.begin(self._spec)
+        self._monitor = ModelMonitor.begin(self._spec)
         self._windows = Windows(kind, source=0, sources=1, shapes={"m": WindowShape(window_seconds, 0.0)})
         #: Rows that close no window; they are handed on with the next one that may.
-        self._held: list[Row] = []
+        self._waiting: list[Row] = []
 
     def add(self, row: int, values: Mapping[str, float] | None) -> Iterator[tuple[Alarm, Alert]]:
         """Take a row of that number, None for the end, and yield the alarms that follow."""
-        self._held.append(Row(row, "m", BEGIN + row * self._step, "", values))
+        self._waiting.append(Row(row, "m", BEGIN + row * self._step, "", values))
         if values is not None and row % self._per_window:
             return
-        held, self._held = self._held, []
-        for record in self._windows.add_rows(held).records:
-            for found in self._watch.add(record):
+        waiting, self._waiting = self._waiting, []
+        for record in self._windows.add_rows(waiting).records:
+            for found in self._monitor.add(record):
                 if isinstance(found, Alert) and found.status == "opened":
                     yield Alarm(self._row(found.began_at), self._row(found.raised_at)), found
 
@@ -62,10 +62,10 @@ class PacedMonitor:
 
     def swap(self, alert: Alert) -> None:
         """Answer an alarm with a promoted swap: what drifted has a new reference from then on."""
-        self._watch.add(promoted(alert))
+        self._monitor.add(promoted(alert))
 
     def renew(self, row: int) -> None:
-        """Tell of a swap that no alarm asked for, at that row: everything has a new reference from then on."""
-        judges = self._watch.channels[self._kind].judges.values()
+        """Take a swap that no alarm asked for, at that row: everything has a new reference from then on."""
+        judges = self._monitor.channels[self._kind].judges.values()
         features = sorted({feature for judge in judges for feature in judge.references})
-        self._watch.add(Decision(f"swap at {row}", "m", "", "promoted", 2, features))
+        self._monitor.add(Decision(f"swap at {row}", "m", "", "promoted", 2, features))
