@@ -14,6 +14,8 @@ import pytest
 from benchmarks.lanes.catalogue import LANES
 from benchmarks.lanes.quick import missing
 from benchmarks.quality.budget.changes import CHANGES
+from benchmarks.quality.stock import cases
+from detectors.judging.stock_rates import STOCK
 from tests.support.absent import absent
 from tests.support.paths import ROOT
 
@@ -151,10 +153,15 @@ def test_cli_start_is_compared_with_a_python_that_does_nothing():
     assert result["cpu_ratio_to_bare_python"] > 1
 
 
-def test_stock_says_how_far_it_is_from_the_stated_rates():
-    """The first stream of each detector is the one that a rate is stated for."""
-    result, _ = benchmark("stock", "--monitors", "1", "--windows", "40")
+def test_stock_prints_every_case_and_how_far_it_is_from_the_stated_rates():
+    """A rate with its standard error for each detector, direction and stream; the first stream of each is the stated one."""
+    result, text = benchmark("stock", "--monitors", "1", "--windows", "40")
+    assert len(text.splitlines()) == 1 + len(cases())
+    assert {(name, case["direction"]) for name, found in result["detectors"].items() for case in found} == set(STOCK)
     assert all("off" in found[0] for found in result["detectors"].values())
+    for case in (case for found in result["detectors"].values() for case in found):
+        raised = case["rate"] * result["windows"] / 1000
+        assert case["standard_error"] == pytest.approx(raised**0.5 * 1000 / result["windows"])
 
 
 def test_budget_prints_a_row_for_each_kind_and_one_object():

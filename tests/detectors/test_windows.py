@@ -138,6 +138,7 @@ def of_model(model: str, closed: Iterable[Closing]) -> list[Closing]:
     return [closing for closing in closed if closing[1].model == model]
 
 
+@pytest.mark.slow
 @given(row_lists())
 def test_each_row_that_closes_something_is_named_and_marked(rows: list[Row]) -> None:
     """With a mark for each row, a stretch of rows gives what they give one by one, with the offsets of the same rows."""
@@ -149,6 +150,7 @@ def test_each_row_that_closes_something_is_named_and_marked(rows: list[Row]) -> 
         assert of_model(model, together) == [closing for _, closed in apart for closing in of_model(model, closed)]
 
 
+@pytest.mark.slow
 @given(row_lists())
 def test_the_end_closes_what_a_late_tick_closes(rows: list[Row]) -> None:
     """Where a file ends each open bucket is written, and a mark behind the newest row; then nothing is open."""

@@ -24,14 +24,14 @@ class AnnotationReceiver(ThreadingHTTPServer):
     """A Grafana that knows no annotation yet, and takes, refuses or holds what comes."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
+        super().__init__(("127.0.0.1", 0), _GrafanaAnswer)
         self.status = 200
         #: While it is clear, nobody gets an answer.
         self.answers = threading.Event()
         self.answers.set()
 
 
-class _Answer(BaseHTTPRequestHandler):
+class _GrafanaAnswer(BaseHTTPRequestHandler):
     server: AnnotationReceiver
 
     def do_GET(self) -> None:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 from benchmarks.quality.stock import STREAMS, alarms, cases
 from detectors.judging.detectors import DETECTORS, Direction
 from detectors.judging.stock_rates import STOCK, STOCK_CHANCE, STOCK_OUTCOMES
-from tests.support.paths import ROOT
-
-pytestmark = pytest.mark.fast
 
 
 def test_every_stock_detector_has_a_rate() -> None:
@@ -35,16 +28,3 @@ def test_the_table_is_what_the_benchmark_finds(name: str, direction: Direction) 
     raised = alarms(name, direction, monitors=2, windows=500 * thousands, chance=STOCK_CHANCE, outcomes=STOCK_OUTCOMES, seed=11)
     expected = STOCK[name, direction].per_1000_windows * thousands
     assert abs(raised - expected) <= 4 * np.sqrt(expected + 1)
-
-
-def test_the_benchmark_prints_every_case() -> None:
-    """A rate with its standard error for each detector, direction and stream, and one JSON object as the last line."""
-    command = [sys.executable, "-m", "benchmarks.stock", "--quick"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=True)
-    *table, last = done.stdout.splitlines()
-    result = json.loads(last)
-    assert len(table) == 1 + len(cases())
-    assert {(name, case["direction"]) for name, found in result["detectors"].items() for case in found} == set(STOCK)
-    for case in (case for found in result["detectors"].values() for case in found):
-        raised = case["rate"] * result["windows"] / 1000
-        assert case["standard_error"] == pytest.approx(raised**0.5 * 1000 / result["windows"])
