@@ -22,7 +22,7 @@ _SWEEP_HALVES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _HalfValues:
     """What an error needs of an event."""
 
     ts: float
@@ -36,7 +36,7 @@ class _Waiting:
     """One half: its position among the events, its event until it was used up, the newest event time that still knows it."""
 
     offset: int
-    event: _Answer | None
+    event: _HalfValues | None
     until: float
 
 
@@ -71,7 +71,7 @@ class Pairs:
         same = self._known(event.model, identity, half, newest)
         partner = self._known(event.model, identity, other(half), newest)
         within = self._models[event.model].outcomes.label_within_seconds
-        answer = _Answer(event.ts, event.segment, event.label, event.score)
+        answer = _HalfValues(event.ts, event.segment, event.label, event.score)
         result = paired(half, answer, self._count, same=same, partner=partner, label_within_seconds=within)
         if result is Pairing.DUPLICATE:
             return None
