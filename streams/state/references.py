@@ -1,9 +1,9 @@
-"""References that are in force, in Redis, for whoever scores single events.
+"""References in force, in Redis, for the scoring of single events.
 
-Each is an immutable signed blob named by its content; a pointer per model and segment names the
-newest. The judge publishes them, after its snapshot's alerts were acknowledged; being late here delays
-outlier events and changes no alert. Beside them stand the documents (streams/state/reference_file.py) that a judge
-began with or took over, so that what was judged by can be told when the file is gone.
+Each is an immutable signed blob named by its content; a pointer per model and segment names the newest. The judge
+publishes them after the alerts of its snapshot were acknowledged. A late reference delays outlier events and changes no
+alert. Redis also has the reference sets (streams/state/reference_file.py) that a judge began with or took over, so
+`driftline reference show` can read them when the file is gone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class References:
         self._store = store
 
     def publish(self, learned: ReferenceLearned) -> str:
-        """Store a reference and let the pointer name it; return its version. Doing it again changes nothing."""
+        """Store a reference and let the pointer name it; return its version. A second call changes nothing."""
         payload = _encoder.encode(learned.features)
         version = hashlib.blake2b(payload, digest_size=8).hexdigest()
         name = _name(learned.model, learned.segment)
@@ -74,23 +74,23 @@ class References:
         return sorted(found, key=lambda one: (one[1].at, one[0]))
 
     def keep(self, reference_set: ReferenceSet) -> None:
-        """Store a document under its version; doing it again changes nothing."""
-        name = _document(reference_set.model, reference_set.version)
+        """Store a reference set under its version; a second call changes nothing."""
+        name = _set_name(reference_set.model, reference_set.version)
         if not self._store.has_blob(name):
             self._store.put_blob(name, reference_file.dump(reference_set))
 
     def reference_set(self, model: str, version: str) -> ReferenceSet | None:
-        """Return the document of that version, None when it was never taken over.
+        """Return the reference set of that version, None if no judge took it over.
 
         Raises:
             StateError: it was altered, signed with another key, or is of another format.
             UnavailableError: Redis is away.
         """
-        payload = self._store.get_blob(_document(model, version))
+        payload = self._store.get_blob(_set_name(model, version))
         return None if payload is None else reference_file.load(f"references {version} of model {model} in Redis", payload)
 
     def versions(self, model: str) -> list[str]:
-        """Return the versions of documents that were taken over for a model, sorted.
+        """Return the versions of the reference sets that judges took over for a model, sorted.
 
         Raises:
             UnavailableError: Redis is away.
@@ -109,5 +109,5 @@ def _name(model: str, segment: str) -> str:
     return f"reference/{model}/{segment}"
 
 
-def _document(model: str, version: str) -> str:
+def _set_name(model: str, version: str) -> str:
     return f"references/{model}/{version}"

@@ -1,7 +1,7 @@
-"""The guard of a running worker: it looks now and then whether its topics are still those that it started with.
+"""The guard of a running worker: it checks again and again that its topics are those that it started with.
 
-A topic that is created again under a worker would be read on as if nothing had happened, and partitions
-that are added would be summarised under the old number. Offsets tell neither.
+A topic that was created again would be read on as if it were the old one, and new partitions would be
+summarised under the old number. Offsets show neither.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _LOG = logging.getLogger("driftline.worker")
 
 
 async def guard(kafka: KafkaSettings, store: Store, interval_seconds: float, leave: Callable[[int], object] = os._exit) -> None:
-    """Look again and again; leave hard, with the exit status of its error, once something else was found twice in a row.
+    """Check again and again; after two failures in a row, end the process with the exit status of the error.
 
-    Twice, because a broker that has just started may answer from what it knew before.
+    Two, because a broker that has just started may answer from old knowledge.
     """
     suspicions = 0
     while True:
@@ -30,7 +30,7 @@ async def guard(kafka: KafkaSettings, store: Store, interval_seconds: float, lea
         try:
             await asyncio.to_thread(lambda: binding.bind(store, binding.current(kafka)))
         except UnavailableError:
-            continue  # nothing is known; who needs the service says so
+            continue  # nothing is known; the agents that need the service log it
         except StateError as error:
             suspicions += 1
             if suspicions < 2:

@@ -1,12 +1,12 @@
 """Lag: how far a worker is behind the ends of its logs, and behind the clock.
 
 Rules:
-1. The end of a log is asked of the broker. What the last fetch knew of it stands still with whoever
+1. The broker is asked for the end of a log. The last fetch knows an end too, but an old one when a worker
    has stopped fetching.
-2. A partition that is being rewound has no lanes. What was known of it last counts until there are
-   some again, so that lag and age go on growing while Redis is away.
-3. A partition that belongs to somebody else now is forgotten.
-4. A broker that does not answer holds up nothing: it is not asked again before it did.
+2. A partition that is being rewound has no lanes. Its last known offsets count until it has lanes again,
+   so lag and age go on growing while Redis is away.
+3. A partition that another worker owns now is forgotten.
+4. A broker that does not answer delays nothing: it is asked again only after it has answered.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Ends = Callable[[Iterable[Any]], Awaitable[Mapping[Any, int]]]
 
 
 class Lag:
-    """The gauges of what is behind, over the partitions that a worker owns."""
+    """The gauges of lag and age, over the partitions that a worker owns."""
 
     def __init__(self, lanes: Lanes, metrics: Metrics, *, clock: Callable[[], float] = time.time) -> None:
         """`clock` gives epoch seconds."""
@@ -55,7 +55,7 @@ class Lag:
                 asking.cancel()
 
     def look(self, assigned: Iterable[Any]) -> None:
-        """Take down how far the lanes have come, and show what hangs on the clock alone."""
+        """Note how far the lanes have come, and set the gauges that depend on the clock alone."""
         self._durable.update(self._lanes.restarts())
         self._taken.update(self._lanes.positions())
         self._judged.update({tp: stage.watermarks() for tp, stage in self._lanes.stages("judge")})
@@ -69,7 +69,7 @@ class Lag:
                 self._metrics.gauge("driftline_watermark_age_seconds", now - judged, model=model, kind=kind)
 
     async def measure(self, ends: Ends) -> None:
-        """Show what lies between the ends of the logs and how far the lanes had come at the last look."""
+        """Set the gauges of the records between the ends of the logs and the lanes at the last look."""
         for tp, end in (await ends(list(self._taken))).items() if self._taken else ():
             if tp in self._taken:  # it may have gone while the broker was asked
                 labels = {"topic": tp.topic, "partition": str(tp.partition)}

@@ -1,10 +1,10 @@
-"""Stopping in time: the promise that a process which is told to stop has ended five seconds later.
+"""Stopping in time: five seconds after a signal the process has ended.
 
 Rules:
 1. SIGTERM and SIGINT mean the same, and a second one changes nothing: flush, commit, leave the group.
 2. The time runs from the signal itself, not from when the event loop comes to see it.
-3. What is away (Redis, Kafka) cannot be waited for. When the time is up the process ends hard, with
-   status 0: what was not made durable is read again, as after a crash, which is the tested way back.
+3. There is no waiting for Redis or Kafka. When the time is up the process ends at once, with status 0: what
+   was not made durable is read again, as after a crash, whose recovery is tested.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ STOP_SECONDS = 4.5
 
 
 class Stopping:
-    """Passes on that the process is told to stop, and ends it when that takes too long."""
+    """Passes the signal on once, and ends the process if the stop takes too long."""
 
     def __init__(self, *, seconds: float = STOP_SECONDS) -> None:
         """`seconds` run from the signal."""
         self._seconds = seconds
-        self._told = False
+        self._signalled = False
 
     def listen(self, stop: Callable[[], None]) -> None:
-        """From now on call `stop` once when the process is told to; it is called between any two steps of the main thread."""
+        """From now on call `stop` at the first signal, between any two steps of the main thread."""
 
-        def told(_number: int, _frame: FrameType | None) -> None:
-            if self._told:
+        def signalled(_number: int, _frame: FrameType | None) -> None:
+            if self._signalled:
                 return
-            self._told = True
+            self._signalled = True
             timer = threading.Timer(self._seconds, self._end)
             timer.daemon = True
             timer.start()
             stop()
 
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, told)
+            signal.signal(number, signalled)
 
     def _end(self) -> None:
         _LOG.warning("told to stop %g s ago and not done: what is not durable yet will be read again", self._seconds)
