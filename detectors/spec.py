@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from detectors.reference.local_time import DAY_SECONDS, WEEK_SECONDS
 from detectors.reference.reference_set import ReferenceSet
 from detectors.windows.record import Kind, WindowShape
 
@@ -17,7 +18,7 @@ from detectors.windows.record import Kind, WindowShape
 class ReferenceSpec:
     """The source of a model's reference: a reference set, and for features that it lacks the first `seconds` of event time."""
 
-    seconds: float = 3 * 86_400.0
+    seconds: float = 3 * DAY_SECONDS
     #: Learning goes on until there are so many windows, however much time has passed.
     min_windows: int = 24
     #: References that were learned beforehand; None without any.
@@ -29,7 +30,7 @@ class OutcomeSpec:
     """How outcomes (predictions joined with labels) are monitored."""
 
     #: A label that comes later than this after its prediction is counted and not joined.
-    label_within_seconds: float = 2 * 86_400.0
+    label_within_seconds: float = 2 * DAY_SECONDS
     #: Name from detectors/judging/detectors.py; `page_hinkley` judges standardised scores within the budget.
     detector: str = "page_hinkley"
     #: Width of one window of outcomes; None takes the model's window.
@@ -53,7 +54,7 @@ class RetrainSpec:
 
     enabled: bool = True
     #: Least event time between two requests for the model.
-    cooldown_seconds: float = 7 * 86_400.0
+    cooldown_seconds: float = WEEK_SECONDS
     #: Labelled rows needed since the change point before training starts.
     min_rows: int = 300
     #: Most recent rows used at most.
@@ -65,7 +66,7 @@ class RetrainSpec:
     #: Ways to make a candidate: `warm` (the champion goes on learning) and `fresh`.
     candidates: tuple[str, ...] = ("warm", "fresh")
     #: Give up a request when not enough labelled rows came within this wall time.
-    patience_seconds: float = 3 * 86_400.0
+    patience_seconds: float = 3 * DAY_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from dashboards.push import Annotations
+from streams.metrics import Metrics
 from streams.records import cloudevents, times
 from streams.settings import GrafanaSettings
 
 
 class AnnotationSink:
-    """A sink of the notify agent; `Annotations` queues, so nothing here waits for Grafana."""
+    """A sink of the notify agent. It waits for nothing: `Annotations` has a queue and a thread."""
 
-    def __init__(self, settings: GrafanaSettings) -> None:
-        self._annotations = Annotations(settings.url, settings.token)
+    def __init__(self, settings: GrafanaSettings, metrics: Metrics) -> None:
+        """Count annotations in the `metrics` of the process."""
+        self._annotations = Annotations(settings.url, settings.token, metrics=metrics)
 
     async def deliver(self, event: dict[str, Any], value: bytes) -> None:  # noqa: ARG002 - the sinks' common signature
         """Mark an incident from its begin to its end, and a swap at the time of its request."""
@@ -29,5 +31,5 @@ class AnnotationSink:
             self._annotations.mark(kind, text, [data["model"], data["decision"]], at, identity=event["id"])
 
     def close(self) -> None:
-        """Send what is queued."""
+        """Send what is queued, for two seconds at most."""
         self._annotations.close(2.0)

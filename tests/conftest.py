@@ -27,13 +27,11 @@ printed at the end; with CI=true it fails it.
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import sys
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import NoReturn
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -46,6 +44,7 @@ from driftline.servers.redis_server import RedisServer
 from streams.kafka import create_topics
 from streams.settings import HttpSettings, KafkaSettings, RedisSettings, Secret, Settings
 from streams.topics import TOPICS, topic_name
+from tests.support.absent import absent
 from tests.support.fast_tests import without_servers
 from tests.support.suite import COUNTED, LONG_FILES, counted, is_fast
 
@@ -106,19 +105,12 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return (yield)
 
 
-def absent(reason: str) -> NoReturn:
-    """Skip the test, or fail it where CI=true promises that everything is installed."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"not on this CI machine: {reason}", pytrace=False)
-    pytest.skip(reason)
-
-
 def _kafka() -> KafkaServer:
     try:
         return KafkaServer()
     except UnavailableError as error:
         reason = str(error)
-    absent(reason)
+    return absent(reason)
 
 
 def _redis() -> RedisServer:

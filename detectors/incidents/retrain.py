@@ -21,10 +21,10 @@ import msgspec
 
 from detectors.identity import identity
 from detectors.incidents.incident import Incident
+from detectors.reference.local_time import DAY_SECONDS
 from detectors.windows.row import VOLUME
 
 _LOST_COOLDOWNS = 8
-_LOST_SECONDS = 86_400.0
 
 Reason = Literal["drift", "performance", "on_demand"]
 
@@ -68,7 +68,7 @@ class Retrains(msgspec.Struct):
         if not self.enabled or not incidents:
             return None
         waited = float("inf") if self.last_at is None else at - self.last_at
-        patience = max(_LOST_SECONDS, self.cooldown_seconds * _LOST_COOLDOWNS) if self.outstanding else self.cooldown_seconds
+        patience = max(DAY_SECONDS, self.cooldown_seconds * _LOST_COOLDOWNS) if self.outstanding else self.cooldown_seconds
         if waited < patience:
             return None
         newest = max(incidents, key=lambda incident: (incident.began_at, incident.id))

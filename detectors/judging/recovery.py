@@ -40,7 +40,7 @@ _MOST_LOST = 0.6
 _FAR = 3.0
 
 
-class Stage(IntEnum):
+class RecoveryStage(IntEnum):
     """How far the recovery of a monitor has come since its alarm."""
 
     #: The evidence for a recovery is not there, or the shift has taken it back.
@@ -63,7 +63,7 @@ class Recovery(msgspec.Struct):
         noise: variance of the scores since the alarm, around a level that may step.
         cycle: seconds that the shift must stay away for; 0 where the baseline has no cycle.
         away_since: first second of the window in which the CUSUM left zero, epoch seconds.
-        stage: a `Stage`, int8.
+        stage: a `RecoveryStage`, int8.
     """
 
     fired: np.ndarray
@@ -124,7 +124,7 @@ class Recovery(msgspec.Struct):
         self.lasted[cells] = lasted + 1
         self.noise[cells] = noise + (np.square(step) / 2 - noise) / np.minimum(lasted + 1, _NOISE_WINDOWS)
 
-        before, away = self.back[cells], self.stage[cells] > Stage.SHIFTED
+        before, away = self.back[cells], self.stage[cells] > RecoveryStage.SHIFTED
         towards = np.where(np.abs(score) < _FAR, np.copysign(score, score * shift), np.abs(score))
         towards = np.where(self.cycle[cells] > 0, np.minimum(towards, size / 2 + _MOST_LOST * needed), towards)
         back = np.maximum(0.0, before + size / 2 - towards)
@@ -135,13 +135,13 @@ class Recovery(msgspec.Struct):
         # Capped here, so that as much evidence for the shift ends the recovery as was needed to begin it.
         self.back[cells] = np.where(away, np.minimum(back, needed), back)
         self.calm[cells], self.away_since[cells] = calm, since
-        reached = np.where(start - since >= self.cycle[cells], Stage.RECOVERED, Stage.RECOVERING)
-        self.stage[cells] = np.where(away, reached, Stage.SHIFTED)
+        reached = np.where(start - since >= self.cycle[cells], RecoveryStage.RECOVERED, RecoveryStage.RECOVERING)
+        self.stage[cells] = np.where(away, reached, RecoveryStage.SHIFTED)
 
     @property
     def over(self) -> Flags:
         """Which alarms are over: the cells are back at their baseline for long enough, shape (S, F)."""
-        return np.asarray(self.fired & (self.stage == Stage.RECOVERED))
+        return np.asarray(self.fired & (self.stage == RecoveryStage.RECOVERED))
 
 
 _FLOATS: Sequence[str] = ("shift", "back", "calm", "lasted", "noise", "cycle", "away_since")

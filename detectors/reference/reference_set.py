@@ -12,6 +12,7 @@ import copy
 import msgspec
 
 from detectors.reference.learned import FeatureBaseline
+from detectors.reference.reference_head import ReferenceHead
 from detectors.windows.record import Kind
 
 
@@ -34,28 +35,22 @@ class ReferenceSet(msgspec.Struct, frozen=True, eq=False):
     """The references of one model.
 
     Args:
-        version: hash of all other fields; empty while the set is being made.
-        model: name of the model.
-        window_seconds: width of the windows of features from which it was learned.
-        outcome_window_seconds: the same for outcomes.
-        timezone: of its seasons; `holidays` is their calendar of public holidays.
-        features: monitored by the configuration then; empty for all that appeared.
-        categorical: features that were categories although they look like numbers.
-        driftline: version of Driftline that learned the set; `river` is that of River.
+        head: what they were learned from, and by which program.
         segments: kind of windows -> segment -> its references.
     """
 
-    version: str
-    model: str
-    window_seconds: float
-    outcome_window_seconds: float
-    timezone: str
-    holidays: str
-    features: tuple[str, ...]
-    categorical: tuple[str, ...]
-    driftline: str
-    river: str
+    head: ReferenceHead
     segments: dict[Kind, dict[str, SegmentReference]]
+
+    @property
+    def version(self) -> str:
+        """Hash of the content."""
+        return self.head.version
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.head.model
 
     def __eq__(self, other: object) -> bool:
         """Return whether both sets have the same version."""

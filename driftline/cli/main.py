@@ -22,6 +22,8 @@ import click
 from driftline.cli.packages import ShadowedError, check_packages
 from driftline.cli.processor import advise_numpy
 
+__all__ = ["COMMANDS", "HELP_SECTIONS", "main", "run"]
+
 #: Folder in driftline/cli/commands/ -> its title in --help, and its commands with a line each. A folder is a reader: who runs
 #: the processes, who looks, who decides, who looks after models. The command itself is `command` in FOLDER/NAME.py.
 HELP_SECTIONS: dict[str, tuple[str, dict[str, str]]] = {

@@ -51,24 +51,25 @@ def load_reference_set(path: Path) -> ReferenceSet:
 
 def misfits(spec: ModelSpec, reference_set: ReferenceSet) -> Iterator[str]:
     """Yield a sentence for each setting that has changed since the references were learned."""
-    if reference_set.model != spec.name:
-        yield f"it was learned for model {reference_set.model}"
+    head = reference_set.head
+    if head.model != spec.name:
+        yield f"it was learned for model {head.model}"
     widths = (
-        ("features", "window", reference_set.window_seconds, spec.window_seconds),
-        ("outcomes", "outcomes.window", reference_set.outcome_window_seconds, spec.outcome_window_seconds),
+        ("features", "window", head.window_seconds, spec.window_seconds),
+        ("outcomes", "outcomes.window", head.outcome_window_seconds, spec.outcome_window_seconds),
     )
     for kind, key, learned, wanted in widths:
         if learned != wanted and any(of == kind and segments for of, segments in reference_set.segments.items()):
             yield (
                 f"it was learned from windows of {kind} of {format_duration(learned)}, and {key} is {format_duration(wanted)} now"
             )
-    if reference_set.timezone != spec.timezone:
-        yield f"its seasons are those of {reference_set.timezone}, and timezone is {spec.timezone} now"
-    if reference_set.holidays != spec.holidays:
-        yield f'it was learned with holidays = "{reference_set.holidays}", now it is "{spec.holidays}"'
+    if head.timezone != spec.timezone:
+        yield f"its seasons are those of {head.timezone}, and timezone is {spec.timezone} now"
+    if head.holidays != spec.holidays:
+        yield f'it was learned with holidays = "{head.holidays}", now it is "{spec.holidays}"'
     for key, had, has in (
-        ("features", reference_set.features, spec.features),
-        ("categorical", reference_set.categorical, spec.categorical),
+        ("features", head.features, spec.features),
+        ("categorical", head.categorical, spec.categorical),
     ):
         if set(had) != set(has):
             yield f"it was learned with {key} = {_listed(had)}, now it is {_listed(has)} ({_difference(had, has)})"

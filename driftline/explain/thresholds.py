@@ -26,6 +26,8 @@ from driftline.text import wording
 from driftline.text.durations import format_duration, format_rate
 from streams.records.times import rfc3339
 
+__all__ = ["Account", "ThresholdRow", "explain"]
+
 #: Thresholds that differ by less than this are the same.
 _SAME = 1e-6
 

@@ -27,6 +27,8 @@ from detectors.windows.record import Kind
 from detectors.windows.row import PREDICTION, PREDICTION_LABEL, PREDICTION_SCORE, VOLUME
 from driftline.text.wording import listed
 
+__all__ = ["count", "named_monitors", "own_monitors", "stock_notes"]
+
 #: (direction, windows judged together) -> monitors.
 Count = Counter[tuple[Direction, int]]
 

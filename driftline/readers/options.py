@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
+__all__ = ["FORMS", "Form", "Options"]
+
 Form = Literal["csv", "jsonl", "parquet"]
 
 #: Suffix of a file's name -> form of the file, and the delimiter of its cells.

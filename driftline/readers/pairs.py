@@ -1,40 +1,43 @@
 """Pairs: predictions and labels of a file of events, by id -> errors.
 
 Rules:
-1. They are those of the join of the workers (streams/stages/join.py, rules 3 and 5): the first prediction and the first
-   label of an id count, and a label later than `label_within` after its prediction is not joined.
-2. A half waits for `label_within` and two days, and is forgotten then. The workers count that by the clock; a file
-   has none, so event time counts.
+1. Which prediction and which label make a pair stands in detectors/pairing/pairing.py, as for the workers' join.
+2. A half is forgotten after `kept_seconds` of event time, because a file has no clock. The workers go by wall time.
+3. A half whose partner was used up already still waits. The join uses it up too (streams/stages/join.py, rule 5).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
+from detectors.pairing.pairing import USING_UP, Half, Pairing, half_of, in_order, kept_seconds, other, paired
 from detectors.spec import ModelSpec
-from detectors.windows.row import ERROR, Row
-from streams.events.event import Event, Scalar
+from detectors.windows.row import ERROR, Row, Value
+from streams.events.event import Event
 from streams.records.outcomes import error_between
 
-Half = Literal["p", "l"]
-
-_GRACE_SECONDS = 2 * 86_400.0
-#: Halves kept before those that are over are looked for.
+#: Halves that are kept before expired ones are looked for.
 _SWEEP_HALVES = 1 << 16
 
 
-@dataclass(slots=True)
-class _Half:
-    """One half: what an error needs of its event, the newest event time that it is still known at, whether it was joined."""
+@dataclass(frozen=True, slots=True)
+class _HalfValues:
+    """What an error needs of an event."""
 
-    until: float
     ts: float
     segment: str
-    label: Scalar
+    label: Value
     score: float | None
-    joined: bool = False
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """One half: its position among the events, its event until it was used up, the newest event time that still knows it."""
+
+    offset: int
+    event: _HalfValues | None
+    until: float
 
 
 class Pairs:
@@ -43,43 +46,46 @@ class Pairs:
     def __init__(self, models: Mapping[str, ModelSpec]) -> None:
         """`models`: the configured ones by name."""
         self._models = models
-        self._halves: dict[tuple[str, str, Half], _Half] = {}
+        self._halves: dict[tuple[str, str, Half], _Waiting] = {}
         #: Model -> newest event time.
         self._newest: dict[str, float] = {}
+        self._count = 0
         self._sweep_at = _SWEEP_HALVES
 
     def rows(self, events: Iterable[Event]) -> list[Row]:
-        """Take events that have an id, in order, and return the errors that they make known."""
-        found = []
+        """Read events that have an id, in order, and return a row of the error of each pair that they complete."""
+        rows = []
         for event in events:
             newest = self._newest[event.model] = max(event.ts, self._newest.get(event.model, event.ts))
             row = self._pair(event, newest)
             if row is not None:
-                found.append(row)
+                rows.append(row)
         if len(self._halves) > self._sweep_at:
             self._halves = {key: entry for key, entry in self._halves.items() if entry.until >= self._newest[key[0]]}
             self._sweep_at = max(_SWEEP_HALVES, 2 * len(self._halves))
-        return found
+        return rows
 
     def _pair(self, event: Event, newest: float) -> Row | None:
-        mine: Half = "p" if event.kind == "prediction" else "l"
-        other: Half = "l" if mine == "p" else "p"
-        identity = str(event.id)
-        if self._known(event.model, identity, mine, newest) is not None:
-            return None
+        self._count += 1
+        identity, half = str(event.id), half_of(event.kind)
+        same = self._known(event.model, identity, half, newest)
+        partner = self._known(event.model, identity, other(half), newest)
         within = self._models[event.model].outcomes.label_within_seconds
-        entry = _Half(event.ts + within + _GRACE_SECONDS, event.ts, event.segment, event.label, event.score)
-        self._halves[event.model, identity, mine] = entry
-        partner = self._known(event.model, identity, other, newest)
-        if partner is None or partner.joined:
+        answer = _HalfValues(event.ts, event.segment, event.label, event.score)
+        result = paired(half, answer, self._count, same=same, partner=partner, label_within_seconds=within)
+        if result is Pairing.DUPLICATE:
             return None
-        entry.joined = partner.joined = True
-        prediction, label = (entry, partner) if mine == "p" else (partner, entry)
-        if label.ts - prediction.ts > within:
+        entry = _Waiting(self._count, answer, event.ts + kept_seconds(within))
+        self._halves[event.model, identity, half] = entry
+        if partner is None or partner.event is None or result not in USING_UP:
+            return None
+        prediction, label = in_order(half, answer, partner.event)
+        entry.event = partner.event = None
+        if result is Pairing.TOO_LATE:
             return None
         error = error_between(prediction.label, prediction.score, label.label)
         return None if error is None else Row(event.offset, event.model, label.ts, prediction.segment, {ERROR: error})
 
-    def _known(self, model: str, identity: str, half: Half, newest: float) -> _Half | None:
+    def _known(self, model: str, identity: str, half: Half, newest: float) -> _Waiting | None:
         entry = self._halves.get((model, identity, half))
         return entry if entry is not None and entry.until >= newest else None

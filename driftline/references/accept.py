@@ -13,6 +13,8 @@ from detectors.windows.record import Kind
 from driftline.text.nearest import nearest
 from streams.records.times import rfc3339
 
+__all__ = ["accept"]
+
 _Open = list[tuple[Kind, Incident]]
 
 

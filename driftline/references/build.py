@@ -33,6 +33,8 @@ from streams.records.times import rfc3339
 from streams.settings import Settings
 from streams.state.reference_file import reference_set_of
 
+__all__ = ["Built", "build"]
+
 #: Names shown in one message at most.
 _MOST_NAMED = 8
 
@@ -57,7 +59,7 @@ def build(settings: Settings, options: Options, spec: ModelSpec, *, since: float
     place = options.file or f"topic {settings.kafka.prefix}.windows"
     never = replace(spec, reference=replace(spec.reference, min_windows=sys.maxsize, reference_set=None))
     models = {model.name: model for model in settings.models} | {spec.name: never}
-    replaying = Replaying(settings.kafka, models, since=since, until=until)
+    replaying = Replaying(models, since=since, until=until)
     progress = ProgressLine()
     try:
         for _ in read(settings, options, replaying, progress):

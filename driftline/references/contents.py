@@ -135,7 +135,8 @@ class Contents:
 
 def of_reference_set(reference_set: ReferenceSet, place: str) -> Contents:
     """Return what a reference set contains; it is not changed."""
-    widths: dict[Kind, float] = {"features": reference_set.window_seconds, "outcomes": reference_set.outcome_window_seconds}
+    head = reference_set.head
+    widths: dict[Kind, float] = {"features": head.window_seconds, "outcomes": head.outcome_window_seconds}
     segments = [
         SegmentContents(
             kind,
@@ -143,24 +144,24 @@ def of_reference_set(reference_set: ReferenceSet, place: str) -> Contents:
             windows=reference_set.segments[kind][segment].windows,
             since=rfc3339(reference_set.segments[kind][segment].since),
             until=rfc3339(reference_set.segments[kind][segment].until),
-            features=_features(kind, segment, learned, widths[kind], reference_set.holidays),
+            features=_features(kind, segment, learned, widths[kind], head.holidays),
         )
         for kind in reference_set.segments
         for segment, learned in sorted(reference_set.learned(kind).items())
     ]
     return Contents(
-        version=reference_set.version,
-        model=reference_set.model,
+        version=head.version,
+        model=head.model,
         place=place,
-        learned_by={"driftline": reference_set.driftline, "river": reference_set.river},
+        learned_by={"driftline": head.driftline, "river": head.river},
         since=rfc3339(reference_set.since),
         until=rfc3339(reference_set.until),
         held_from=None,
         window_seconds={kind: widths[kind] for kind, of in reference_set.segments.items() if of},
-        timezone=reference_set.timezone,
-        holidays=reference_set.holidays,
-        features=list(reference_set.features),
-        categorical=list(reference_set.categorical),
+        timezone=head.timezone,
+        holidays=head.holidays,
+        features=list(head.features),
+        categorical=list(head.categorical),
         segments=segments,
         monitors=sum(found.monitors or 0 for found in segments),
     )

@@ -7,6 +7,8 @@ from detectors.model.model_monitor import ModelMonitor
 from streams.state import binding, snapshot
 from streams.state.store import Store
 
+__all__ = ["read_monitor"]
+
 
 def read_monitor(store: Store, model: str) -> ModelMonitor:
     """Return the stored state of a model; all its windows have the same key, so one partition has all of it.

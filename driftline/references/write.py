@@ -13,6 +13,8 @@ from driftline.text.tables import show_table
 from streams.records.times import rfc3339
 from streams.state import reference_file
 
+__all__ = ["write"]
+
 _HEADINGS = ["windows of", "segment", "windows", "from", "to", "features"]
 
 

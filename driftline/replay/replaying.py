@@ -23,8 +23,9 @@ from detectors.spec import ModelSpec, shapes_of, width
 from detectors.windows.record import Kind, Mark, Window
 from driftline.readers.stretch import RowFault, Stretch
 from driftline.replay.lane import ReplayLane
-from streams.records import window_codec, window_records
-from streams.settings import KafkaSettings
+from streams.records import window_codec
+
+__all__ = ["KINDS", "ModelTally", "Replaying"]
 
 #: Both kinds, in the order in which one row's windows are judged.
 KINDS: tuple[Kind, ...] = ("features", "outcomes")
@@ -84,7 +85,6 @@ class Replaying:
 
     def __init__(
         self,
-        kafka: KafkaSettings,
         models: Mapping[str, ModelSpec],
         *,
         keep: Callable[[bytes], None] | None = None,
@@ -94,13 +94,11 @@ class Replaying:
         """Begin with nothing seen.
 
         Args:
-            kafka: for the names of topics.
             models: the configured ones by name.
             keep: takes the records of the windows topic, in the order in which they are judged.
             since: windows that begin before it are left out, epoch seconds.
             until: windows that end after it are left out, epoch seconds.
         """
-        self._kafka = kafka
         self._models = models
         self._keep = keep
         self._since, self._until = since, until
@@ -146,7 +144,7 @@ class Replaying:
 
     def _judge(self, records: Iterable[Window | Mark]) -> Iterator[Alert | Request]:
         for record in records:
-            yield from self._judge_bytes(window_records.outgoing(self._kafka, record).value or b"")
+            yield from self._judge_bytes(window_codec.encode(record))
 
     def record(self, value: bytes, *, only: str | None = None) -> Iterator[Alert | Request]:
         """Take the next record of a windows topic and yield what follows from it, if it is of that model or any is meant."""

@@ -21,6 +21,8 @@ from driftline.text.progress import ProgressLine
 from streams.records.cloudevents import event_of
 from streams.settings import Settings
 
+__all__ = ["replay"]
+
 
 def replay(settings: Settings, options: Options) -> None:
     """Print the findings of the judge, and a report.
@@ -33,7 +35,7 @@ def replay(settings: Settings, options: Options) -> None:
     progress = ProgressLine()
     with ExitStack() as closing:
         keep = closing.enter_context(writing(options.write_windows)) if options.write_windows else None
-        replaying = Replaying(settings.kafka, models, keep=keep)
+        replaying = Replaying(models, keep=keep)
         closing.callback(progress.erase)
         for finding in read(settings, options, replaying, progress):
             if options.requests or isinstance(finding, Alert):

@@ -30,6 +30,8 @@ from typing import Self, TypeVar
 
 from detectors.errors import UnavailableError
 
+__all__ = ["Child", "serve_until_signal"]
+
 _LEASH = Path(__file__).with_name("leash.py")
 _POLL_SECONDS = 0.02
 _T = TypeVar("_T")

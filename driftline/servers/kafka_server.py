@@ -22,6 +22,8 @@ from driftline.servers.kafka_jars import kafka_jars
 from driftline.servers.ports import free_port
 from driftline.servers.server import PrivateServer
 
+__all__ = ["KafkaServer"]
+
 _JVM = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
 _QUIET = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
 _FORMAT_TIMEOUT_SECONDS = 60

@@ -25,6 +25,8 @@ from confluent_kafka import Producer
 from driftline.servers.child import Child, serve_until_signal
 from driftline.servers.server import PrivateServer
 
+__all__ = ["PARTITIONS", "PARTITION_BYTES", "MockBroker"]
+
 PARTITIONS = 4
 PARTITION_BYTES = 5 << 20
 

@@ -6,6 +6,8 @@ import random
 import socket
 from pathlib import Path
 
+__all__ = ["free_port"]
+
 _LOWEST = 10_000
 _LINUX_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _IANA_LOWEST = 49_152

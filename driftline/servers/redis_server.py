@@ -20,6 +20,8 @@ from driftline.servers.child import Child
 from driftline.servers.ports import free_port
 from driftline.servers.server import PrivateServer
 
+__all__ = ["RedisServer", "redis_binary", "wheel_binary"]
+
 _MACHINES = {"AMD64": "x86_64", "amd64": "x86_64", "arm64": "aarch64"}
 
 

@@ -15,14 +15,13 @@ from typing import Any
 import orjson
 
 from detectors.errors import EventError
+from detectors.windows.row import Value
 from streams.events.event import MAX_EVENT_BYTES, MAX_ID_LENGTH, MAX_NAME_LENGTH, event_time
 
 MAX_BODY_BYTES = 256 << 10
 #: Of one row: 16 KiB less than an event, for its other fields (model, version, answer).
 MAX_ROW_BYTES = MAX_EVENT_BYTES - (16 << 10)
 MAX_TAGS = 50
-
-Scalar = bool | int | float | str | None
 
 _SCALARS = frozenset((bool, int, float, str, type(None)))
 _PREDICTION_FIELDS = ("features", "id", "ts", "segment", "entity", "tags")
@@ -33,12 +32,12 @@ _LABEL_FIELDS = ("id", "label", "ts")
 class PredictionRequest:
     """One row to be answered; an optional field that was not sent is None."""
 
-    features: dict[str, Scalar]
+    features: dict[str, Value]
     id: str | None = None
     ts: str | float | None = None
     segment: str | None = None
     entity: str | None = None
-    tags: dict[str, Scalar] | None = None
+    tags: dict[str, Value] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class LabelRequest:
     """The true label of one prediction."""
 
     id: str
-    label: Scalar
+    label: Value
     ts: str | float | None = None
 
 
@@ -121,7 +120,7 @@ def show(value: Any) -> str:
     return text if len(text) <= 60 else text[:60] + "..."
 
 
-def _flat(fields: dict[str, Any], path: str, least: int, most: int) -> dict[str, Scalar]:
+def _flat(fields: dict[str, Any], path: str, least: int, most: int) -> dict[str, Value]:
     values = fields.get(path)
     if values.__class__ is not dict:
         raise refusal(path, 'an object such as {"amount": 12.5, "country": "NO"}', values)

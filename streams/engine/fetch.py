@@ -1,11 +1,11 @@
-"""What a fetch brought, in columns: aiokafka's consumer would make an object of each record, which outlives the fetch.
+"""A fetch in columns. aiokafka's consumer would make an object of each record, which outlives the fetch.
 
 Rules:
-1. Records of aborted transactions and control records are left out; offsets grow; gaps are the log's own.
-2. A batch that fails its checksum ends what is handed out before it. The next fetch begins with it, and raises.
+1. Records of aborted transactions and control records are left out. Offsets grow; gaps are those of the log.
+2. When a batch fails its checksum, the batches before it are handed out. The next fetch begins with it, and raises.
 3. A fetch is handed out whole (`broker_max_poll_records=None`), so the position moves batch by batch.
-4. The parser's objects are gone before the next batch is parsed. Kept until the fetch was read, they would have
-   left the processor's cache, and every one be brought back there only to be freed.
+4. The parser's objects are freed before the next batch is parsed. By the end of the fetch they would have left the
+   processor's cache, and freeing them would bring each one back.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from aiokafka.errors import CorruptRecordException  # type: ignore[import-untype
 
 from streams.kafka.batch import RecordColumns
 
-#: What Kafka says for a record without a time: one of the first message format.
+#: The timestamp that Kafka gives for a record of the first message format, which had none.
 _NO_TIME = -1
 
 
 class ParsedRecords(PartitionRecords):  # type: ignore[misc] # as above
-    """The records of one partition of a fetch, a stretch for each batch that the producers wrote."""
+    """The records of one partition of a fetch, as one `RecordColumns` for each batch of the producers."""
 
     next_fetch_offset: int
 
     def __iter__(self) -> Iterator[RecordColumns]:
-        """Iterate without a call of the library's for each."""
+        """Return the iterator itself: the library would add a call for each record."""
         return iter(self._records_iterator)
 
     def _unpack_records(self) -> Iterator[RecordColumns]:
@@ -62,7 +62,7 @@ class ParsedRecords(PartitionRecords):  # type: ignore[misc] # as above
                     )
 
     def _is_data(self, batch: Any) -> bool:
-        """Tell whether the records of a batch are to be read, keeping track of aborted transactions."""
+        """Return whether the records of a batch are to be read; remember aborted transactions."""
         if self._isolation_level == READ_COMMITTED and batch.producer_id is not None:
             self._consume_aborted_up_to(batch.base_offset)
             if batch.is_control_batch:
@@ -74,5 +74,5 @@ class ParsedRecords(PartitionRecords):  # type: ignore[misc] # as above
 
 
 def install() -> None:
-    """Let the consumers of this process hand out stretches of records; aiokafka has no setting for it."""
+    """Let the consumers of this process hand out `RecordColumns`; aiokafka has no setting for it."""
     fetcher.PartitionRecords = ParsedRecords

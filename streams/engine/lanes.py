@@ -1,17 +1,18 @@
 """Lanes: how far each agent has come in each partition, and how that becomes durable.
 
 Rules:
-1. A lane is one agent's way through one partition. Its *stage* holds the state; the lane holds the
+1. A lane is the progress of one agent in one partition. Its *stage* has the state; the lane has the
    offsets: `position` (next to be fed) and `durable` (where to start after a crash).
 2. Feeding a batch changes the state and the stage's outbox in one step, without awaiting in between.
-3. A flush cuts outbox and state at one moment, sends, awaits the acknowledgements, stores the state,
-   and only then moves `durable`. What Kafka may commit is the least `durable` of a partition's lanes.
-4. Feeding never raises into Faust (it would acknowledge the batch). After any error, or a flush that
-   was broken off, the partition is *rewound*: state dropped, loaded again, read again; the same path as
-   after a crash.
-5. A record at which feeding failed three times goes to the dead letters and is stepped over.
-6. Batches of another epoch are ignored; one that starts beyond `position` leaves a hole: rewind.
-7. So does one that was fetched and will not come any more (streams/engine/lost_batches.py).
+3. A flush takes a checkpoint of outbox and state at one moment, sends the messages, awaits the
+   acknowledgements, stores the state, and only then moves `durable`. Kafka may commit the least
+   `durable` of a partition's lanes.
+4. Feeding never raises into Faust, which would acknowledge the batch. After any error, or a flush that
+   was broken off, the partition is *rewound*: its state is dropped, loaded and fed again. A crash takes
+   the same path.
+5. A record at which feeding failed three times goes to the dead letters, and the lane steps over it.
+6. A batch of another epoch is ignored. A batch that starts beyond `position` leaves a hole: rewind.
+7. A batch that was fetched and will not come any more leaves one too (streams/engine/lost_batches.py).
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from typing import Any, Protocol
 from faust.types import TP
 
 from detectors.errors import DriftlineError, EventError, StateError, UnavailableError
+from streams.engine.checkpoint import Checkpoint
 from streams.engine.lost_batches import Arrivals
-from streams.engine.stage import Checkpoint, Stage
+from streams.engine.stage import Stage
 from streams.engine.transport import LogState, Reach
 from streams.kafka import Sender
 from streams.kafka.batch import Batch
@@ -46,9 +48,9 @@ _PAUSES, _PATIENCE = Backoff(0.2, 5.0), 300.0
 #: Messages in a lane's outbox, or bytes fed, from which feeding waits for a flush.
 _FULL = 20_000
 _FULL_BYTES = 32 << 20
-#: The last flush before a stop or a rebalance takes no longer: five seconds are promised for all of a stop.
+#: Longest time of the last flush before a stop or a rebalance: all of a stop takes five seconds at most.
 _LAST_FLUSH_SECONDS = 2.5
-#: Gauges that speak of what a worker owns.
+#: Gauges about the partitions that a worker owns.
 _OF_PARTITIONS = (
     "driftline_incidents_open",
     "driftline_drifted_feature",
@@ -65,10 +67,10 @@ _OF_PARTITIONS = (
 
 
 class Rewinder(Protocol):
-    """The consumer, as far as lanes need it."""
+    """The part of the consumer that lanes need."""
 
     async def rewind(self, tps: Iterable[TP]) -> None:
-        """Load the state of partitions again and read on from where it stands."""
+        """Load the state of partitions again and read on from its offset."""
 
     def reach(self) -> Mapping[TP, Reach]:
         """Return how far each partition was fetched since it was moved last."""
@@ -90,9 +92,9 @@ class Lane:
         self.position = position
         self.durable: int | None = None
         self.busy = asyncio.Lock()
-        #: A last flush was not in time: the next one (a stop asks twice) does not wait for it again.
+        #: Whether a last flush was not in time: the next one (a stop asks twice) does not wait for it again.
         self.late = False
-        #: Bytes fed since the last cut: what waits to be sent is of their order.
+        #: Bytes fed since the last checkpoint: the messages that wait have about that size.
         self.unflushed = 0
 
 
@@ -119,7 +121,7 @@ class Lanes:
         self._arrivals = Arrivals()
 
     def attach(self, rewinder: Rewinder) -> None:
-        """Tell the lanes who moves the fetch position."""
+        """Let this rewinder move the fetch position."""
         self._rewinder = rewinder
 
     # -- what the transport asks ---------------------------------------------------------------
@@ -173,11 +175,11 @@ class Lanes:
             task = self._rewinding.pop(tp, None)
             if task is not None:
                 task.cancel()
-        # Whoever has them now fails or not without us; what failed here an hour ago must not end us when they come back.
+        # A failure of an hour ago must not end this worker when the partition comes back.
         for of in [of for of in self._failing_since if of[1] in gone]:
             del self._failing_since[of]
-        # What is shown of a partition that somebody else has now would never change again here. What
-        # is still ours shows itself again at the next flush.
+        # The gauges of a partition that another worker owns would never change again here. Those of our own
+        # partitions are set again by the next flush.
         for name in _OF_PARTITIONS:
             self._metrics.clear(name)
 
@@ -186,9 +188,9 @@ class Lanes:
     async def add(self, agent: str, batch: Batch) -> None:
         """Feed a batch to an agent's lane; never raises."""
         with self._arrivals.at_work(agent, batch):
-            await self._take(agent, batch)
+            await self._feed_or_rewind(agent, batch)
 
-    async def _take(self, agent: str, batch: Batch) -> None:
+    async def _feed_or_rewind(self, agent: str, batch: Batch) -> None:
         lane = self._lanes.get((agent, batch.tp))
         if lane is None or lane.epoch != batch.epoch or batch.end <= lane.position:
             return
@@ -217,7 +219,7 @@ class Lanes:
                 raise
             lane.position = batch.end
         lane.unflushed += batch.size
-        if lane.unflushed > _FULL_BYTES or lane.stage.outbox_size > _FULL:
+        if lane.unflushed > _FULL_BYTES or len(lane.stage.outbox) > _FULL:
             await self._flush(lane)
 
     async def _feed_carefully(self, lane: Lane, batch: Batch) -> None:
@@ -228,7 +230,7 @@ class Lanes:
             single = batch.alone(record, lane.position)
             if strikes.get(record.offset, 0) >= _STRIKES:
                 error = EventError("failed", "", f"agent {lane.agent} failed {_STRIKES} times at this record")
-                lane.stage.step_over(dead_letter(self._kafka, batch.tp, record, error))
+                lane.stage.outbox.add(dead_letter(self._kafka, batch.tp, record, error))
                 self._metrics.count("driftline_dead_letters_total", reason="failed")
             else:
                 try:
@@ -275,7 +277,7 @@ class Lanes:
                 _LOG.debug("flushing %s failed", lane.agent, exc_info=error)
                 self._rewind(lane, f"{type(error).__name__}: {error}")
             except asyncio.CancelledError:
-                # What was cut is in nobody's hands any more: a flush after this one would let the offset pass it.
+                # The messages of this checkpoint are lost: the next flush would let the offset pass them.
                 self._rewind(lane, "its flush was broken off", pause=False)
                 raise
             else:
@@ -293,7 +295,7 @@ class Lanes:
     # -- rewinding -----------------------------------------------------------------------------
 
     def find_lost(self) -> None:
-        """Rewind the lanes to which a batch has not come and will not come any more."""
+        """Rewind each lane that misses a batch which will not come any more."""
         reach = self._rewinder.reach() if self._rewinder is not None else {}
         for lane in list(self._lanes.values()):
             fetched = reach.get(lane.tp)
@@ -308,12 +310,12 @@ class Lanes:
         for key in [key for key in self._lanes if key[1] == lane.tp]:
             del self._lanes[key]
         self._metrics.count("driftline_rewinds_total", agent=lane.agent)
-        if pause:  # a hole is no failure: it is read again at once
+        if pause:  # a hole is no failure, so it is read again at once
             where = f"{lane.agent} {lane.tp.topic}/{lane.tp.partition}"
             self._say(f"{where} at offset {lane.position}: {why}; reading again", kind=where)
             start = lane.stage.start if lane.durable is None else lane.durable
             since, failed_at = self._failing_since.get((lane.agent, lane.tp), (time.monotonic(), start))
-            if start > failed_at:  # something became durable meanwhile, so this is another trouble
+            if start > failed_at:  # something became durable meanwhile, so this is a new failure
                 since = time.monotonic()
             self._failing_since[lane.agent, lane.tp] = since, start
             if time.monotonic() - since > _PATIENCE:
@@ -338,12 +340,12 @@ class Lanes:
             seconds = _PAUSES.after(seconds)
 
     def _say(self, text: str, *, kind: str = "") -> None:
-        """Log one kind of trouble once a minute; kinds are few, so no offset is in their names."""
+        """Log one kind of trouble once a minute."""
         if self._log_limit.due(kind):
             _LOG.warning("%s", text)
 
     def _give_up(self, error: DriftlineError) -> None:
-        """Leave hard: the way back from a crash is the one that is tested."""
+        """End the process at once: recovery from a crash is the path that is tested."""
         _LOG.error("%s", error)
         logging.shutdown()
         os._exit(error.exit_code)

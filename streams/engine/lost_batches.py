@@ -1,15 +1,15 @@
-"""Arrivals: which batches have come to the agents, and so which will not come any more.
+"""Arrivals: which batches have come to the agents, and which are lost.
 
-Faust drops batches around a rebalance: what a fetch begun before it brought, what waits in a queue that
-is cleared, what is handed over while the flow stands still. The next batch shows the hole. One that nothing
-follows, the end of a log say, leaves none, and what it held would wait for the next event.
+Faust drops batches around a rebalance: those of a fetch that began before it, those in a queue that is
+cleared, and those handed over while the flow is stopped. The next batch shows the hole. The last batch of
+a log has no next one: its records would wait until somebody sends another event.
 
 Rules:
-1. Batches of all partitions pass one queue for each agent and topic, in the order of their numbers. So one
-   with a smaller number than the newest that has come is lost, if it has not come.
-2. While an agent is at a batch others may wait behind it. When none is, and nothing was fetched or came for
-   `QUIET_SECONDS`, nothing is on its way: what was fetched and has not come is lost.
-3. Reading again what was not lost after all does no harm.
+1. Batches of all partitions pass one queue for each agent and topic, in the order of their numbers. So a
+   batch that has not come is lost once a batch with a greater number has come.
+2. While an agent works on a batch, others may wait behind it. When no agent works, and nothing was fetched
+   or came for `QUIET_SECONDS`, no batch is on its way: what was fetched and has not come is lost.
+3. To read again what was not lost does no harm.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from contextlib import contextmanager
 from streams.engine.transport import Reach
 from streams.kafka.batch import Batch
 
-#: Longer than any batch is on its way, in wall time.
+#: No batch takes so long from the fetch to its agent, in wall time.
 QUIET_SECONDS = 2.0
 
 
 class Arrivals:
-    """What has come to the agents of a worker."""
+    """The batches that have come to the agents of a worker."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Nothing has come yet."""
@@ -38,9 +38,9 @@ class Arrivals:
 
     @contextmanager
     def at_work(self, agent: str, batch: Batch) -> Iterator[None]:
-        """Note that a batch has come to an agent, which is at it inside."""
-        place = agent, batch.tp.topic
-        self._newest[place] = max(batch.number, self._newest.get(place, 0))
+        """Note that a batch has come to an agent, which works on it inside the context."""
+        queue = agent, batch.tp.topic
+        self._newest[queue] = max(batch.number, self._newest.get(queue, 0))
         self._at_work += 1
         try:
             yield
@@ -49,7 +49,7 @@ class Arrivals:
             self._done_at = self._clock()
 
     def all_came(self, agent: str, topic: str, reach: Reach) -> bool:
-        """Tell whether everything that was fetched of a partition of the topic has come to the agent or never will."""
+        """Return whether each batch fetched of a partition has come to the agent or is lost."""
         if self._newest.get((agent, topic), 0) > reach.number:
             return True
         return not self._at_work and self._clock() - max(self._done_at, reach.at) > QUIET_SECONDS

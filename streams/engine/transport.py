@@ -1,19 +1,19 @@
 """Batch transport for Faust: one message per partition and fetch, whose value is the whole batch.
 
-Registered as `kafkabatch://`. A subclass of Faust's aiokafka driver, because an agent that is woken
-once per record cannot go faster than about ten thousand events a second, and because Faust's commit
-follows its own bookkeeping of acknowledged messages, which is not ours.
+Registered as `kafkabatch://`. It is a subclass of Faust's aiokafka driver for two reasons: an agent that is
+woken once per record cannot go faster than about ten thousand events a second, and Faust commits what its
+own bookkeeping calls acknowledged, which is not what is durable here.
 
 Rules:
-1. What is committed is the *durable offset* of a partition (`Progress.durable`), never Faust's acks:
-   those are off by one at gaps, and stick when the first fetch is one message at offset zero.
-2. After an assignment every partition starts where `Progress.restore` says, not where Kafka's
-   committed offset says: the snapshot wins, in both directions.
+1. The *durable offset* of a partition (`Progress.durable`) is committed, never Faust's acknowledgements:
+   those are off by one at gaps, and do not move when the first fetch is one message at offset zero.
+2. After an assignment every partition starts where `Progress.restore` says, not at Kafka's committed
+   offset: the snapshot wins, in both directions.
 3. Every move of the fetch position begins a new *epoch* of the partition. A batch carries its epoch
-   and the offset at which it was to start, so a reader recognises stale batches and holes. Both are
-   stamped where the position lives, in the consumer's thread, in the same step that takes the records:
-   a fetch that overlaps a move cannot be mistaken for one after it.
-4. Before partitions go, or the process stops, what is in memory is made durable, then committed.
+   and the offset at which it was to start, so a reader recognises stale batches and holes. The consumer's
+   thread, which has the position, stamps both in the step that takes the records: so a fetch that overlaps
+   a move has the epoch before it.
+4. Before partitions go, or the process stops, everything in memory is made durable, then committed.
 5. Aborted transactions are not read.
 """
 
@@ -46,7 +46,13 @@ _FETCH_WAIT_MS = 100
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """What the broker says of a partition: committed offset (None: never), first offset, end."""
+    """A partition as the broker has it.
+
+    Args:
+        committed: committed offset, None if nothing was ever committed.
+        first: offset of the first record that retention left.
+        end: offset after the last record.
+    """
 
     committed: int | None
     first: int
@@ -58,10 +64,10 @@ class Reach:
     """How far a partition was fetched.
 
     Args:
-        epoch: since which move.
+        epoch: epoch of the partition, which the last move began.
         end: offset after the last record.
-        number: of the last batch.
-        at: when that was fetched, seconds of the monotonic clock.
+        number: number of the last batch.
+        at: when the last batch was fetched, seconds of the monotonic clock.
     """
 
     epoch: int
@@ -71,26 +77,26 @@ class Reach:
 
 
 class Progress(Protocol):
-    """What the transport asks of who reads the batches; `app.progress` is one (streams/engine/lanes.py)."""
+    """What the transport asks of the reader of its batches, which is `app.progress` (streams/engine/lanes.py)."""
 
     async def restore(self, epoch: int, logs: Mapping[TP, LogState]) -> dict[TP, int]:
         """Load the state of the partitions and return where each is to be read from.
 
-        Only batches of that epoch continue it.
+        Only batches of that epoch continue the state.
         """
 
     def durable(self, tp: TP) -> int | None:
         """Return the offset that may be committed, None if nothing may."""
 
     async def flush(self, timeout_seconds: float) -> None:
-        """Make everything in memory durable that can be made so in that time."""
+        """Make durable what can be made so in that time."""
 
     def revoke(self, tps: Iterable[TP]) -> None:
         """Forget partitions that are gone."""
 
 
 class _Identity(codecs.Codec):
-    """A batch is already what the agent wants."""
+    """A codec that leaves a batch as it is."""
 
     def _loads(self, s: Any) -> Any:
         return s
@@ -103,7 +109,7 @@ codecs.register("batch", _Identity())
 
 
 class _Unread(dict[TP, int | None]):
-    """Faust's read offsets, which would make it drop batches after a rewind: always None."""
+    """Read offsets that are always None: with Faust's own it would drop batches after a rewind."""
 
     def __getitem__(self, key: TP) -> int | None:
         return None
@@ -175,11 +181,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 @dataclass(slots=True)
 class _Place:
-    """Where a partition is read, and since which move."""
+    """The fetch position of a partition, and the epoch that its last move began."""
 
     epoch: int
     position: int
-    #: Of the last batch since that move, 0 before the first, and when it was fetched.
+    #: Number of the last batch since that move, 0 before the first; when it was fetched.
     number: int = 0
     at: float = 0.0
 
@@ -198,7 +204,7 @@ class Consumer(driver.Consumer):
 
     @property
     def progress(self) -> Progress:
-        """Who reads the batches."""
+        """The reader of the batches."""
         return cast("Progress", self.app.progress)  # type: ignore[attr-defined]
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -213,7 +219,7 @@ class Consumer(driver.Consumer):
         if not found or self.should_stop:
             return
         for batch in cast("dict[TP, Batch]", found).values():
-            # What is not handed out here leaves a hole, which its reader sees at the next batch, or by `reach`.
+            # A batch that is not handed out leaves a hole: its reader sees it at the next batch, or by `reach`.
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 break
             yield batch.tp, self._message(batch)
@@ -234,11 +240,11 @@ class Consumer(driver.Consumer):
         )
 
     async def perform_seek(self) -> None:
-        """Start every assigned partition where its state stands (called by Faust after a rebalance)."""
+        """Start every assigned partition at the offset of its state (Faust calls it after a rebalance)."""
         await self.rewind(self.assignment())
 
     async def rewind(self, tps: Iterable[TP]) -> None:
-        """Load the state of partitions again and read on from where it stands."""
+        """Load the state of partitions again and read on from its offset."""
         async with self._moving:
             assigned = self.assignment()
             wanted = [TP(tp.topic, tp.partition) for tp in tps if tp in assigned]
@@ -272,7 +278,7 @@ class Consumer(driver.Consumer):
         """Gaps in the log need no bookkeeping: durable offsets step over them."""
 
     async def wait_empty(self) -> None:
-        """Make what is in memory durable, then commit it; called before partitions go and at the end."""
+        """Make everything in memory durable, then commit; called before partitions go and at the end."""
         try:
             await asyncio.wait_for(self.progress.flush(_FLUSH_SECONDS), _FLUSH_SECONDS + 1.0)
         except TimeoutError:
@@ -281,7 +287,7 @@ class Consumer(driver.Consumer):
         await self.commit_and_end_transactions()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Let Faust flush and commit, then forget what is gone."""
+        """Let Faust flush and commit, then forget the partitions that are gone."""
         await super().on_partitions_revoked(revoked)
         self.progress.revoke([TP(tp.topic, tp.partition) for tp in revoked])
 

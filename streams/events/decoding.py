@@ -1,13 +1,13 @@
-"""Records off the wire -> blocks of rows, at the speed of the decoder: a type is made for each model's features.
+"""Decoding: records of the events topic -> blocks of rows, with a msgspec type made for the features of each model.
 
 Rules:
-1. There are two ways to read a record, and both say the same of it, to the bit: with the type of its model,
-   learned from the records before, and with the general one of streams/events/event.py. What does not fit the
-   first goes the second way; only that one finds faults. An event that is handed on has its features sorted
-   by name, so what is written of it is the same however it was read.
-2. A type holds what has been seen: the names of the features, in the sender's order (which makes them quick
-   to find), and whether a feature has only ever been a number, or one of which words. It grows; it is never part of a result.
-3. Each record is decoded by itself: in one call for a whole fetch a record such as `{},{}` would shift the others.
+1. A record is read in one of two ways: with the type of its model, which was learned from the records before
+   it, or with the general type of streams/events/event.py. Both give the same result, to the bit. A record that does
+   not fit the type of its model is read in the general way, which alone finds faults. Events have
+   their features sorted by name, so the bytes written of an event do not depend on the way it was read.
+2. A type has the names of the features in the sender's order, in which msgspec finds them fastest, and for each
+   feature whether it was always a number, or which words it had. A type grows with the records, and is no part of a result.
+3. Each record is decoded alone: in one call for a whole fetch, a record such as `{},{}` would shift the others.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from streams.kafka.batch import Batch
 _NO_ROW: frozenset[EventKind] = frozenset({"label", "outcome_tick"})
 #: Cells of the largest block made of one fetch.
 _MOST_CELLS = 2_000_000
-#: A row that came the general way cuts its model's block, unless there are more of them than one for so many records.
+#: A row that was read in the general way cuts its model's block, unless there are more such rows than one in so many records.
 _LEAST_STRETCH = 64
-#: Records that are looked at before anything is known of a log.
+#: Records that are read before the first types are made.
 _FIRST_LOOK = 64
 
 
@@ -50,12 +50,12 @@ class DeadLetter(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a fetch of one partition holds.
+    """The content of one fetch of one partition.
 
     Args:
         blocks: rows and ticks, each block of one model.
         dead: records that could not be used.
-        kinds: (model, kind) -> offsets of such events, growing.
+        kinds: (model, kind) -> offsets of these events, growing.
     """
 
     blocks: list[Block]
@@ -65,7 +65,7 @@ class Decoded:
     _general: list[Event]
 
     def events(self, kinds: Collection[EventKind] = EVENT_KINDS, *, with_id: bool = False) -> list[Event]:
-        """Return the events of those kinds in offset order, or of these only such as have an id."""
+        """Return the events of some kinds, in offset order; `with_id` leaves out those without an id."""
         found = [event for event in self._general if event.kind in kinds and not (with_id and event.id is None)]
         for group in self._groups:
             found.extend(group.events(kinds, with_id=with_id))
@@ -74,7 +74,7 @@ class Decoded:
 
 
 class Decoding:
-    """Reads records, of any partitions: what one of them teaches serves for all."""
+    """A reader of records of all partitions: a type that one partition teaches serves for the others."""
 
     def __init__(self, models: Mapping[str, ModelSpec]) -> None:
         """`models`: the configured ones by name; events of others are dead letters."""
@@ -91,32 +91,32 @@ class Decoding:
         *,
         longest: int | None = None,
     ) -> Decoded:
-        """Return what the records of one fetch hold.
+        """Return the content of one fetch.
 
         Args:
             offsets: growing, of one partition.
             timestamps: of the broker, milliseconds since 1970.
             values: the bytes.
-            longest: how many bytes the longest value has, None where that is not known yet.
+            longest: bytes of the longest value, None if not known.
         """
         at = np.arange(offsets.start, offsets.stop) if isinstance(offsets, range) else np.array(offsets, dtype=np.int64)
         clock = np.array(timestamps, dtype=np.float64) / 1000.0
         if not self._by_type:
-            # Nothing is known yet: the first few records tell how to read the others.
+            # There is no type yet: the first few records give one for the others.
             self._learn(self._general(range(min(_FIRST_LOOK, len(values))), offsets, timestamps, values)[0])
         wires = self._wires(values, max(map(len, filter(None, values)), default=0) if longest is None else longest)
         groups: list[Group] = []
         general: list[int] = []
         looked_at: list[tuple[str, bytes]] = []
-        for kind, places in _places_by_type(wires).items():
+        for kind, places in _indices_by_type(wires).items():
             known = self._by_type.get(kind)
             if known is None:
                 general.extend(places.tolist())
                 continue
-            if known.needs_order:  # two records tell for the fetch: senders that differ do so again
+            if known.needs_order:  # two records are enough: senders that differ do so again
                 looked_at.extend((known.model, cast("bytes", values[int(place)])) for place in places[[0, -1]])
-            mine = wires if len(places) == len(wires) else [wires[place] for place in places.tolist()]
-            group, faulty = group_of(known, mine, at[places], clock[places])
+            own = wires if len(places) == len(wires) else [wires[place] for place in places.tolist()]
+            group, faulty = group_of(known, own, at[places], clock[places])
             groups.append(group)
             general.extend(places[faulty].tolist())
         events, dead = self._general(sorted(general), offsets, timestamps, values)
@@ -133,7 +133,7 @@ class Decoding:
         left = iter(values)
         while len(wires) < len(values):
             try:
-                # What was decoded before one that does not fit stays in the list.
+                # The records before one that does not fit stay in the list.
                 wires.extend(map(self._decode, cast("Iterable[bytes]", left)))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError):
                 wires.append(None)
@@ -159,11 +159,11 @@ class Decoding:
         return events, dead
 
     def _learn(self, events: list[Event], looked_at: Sequence[tuple[str, bytes]] = ()) -> None:
-        """Make types for what is new in events whose features are in the order of their sender.
+        """Make new types for models whose events showed something new; features are in the order of their sender.
 
         Args:
-            events: read the general way.
-            looked_at: models, each with a record that fitted its type, where the order of names matters.
+            events: those that were read in the general way.
+            looked_at: (model, a record that fitted its type), for models where the order of names matters.
         """
         grown = {event.model for event in events if self._learned[event.model].learn(event.segment, event.features)}
         grown |= {model for model, value in looked_at if self._learned[model].learn_order(_names(value).features or ())}
@@ -177,8 +177,8 @@ class Decoding:
             self._decode = msgspec.json.Decoder(union).decode
 
 
-def _places_by_type(wires: list[Any]) -> dict[type[Any], Integers]:
-    """Return type -> places of its records, types in the order in which they first come."""
+def _indices_by_type(wires: list[Any]) -> dict[type[Any], Integers]:
+    """Return type -> indices of its records, types in the order in which they first come."""
     types = set(map(type, wires))
     if len(types) == 1:
         return {types.pop(): np.arange(len(wires))}
@@ -205,18 +205,18 @@ def _kinds(groups: list[Group], events: list[Event]) -> dict[tuple[str, EventKin
     general: dict[tuple[str, EventKind], list[int]] = {}
     for event in events:
         general.setdefault((event.model, event.kind), []).append(event.offset)
-    found = {key: [np.array(offsets, dtype=np.int64)] for key, offsets in general.items()}
+    found = {key: [np.array(known, dtype=np.int64)] for key, known in general.items()}
     for group in groups:
         for kind in group.distinct:
-            mine = group.offsets
+            offsets = group.offsets
             if len(group.distinct) > 1:
-                mine = mine[[place for place, is_kind in enumerate(group.kinds) if is_kind == kind]]
-            found.setdefault((group.kind.model, kind), []).append(mine)
+                offsets = offsets[[place for place, is_kind in enumerate(group.kinds) if is_kind == kind]]
+            found.setdefault((group.kind.model, kind), []).append(offsets)
     return {key: pieces[0] if len(pieces) == 1 else np.sort(np.concatenate(pieces)) for key, pieces in found.items()}
 
 
 def _blocks(groups: list[Group], events: list[Event]) -> list[Block]:
-    """Return the rows of each model as one block, or as several where one would be mostly holes or very large."""
+    """Return the rows of each model as one block, or as several if one would be mostly empty or very large."""
     general: dict[str, list[Row]] = {}
     for event in events:
         if event.kind not in _NO_ROW:
@@ -234,7 +234,7 @@ def _blocks(groups: list[Group], events: list[Event]) -> list[Block]:
 
 
 def _interleaved(group: Group, rows: list[Row]) -> Iterable[Block]:
-    """Yield the records that fit their type in blocks, and between them the few rows of the model that came the general way."""
+    """Yield blocks of the records that fit their type, and between them the few rows that were read in the general way."""
     done = 0
     for low, between in itertools.groupby(rows, key=lambda row: int(np.searchsorted(group.offsets, row.offset))):
         yield from _dense_blocks(group, done, low)
@@ -244,7 +244,7 @@ def _interleaved(group: Group, rows: list[Row]) -> Iterable[Block]:
 
 
 def _dense_blocks(group: Group, low: int, high: int) -> Iterable[Block]:
-    """Yield the records from one place up to another as blocks that are not mostly holes, and not very large."""
+    """Yield the records from index `low` up to `high` as blocks, none of them mostly empty or very large."""
     names = max(1, len(group.kind.names))
     step = _MOST_CELLS // names
     for first in range(low, high, step):
@@ -284,7 +284,7 @@ def _block(group: Group) -> Block | None:
 
 
 def decoded(batch: Batch, decoding: Decoding) -> Decoded:
-    """Return what a batch holds, decoded once for all agents that read it."""
+    """Return the content of a batch, which is decoded once for all agents that read it."""
     if batch.cache is None:
         batch.cache = decoding.decode(batch.offsets, batch.timestamps, batch.values, longest=batch.longest)
     return cast("Decoded", batch.cache)

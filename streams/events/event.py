@@ -1,12 +1,12 @@
-"""One event off the wire: bytes of any client -> an `Event`, or an error that says what is wrong.
+"""One event: bytes of any client -> an `Event`, or an error that says what is wrong.
 
 Rules:
-1. This is what an event means; streams/events/decoding.py reads most of them faster, to the same effect.
-2. What comes out can be stored and sent by everything after: integers have at most 64 bits (longer
-   ones become doubles), strings are valid Unicode, times lie in the years 1970 to 9999.
-3. Only for a record that fails is the place of the fault looked for.
+1. This file defines what an event means. streams/events/decoding.py reads most events faster, with the same result.
+2. Every later step can store and send the result: integers have at most 64 bits (longer ones become
+   doubles), strings are valid Unicode, times lie in the years 1970 to 9999.
+3. The path of a fault is searched for only when a record has one.
 
-What is accepted, with its limits, is described in docs/events.md and streams/schemas/event.v1.json.
+docs/events.md and streams/schemas/event.v1.json describe which events are accepted, with all limits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import msgspec
 import orjson
 
 from detectors.errors import EventError
-from streams.events.wire import MAX_NAME_LENGTH, MAX_NESTING, Scalar, Wire, is_too_deep, read
+from detectors.windows.row import Value
+from streams.events.wire import MAX_NAME_LENGTH, MAX_NESTING, Wire, is_too_deep, read
 
 __all__ = [
     "EVENT_KINDS",
@@ -31,7 +32,6 @@ __all__ = [
     "MILLISECONDS_FROM",
     "Event",
     "EventKind",
-    "Scalar",
     "as_categories",
     "event_time",
     "outcome_tick",
@@ -42,24 +42,24 @@ __all__ = [
 EventKind = Literal["prediction", "features", "label", "tick", "outcome_tick"]
 EVENT_KINDS: tuple[EventKind, ...] = ("prediction", "features", "label", "tick", "outcome_tick")
 
-#: Largest event taken, in bytes; what is larger goes to the dead letters unread.
+#: Largest event, in bytes; a larger one goes to the dead letters unread.
 MAX_EVENT_BYTES = 256 << 10
 MAX_ID_LENGTH = 256
 #: How far an event's time may be ahead of the broker's clock: one bad clock must not close windows.
 MAX_AHEAD_SECONDS = 60.0
-#: Numbers above this are taken for milliseconds since the epoch: the year 5138 in seconds.
+#: Numbers from this on mean milliseconds since the epoch; as seconds it is the year 5138.
 MILLISECONDS_FROM = 1e11
 #: Seconds since the epoch at the end of the year 9999, the last that RFC 3339 can write.
 _LAST_SECOND = 253_402_300_799.0
-#: What MessagePack and JSON libraries agree on.
+#: Integers that both MessagePack and JSON libraries can write.
 _LEAST_INTEGER, _GREATEST_INTEGER = -(1 << 63), (1 << 64) - 1
 _GREATEST_NUMBER = int(sys.float_info.max)
 
 
 class Event(msgspec.Struct, gc=False):
-    """One event; `ts` is epoch seconds of event time, `offset` its place in its partition.
+    """One event; `ts` is its event time, epoch seconds.
 
-    `label` is the predicted one for a prediction and the true one for a label.
+    `label` is the predicted label of a prediction, and the true label of a label.
     """
 
     kind: EventKind
@@ -68,35 +68,35 @@ class Event(msgspec.Struct, gc=False):
     ts: float
     id: str | None
     segment: str
-    features: dict[str, Scalar]
-    label: Scalar
+    features: dict[str, Value]
+    label: Value
     score: float | None
     model_version: str | None
 
 
 class Limits(Protocol):
-    """What is asked of one model's events (detectors.spec.ModelSpec has it)."""
+    """Limits on the events of one model; detectors.spec.ModelSpec has them."""
 
     @property
     def max_features(self) -> int:
-        """Most features of one event."""
+        """Largest number of features in one event."""
 
     @property
     def categorical(self) -> tuple[str, ...]:
-        """Numeric-looking features that are categories."""
+        """Features that are categories although they look like numbers."""
 
 
 def parse(offset: int, timestamp: int, value: bytes | None, models: Mapping[str, Limits]) -> Event:
     """Return the event in a record.
 
     Args:
-        offset: its place in its partition.
+        offset: of the record in its partition.
         timestamp: the broker's clock, milliseconds since 1970.
         value: the bytes.
         models: the configured models by name; events of others are refused.
 
     Raises:
-        EventError: it is none, and why.
+        EventError: the record has no event of ours; it says why.
     """
     return _event(offset, timestamp / 1000.0, _wire_of(value), models)
 
@@ -143,7 +143,7 @@ def _event(offset: int, now_seconds: float, wire: Wire, models: Mapping[str, Lim
     return Event(kind, offset, wire.model, at, identity, segment, features, label, score, version)
 
 
-def _check_features(features: dict[str, Scalar], most: int) -> None:
+def _check_features(features: dict[str, Value], most: int) -> None:
     if len(features) > most:
         raise EventError("too_many_features", "features", f"expected at most {most}, got {len(features)}")
     for name, value in features.items():
@@ -164,8 +164,8 @@ def _text(value: str | int | None, path: str, most: int, *, least: int = 1) -> s
     return text
 
 
-def _scalar_of(value: Scalar, path: str) -> Scalar:
-    """Return the value, an integer of more than 64 bits as the nearest double."""
+def _scalar_of(value: Value, path: str) -> Value:
+    """Return the value; an integer of more than 64 bits becomes the nearest double."""
     if value.__class__ is not int or _LEAST_INTEGER <= value <= _GREATEST_INTEGER:
         return value
     if abs(value) > _GREATEST_NUMBER:
@@ -174,7 +174,7 @@ def _scalar_of(value: Scalar, path: str) -> Scalar:
 
 
 def _unwrap(wire: Wire) -> Wire:
-    """Return the event inside a CloudEvents envelope; `id` and `time` of the envelope stand in."""
+    """Return the event inside a CloudEvents envelope; it inherits `id` and `time` of the envelope if it has none."""
     if not bytes(wire.data):
         raise EventError("missing", "data", "a CloudEvent needs the event as its data, as JSON")
     inner = read(wire.data, "data")
@@ -199,7 +199,7 @@ def _kind(wire: Wire) -> EventKind:
     raise EventError("unknown_type", "type", f'expected "prediction", "features" or "label", got "{wire.type[:40]}"')
 
 
-def as_categories(features: dict[str, Scalar], names: Collection[str]) -> None:
+def as_categories(features: dict[str, Value], names: Collection[str]) -> None:
     """Turn the numbers of some features into names of categories, in place."""
     for name in names:
         value = features.get(name)
@@ -207,8 +207,8 @@ def as_categories(features: dict[str, Scalar], names: Collection[str]) -> None:
             features[name] = str(value)
 
 
-def _prediction(prediction: Scalar | dict[str, Any]) -> tuple[Scalar, float | None]:
-    """Return (label, score): a bare number with a fraction is a score, of an object both are taken."""
+def _prediction(prediction: Value | dict[str, Any]) -> tuple[Value, float | None]:
+    """Return (label, score); a number with a fraction is a score, an object has both."""
     if isinstance(prediction, dict):
         label, score = prediction.get("label"), prediction.get("score", prediction.get("value"))
         if not isinstance(label, (str, int, float, bool, type(None))):
@@ -269,10 +269,10 @@ def _shown(ts: str | float | None, seconds: float) -> str:
 
 
 def tick(model: str, ts: float) -> bytes:
-    """Return a tick: event time of a model in a partition has come this far, though nothing was sent."""
+    """Return a tick: it moves the event time of a model in a partition on to `ts`, without an event."""
     return orjson.dumps({"v": 1, "type": "tick", "model": model, "ts": ts})
 
 
 def outcome_tick(model: str, ts: float) -> bytes:
-    """Return a tick for the partition of outcomes: the join passes it on behind the outcomes of all that stands before it."""
+    """Return a tick for the partition of outcomes: the join passes it on behind the outcomes of the records before it."""
     return orjson.dumps({"v": 1, "type": "outcome_tick", "model": model, "ts": ts})

@@ -1,7 +1,7 @@
-"""Types made for the records of one model, and the columns that its records make.
+"""Types made for the records of one model, and the columns of its records.
 
-A decoder that knows the names and kinds of a model's features makes no dictionary of them, finds a name at once
-where it comes in the order of the type's fields, and makes no string of a word that it knows.
+A decoder that knows the names and kinds of a model's features builds no dictionary, finds a name at once if it comes
+in the order of the type's fields, and builds no string for a known word.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)] | _In
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH)] | _Integer | None
 _Segment = Annotated[str, msgspec.Meta(max_length=MAX_NAME_LENGTH)] | None
 
-#: Types made for one model until its names are taken for noise and what is new goes the general way.
+#: Types made for one model. After that, records with new names are read in the general way: such names are noise.
 _MOST_TYPES = 32
-#: Words of a feature, and segments, told apart by a type, and types made until no type is made for another one: any text
-#: fits the type from then on.
+#: Words of a feature that a type knows, and segments; and types made of a model until no new word makes another. From then on
+#: the feature may have any text.
 _MOST_WORDS, _MOST_TYPES_FOR_WORDS = CATEGORIES, 12
 
 
@@ -44,10 +44,10 @@ class _Predicted(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     value: _Integer | float | None = None
 
 
-#: Of more names than that, one that comes out of order is looked for so long that a dictionary of all is made sooner.
+#: Among more names than this, searching one that comes out of order costs more than building a dictionary of all.
 _WIDE = 64
 
-#: What a feature has been so far: numbers only, false or true, one of few words, texts that a window keeps whole, or anything.
+#: Values of a feature so far: numbers only, false or true, one of few words, texts that a window keeps whole, or anything.
 FeatureKind = Literal["number", "truth", "word", "text", "any"]
 _TYPES: dict[FeatureKind, Any] = {
     "number": _Number,
@@ -61,10 +61,10 @@ _PACKED: frozenset[FeatureKind] = _CODED | {"number"}
 
 
 class Word(float, enum.Enum):
-    """A word that a type knows: its place among the known ones, so that a record of words is packed like one of numbers."""
+    """A word that a type knows, as its index among the known words: so a record of words is packed like a record of numbers."""
 
     def __new__(cls, place: int, word: str) -> Self:
-        """Make the word at that place."""
+        """Make the word with that index."""
         made = float.__new__(cls, place)
         made._value_ = word
         return made
@@ -76,13 +76,14 @@ class RecordType:
 
     Args:
         wire: the type; the fields of its `features` are f0, f1 and so on.
-        names: of these fields, in the sender's order.
-        kinds: of these fields.
-        coded: names of those that are false or true, or words, and the values of each.
+        model: name of the model.
+        names: feature of each field, in the sender's order.
+        kinds: kind of each field.
+        coded: names of the features that are false or true, or words, and the values of each.
         categorical: features whose numbers are names of categories.
-        loose: the features are a dictionary instead, because senders write them in different orders.
+        loose: whether the features are a dictionary, because senders write them in different orders.
         empty: features of a record that has none.
-        row: packs a record's features when none needs to be looked at.
+        row: packs a record's features, if no value needs a check.
     """
 
     wire: type[Any]
@@ -97,16 +98,16 @@ class RecordType:
 
     @property
     def needs_order(self) -> bool:
-        """Whether names that come in another order are dear."""
+        """Whether names in another order would cost much."""
         return not self.loose and len(self.names) > _WIDE
 
     def places(self, kinds: Collection[FeatureKind]) -> list[int]:
-        """Return the places of the fields of these kinds."""
+        """Return the indices of the fields of these kinds."""
         return [place for place, kind in enumerate(self.kinds) if kind in kinds]
 
 
 class RecordSchema:
-    """What has been seen of one model's features."""
+    """The features of one model that were seen so far."""
 
     __slots__ = (
         "_categorical",
@@ -128,7 +129,7 @@ class RecordSchema:
         self._types_made = 0
         self._loose = False
         self._only_null: set[str] = set()
-        #: Name -> what it has been, in the order in which the sender writes them.
+        #: Feature -> kind, in the order in which the sender writes them.
         self.kinds: dict[str, FeatureKind] = {}
         #: Feature -> its words, and the type made of them.
         self._words: dict[str, list[str]] = {}
@@ -137,7 +138,7 @@ class RecordSchema:
         self._segments: list[str] | None = []
 
     def learn(self, segment: str, features: Mapping[str, Value]) -> bool:
-        """Take a record that went the general way; tell whether a new type is worth making."""
+        """Learn from a record that was read in the general way; return whether to make a new type."""
         new = False
         if segment and self._segments is not None and segment not in self._segments:
             self._segments = [*self._segments, segment] if self._takes_word(self._segments) else None
@@ -148,7 +149,7 @@ class RecordSchema:
                 continue
             if value is None and known is None:
                 self._only_null.add(name)
-            elif value is not None and name in self._only_null:  # a null says nothing of what is to come
+            elif value is not None and name in self._only_null:  # a null says nothing about later values
                 self._only_null.discard(name)
                 known = None
             kind: FeatureKind = "any" if name in self._categorical else _kind_of(value, known)
@@ -165,7 +166,7 @@ class RecordSchema:
         return new and self._types_made < _MOST_TYPES
 
     def learn_order(self, names: Iterable[str]) -> bool:
-        """Take the names of a record in its order; tell whether a new type is worth making."""
+        """Learn from the names of a record, in its order; return whether to make a new type."""
         order = {name: place for place, name in enumerate(self.kinds)}
         places = [order[name] for name in names if name in order]
         if self._loose or places == sorted(places):
@@ -232,7 +233,7 @@ class RecordSchema:
 
 
 def _kind_of(value: Value, known: FeatureKind | None) -> FeatureKind:
-    """Return what a feature is after one more value."""
+    """Return the kind of a feature after one more value."""
     if value is None:
         return known or "number"
     kind: FeatureKind = "number"
@@ -248,7 +249,7 @@ NoModel = msgspec.defstruct("NoModel", [], tag_field="model", tag="", gc=False)
 
 
 def _nameable(name: str) -> bool:
-    """Tell whether a name may be a field: no type can hold a quote, and the prediction's names are ours."""
+    """Return whether a name may be a field: a type cannot have a quote in it, and the pseudo-features are ours."""
     return name not in PREDICTION and not any(char in '"\\' or char < " " for char in name)
 
 
@@ -268,11 +269,11 @@ def class_of(label: Value) -> Value:
 
 
 def predicted_columns(predictions: list[Any]) -> Columns:
-    """Return what was predicted as columns of the pseudo-features."""
+    """Return predictions as columns of the pseudo-features."""
     pairs = [answer_of(prediction) for prediction in predictions]
     labels: list[Value] = [ABSENT if label is None else class_of(label) for label, _ in pairs]
     scores: list[Value] = [ABSENT if score is None else score for _, score in pairs]
-    # Nobody predicted one: no column, as no row has it.
+    # Without a value there is no column, as there is none in a row.
     named = [(name, column) for name, column in ((PREDICTION_LABEL, labels), (PREDICTION_SCORE, scores)) if _any_in(column)]
     return columns(named, len(pairs))
 
@@ -282,7 +283,7 @@ def _any_in(column: list[Value]) -> bool:
 
 
 def feature_columns(kind: RecordType, features: list[Any]) -> Columns:
-    """Return the columns of features; whose kind is known, no value of theirs is looked at."""
+    """Return the columns of features; values of a known kind need no check."""
     n = len(features)
     if kind.loose:
         return _loose_columns(kind, features)
@@ -322,7 +323,7 @@ def _loose_columns(kind: RecordType, features: list[dict[str, Any]]) -> Columns:
 
 
 def _doubles(fields: Mapping[int, list[Any]], places: Sequence[int], n: int) -> Floats:
-    """Return some fields of n records as the rows of a matrix."""
+    """Return some fields of n records as a matrix, shape (fields, n)."""
     matrix = np.empty((len(places), n))
     for row, place in enumerate(places):
         matrix[row] = np.fromiter(fields[place], np.float64, n)
@@ -332,7 +333,7 @@ def _doubles(fields: Mapping[int, list[Any]], places: Sequence[int], n: int) -> 
 def _missing(texts: list[Any]) -> Flags | None:
     """Return where texts are absent, None when none is."""
     try:
-        "".join(texts)  # the quickest way to learn that all are texts
+        "".join(texts)  # the fastest test that all are texts
     except TypeError:
         flags = np.array([text is ABSENT for text in texts])
         return flags if flags.any() else None
@@ -349,7 +350,7 @@ def _flat(row: struct.Struct, features: list[Any]) -> Floats:
 
 
 def _absent(kind: RecordType, features: list[Any], rows: Iterable[tuple[int, Floats]]) -> dict[str, Flags]:
-    """Return where features are absent; `rows` are the places of some and their values, NaN where one is missing."""
+    """Return feature -> flags where it is absent; `rows` are (index of a field, its values, NaN where one is missing)."""
     absent: dict[str, Flags] = {}
     for place, values in rows:
         if not np.isnan(values).any():

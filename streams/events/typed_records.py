@@ -1,6 +1,6 @@
-"""Records of one model that fit its type, side by side: which of them have a fault, when they are from, what rows they make.
+"""Records of one model that fit its type: their faults, their event times, their rows.
 
-What is said of a record here is what streams/events/event.py says of it, to the bit (streams/events/decoding.py, rule 1).
+The result is that of streams/events/event.py, to the bit (streams/events/decoding.py, rule 1).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Group:
     distinct: frozenset[EventKind]
 
     def events(self, kinds: Collection[EventKind], *, with_id: bool) -> Iterable[Event]:
-        """Yield the events of those kinds, or of these only such as have an id, as the general way would have given them."""
+        """Yield the events of some kinds, as the general way gives them; `with_id` leaves out those without an id."""
         if self.distinct.isdisjoint(kinds):
             return
         places = [place for place, wire in enumerate(self.wires) if wire.id is not None] if with_id else range(len(self.wires))
@@ -72,11 +72,11 @@ class Group:
             )
 
     def rows(self) -> Iterable[Row]:
-        """Yield what the records contribute to windows."""
+        """Yield the rows of the records."""
         return (row_of_event(event) for event in self.events(_ROWS, with_id=False))
 
     def stretch(self, low: int, high: int) -> Group:
-        """Return the records from one place up to another."""
+        """Return the records from index `low` up to `high`."""
         if low == 0 and high >= len(self.wires):
             return self
         return _made(self.kind, self.wires[low:high], self.offsets[low:high], self.ts[low:high], self.kinds[low:high])
@@ -87,7 +87,7 @@ def _made(kind: RecordType, wires: list[Any], offsets: Integers, ts: Floats, kin
 
 
 def group_of(kind: RecordType, wires: list[Any], offsets: Integers, clock: Floats) -> tuple[Group, Flags]:
-    """Return the records of one model that are without fault, and which have one."""
+    """Return the records of one model without a fault, and a flag for each record that has one."""
     kinds = _kinds_of(wires)
     ts, faults = _times([wire.ts for wire in wires], clock)
     if None in kinds:
@@ -103,7 +103,7 @@ def group_of(kind: RecordType, wires: list[Any], offsets: Integers, clock: Float
 
 
 def _perhaps_empty(wires: list[Any]) -> Iterable[int]:
-    """Return the places of records that may have no feature: nearly always none, which one look at the first feature tells."""
+    """Return the indices of records that may have no feature: none, if every record has the first feature of the type."""
     try:
         firsts = [wire.features.f0 for wire in wires]
     except AttributeError:  # one has no `features` at all
@@ -118,7 +118,7 @@ def _is_empty(features: Any) -> bool:
 
 
 def _kinds_of(wires: list[Any]) -> list[EventKind | None]:
-    """Return what each record is; None for one that says too little or too much."""
+    """Return the kind of each record; None for one with too few or too many fields."""
     kinds: list[EventKind | None] = [wire.type for wire in wires]
     if len(set(kinds)) == 1 and kinds[0] in ("features", "prediction", "tick"):
         return kinds
@@ -138,7 +138,7 @@ def _kind_of(wire: Any) -> EventKind | None:
 
 
 def _times(ts: list[Any], clock: Floats) -> tuple[Floats, Flags]:
-    """Return event times, epoch seconds, and which of them are none (event_time in streams/events/event.py tells the rules)."""
+    """Return event times, epoch seconds, and a flag for each that is none, by the rules of `event_time` (event.py)."""
     types = set(map(type, ts))
     if types <= {float, int}:
         seconds = np.array(ts, dtype=np.float64)
@@ -159,7 +159,7 @@ def _time(ts: Any, now: float) -> float:
 
 
 def row_of_event(event: Event) -> Row:
-    """Return what an event contributes to a window: its features and what was predicted."""
+    """Return the row of an event: its features and its prediction."""
     if event.kind == "tick":
         return Row(event.offset, event.model, event.ts, "", None)
     values = event.features

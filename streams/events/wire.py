@@ -1,6 +1,6 @@
-"""The JSON of one event: fields with their types, or an error that says which of them is at fault.
+"""The JSON of one event: fields with their types, or an error that names the wrong field.
 
-Rules that need more than types are in streams/events/event.py.
+streams/events/event.py has the rules that types cannot express.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from detectors.errors import EventError
+from detectors.windows.row import Value
 
 MAX_NAME_LENGTH = 128
 #: Brackets that may be open at once.
@@ -18,11 +19,9 @@ MAX_NESTING = 200
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
 
-Scalar = int | float | str | bool | None
-
 
 class Wire(msgspec.Struct, gc=False):
-    """An event as it may come."""
+    """An event as clients write it."""
 
     v: int | None = None
     model: str | None = None
@@ -30,9 +29,9 @@ class Wire(msgspec.Struct, gc=False):
     id: str | int | None = None
     ts: str | int | float | None = None
     segment: str | None = None
-    features: dict[str, Scalar] | None = None
-    prediction: Scalar | dict[str, Any] = None
-    label: Scalar | msgspec.UnsetType = msgspec.UNSET
+    features: dict[str, Value] | None = None
+    prediction: Value | dict[str, Any] = None
+    label: Value | msgspec.UnsetType = msgspec.UNSET
     model_version: str | int | None = None
     specversion: str | None = None
     time: str | None = None
@@ -41,7 +40,7 @@ class Wire(msgspec.Struct, gc=False):
 
 _wire = msgspec.json.Decoder(Wire)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_scalar = msgspec.json.Decoder(Scalar)
+_scalar = msgspec.json.Decoder(Value)
 
 
 def read(value: bytes | msgspec.Raw, within: str) -> Wire:
@@ -61,15 +60,15 @@ def read(value: bytes | msgspec.Raw, within: str) -> Wire:
 
 
 def is_too_deep(value: bytes) -> bool:
-    """Tell whether more than `MAX_NESTING` brackets are open at once.
+    """Return whether more than `MAX_NESTING` brackets are open at once.
 
-    The decoders end at the depth of Python's stack, which is another one in every caller: what an event is must not
-    depend on who asks.
+    The decoders fail at the depth of Python's stack, which differs from caller to caller. Whether a record is an event
+    must not depend on the caller.
 
     >>> is_too_deep(b"[" * 200 + b"]" * 200), is_too_deep(b"[" * 201 + b"]" * 201), is_too_deep(b'["' + b"[" * 500 + b'"]')
     (False, True, False)
     """
-    # Nearly always the first two are enough: what is short, or has few brackets, cannot be deep.
+    # A value that is short, or has few brackets, cannot be deep: nearly always that is enough.
     if len(value) <= 2 * MAX_NESTING or value.count(b"[") + value.count(b"{") <= MAX_NESTING:
         return False
     depth = 0
@@ -89,7 +88,7 @@ def _hint(value: bytes) -> str:
 
 
 def _fault(value: bytes | msgspec.Raw, said: str, within: str) -> EventError:
-    """Return the error with its path; which feature it is, the fast decoder does not say."""
+    """Return the error with its path; the fast decoder does not say which feature it is."""
     what, _, path = said.partition(" - at `")
     path = path.rstrip("`").removeprefix("$").removeprefix(".")
     if path == "features[...]":
@@ -103,7 +102,7 @@ def _fault(value: bytes | msgspec.Raw, said: str, within: str) -> EventError:
 
 
 def _faulty_feature(value: bytes | msgspec.Raw) -> tuple[str, str] | None:
-    """Return path and fault of the first feature that is no scalar; None where the rest is not even JSON."""
+    """Return path and fault of the first feature that is no scalar; None if the rest is not JSON."""
     try:
         for name, feature in _fields.decode(_fields.decode(value)["features"]).items():
             fault = _fault_of(feature)

@@ -1,1 +1,16 @@
-"""Room records."""
+"""Records: what our own topics carry, as bytes and back.
+
+In and out: `Window`, `Mark`, `Decision`, `Acceptance`, `Outcome`, `Alert`, `Request` and the events of other parts.
+
+=====================  ======================================================================
+`window_codec.py`      windows topic: MessagePack of a record; needs no Kafka
+`window_records.py`    windows topic: the message with its topic and key
+`outcomes.py`          outcomes topic: JSON, and the error of an outcome
+`cloudevents.py`       alerts, outliers, retrains, swaps: CloudEvents
+`swap_event.py`        the data of a swap
+`dead_letters.py`      dead letters: the record as it came, the reason in its headers
+`times.py`             RFC 3339
+=====================  ======================================================================
+
+Open `window_codec.py` first: the windows topic is the monitoring history.
+"""

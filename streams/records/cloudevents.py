@@ -1,7 +1,7 @@
-"""What leaves the judge and the retrainer: CloudEvents 1.0, structured JSON, ids from causes.
+"""Alerts, outliers, requests to retrain and swaps as CloudEvents 1.0, in structured JSON.
 
-Types are versioned and additive within a major: `io.driftline.alert.v1`, `.outlier.v1`,
-`.retrain.v1`, `.swap.v1`. Their `data` are described by the schemas in streams/schemas/.
+Types have a version, within which fields are only added: `io.driftline.alert.v1`, `.outlier.v1`,
+`.retrain.v1`, `.swap.v1`. The schemas of their `data` are in streams/schemas/.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from detectors.incidents.alert import Alert
 from detectors.incidents.retrain import Request
 from streams.records.times import rfc3339
 
-#: Longest id taken; our own have about 25 characters.
+#: Longest id that is accepted; our own have about 25 characters.
 MAX_ID_LENGTH = 256
 
 ALERT = "io.driftline.alert.v1"
@@ -51,7 +51,7 @@ def encode(kind: str, identity: str, model: str, time_seconds: float, data: dict
 
 
 def event_of(finding: Alert | Request) -> bytes:
-    """Return the CloudEvent of an alert or a request to retrain: what the topic carries, and what `driftline replay` prints."""
+    """Return the CloudEvent of an alert or a request to retrain: the bytes on the topic, which `driftline replay` prints too."""
     kind, at = (ALERT, finding.raised_at) if isinstance(finding, Alert) else (RETRAIN, finding.requested_at)
     return encode(kind, finding.id, finding.model, at, msgspec.to_builtins(finding))
 

@@ -1,7 +1,7 @@
-"""Dead letters: events that could not be used, unchanged, with the reason in their headers.
+"""Dead letters: records that could not be used, unchanged, with the reason in their headers.
 
-A record may be larger than any message this process may send, because brokers measure it compressed.
-Of such a one the first bytes are kept and a header tells how many there were: it must not stop a partition.
+A record may be larger than any message that this process may send, because brokers measure it compressed.
+Such a record must not stop its partition: its first bytes are kept, and a header has its size.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ REASON, PATH, DETAIL, SOURCE = "driftline-reason", "driftline-path", "driftline-
 #: Only on records that were cut: their size in bytes.
 CUT = "driftline-cut-from-bytes"
 
-#: Key and value are kept whole up to so many bytes together, and each cut to `_KEPT_BYTES` beyond.
+#: Up to so many bytes together, key and value are kept whole; beyond, each is cut to `_KEPT_BYTES`.
 MAX_LETTER_BYTES = 3 << 20
 _KEPT_BYTES = 64 << 10
 _MAX_PATH, _MAX_DETAIL = 200, 500
 
 
 class Origin(Protocol):
-    """Where a record came from."""
+    """The partition that a record came from."""
 
     @property
     def topic(self) -> str:
@@ -36,11 +36,11 @@ class Origin(Protocol):
 
 
 class Located(Protocol):
-    """A record of whichever client library."""
+    """A record of any client library."""
 
     @property
     def offset(self) -> int:
-        """Place in the partition."""
+        """Offset in the partition."""
 
     @property
     def key(self) -> bytes | None:
@@ -52,7 +52,7 @@ class Located(Protocol):
 
 
 def dead_letter(settings: KafkaSettings, tp: Origin, record: Located, error: EventError) -> Outgoing:
-    """Return the message for the dead letters: key and value as they came, unless no message could hold them."""
+    """Return the message for the dead letters, with key and value as they came unless they are too large for a message."""
     headers: tuple[tuple[str, bytes], ...] = (
         (REASON, error.reason.encode()),
         (PATH, error.path[:_MAX_PATH].encode(errors="replace")),

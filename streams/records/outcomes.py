@@ -7,20 +7,18 @@ from typing import cast
 import msgspec
 
 from detectors.errors import EventError
-from detectors.windows.row import ERROR, Row
-
-Scalar = int | float | str | bool | None
+from detectors.windows.row import ERROR, Row, Value
 
 
 class PredictionValue(msgspec.Struct, frozen=True):
-    """What was predicted."""
+    """A prediction: its label, its score, or both."""
 
-    label: Scalar = None
+    label: Value = None
     score: float | None = None
 
 
 class SourceOffset(msgspec.Struct, frozen=True):
-    """Where the later of prediction and label stands in the events topic: the outcome's identity."""
+    """Partition and offset in the events topic of the later of prediction and label: the identity of the outcome."""
 
     partition: int
     offset: int
@@ -30,10 +28,10 @@ class Outcome(msgspec.Struct, frozen=True, tag_field="type", tag="outcome"):
     """One joined pair; times are epoch seconds of event time.
 
     Args:
-        ts: of the label: when it was known.
-        predicted_at: of the prediction.
-        label: the true one.
-        source: repeats after a crash carry the same.
+        ts: event time of the label.
+        predicted_at: event time of the prediction.
+        label: the true label.
+        source: the same in a repeat after a crash.
     """
 
     id: str
@@ -42,15 +40,15 @@ class Outcome(msgspec.Struct, frozen=True, tag_field="type", tag="outcome"):
     ts: float
     predicted_at: float
     model_version: str | None
-    features: dict[str, Scalar]
+    features: dict[str, Value]
     prediction: PredictionValue
-    label: Scalar
+    label: Value
     source: SourceOffset
     v: int = 1
 
 
 class OutcomeTick(msgspec.Struct, frozen=True, tag_field="type", tag="tick"):
-    """Event time of a model has come this far in a partition of outcomes, though none came."""
+    """A tick: it moves the event time of a model in a partition of outcomes on, without an outcome."""
 
     model: str
     ts: float
@@ -82,7 +80,7 @@ def parse(value: bytes | None) -> Outcome | OutcomeTick:
 
 
 def error_of(outcome: Outcome) -> float | None:
-    """Return the error of an outcome, as `error_between` tells it.
+    """Return the error of an outcome, by `error_between`.
 
     >>> def pair(prediction, truth):
     ...     return Outcome("a", "m", "", 1.0, 0.0, None, {}, prediction, truth, SourceOffset(0, 1))
@@ -92,11 +90,11 @@ def error_of(outcome: Outcome) -> float | None:
     return error_between(outcome.prediction.label, outcome.prediction.score, outcome.label)
 
 
-def error_between(predicted: Scalar, score: float | None, truth: Scalar) -> float | None:
+def error_between(predicted: Value, score: float | None, truth: Value) -> float | None:
     """Return the absolute error for a number, 1 or 0 for a wrong or right class, None if neither is known.
 
-    Numbers with a fraction part in their JSON (`12.0`) are numbers; integers, booleans and strings are
-    classes, unless the other side is such a number. A score without a label is a number.
+    A value with a fraction in its JSON (`12.0`) is a number. Integers, booleans and strings are classes, but an
+    integer beside such a number is a number too. A score without a label is a number.
     """
     if truth is None:
         return None
@@ -108,7 +106,7 @@ def error_between(predicted: Scalar, score: float | None, truth: Scalar) -> floa
 
 
 def row_of(offset: int, record: Outcome | OutcomeTick) -> Row | None:
-    """Return what an outcome contributes to a window of outcomes, None when it says nothing about errors."""
+    """Return the row of an outcome in a window of outcomes, None if it has no error."""
     if isinstance(record, OutcomeTick):
         return Row(offset, record.model, record.ts, "", None)
     error = error_of(record)

@@ -1,4 +1,4 @@
-"""The bytes of records of the windows topic: MessagePack, tagged by kind; whoever reads a file of windows needs no Kafka."""
+"""Records of the windows topic as bytes: MessagePack, tagged by kind. A reader of a file of windows needs no Kafka."""
 
 from __future__ import annotations
 
@@ -16,26 +16,20 @@ from streams.topics import WINDOWS
 
 HistoryRecord = Window | Mark | Decided
 
-
 #: Largest window written: below the topic's limit, with room for what Kafka adds.
 _MOST_BYTES = WINDOWS.max_message_bytes - (256 << 10)
-
-
-#: Categories by name that a window too large is cut down to, step by step.
+#: Categories by name that a window keeps if it is too large, step by step.
 _FEWER_CATEGORIES = (25, 5, 1, 0)
 
-
 _encoder = msgspec.msgpack.Encoder()
-
-
 _decoder = msgspec.msgpack.Decoder(HistoryRecord)
 
 
 def encode(record: HistoryRecord) -> bytes:
     """Return the bytes of one record.
 
-    A window that no message could hold keeps fewer categories by name, the most frequent; the others
-    are counted as `other`. How many depends on the window alone, so a repeat is the same to the byte.
+    A window that is too large for a message keeps fewer categories by name, the most frequent ones; the others
+    are counted as `other`. Their number depends on the window alone, so a repeat has the same bytes.
     """
     value = _encoder.encode(record)
     if isinstance(record, Window):
@@ -57,7 +51,7 @@ def parse(value: bytes | None) -> HistoryRecord:
         record = cast("HistoryRecord", _decoder.decode(value or b""))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise EventError("not_a_window", "", f"expected a window, mark, decision or acceptance, got {error}") from None
-    # What is well-formed and impossible would fail much later, in the bucket it is merged into.
+    # A well-formed record with impossible values would fail much later, in the bucket that it is merged into.
     if isinstance(record, Window):
         _check_window(record)
     elif isinstance(record, Mark) and (not 0 <= record.source < record.sources or not math.isfinite(record.until)):

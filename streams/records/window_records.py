@@ -1,8 +1,8 @@
 """The windows topic: the whole monitoring history, as MessagePack records keyed by model.
 
-Four kinds of record, told apart by their tag: `Window` (a part of a bucket), `Mark` (how far a source
-has come), `Decision` (how a retrain request ended) and `Acceptance` (a change is the new normal). The
-judge reads nothing else, so what it did can be done again from this topic alone.
+Four kinds of record, with a tag each: `Window` (a part of a bucket), `Mark` (how far a source has come),
+`Decision` (how a request to retrain ended) and `Acceptance` (a change is the new normal). The judge reads
+nothing else, so this topic is enough to judge again.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The judge stage: one partition of the windows topic -> alerts, retrain requests, references.
 
 Rules:
-1. State and outbox change in one step; a flush sends, awaits the acknowledgements, stores the
+1. State and outbox change in one step. A flush sends, awaits the acknowledgements, stores the
    snapshot, and only then lets the offset be committed.
 2. The snapshot carries its offset and wins over Kafka's committed one, in both directions.
-3. A snapshot is replaced by compare-and-set on the offset it was loaded or last stored with, so a
-   worker that lost the partition cannot overwrite the state of the one that has it.
+3. A snapshot is replaced by compare-and-set on its offset, the one loaded or stored last. So a worker
+   that lost the partition cannot overwrite the state of its new owner.
 4. The wall clock decides one thing only: when to write a tick (streams/stages/ticking.py). The tick is in the
    log, so what follows from it can be repeated.
 """
@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Self
 
 from detectors.errors import EventError, SignatureError, StateError
 from detectors.incidents.alert import Alert
@@ -25,24 +26,24 @@ from detectors.model.model_monitor import ModelMonitor
 from detectors.reference.reference_set import ReferenceSet
 from detectors.spec import ModelSpec, shapes_of
 from detectors.windows.record import Kind, Mark, WindowShape
-from streams.engine.stage import Checkpoint
+from streams.engine.checkpoint import Checkpoint
+from streams.engine.outbox import Outbox
 from streams.engine.transport import LogState
-from streams.kafka import Outgoing
+from streams.kafka import Log, Outgoing
 from streams.kafka.batch import Batch
-from streams.metrics import Metrics
 from streams.records import window_codec
 from streams.records.cloudevents import event_of
 from streams.records.dead_letters import dead_letter
 from streams.settings import KafkaSettings
 from streams.stages.ticking import Ticking
+from streams.stages.wiring import Wiring
 from streams.state import snapshot
-from streams.state.references import References
 from streams.state.store import Store
-from streams.topics import ALERTS, RETRAINS, Topic, topic_name
+from streams.topics import ALERTS, RETRAINS, WINDOWS, Topic, topic_name
 
-#: A snapshot is stored at most so often, unless alerts wait for it or the partition is about to go.
+#: Least time between two snapshots, unless alerts wait for one or the partition is about to go.
 _SNAPSHOT_SECONDS = 1.0
-#: ... and rests for so many times as long as it took: a large state must not be all that a worker does.
+#: And at least so many times as long as the last one took: a large state must leave time for other work.
 _SNAPSHOT_PAUSE = 5.0
 
 
@@ -52,14 +53,15 @@ async def load_state(
     """Return (offset, state) of a stored snapshot that fits the log, or (None, {}) when there is none.
 
     Args:
-        store: where it is.
+        store: Redis.
         name: of the snapshot.
         log: what the broker said of the partition.
-        end_now: asks the broker again. A worker that was frozen since it asked may find the snapshot of another one, which
-            has had the partition meanwhile, beyond what the log was then.
+        end_now: asks the broker again. While this worker was frozen, another one may have owned the partition and
+            stored a snapshot beyond the end that `log` has.
 
     Raises:
-        StateError: it stands beyond the end of the log or before its beginning, was altered, or is of another make.
+        StateError: its offset is beyond the end of the log or before its beginning, it was altered, or another
+            version wrote it.
         UnavailableError: Redis is away.
     """
     try:
@@ -86,69 +88,72 @@ async def load_state(
 
 
 class JudgeStage:
-    """The watches of the models whose windows are in one partition."""
+    """The monitors of the models whose windows are in one partition."""
 
     def __init__(
         self,
+        wiring: Wiring,
         *,
-        kafka: KafkaSettings,
-        store: Store,
-        references: References,
-        metrics: Metrics,
-        models: Mapping[str, ModelSpec],
         partition: int,
         log: LogState,
         stored: int | None,
         monitors: dict[str, ModelMonitor],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Go on from `monitors`; `stored` is the offset of the snapshot they came from, None without one."""
-        self._kafka = kafka
-        self._store = store
-        self._references = references
-        self._metrics = metrics
-        self._models = models
+        """Go on with `monitors`; `stored` is the offset of their snapshot, None without one."""
+        self._kafka = wiring.kafka
+        self._store = wiring.store
+        self._references = wiring.references
+        self._metrics = wiring.metrics
+        self._models = models = wiring.models
         self._name = snapshot.name_of(partition)
         self._partition = partition
-        self._watches = monitors
+        self._monitors = monitors
         self._stored = stored
-        self._outbox: list[Outgoing] = []
         self._learned: list[ReferenceLearned] = [one for monitor in monitors.values() for one in monitor.learned()]
         self._clock = clock
         self._saved_at = clock()
         self._took = 0.0
         self._shapes: dict[Kind, dict[str, WindowShape]] = {kind: shapes_of(models, kind) for kind in ("features", "outcomes")}
-        self._ticking = Ticking(kafka, self._shapes)
+        self._ticking = Ticking(wiring.kafka, self._shapes)
         self.start = stored if stored is not None else log.first
-        self._documents: list[ReferenceSet] = []
+        self.outbox = Outbox(self.start)
+        self._reference_sets: list[ReferenceSet] = []
         for name, monitor in monitors.items():
             if name in models:
                 for finding in monitor.reconfigure(models[name]):
                     self._note(finding)
-                self._note_document(models[name])
+                self._note_reference_set(models[name])
 
-    @property
-    def outbox_size(self) -> int:
-        """Messages that wait to be sent."""
-        return len(self._outbox)
+    @classmethod
+    async def open(cls, wiring: Wiring, partition: int, log: LogState) -> Self:
+        """Begin with the stored snapshot, or with nothing where the log begins.
+
+        Raises:
+            StateError: the snapshot does not fit the log, was altered, or another version wrote it.
+            UnavailableError: Redis is away.
+        """
+        name = snapshot.name_of(partition)
+        stored, monitors = await load_state(wiring.store, name, log, lambda: _end_of(wiring.kafka, partition))
+        return cls(wiring, partition=partition, log=log, stored=stored, monitors=monitors)
 
     async def feed(self, batch: Batch, position: int) -> None:
-        """Take the records of a batch from `position` on."""
+        """Judge the records of a batch from `position` on."""
         for record in batch.records(position):
             try:
                 parsed = window_codec.parse(record.value)
             except EventError as error:
-                self._outbox.append(dead_letter(self._kafka, batch.tp, record, error))
+                self.outbox.add(dead_letter(self._kafka, batch.tp, record, error))
                 self._metrics.count("driftline_dead_letters_total", reason=error.reason)
                 continue
             spec = self._models.get(parsed.model)
             if spec is None:
                 continue
-            monitor = self._watches.get(spec.name)
+            monitor = self._monitors.get(spec.name)
             if monitor is None:
-                monitor = self._watches[spec.name] = ModelMonitor.begin(spec)
+                monitor = self._monitors[spec.name] = ModelMonitor.begin(spec)
                 self._learned.extend(monitor.learned())
-                self._note_document(spec)
+                self._note_reference_set(spec)
             if isinstance(parsed, Mark):
                 self._ticking.add(parsed, record.timestamp / 1000.0, self._clock())
             before = {kind: (aligner.judged, aligner.late) for kind, aligner in monitor.aligners.items()}
@@ -163,49 +168,46 @@ class JudgeStage:
 
     def _note(self, finding: Finding) -> None:
         if isinstance(finding, Alert):
-            self._outbox.append(_message(self._kafka, ALERTS, finding))
+            self.outbox.add(_message(self._kafka, ALERTS, finding))
             self._metrics.count("driftline_alerts_total", model=finding.model, status=finding.status)
             if finding.status != "resolved":
                 for verdict in finding.features:
                     self._metrics.count("driftline_verdicts_total", model=finding.model, statistic=verdict.statistic)
         elif isinstance(finding, Request):
-            self._outbox.append(_message(self._kafka, RETRAINS, finding))
+            self.outbox.add(_message(self._kafka, RETRAINS, finding))
             self._metrics.count("driftline_retrain_requests_total", model=finding.model, reason=finding.reason)
         else:
             self._learned.append(finding)
 
-    def _note_document(self, spec: ModelSpec) -> None:
+    def _note_reference_set(self, spec: ModelSpec) -> None:
         if spec.reference.reference_set is not None:
-            self._documents.append(spec.reference.reference_set)
-
-    def step_over(self, letter: Outgoing) -> None:
-        """Send a record that cannot be fed to the dead letters instead."""
-        self._outbox.append(letter)
+            self._reference_sets.append(spec.reference.reference_set)
 
     def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:
-        """Return alerts and requests with the snapshot of this very moment."""
+        """Return alerts and requests with the snapshot of this moment."""
         self._expose()
         now = self._clock()
         ticks = [
             one
-            for model, monitor in self._watches.items()
+            for model, monitor in self._monitors.items()
             for kind, aligner in monitor.aligners.items()
             for one in self._ticking.due(model, kind, aligner, now)
         ]
-        due = final or self._outbox or now - self._saved_at >= max(_SNAPSHOT_SECONDS, _SNAPSHOT_PAUSE * self._took)
+        due = final or len(self.outbox) or now - self._saved_at >= max(_SNAPSHOT_SECONDS, _SNAPSHOT_PAUSE * self._took)
         if position == self._stored or not due:
             return Checkpoint(ticks, None) if ticks else None
-        outgoing, self._outbox = self._outbox + ticks, []
+        outgoing = [*self.outbox.take(), *ticks]
         learned, self._learned = self._learned, []
-        reference_sets, self._documents = self._documents, []
-        payload = snapshot.dump(self._watches)
+        reference_sets, self._reference_sets = self._reference_sets, []
+        payload = snapshot.dump(self._monitors)
         self._saved_at = now
         self._metrics.gauge("driftline_snapshot_bytes", len(payload), partition=str(self._partition))
 
         async def store() -> None:
             await asyncio.to_thread(self._store.save_snapshot, self._name, self._stored, position, payload)
             self._stored = position
-            # After the snapshot: a worker that lost the partition has been refused by then. Whoever begins publishes all again.
+            # After the snapshot: Redis refuses that of a worker which lost the partition. A worker that begins publishes all
+            # references again.
             for reference in learned:
                 await asyncio.to_thread(self._references.publish, reference)
             for reference_set in reference_sets:
@@ -215,18 +217,18 @@ class JudgeStage:
         return Checkpoint(outgoing, position, store)
 
     def watermarks(self) -> dict[tuple[str, Kind], float]:
-        """Return (model, kind) -> event time up to which the model is judged, or has nothing to judge; epoch seconds."""
+        """Return (model, kind) -> event time up to which everything is judged, epoch seconds."""
         return {
             (model, kind): _watermark(aligner)
-            for model, monitor in self._watches.items()
+            for model, monitor in self._monitors.items()
             if model in self._models
             for kind, aligner in monitor.aligners.items()
             if aligner.until
         }
 
     def _expose(self) -> None:
-        """Show what is open now; a gauge that is no longer true would be an alarm of its own."""
-        for model, monitor in self._watches.items():
+        """Set the gauges of open incidents; one that is no longer true would raise an alarm of its own."""
+        for model, monitor in self._monitors.items():
             incidents = monitor.open_incidents
             for level in ("drift", "performance"):
                 count = sum(1 for incident in incidents if incident.level == level)
@@ -238,7 +240,7 @@ class JudgeStage:
             self._metrics.only("driftline_drifted_feature", "feature", drifted, model=model)
         for (model, kind), watermark in self.watermarks().items():
             shape = self._shapes[kind][model]
-            furthest = max(self._watches[model].aligners[kind].until.values())
+            furthest = max(self._monitors[model].aligners[kind].until.values())
             if kind == "features":
                 self._metrics.gauge("driftline_watermark_seconds", watermark, model=model)
             self._metrics.gauge("driftline_watermark_skew_seconds", furthest - watermark, model=model, kind=kind)
@@ -247,8 +249,17 @@ class JudgeStage:
             )
 
 
+def _end_of(kafka: KafkaSettings, partition: int) -> int:
+    """Return the offset after the last record of a partition of the windows topic, as the broker has it now."""
+    reader = Log(kafka, "judge-end")
+    try:
+        return reader.ends(topic_name(kafka.prefix, WINDOWS))[partition][1]
+    finally:
+        reader.close()
+
+
 def _watermark(aligner: WindowAligner) -> float:
-    """Return how far the slowest source has come; of one that never came, that all wait since the first part."""
+    """Return how far the slowest source has come; a source that never came holds all others at the first part."""
     slowest = min(aligner.until.values())
     return slowest if len(aligner.until) >= aligner.sources or not aligner.parts else min(slowest, *aligner.parts)
 

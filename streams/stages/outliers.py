@@ -1,11 +1,10 @@
 """The outlier stage: events of one partition against the references in force -> outlier events.
 
 Rules:
-1. References come from Redis and are looked for again every few seconds, at most `_LOOKUPS` at a time:
-   how many segments the events name is up to their senders.
-2. Events that pass before a reference is there are not scored, nor is any while the one in Redis cannot
-   be trusted. The outlier rate that alerts rest on is taken from the windows by the judge, so no alert
-   depends on this.
+1. References come from Redis. The stage looks for new ones every few seconds, at most `_LOOKUPS` at a time,
+   because senders decide how many segments their events name.
+2. Events that come before a reference are not scored. Nor are events whose reference in Redis was altered.
+3. No alert depends on this stage: the judge takes the outlier rate from the windows.
 """
 
 from __future__ import annotations
@@ -13,25 +12,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from typing import Self
 
 import msgspec
 
 from detectors.errors import StateError
 from detectors.model.finding import ReferenceLearned
 from detectors.outlier import Outliers, outside_of
-from detectors.spec import ModelSpec
 from detectors.windows.block import Block
 from detectors.windows.row import Row
-from streams.engine.stage import Checkpoint
-from streams.events.decoding import Decoding, decoded
+from streams.engine.checkpoint import Checkpoint
+from streams.engine.outbox import Outbox
+from streams.engine.start_offsets import resumed
+from streams.engine.transport import LogState
+from streams.events.decoding import decoded
 from streams.kafka import Outgoing
 from streams.kafka.batch import Batch
-from streams.metrics import Metrics
 from streams.patience import LogLimit
 from streams.records import cloudevents
-from streams.settings import KafkaSettings
-from streams.state.references import References
+from streams.stages.wiring import Wiring
 from streams.topics import OUTLIERS, topic_name
 
 _LOG = logging.getLogger("driftline.worker")
@@ -45,23 +45,11 @@ Key = tuple[str, str]
 class OutlierStage:
     """Outliers of one partition of events."""
 
-    def __init__(
-        self,
-        *,
-        kafka: KafkaSettings,
-        references: References,
-        metrics: Metrics,
-        models: Mapping[str, ModelSpec],
-        decoding: Decoding,
-        partition: int,
-        start: int,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._topic = topic_name(kafka.prefix, OUTLIERS)
-        self._references = references
-        self._metrics = metrics
-        self._decoding = decoding
-        self._outbox: list[Outgoing] = []
+    def __init__(self, wiring: Wiring, *, partition: int, start: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._topic = topic_name(wiring.kafka.prefix, OUTLIERS)
+        self._references = wiring.references
+        self._metrics = wiring.metrics
+        self._decoding = wiring.decoding
         self._found = {
             name: Outliers(
                 partition=partition,
@@ -69,25 +57,21 @@ class OutlierStage:
                 beyond=spec.outliers.distance,
                 per_window=spec.outliers.per_window,
             )
-            for name, spec in models.items()
+            for name, spec in wiring.models.items()
             if spec.outliers.enabled
         }
-        #: (model, segment) -> reference; when it was last looked for.
+        #: (model, segment) -> version and reference; and when it was looked for last.
         self._known: dict[Key, tuple[str, ReferenceLearned]] = {}
         self._looked: dict[Key, float] = {}
         self._clock = clock
         self._log_limit = LogLimit(clock=clock)
-        self._reported = -1
         self.start = start
+        self.outbox = Outbox(-1)
 
-    @property
-    def outbox_size(self) -> int:
-        """Messages that wait to be sent."""
-        return len(self._outbox)
-
-    def step_over(self, letter: Outgoing) -> None:
-        """Send a record that cannot be fed to the dead letters instead."""
-        self._outbox.append(letter)
+    @classmethod
+    async def open(cls, wiring: Wiring, partition: int, log: LogState) -> Self:
+        """Begin at the committed offset."""
+        return cls(wiring, partition=partition, start=resumed(log))
 
     async def feed(self, batch: Batch, position: int) -> None:
         """Score the events of a batch from `position` on."""
@@ -95,7 +79,7 @@ class OutlierStage:
         blocks = [block for one in whole if one.model in self._found and (block := one.since(position)) is not None]
         await self._refresh({(block.model, segment) for block in blocks for segment in set(block.segments or ("",))})
         for block in blocks:
-            for row, version, reference in self._suspects(block):
+            for row, version, reference in self._far_rows(block):
                 is_outlier, outlier = self._found[block.model].find(row, version, reference.features)
                 if is_outlier:
                     self._metrics.count("driftline_outliers_total", model=block.model)
@@ -103,9 +87,9 @@ class OutlierStage:
                     value = cloudevents.encode(
                         cloudevents.OUTLIER, outlier.id, outlier.model, outlier.ts, msgspec.to_builtins(outlier)
                     )
-                    self._outbox.append(Outgoing(self._topic, block.model.encode(), value))
+                    self.outbox.add(Outgoing(self._topic, block.model.encode(), value))
 
-    def _suspects(self, block: Block) -> Iterator[tuple[Row, str, ReferenceLearned]]:
+    def _far_rows(self, block: Block) -> Iterator[tuple[Row, str, ReferenceLearned]]:
         """Yield the rows with a value outside their reference, in the order of the log, each with its reference."""
         if not any(model == block.model for model, _ in self._known):
             return
@@ -121,14 +105,14 @@ class OutlierStage:
     async def _refresh(self, wanted: set[Key]) -> None:
         now = self._clock()
         fresh = {key: at for key, at in self._looked.items() if now - at < _REFRESH_SECONDS}
-        # Those known come first: a flood of new segments must not keep them from being renewed.
+        # Known references come first: a flood of new segments must not keep them from being renewed.
         due = sorted(wanted - fresh.keys(), key=lambda key: (key not in self._known, key))[:_LOOKUPS]
         self._looked = fresh | dict.fromkeys(due, now)
         if due:
             self._known.update(await asyncio.to_thread(self._look_up, due))
 
     def _look_up(self, keys: list[Key]) -> dict[Key, tuple[str, ReferenceLearned]]:
-        """Return the references that are new since they were last looked for."""
+        """Return the references that Redis has and this stage does not."""
         found: dict[Key, tuple[str, ReferenceLearned]] = {}
         for model, segment in keys:
             known = self._known.get((model, segment))
@@ -143,9 +127,5 @@ class OutlierStage:
         return found
 
     def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:  # noqa: ARG002 - nothing is stored
-        """Return the outlier events found since the last cut."""
-        if not self._outbox and position == self._reported:
-            return None
-        outgoing, self._outbox = self._outbox, []
-        self._reported = position
-        return Checkpoint(outgoing, position)
+        """Return the outlier events since the last checkpoint."""
+        return self.outbox.checkpoint(position)

@@ -3,66 +3,62 @@
 Rules:
 1. Nothing is stored: the durable offset is that of the oldest open window (detectors/windows/windows.py), and
    reading again from there rebuilds the state.
-2. Every event of the partition is accounted for here: in a window, late, or a dead letter.
-3. An outcome whose source is at or before the newest one seen is a repeat after a crash and is
-   dropped. The first record after a restart was counted before, so it is newer than all before it.
+2. Every event of the partition is counted here: it is in a window, late, or a dead letter.
+3. An outcome whose source offset is not greater than the greatest one seen is a repeat after a crash and is
+   dropped. The first record after a restart is no repeat: it is a row that the run before counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import ClassVar, Self
 
 import numpy as np
 
 from detectors.errors import EventError
-from detectors.spec import ModelSpec, shapes_of
+from detectors.spec import shapes_of
 from detectors.windows.record import Kind, Window
 from detectors.windows.row import Row
 from detectors.windows.windows import Taken, Windows
-from streams.engine.stage import Checkpoint
-from streams.events.decoding import Decoding, decoded
+from streams.engine.checkpoint import Checkpoint
+from streams.engine.outbox import Outbox
+from streams.engine.transport import LogState
+from streams.events.decoding import decoded
 from streams.kafka import Outgoing
 from streams.kafka.batch import Batch
-from streams.metrics import Metrics
 from streams.records import window_records
 from streams.records.dead_letters import dead_letter
 from streams.records.outcomes import Outcome, parse, row_of
-from streams.settings import KafkaSettings
+from streams.stages.wiring import Wiring
+from streams.topics import EVENTS, OUTCOMES, Topic, topic_name
 
 
 class _Summariser:
-    """What both stages share: the windows, the outbox, and how they become durable."""
+    """The part that both stages share: the windows, and how they become durable."""
 
-    def __init__(self, kind: Kind, *, kafka: KafkaSettings, metrics: Metrics, windows: Windows, start: int) -> None:
-        self._kind = kind
-        self._kafka = kafka
-        self._metrics = metrics
-        self._windows = windows
-        self._outbox: list[Outgoing] = []
-        self._reported = -1
+    _reads: ClassVar[Topic]
+    _kind: ClassVar[Kind]
+
+    def __init__(self, wiring: Wiring, *, source: int, start: int) -> None:
+        self._kafka = wiring.kafka
+        self._metrics = wiring.metrics
+        shapes = shapes_of(wiring.models, self._kind)
+        self._windows = Windows(self._kind, source=source, sources=wiring.sources, shapes=shapes)
         self.start = start
+        self.outbox = Outbox(-1)
 
-    @property
-    def outbox_size(self) -> int:
-        """Messages that wait to be sent."""
-        return len(self._outbox)
-
-    def step_over(self, letter: Outgoing) -> None:
-        """Send a record that cannot be fed to the dead letters instead."""
-        self._outbox.append(letter)
+    @classmethod
+    async def open(cls, wiring: Wiring, partition: int, log: LogState) -> Self:
+        """Begin where the oldest window that was open begins."""
+        topic = topic_name(wiring.kafka.prefix, cls._reads)
+        return cls(wiring, source=partition, start=wiring.beginnings.of(topic, partition, log))
 
     def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:  # noqa: ARG002 - nothing is stored
-        """Return the windows written since the last cut, and the offset that rebuilds the open ones."""
-        durable = self._windows.durable(position)
-        if not self._outbox and durable == self._reported:
-            return None
-        outgoing, self._outbox = self._outbox, []
-        self._reported = durable
-        return Checkpoint(outgoing, durable)
+        """Return the windows closed since the last checkpoint, and the offset that rebuilds the open ones."""
+        return self.outbox.checkpoint(self._windows.durable(position))
 
     def _write(self, taken: Taken) -> None:
         for record in taken.records:
-            self._outbox.append(window_records.outgoing(self._kafka, record))
+            self.outbox.add(window_records.outgoing(self._kafka, record))
             if isinstance(record, Window):
                 self._metrics.count("driftline_windows_total", model=record.model, kind=self._kind)
         for model, late in taken.late.items():
@@ -72,28 +68,20 @@ class _Summariser:
 class SummariseEvents(_Summariser):
     """Predictions and feature-only events of one partition -> windows of features."""
 
-    def __init__(
-        self,
-        *,
-        kafka: KafkaSettings,
-        metrics: Metrics,
-        models: Mapping[str, ModelSpec],
-        decoding: Decoding,
-        source: int,
-        sources: int,
-        start: int,
-    ) -> None:
-        windows = Windows("features", source=source, sources=sources, shapes=shapes_of(models, "features"))
-        super().__init__("features", kafka=kafka, metrics=metrics, windows=windows, start=start)
-        self._decoding = decoding
+    _reads = EVENTS
+    _kind = "features"
+
+    def __init__(self, wiring: Wiring, *, source: int, start: int) -> None:
+        super().__init__(wiring, source=source, start=start)
+        self._decoding = wiring.decoding
 
     async def feed(self, batch: Batch, position: int) -> None:
-        """Take the events of a batch from `position` on."""
+        """Add the events of a batch from `position` on to their windows."""
         found = decoded(batch, self._decoding)
         letters = [letter for letter in found.dead if letter.offset >= position]
         if letters:
             by_offset = {record.offset: record for record in batch.records(position)}
-            self._outbox.extend(dead_letter(self._kafka, batch.tp, by_offset[letter.offset], letter.error) for letter in letters)
+            self.outbox.extend(dead_letter(self._kafka, batch.tp, by_offset[letter.offset], letter.error) for letter in letters)
         self._write(self._windows.add([block for whole in found.blocks if (block := whole.since(position)) is not None]))
         for letter in letters:
             self._metrics.count("driftline_dead_letters_total", reason=letter.error.reason)
@@ -106,16 +94,16 @@ class SummariseEvents(_Summariser):
 class SummariseOutcomes(_Summariser):
     """Outcomes of one partition -> windows of errors."""
 
-    def __init__(
-        self, *, kafka: KafkaSettings, metrics: Metrics, models: Mapping[str, ModelSpec], source: int, sources: int, start: int
-    ) -> None:
-        windows = Windows("outcomes", source=source, sources=sources, shapes=shapes_of(models, "outcomes"))
-        super().__init__("outcomes", kafka=kafka, metrics=metrics, windows=windows, start=start)
-        #: Source partition -> offset of the newest outcome from it.
+    _reads = OUTCOMES
+    _kind = "outcomes"
+
+    def __init__(self, wiring: Wiring, *, source: int, start: int) -> None:
+        super().__init__(wiring, source=source, start=start)
+        #: Source partition -> greatest source offset of its outcomes.
         self._newest: dict[int, int] = {}
 
     async def feed(self, batch: Batch, position: int) -> None:
-        """Take the outcomes of a batch from `position` on."""
+        """Add the outcomes of a batch from `position` on to their windows."""
         rows: list[Row] = []
         newest = dict(self._newest)
         letters: list[Outgoing] = []
@@ -134,7 +122,7 @@ class SummariseOutcomes(_Summariser):
             if row is not None:
                 rows.append(row)
         self._newest = newest
-        self._outbox.extend(letters)
+        self.outbox.extend(letters)
         self._write(self._windows.add_rows(rows))
         if letters:
             self._metrics.count("driftline_dead_letters_total", len(letters), reason="not_an_outcome")

@@ -18,15 +18,15 @@ from streams.settings import WebhookSettings
 
 _LOG = logging.getLogger("driftline.notify")
 
-#: A receiver that refuses an event (4xx), or sends it elsewhere (3xx), will do so again: it is counted and left.
+#: A receiver that refuses an event (4xx) or redirects it (3xx) will do so again: no second try.
 _REFUSED_FROM, _REFUSED_TO = 300, 500
 
 
 class Webhook:
     """A signed POST of each alert.
 
-    The header `Driftline-Signature: t=SECONDS,v1=HEX` holds HMAC-SHA256 over `SECONDS.BODY` with the
-    shared secret; `Driftline-Event-Id` holds the id, by which a receiver drops repeats.
+    The header `Driftline-Signature: t=SECONDS,v1=HEX` has HMAC-SHA256 over `SECONDS.BODY` with the
+    shared secret. `Driftline-Event-Id` has the id, by which a receiver drops repeats.
     """
 
     def __init__(self, settings: WebhookSettings, metrics: Metrics) -> None:
@@ -35,7 +35,7 @@ class Webhook:
         self._log_limit = LogLimit()
 
     async def deliver(self, event: dict[str, Any], value: bytes) -> None:
-        """POST an alert; other events are not for people.
+        """POST an alert; other events are not sent.
 
         Raises:
             UnavailableError: the receiver is away, or answers 5xx or 429.

@@ -1,10 +1,10 @@
-"""Documents as files and blobs: JSON whose head people and programs can read, with what was learned inside as MessagePack.
+"""Reference sets as files and blobs: JSON whose head people and programs can read, with the references inside as MessagePack.
 
 Rules:
-1. The version is BLAKE2b over everything else in the file, keys sorted. A file that was changed does not have it, and
-   is refused; so is one that was cut off.
-2. The format number rises when what is inside changes its meaning. Another one is refused; rows are at hand to learn
-   from again, so nothing is converted.
+1. The version is BLAKE2b over everything else in the file, keys sorted. A file that was changed or cut off does not
+   match its version, and is refused.
+2. The format number rises when the content changes its meaning. A file of another format is refused and not converted:
+   its owner has the rows, and learns again.
 3. Nothing is pickled: reading a file runs no code that is in it.
 """
 
@@ -20,6 +20,7 @@ import msgspec
 import orjson
 
 from detectors.errors import StateError
+from detectors.reference.reference_head import ReferenceHead
 from detectors.reference.reference_set import ReferenceSet, SegmentReference
 from detectors.spec import ModelSpec
 from detectors.windows.record import Kind
@@ -37,26 +38,15 @@ _encoder = msgspec.msgpack.Encoder(enc_hook=array_out)
 _decoder = msgspec.msgpack.Decoder(_Segments, dec_hook=array_in)
 
 
-class _FileHead(msgspec.Struct, frozen=True):
-    """What can be read of a file, learned references apart."""
+class _Learned(msgspec.Struct, frozen=True):
+    """The part of a file that only programs read: segments and their references, MessagePack in base64."""
 
-    format: int
-    version: str
-    model: str
-    window_seconds: float
-    outcome_window_seconds: float
-    timezone: str
-    holidays: str
-    features: tuple[str, ...]
-    categorical: tuple[str, ...]
-    driftline: str
-    river: str
     learned: str
 
 
 def reference_set_of(spec: ModelSpec, segments: _Segments) -> ReferenceSet:
-    """Return what was learned for a model as a document with its version."""
-    unnamed = ReferenceSet(
+    """Return the reference set of a model, with its version."""
+    head = ReferenceHead(
         version="",
         model=spec.name,
         window_seconds=spec.window_seconds,
@@ -67,13 +57,13 @@ def reference_set_of(spec: ModelSpec, segments: _Segments) -> ReferenceSet:
         categorical=spec.categorical,
         driftline=version("driftline"),
         river=version("river"),
-        segments=segments,
     )
-    return msgspec.structs.replace(unnamed, version=_version(_content(unnamed)))
+    unnamed = ReferenceSet(head, segments)
+    return ReferenceSet(msgspec.structs.replace(head, version=_version(_content(unnamed))), segments)
 
 
 def dump(reference_set: ReferenceSet) -> bytes:
-    """Return the file of a document: the same document gives the same bytes."""
+    """Return the file of a reference set: equal sets give equal bytes."""
     return (
         orjson.dumps(
             {**_content(reference_set), "version": reference_set.version}, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2
@@ -83,10 +73,10 @@ def dump(reference_set: ReferenceSet) -> bytes:
 
 
 def load(name: str, payload: bytes) -> ReferenceSet:
-    """Return the document in a file; `name` is what messages call it.
+    """Return the reference set in a file; `name` is what messages call the file.
 
     Raises:
-        StateError: it is none, of another format, or was changed; the message says the way out.
+        StateError: the file holds none, has another format, or was changed; the message says the way out.
     """
     try:
         content = orjson.loads(payload)
@@ -103,38 +93,21 @@ def load(name: str, payload: bytes) -> ReferenceSet:
     if named != _version(content):
         raise StateError(f"{name}: its content is not that of version {named}: it was changed by hand, or damaged: {AGAIN}")
     try:
-        head = msgspec.convert({**content, "version": named}, _FileHead)
-        segments = _decoder.decode(base64.b64decode(head.learned, validate=True))
+        head = msgspec.convert({**content, "version": named}, ReferenceHead)
+        learned = msgspec.convert(content, _Learned).learned
+        segments = _decoder.decode(base64.b64decode(learned, validate=True))
     except (msgspec.ValidationError, msgspec.DecodeError, binascii.Error, ValueError) as error:
         raise StateError(f"{name}: cannot be read ({error}): {AGAIN}") from None
-    return ReferenceSet(
-        version=head.version,
-        model=head.model,
-        window_seconds=head.window_seconds,
-        outcome_window_seconds=head.outcome_window_seconds,
-        timezone=head.timezone,
-        holidays=head.holidays,
-        features=head.features,
-        categorical=head.categorical,
-        driftline=head.driftline,
-        river=head.river,
-        segments=segments,
-    )
+    return ReferenceSet(head, segments)
 
 
 def _content(reference_set: ReferenceSet) -> dict[str, Any]:
-    """Return what the version is a hash of; what `learned` holds is told in words beside it."""
+    """Return what the version is a hash of; people can read what `learned` holds in the lines beside it."""
+    head = msgspec.to_builtins(reference_set.head)
+    del head["version"]
     return {
         "format": FORMAT,
-        "model": reference_set.model,
-        "window_seconds": reference_set.window_seconds,
-        "outcome_window_seconds": reference_set.outcome_window_seconds,
-        "timezone": reference_set.timezone,
-        "holidays": reference_set.holidays,
-        "features": list(reference_set.features),
-        "categorical": list(reference_set.categorical),
-        "driftline": reference_set.driftline,
-        "river": reference_set.river,
+        **head,
         "since": rfc3339(reference_set.since),
         "until": rfc3339(reference_set.until),
         "segments": [

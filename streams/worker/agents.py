@@ -14,134 +14,98 @@ notify                 alerts, swaps        webhook, annotations
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import faust
 from faust.types import TP
 
-from detectors.spec import ModelSpec
 from streams.engine.lanes import Lanes, StageMaker
 from streams.engine.stage import Stage
-from streams.engine.start_offsets import Beginnings
 from streams.engine.transport import LogState
-from streams.events.decoding import Decoding
-from streams.kafka import Log
 from streams.kafka.batch import Batch
 from streams.metrics import Metrics
-from streams.settings import KafkaSettings, Settings
+from streams.settings import Settings
 from streams.stages.join import Join
-from streams.stages.judge import JudgeStage, load_state
-from streams.stages.notify import Notify, Sink
+from streams.stages.judge import JudgeStage
+from streams.stages.notify import Notify
 from streams.stages.outliers import OutlierStage
+from streams.stages.sink import Sink
 from streams.stages.summarise import SummariseEvents, SummariseOutcomes
-from streams.state import snapshot
-from streams.state.references import References
+from streams.stages.wiring import Wiring
 from streams.state.store import Store
-from streams.topics import ALERTS, EVENTS, OUTCOMES, SWAPS, WINDOWS
+from streams.topics import ALERTS, EVENTS, OUTCOMES, SWAPS, WINDOWS, Topic, topic_name
+
+#: Takes the wiring, the number of a partition, and what the broker says of it.
+Opening = Callable[[Wiring, int, LogState], Awaitable[Stage]]
+
+
+def _always(_wiring: Wiring) -> bool:
+    return True
+
+
+def _scores_events(wiring: Wiring) -> bool:
+    return any(spec.outliers.enabled for spec in wiring.models.values())
+
+
+def _has_sinks(wiring: Wiring) -> bool:
+    return bool(wiring.sinks)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One agent.
+
+    Args:
+        name: in logs and metrics.
+        reads: the topic.
+        opens: makes its stage of a partition, from where that was left.
+        wanted: whether a worker with that wiring runs it.
+    """
+
+    name: str
+    reads: Topic
+    opens: Opening
+    wanted: Callable[[Wiring], bool] = _always
+
+
+AGENTS = (
+    Agent("summarise", EVENTS, SummariseEvents.open),
+    Agent("join", EVENTS, Join.open),
+    Agent("outliers", EVENTS, OutlierStage.open, _scores_events),
+    Agent("summarise-outcomes", OUTCOMES, SummariseOutcomes.open),
+    Agent("judge", WINDOWS, JudgeStage.open),
+    Agent("notify", ALERTS, Notify.open, _has_sinks),
+    Agent("notify", SWAPS, Notify.open, _has_sinks),
+)
+
+
+def _maker(agent: Agent, wiring: Wiring) -> StageMaker:
+    async def make(tp: TP, log: LogState) -> Stage:
+        return await agent.opens(wiring, tp.partition, log)
+
+    return make
 
 
 def stage_makers(
     settings: Settings, *, store: Store, metrics: Metrics, sinks: Sequence[Sink], sources: int
 ) -> dict[str, dict[str, StageMaker]]:
-    """Return topic name -> agent name -> maker of its stages.
+    """Return name of the topic on the broker -> name of the agent -> maker of its stages.
 
     Args:
         settings: of the process.
         store: Redis.
         metrics: of the process.
-        sinks: told of alerts and swaps.
-        sources: partitions of the events and outcomes topics.
+        sinks: get alerts and swaps.
+        sources: partitions of the events topic, and of the outcomes topic.
     """
-    kafka = settings.kafka
-    models: Mapping[str, ModelSpec] = {spec.name: spec for spec in settings.models}
-    references = References(store)
-    decoding = Decoding(models)
-    beginnings = Beginnings(metrics, sources)
-
-    def beginning(log: LogState) -> int:
-        return log.first if log.committed is None else max(log.first, min(log.committed, log.end))
-
-    async def join(tp: TP, log: LogState) -> Stage:
-        return Join(
-            kafka=kafka,
-            store=store,
-            metrics=metrics,
-            models=models,
-            decoding=decoding,
-            partition=tp.partition,
-            start=beginning(log),
-        )
-
-    async def summarise(tp: TP, log: LogState) -> Stage:
-        return SummariseEvents(
-            kafka=kafka,
-            metrics=metrics,
-            models=models,
-            decoding=decoding,
-            source=tp.partition,
-            sources=sources,
-            start=beginnings.of(tp.topic, tp.partition, log),
-        )
-
-    async def summarise_outcomes(tp: TP, log: LogState) -> Stage:
-        return SummariseOutcomes(
-            kafka=kafka,
-            metrics=metrics,
-            models=models,
-            source=tp.partition,
-            sources=sources,
-            start=beginnings.of(tp.topic, tp.partition, log),
-        )
-
-    async def outliers(tp: TP, log: LogState) -> Stage:
-        return OutlierStage(
-            kafka=kafka,
-            references=references,
-            metrics=metrics,
-            models=models,
-            decoding=decoding,
-            partition=tp.partition,
-            start=beginning(log),
-        )
-
-    async def judge(tp: TP, log: LogState) -> Stage:
-        stored, monitors = await load_state(store, snapshot.name_of(tp.partition), log, lambda: _end_of(kafka, tp))
-        return JudgeStage(
-            kafka=kafka,
-            store=store,
-            references=references,
-            metrics=metrics,
-            models=models,
-            partition=tp.partition,
-            log=log,
-            stored=stored,
-            monitors=monitors,
-        )
-
-    async def notify(_tp: TP, log: LogState) -> Stage:
-        return Notify(kafka=kafka, sinks=sinks, start=beginning(log))
-
-    table: dict[str, dict[str, StageMaker]] = {
-        EVENTS.name: {"summarise": summarise, "join": join},
-        OUTCOMES.name: {"summarise-outcomes": summarise_outcomes},
-        WINDOWS.name: {"judge": judge},
-    }
-    if any(spec.outliers.enabled for spec in settings.models):
-        table[EVENTS.name]["outliers"] = outliers
-    if sinks:
-        table[ALERTS.name] = {"notify": notify}
-        table[SWAPS.name] = {"notify": notify}
-    prefix = settings.kafka.prefix
-    return {f"{prefix}.{name}": makers for name, makers in table.items()}
-
-
-def _end_of(kafka: KafkaSettings, tp: TP) -> int:
-    """Return the offset after the last record of a partition, as the broker has it now."""
-    reader = Log(kafka, "judge-end")
-    try:
-        return reader.ends(tp.topic)[tp.partition][1]
-    finally:
-        reader.close()
+    wiring = Wiring.of(settings.kafka, settings.models, store=store, metrics=metrics, sinks=sinks, sources=sources)
+    makers: dict[str, dict[str, StageMaker]] = {}
+    for agent in AGENTS:
+        if agent.wanted(wiring):
+            topic = topic_name(settings.kafka.prefix, agent.reads)
+            makers.setdefault(topic, {})[agent.name] = _maker(agent, wiring)
+    return makers
 
 
 def declare(app: faust.App, lanes: Lanes, makers: Mapping[str, Mapping[str, StageMaker]]) -> None:

@@ -20,7 +20,7 @@ from streams.engine.transport import Consumer, KafkaError
 from streams.kafka import Sender, require_topics
 from streams.metrics import Metrics
 from streams.settings import Settings
-from streams.stages.notify import Sink
+from streams.stages.sink import Sink
 from streams.stages.webhook import Webhook
 from streams.state import binding
 from streams.state.store import Store
@@ -92,11 +92,12 @@ def _sources(settings: Settings) -> int:
     return events
 
 
-def run_worker(settings: Settings, *, sinks: Sequence[Sink] = (), ready: Callable[[str], None] = print) -> int:
+def run_worker(settings: Settings, *, metrics: Metrics, sinks: Sequence[Sink] = (), ready: Callable[[str], None] = print) -> int:
     """Run a worker until a signal stops it; return the exit code.
 
     Args:
         settings: of the process.
+        metrics: of the process; they are served from here on.
         sinks: receive alerts and swaps, besides the webhook of the settings.
         ready: called with one line once the worker has its partitions.
 
@@ -109,7 +110,6 @@ def run_worker(settings: Settings, *, sinks: Sequence[Sink] = (), ready: Callabl
     store = Store(settings.redis, settings.signing_key)
     store.ping()
     binding.bind(store, binding.current(settings.kafka))
-    metrics = Metrics()
     port = metrics.serve(
         settings.metrics_host, settings.worker_metrics_port, remedy="set [worker] metrics_port, or 0 for any free port"
     )

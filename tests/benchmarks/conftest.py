@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.lanes.quick import missing
-from tests.conftest import absent
+from tests.support.absent import absent
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ from benchmarks.speed.soak import Samples
 from detectors.errors import ConfigError, UnavailableError
 from detectors.spec import ModelSpec
 
+pytestmark = pytest.mark.fast
+
 
 def test_what_grows_is_not_flat():
     """Steady growth beyond what is allowed differs from noise about a level, whatever happened while warming up."""
@@ -67,6 +69,7 @@ def test_every_event_of_the_growth_benchmark_is_counted(case: Case):
     assert summarised(spec, [*values, end], fetch=30) == 100
 
 
+@pytest.mark.slow
 @given(st.integers(1, 3000), st.sampled_from([1.0, 3.0, 1000.0, 5000.0, 7777.0]))
 def test_events_lie_in_the_windows_that_they_were_made_for(count: int, per_second: float):
     """No event is at or after the end of the last window, however many of them share a millisecond."""

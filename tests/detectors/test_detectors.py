@@ -16,6 +16,9 @@ from tests.support.monitored import PLACE, SECONDS, loaded, measured, monitors, 
 
 pytestmark = pytest.mark.fast
 
+#: KSWIN sorts its whole window for every value.
+NAMES = [pytest.param(name, marks=pytest.mark.slow) if name == "kswin" else name for name in DETECTORS]
+
 #: Most alarms on 3,000 stationary values: none where the threshold follows from a budget. The others
 #: are as River gives them; this states what to expect of their defaults.
 EXPECTED = {
@@ -58,14 +61,14 @@ def test_every_name_has_an_expectation() -> None:
     assert [name for name, kind in DETECTORS.items() if kind.budgeted] == ["page_hinkley"]
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_it_is_quiet_on_a_stationary_stream(name: str) -> None:
     """It alarms no more often than stated."""
     detector = armed(name)
     assert sum(detector.update(value) for value in stationary(name, 3000)) <= EXPECTED[name]
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_it_finds_a_large_change(name: str) -> None:
     """After 600 quiet values a large change is found within 60 more."""
     detector = armed(name)
@@ -74,7 +77,7 @@ def test_it_finds_a_large_change(name: str) -> None:
     assert any(detector.update(value) for value in changed(name, 60))
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("cut", [0, 150, 599, 610])
 def test_a_copy_says_the_same(name: str, cut: int) -> None:
     """Stored and loaded in the middle, it gives the very same verdicts as one that went on."""
@@ -86,7 +89,7 @@ def test_a_copy_says_the_same(name: str, cut: int) -> None:
     assert [again.update(value) for value in values[cut:]] == [detector.update(value) for value in values[cut:]]
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_two_runs_are_the_same(name: str) -> None:
     """Nothing draws without a seed; the seed is the monitor's name."""
     values = stationary(name, 600, seed=3) + changed(name, 100)
@@ -94,7 +97,7 @@ def test_two_runs_are_the_same(name: str) -> None:
     assert [one.update(value) for value in values] == [other.update(value) for value in values]
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_it_survives_extremes(name: str) -> None:
     """The largest scores a monitor lets through, long constant runs and only errors raise no exception."""
     detector = armed(name)
@@ -103,7 +106,7 @@ def test_it_survives_extremes(name: str) -> None:
         assert detector.update(value) in (True, False)
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_its_memory_is_bounded(name: str) -> None:
     """Eight times the values make it no more than a little larger."""
     detector = armed(name)
@@ -121,7 +124,7 @@ def usual(name: str, size: int, seed: int = 1) -> list[float]:
     return [float(value) for value in (0.3 + 0.02 * noise if DETECTORS[name].feed == "outcomes" else noise)]
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("strange", [1e308, -1e308, 1e-308])
 def test_a_monitor_survives_any_statistic(name: str, strange: float) -> None:
     """A single absurd window raises nothing and pages nobody by itself with a budgeted detector."""
@@ -132,7 +135,7 @@ def test_a_monitor_survives_any_statistic(name: str, strange: float) -> None:
     assert np.isfinite(found.recovery.shift).all()
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_monitor_leaves_its_input_alone(name: str) -> None:
     """Statistics and scores handed in are the same afterwards."""
     found, window = monitors(name, columns=3), measured([0.5, math.nan, -7.0])
@@ -146,7 +149,7 @@ def test_a_monitor_leaves_its_input_alone(name: str) -> None:
     np.testing.assert_equal(expected, before[1])
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("cut", [70, 155])
 def test_monitors_that_were_stored_say_the_same(name: str, cut: int) -> None:
     """Stored and loaded in the middle, before a change and in it, they give the very same alarms as those that went on."""
@@ -187,7 +190,7 @@ def test_an_improvement_wakes_nobody(name: str) -> None:
     assert number < (210 if name == "page_hinkley" else 300)
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_an_exchange_leaves_what_is_open_open(name: str) -> None:
     """Whatever takes over is silent about what has fired until that has recovered, and begins anew for the others."""
     found = monitors("page_hinkley", columns=2)

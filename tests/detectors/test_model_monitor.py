@@ -310,9 +310,7 @@ def test_a_swap_renews_only_where_it_drifted() -> None:
     found: list[Finding] = []
     for index in range(130):
         for segment, values in columns.items():
-            monitor.add(
-                QUIET, window(QUIET, index * 60.0, {"x": numbers(values[index : index + 1])[0]}, rows=20, segment=segment)
-            )
+            monitor.add(window(QUIET, index * 60.0, {"x": numbers(values[index : index + 1])[0]}, rows=20, segment=segment))
         for finding in monitor.add(Mark(model="m", kind="features", source=0, sources=1, until=(index + 1) * 60.0)):
             found.append(finding)
             if isinstance(finding, Request):

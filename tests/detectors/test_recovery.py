@@ -16,8 +16,6 @@ from detectors.spec import ModelSpec, ReferenceSpec
 from tests.support.monitored import PLACE, SECONDS, has_recovered, loaded, monitors, stored, weigh
 from tests.support.simulated import history, numbers, watched
 
-pytestmark = pytest.mark.fast
-
 #: Windows of a day.
 DAY = 96
 WIDTH = DAY_SECONDS / DAY

@@ -125,6 +125,7 @@ def test_other_strides_begin_anew() -> None:
     assert found == [2]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.sampled_from(STRIDES), st.booleans()), min_size=1, max_size=6),
     st.lists(st.sampled_from(STRIDES), max_size=2),

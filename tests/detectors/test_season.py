@@ -284,6 +284,7 @@ def test_slots_of_the_week_follow() -> None:
     assert seasons.expect(DAY_SECONDS)[0].tolist() == [0.0, 0.0, 0.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rollup_width", [1, 4])
 def test_harmonics_of_the_week_follow_a_week_that_changes_and_no_level(rollup_width: int) -> None:
     """When weekends become like working days, half of the way is gone in six weeks, in wide windows too; no level is followed."""

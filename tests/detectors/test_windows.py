@@ -73,6 +73,7 @@ def closed_by_ticks(rows: list[Row]) -> list[Row]:
     return [*rows, *(Row(last + 1 + index, model, end, "", None) for index, model in enumerate(SHAPES))]
 
 
+@pytest.mark.slow
 @given(row_lists())
 def test_every_row_is_in_one_window_or_late(rows: list[Row]) -> None:
     """Rows in = rows in windows + late rows; ticks and models without a shape are in neither."""
@@ -83,6 +84,7 @@ def test_every_row_is_in_one_window_or_late(rows: list[Row]) -> None:
         assert inside + windows.late[model] == sent
 
 
+@pytest.mark.slow
 @given(row_lists())
 def test_a_window_accounts_for_every_value(rows: list[Row]) -> None:
     """Numbers, categories and missing values of each feature add up to the rows of its window."""
@@ -93,6 +95,7 @@ def test_a_window_accounts_for_every_value(rows: list[Row]) -> None:
                 assert numbers + sum(feature.categories.values()) + feature.other + feature.missing == item.n
 
 
+@pytest.mark.slow
 @given(row_lists())
 def test_a_bucket_comes_out_once_and_before_its_mark(rows: list[Row]) -> None:
     """No (model, segment, start) comes twice; when a mark comes, all windows up to it have come and none after."""
@@ -116,6 +119,7 @@ def test_the_name_of_the_number_of_rows_is_no_features() -> None:
     assert sorted(window.features) == ["w", "x", "y"]  # as many as the model may have
 
 
+@pytest.mark.slow
 @given(row_lists(), st.lists(st.integers(0, 12), max_size=12))
 def test_batches_change_nothing(rows: list[Row], sizes: list[int]) -> None:
     """A model's windows, and its furthest mark, do not depend on how the rows were cut into batches."""
@@ -134,6 +138,7 @@ def of_model(model: str, closed: Iterable[Closing]) -> list[Closing]:
     return [closing for closing in closed if closing[1].model == model]
 
 
+@pytest.mark.slow
 @given(row_lists())
 def test_each_row_that_closes_something_is_named_and_marked(rows: list[Row]) -> None:
     """With a mark for each row, a stretch of rows gives what they give one by one, with the offsets of the same rows."""
@@ -145,6 +150,7 @@ def test_each_row_that_closes_something_is_named_and_marked(rows: list[Row]) -> 
         assert of_model(model, together) == [closing for _, closed in apart for closing in of_model(model, closed)]
 
 
+@pytest.mark.slow
 @given(row_lists())
 def test_the_end_closes_what_a_late_tick_closes(rows: list[Row]) -> None:
     """Where a file ends each open bucket is written, and a mark behind the newest row; then nothing is open."""
@@ -173,6 +179,7 @@ def judged(records: Iterable[Window | Mark]) -> dict[str, list[tuple[float, dict
     return buckets
 
 
+@pytest.mark.slow
 @given(row_lists(), st.data())
 def test_a_crash_anywhere_changes_nothing_for_the_judge(rows: list[Row], data: st.DataObject) -> None:
     """Crash after any row with anything sent since the last commit, start again there or before: the judge gets the same buckets.
@@ -204,6 +211,7 @@ def test_a_crash_anywhere_changes_nothing_for_the_judge(rows: list[Row], data: s
     assert judged(log) == judged(windows_of(rows)[0])
 
 
+@pytest.mark.slow
 @given(row_lists())
 def test_durable_never_goes_back_and_never_passes_an_open_row(rows: list[Row]) -> None:
     """The committed offset only grows, and no open window begins before it."""
@@ -326,6 +334,7 @@ def test_a_window_beyond_the_limit_is_folded_and_says_nearly_the_same() -> None:
     assert np.abs(ranks - (np.arange(POINTS) + 0.5) / POINTS).max() < 0.01
 
 
+@pytest.mark.slow
 def test_rows_held_stay_below_the_limit_whatever_comes() -> None:
     """However many rows and segments a bucket gets, no more values are buffered than `max_values` and one row."""
     shape = WindowShape(10.0, 0.0, max_values=5_000, max_segments=20)

@@ -396,7 +396,7 @@ def test_a_retrain_asked_for_is_one_the_retrainer_can_read(call: Driftline, tmp_
     log.close()
     request = parse(record.value)
     assert record.key == b"fraud"
-    assert (request.model, request.reason, request.alert, request.features) == ("fraud", "on_demand", None, ())
+    assert (request.model, request.reason, request.alert, request.features) == ("fraud", "on_demand", None, [])
     assert request.began_at == 1_795_242_600.0
     assert done.stdout.startswith(f"{request.id} written to {topic}")
 

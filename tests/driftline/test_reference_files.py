@@ -30,10 +30,9 @@ from driftline.replay.reading import read
 from driftline.replay.replaying import Replaying
 from driftline.text.progress import ProgressLine
 from streams.engine.transport import LogState
-from streams.metrics import Metrics
 from streams.records import window_codec
 from streams.records.cloudevents import event_of
-from streams.settings import KafkaSettings, RedisSettings, Secret
+from streams.settings import RedisSettings, Secret
 from streams.stages.judge import JudgeStage
 from streams.state import reference_file, snapshot
 from streams.state.binding import Binding, BoundTopic, bind
@@ -43,6 +42,7 @@ from streams.state.store import Store
 from tests.support.command_line import Done, beside
 from tests.support.records import Fetched, batch_of, make_durable
 from tests.support.replayed import BEGIN, CONFIG, FEATURES, MAPPED, Row, events, rows, write_csv, write_lines, write_parquet
+from tests.support.wired import wired
 
 SETTINGS = parse_settings(CONFIG, "driftline.toml", {}, home=Path())
 SPEC: ModelSpec = SETTINGS.models[0]
@@ -67,7 +67,7 @@ def judged(directory: Path, table: list[Row], spec: ModelSpec = SPEC) -> list[by
     """Return alerts and requests of rows in a CSV file."""
     file = str(write_csv(directory, table))
     settings = replace(SETTINGS, models=(spec,))
-    replaying = Replaying(settings.kafka, {spec.name: spec})
+    replaying = Replaying({spec.name: spec})
     return [event_of(one) for one in read(settings, replace(OPTIONS, file=file), replaying, ProgressLine())]
 
 
@@ -344,7 +344,7 @@ def test_what_is_little_is_told(call: Callable[..., Done], tmp_path: Path) -> No
 def records_of(table: list[Row], directory: Path) -> list[bytes]:
     """Return the records of the windows topic that rows make."""
     kept: list[bytes] = []
-    replaying = Replaying(SETTINGS.kafka, {"fraud": SPEC}, keep=kept.append)
+    replaying = Replaying({"fraud": SPEC}, keep=kept.append)
     list(read(SETTINGS, replace(OPTIONS, file=str(write_csv(directory, table))), replaying, ProgressLine()))
     return kept
 
@@ -464,11 +464,7 @@ async def test_a_worker_begins_with_the_file_and_keeps_it_in_redis(
     spec, store = judging_by(reference_set), Store(redis_settings, signing_key)
     references = References(store)
     judging = JudgeStage(
-        kafka=KafkaSettings(prefix="t"),
-        store=store,
-        references=references,
-        metrics=Metrics(),
-        models={"fraud": spec},
+        wired({"fraud": spec}, store=store),
         partition=0,
         log=LogState(0, 1000, None),
         stored=None,

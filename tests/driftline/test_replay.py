@@ -29,22 +29,20 @@ from driftline.readers.stretch import Stretch
 from driftline.readers.windows_file import read_windows
 from driftline.replay.replaying import Replaying
 from streams.engine.transport import LogState
-from streams.events.decoding import Decoding
 from streams.events.event import tick
 from streams.kafka import Outgoing, Sender
-from streams.metrics import Metrics
 from streams.records.cloudevents import event_of
 from streams.records.outcomes import OutcomeTick
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.stages.join import Join
 from streams.stages.judge import JudgeStage
 from streams.stages.summarise import SummariseEvents, SummariseOutcomes
-from streams.state.references import References
 from streams.state.store import Store
 from streams.topics import WINDOWS, topic_name
 from tests.support.command_line import Done, beside
 from tests.support.records import Fetched, batch_of, make_durable
 from tests.support.replayed import CONFIG, FEATURES, MAPPED, events, rows, write_csv, write_lines, write_parquet
+from tests.support.wired import wired
 
 SETTINGS = parse_settings(CONFIG, "driftline.toml", {}, home=Path())
 SPEC: ModelSpec = SETTINGS.models[0]
@@ -71,13 +69,10 @@ class Partition:
     """The workers' stages over one partition of events, one record at a time."""
 
     def __init__(self, store: Store, kafka: KafkaSettings) -> None:
-        metrics, decoding = Metrics(), Decoding(MODELS)
-        self.kafka, self.store = kafka, store
-        self.summarise = SummariseEvents(
-            kafka=kafka, metrics=metrics, models=MODELS, decoding=decoding, source=0, sources=1, start=0
-        )
-        self.join = Join(kafka=kafka, store=store, metrics=metrics, models=MODELS, decoding=decoding, partition=0, start=0)
-        self.outcomes = SummariseOutcomes(kafka=kafka, metrics=metrics, models=MODELS, source=0, sources=1, start=0)
+        self.wiring = wired(MODELS, kafka=kafka, store=store)
+        self.summarise = SummariseEvents(self.wiring, source=0, start=0)
+        self.join = Join(self.wiring, partition=0, start=0)
+        self.outcomes = SummariseOutcomes(self.wiring, source=0, start=0)
         self.windows: list[bytes] = []
         self.offset = self.outcome = 0
 
@@ -103,17 +98,7 @@ class Partition:
     async def judged(self) -> list[str]:
         """Return what the judge writes of all windows, as text."""
         log = LogState(None, 0, len(self.windows))
-        judging = JudgeStage(
-            kafka=self.kafka,
-            store=self.store,
-            references=References(self.store),
-            metrics=Metrics(),
-            models=MODELS,
-            partition=0,
-            log=log,
-            stored=None,
-            monitors={},
-        )
+        judging = JudgeStage(self.wiring, partition=0, log=log, stored=None, monitors={})
         await judging.feed(batch_of([Fetched(value, at, topic="t.windows") for at, value in enumerate(self.windows)]), 0)
         messages = await make_durable(judging.checkpoint(len(self.windows), final=True))
         return [(message.value or b"").decode() for message in messages if message.topic in ("t.alerts", "t.retrains")]
@@ -203,7 +188,7 @@ def test_twice_is_the_same(call: Callable[..., Done], tmp_path: Path) -> None:
 def replayed(stretches: Iterator[Stretch]) -> tuple[list[bytes], list[bytes], dict[str, int]]:
     """Return the findings, the windows and the faults of a whole file."""
     windows: list[bytes] = []
-    replaying = Replaying(SETTINGS.kafka, MODELS, keep=windows.append)
+    replaying = Replaying(MODELS, keep=windows.append)
     found: list[Alert | Request] = [one for stretch in stretches for one in replaying.add(stretch)]
     found += replaying.end()
     return [event_of(one) for one in found], windows, replaying.faults

@@ -39,7 +39,7 @@ ROLES = Roles(SPEC, "t")
 def windows_of(stretches: Iterator[Stretch]) -> list[dict[str, Any]]:
     """Return the windows of features of a whole file, decoded."""
     kept: list[bytes] = []
-    replaying = Replaying(SETTINGS.kafka, {"fraud": SPEC}, keep=kept.append)
+    replaying = Replaying({"fraud": SPEC}, keep=kept.append)
     for stretch in stretches:
         list(replaying.add(stretch))
     list(replaying.end())

@@ -9,8 +9,6 @@ from benchmarks.quality.stock import STREAMS, alarms, cases
 from detectors.judging.detectors import DETECTORS, Direction
 from detectors.judging.stock_rates import STOCK, STOCK_CHANCE, STOCK_OUTCOMES
 
-pytestmark = pytest.mark.fast
-
 
 def test_every_stock_detector_has_a_rate() -> None:
     """For each direction in which it can be used, and with what it depends on."""

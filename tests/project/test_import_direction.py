@@ -43,7 +43,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     "detectors": (
         ("errors", "identity", "arrays", "statistics"),
         ("windows",),
-        ("reference",),
+        ("reference", "pairing"),
         ("spec",),
         ("measure", "outlier"),
         ("learning",),

@@ -11,6 +11,8 @@ import retrainer.outage
 from retrainer.outage import Outage
 from tests.support.clock import Clock
 
+pytestmark = pytest.mark.fast
+
 
 def test_an_outage_is_logged_when_it_begins_every_minute_and_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
     """Failures in between are silent, a success without an outage too, and the next outage begins anew."""

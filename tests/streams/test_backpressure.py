@@ -18,8 +18,9 @@ from faust.types import TP
 
 from driftline.servers.child import Child
 from driftline.servers.redis_server import RedisServer
+from streams.engine.checkpoint import Checkpoint
 from streams.engine.lanes import Lanes
-from streams.engine.stage import Checkpoint
+from streams.engine.outbox import Outbox
 from streams.engine.transport import LogState
 from streams.kafka import Outgoing, Sender, create_topics, delete_topics
 from streams.kafka.batch import Batch
@@ -150,24 +151,15 @@ class Hoarder:
     start = 0
 
     def __init__(self) -> None:
-        self.outbox: list[Outgoing] = []
-
-    @property
-    def outbox_size(self) -> int:
-        """Messages that wait to be sent."""
-        return len(self.outbox)
+        self.outbox = Outbox(0)
 
     async def feed(self, batch: Batch, position: int) -> None:
         """Take everything."""
-        self.outbox += [Outgoing("t.windows", None, record.value) for record in batch.records(position)]
-
-    def step_over(self, letter: Outgoing) -> None:
-        """Send the letter with the next flush."""
-        self.outbox.append(letter)
+        self.outbox.extend(Outgoing("t.windows", None, record.value) for record in batch.records(position))
 
     def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:
         """Return the outbox."""
-        outgoing, self.outbox = self.outbox, []
+        outgoing = self.outbox.take()
         return Checkpoint(outgoing, position) if outgoing or final else None
 
 

@@ -108,7 +108,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         "features of one event": f"`max_features`, {spec.max_features}",
         "features of one window": f"`max_features`, {spec.max_features}",
         "segments of one window": f"`max_segments`, {spec.max_segments}",
-        "values in the open windows of one partition that end together": f"`max_buffered_values`, {spec.max_values:,}",
+        "values in the open windows of one partition that end together": f"`max_buffered_values`, {spec.max_buffered_values:,}",
         "categories of a feature in one window": f"{CATEGORIES} by name",
         "a message on the events topic": f"{EVENTS.max_message_bytes >> 20} MiB, compressed",
     }

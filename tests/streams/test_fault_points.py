@@ -22,8 +22,8 @@ import pytest
 from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
 from streams.engine import lanes
+from streams.engine.checkpoint import Checkpoint
 from streams.engine.lanes import Lane
-from streams.engine.stage import Checkpoint
 from streams.kafka import create_topics, delete_topics
 from streams.patience import Backoff
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings

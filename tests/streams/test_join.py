@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from detectors.errors import UnavailableError
 from detectors.spec import ModelSpec, OutcomeSpec
-from streams.events.decoding import Decoding
 from streams.events.event import outcome_tick
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
@@ -27,6 +26,7 @@ from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.stages.join import Join
 from streams.state.store import Store
 from tests.support.records import NOW, Fetched, batch_of, checkpoints, feed, log_of, make_durable
+from tests.support.wired import wired
 
 WITHIN = 100.0
 MODELS = {name: ModelSpec(name, outcomes=OutcomeSpec(label_within_seconds=WITHIN)) for name in ("m", "n")}
@@ -59,15 +59,7 @@ def metrics() -> Metrics:
 
 def join(store: Store, start: int = 0, metrics: Metrics | None = None) -> Join:
     """Return the stage as a worker begins it."""
-    return Join(
-        kafka=KAFKA,
-        store=store,
-        metrics=metrics or Metrics(),
-        models=MODELS,
-        decoding=Decoding(MODELS),
-        partition=PARTITION,
-        start=start,
-    )
+    return Join(wired(MODELS, store=store, metrics=metrics), partition=PARTITION, start=start)
 
 
 def outcomes_of(messages: Iterable[Outgoing]) -> list[Outcome]:
@@ -189,9 +181,9 @@ async def test_nothing_new_is_nothing_to_do(store: Store) -> None:
     stage = join(store)
     assert stage.checkpoint(0, final=True) is None
     position = await feed(stage, log_of([prediction("a")], partition=PARTITION))
-    assert stage.outbox_size == 1
+    assert len(stage.outbox) == 1
     await make_durable(stage.checkpoint(position, final=False))
-    assert stage.outbox_size == 0
+    assert len(stage.outbox) == 0
     assert stage.checkpoint(position, final=False) is None
 
 

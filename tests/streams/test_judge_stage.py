@@ -38,6 +38,7 @@ from streams.state.references import References
 from streams.state.store import FencedError, Store
 from tests.support.clock import Clock
 from tests.support.records import Fetched, batch_of, decode, log_of, make_durable
+from tests.support.wired import wired
 
 KAFKA = KafkaSettings(prefix="t")
 SOURCES = 2
@@ -91,11 +92,7 @@ async def judge(store: Store, log: LogState, clock: Clock | None = None, metrics
     """Return the stage as a worker begins it: from the snapshot, if there is one."""
     stored, monitors = await load_state(store, NAME, log)
     return JudgeStage(
-        kafka=KAFKA,
-        store=store,
-        references=References(store),
-        metrics=metrics or Metrics(),
-        models=MODELS,
+        wired(MODELS, store=store, metrics=metrics),
         partition=0,
         log=log,
         stored=stored,
@@ -339,7 +336,7 @@ async def test_snapshots_are_not_stored_more_often_than_needed(store: Store) -> 
     await make_durable(checkpoint)
     assert stage.checkpoint(10, final=True) is None
     await stage.feed(batch_of(LOG[10:]), 10)
-    assert stage.outbox_size > 0
+    assert len(stage.outbox) > 0
     assert stage.checkpoint(len(LOG), final=False) is not None
 
 

@@ -12,8 +12,9 @@ import pytest
 from faust.types import TP
 
 from detectors.errors import UnavailableError
+from streams.engine.checkpoint import Checkpoint
 from streams.engine.lanes import Lanes, StageMaker
-from streams.engine.stage import Checkpoint
+from streams.engine.outbox import Outbox
 from streams.engine.transport import LogState, Reach
 from streams.kafka import Log, Outgoing, Sender
 from streams.kafka.batch import Batch
@@ -36,6 +37,21 @@ class Redis:
         self.away = 0
 
 
+class NotedOutbox(Outbox):
+    """An outbox that keeps a copy of each message added by itself, as its lane adds dead letters."""
+
+    __slots__ = ("letters",)
+
+    def __init__(self, durable: int) -> None:
+        super().__init__(durable)
+        self.letters: list[Outgoing] = []
+
+    def add(self, message: Outgoing) -> None:
+        """Add and note a message."""
+        self.letters.append(message)
+        super().add(message)
+
+
 class Ledger:
     """A stage that writes down what it is fed; its state is stored like the judge's."""
 
@@ -44,16 +60,10 @@ class Ledger:
         self._redis = redis
         self.start, entries = redis.kept.get(self._name, (start, []))
         self.entries = list(entries)
-        self.outbox: list[Outgoing] = []
-        self.letters: list[Outgoing] = []
+        self.outbox = NotedOutbox(self.start)
         self.failing: dict[bytes, list[Exception]] = {}
         self._topic = topic
         self._stored = self.start
-
-    @property
-    def outbox_size(self) -> int:
-        """Messages that wait to be sent."""
-        return len(self.outbox)
 
     async def feed(self, batch: Batch, position: int) -> None:
         """Write down the values, unless one of them is to fail."""
@@ -65,12 +75,7 @@ class Ledger:
                 raise self.failing[record.value].pop()
         self.entries += [record.value for record in records]
         if self._topic is not None:
-            self.outbox += [Outgoing(self._topic, None, record.value) for record in records]
-
-    def step_over(self, letter: Outgoing) -> None:
-        """Send the letter with the next flush."""
-        self.letters.append(letter)
-        self.outbox.append(letter)
+            self.outbox.extend(Outgoing(self._topic, None, record.value) for record in records)
 
     def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:
         """Return the outbox, and entries to store."""
@@ -78,7 +83,7 @@ class Ledger:
             return None
         if self._redis.away == -1:
             raise KeyError("a cut that fails")
-        outgoing, self.outbox = self.outbox, []
+        outgoing = self.outbox.take()
         entries = list(self.entries)
 
         async def store() -> None:
@@ -293,7 +298,7 @@ async def test_what_fails_once_is_read_again(sender: Sender) -> None:
     reading = await begin(world, {HERE: log}, size=2)
     await reading.until(reading.at_the_end)
     assert world.ledger().entries == log
-    assert not any(ledger.letters for _, _, ledger in world.made)
+    assert not any(ledger.outbox.letters for _, _, ledger in world.made)
     assert len(reading.rewound) == 3
     assert world.count("driftline_rewinds_total", agent="a") == 3
 

@@ -11,6 +11,8 @@ import streams.listening
 from detectors.errors import UnavailableError
 from streams.metrics import CATALOGUE, Metrics, MetricSpec
 
+pytestmark = pytest.mark.fast
+
 RENAMED = [spec for spec in CATALOGUE if spec.alias_of]
 SPECS = {spec.name: spec for spec in CATALOGUE}
 
@@ -40,6 +42,7 @@ def test_an_old_name_is_a_row_like_the_new_one(old: MetricSpec) -> None:
     assert (old.kind, old.labels, old.process) == (new.kind, new.labels, new.process) == ("gauge", new.labels, new.process)
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_one_sentence_with_the_remedy() -> None:
     """The address, the system's reason, and what the caller says should be done."""
     with socket.socket() as taken:

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from detectors.errors import UnavailableError
-from streams.engine.stage import Checkpoint
+from streams.engine.checkpoint import Checkpoint
 from streams.metrics import Metrics
 from streams.records import cloudevents
 from streams.records.dead_letters import REASON
@@ -23,6 +23,7 @@ from streams.settings import KafkaSettings, Secret, WebhookSettings
 from streams.stages.notify import Notify
 from streams.stages.webhook import Webhook
 from tests.support.records import batch_of, feed, log_of
+from tests.support.wired import wired
 
 KAFKA = KafkaSettings(prefix="t")
 SECRET = b"a secret that must stay one"
@@ -94,7 +95,7 @@ def alert(number: int, kind: str = cloudevents.ALERT) -> bytes:
 
 async def tell(sinks: Sequence[Any], values: Sequence[bytes]) -> Checkpoint:
     """Feed events and flush: return once every sink took them."""
-    stage = Notify(kafka=KAFKA, sinks=sinks, start=0)
+    stage = Notify(wired({}, sinks=tuple(sinks)), start=0)
     position = await feed(stage, log_of(values, topic="t.alerts"))
     checkpoint = stage.checkpoint(position, final=False)
     assert checkpoint is not None
@@ -230,13 +231,13 @@ async def test_garbage_is_put_aside(receiver: Receiver, metrics: Metrics) -> Non
 
 async def test_nothing_new_is_nothing_to_tell() -> None:
     """A stage that has read nothing since its last cut has nothing to flush."""
-    stage = Notify(kafka=KAFKA, sinks=[], start=5)
+    stage = Notify(wired({}), start=5)
     assert stage.checkpoint(5, final=True) is None
     await stage.feed(batch_of(log_of([alert(1)], topic="t.alerts", first=5)), 5)
-    assert stage.outbox_size == 1
+    assert len(stage.outbox) == 1
     assert stage.checkpoint(6, final=False) is not None
     assert stage.checkpoint(6, final=True) is None
-    assert stage.outbox_size == 0
+    assert len(stage.outbox) == 0
 
 
 async def test_the_secret_is_never_told(receiver: Receiver, metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,7 +17,6 @@ from detectors.errors import StateError
 from detectors.model.finding import ReferenceLearned
 from detectors.reference.feature_reference import FeatureReference
 from detectors.spec import ModelSpec, OutlierSpec
-from streams.events.decoding import Decoding
 from streams.kafka import Outgoing
 from streams.metrics import Metrics
 from streams.records import cloudevents
@@ -27,6 +26,7 @@ from streams.state.references import References
 from streams.state.store import Store
 from tests.support.clock import Clock
 from tests.support.records import NOW, batch_of, feed, log_of, make_durable
+from tests.support.wired import wired
 
 KAFKA = KafkaSettings(prefix="t")
 MODELS = {
@@ -78,16 +78,7 @@ def learned(model: str = "m", segment: str = "", *, center: float = 0.0, at: flo
 
 def stage(store: Store, metrics: Metrics, clock: Clock | None = None, start: int = 0) -> OutlierStage:
     """Return the stage as a worker begins it."""
-    return OutlierStage(
-        kafka=KAFKA,
-        references=References(store),
-        metrics=metrics,
-        models=MODELS,
-        decoding=Decoding(MODELS),
-        partition=2,
-        start=start,
-        clock=clock or Clock(),
-    )
+    return OutlierStage(wired(MODELS, store=store, metrics=metrics), partition=2, start=start, clock=clock or Clock())
 
 
 def event(number: int, x: Any = 0.5, model: str = "m", **fields: Any) -> dict[str, Any]:
@@ -269,4 +260,4 @@ async def test_the_offset_moves_with_every_fetch(store: Counting, metrics: Metri
     assert checkpoint is not None
     assert (checkpoint.outgoing, checkpoint.durable, checkpoint.complete) == ([], 2, None)
     assert scoring.checkpoint(position, final=True) is None
-    assert scoring.outbox_size == 0
+    assert len(scoring.outbox) == 0

@@ -7,6 +7,8 @@ import pytest
 from streams.patience import Backoff, LogLimit
 from tests.support.clock import Clock
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture
 def clock() -> Clock:

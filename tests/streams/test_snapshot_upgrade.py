@@ -16,7 +16,7 @@ import pytest
 from detectors.errors import StateError
 from detectors.incidents.alert import Alert
 from detectors.incidents.retrain import Request
-from detectors.judging.recovery import Stage
+from detectors.judging.recovery import RecoveryStage
 from detectors.model.finding import Finding
 from detectors.model.model_monitor import ModelMonitor
 from detectors.spec import ModelSpec, OutcomeSpec, ReferenceSpec, RetrainSpec
@@ -91,7 +91,7 @@ def test_the_snapshot_holds_what_an_upgrade_must_not_lose() -> None:
     assert shop.channels["features"].judges[""].relearning
     river = shop.channels["outcomes"].judges["eu"].monitors.river
     assert {type(armed.river).__module__ for armed in river.values()} == {"detectors.judging.detectors"}
-    assert (day.channels["features"].judges[""].monitors.recovery.stage == Stage.RECOVERING).any()
+    assert (day.channels["features"].judges[""].monitors.recovery.stage == RecoveryStage.RECOVERING).any()
     learner = slow.channels["features"].judges[""].learner
     assert learner is not None
     assert learner.recording is not None

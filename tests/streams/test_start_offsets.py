@@ -13,13 +13,14 @@ from streams.settings import KafkaSettings, RedisSettings, Secret
 from tests.support.deployment import ShopDeployment
 from tests.support.paths import ROOT
 
-# What is told of alerts is looked at after Kafka was asked for its topics, and before Faust connects to it.
+# The sinks are looked at after Kafka was asked for its topics, and before Faust connects to it.
 _WORKER = """
 import os, signal, sys
 from pathlib import Path
 from detectors.errors import DriftlineError
-from driftline.config import load_settings
-from streams.app import run_worker
+from driftline.config.load import load_settings
+from streams.metrics import Metrics
+from streams.worker.app import run_worker
 
 class Sinks:
     def __iter__(self):
@@ -27,7 +28,8 @@ class Sinks:
         return iter(())
 
 try:
-    sys.exit(run_worker(load_settings(Path(sys.argv[1]), dict(os.environ), need_key=True), sinks=Sinks()))
+    settings = load_settings(Path(sys.argv[1]), dict(os.environ), need_key=True)
+    sys.exit(run_worker(settings, metrics=Metrics(), sinks=Sinks()))
 except DriftlineError as error:
     sys.exit(f"{error.exit_code}: {error}")
 """

@@ -20,7 +20,6 @@ from detectors.model.aligner import WindowAligner
 from detectors.spec import ModelSpec, OutcomeSpec, shapes_of
 from detectors.windows.record import Mark, Window
 from detectors.windows.row import PREDICTION_LABEL, PREDICTION_SCORE
-from streams.events.decoding import Decoding
 from streams.events.event import tick
 from streams.events.typed_records import row_of_event
 from streams.kafka import Outgoing
@@ -31,6 +30,7 @@ from streams.records.outcomes import Outcome, PredictionValue, SourceOffset, enc
 from streams.settings import KafkaSettings
 from streams.stages.summarise import SummariseEvents, SummariseOutcomes
 from tests.support.records import Fetched, checkpoints, decode, feed, log_of, make_durable
+from tests.support.wired import wired
 
 KAFKA = KafkaSettings(prefix="t")
 #: Event times are small numbers, and the broker's clock is far ahead of them.
@@ -44,14 +44,12 @@ Stage = SummariseEvents | SummariseOutcomes
 
 def events_stage(metrics: Metrics, start: int = 0) -> SummariseEvents:
     """Return the stage of one partition of events."""
-    return SummariseEvents(
-        kafka=KAFKA, metrics=metrics, models=MODELS, decoding=Decoding(MODELS), source=0, sources=1, start=start
-    )
+    return SummariseEvents(wired(MODELS, metrics=metrics), source=0, start=start)
 
 
 def outcomes_stage(metrics: Metrics, start: int = 0) -> SummariseOutcomes:
     """Return the stage of one partition of outcomes."""
-    return SummariseOutcomes(kafka=KAFKA, metrics=metrics, models=MODELS, source=0, sources=1, start=start)
+    return SummariseOutcomes(wired(MODELS, metrics=metrics), source=0, start=start)
 
 
 def sample(metrics: Metrics, name: str, **labels: str) -> float:

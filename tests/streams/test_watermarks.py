@@ -31,13 +31,13 @@ from streams.metrics import Metrics
 from streams.records import window_codec, window_records
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
 from streams.stages.judge import JudgeStage, load_state
-from streams.state.references import References
 from streams.state.store import Store
 from streams.topics import DEAD, EVENTS, WINDOWS
 from streams.worker.agents import stage_makers
 from tests.support.deployment import BEGIN, MODEL, ShopDeployment, end_of, event, until
 from tests.support.fed_windows import FedWindows
 from tests.support.records import NOW, Fetched, batch_of, log_of, make_durable
+from tests.support.wired import wired
 
 SHAPE = WindowShape(10.0, 3.0)
 
@@ -216,11 +216,7 @@ class Flow:
         log_state = LogState(None, 0, len(self.windows))
         stored, monitors = await load_state(self.store, "judge/0", log_state)
         self.judge = JudgeStage(
-            kafka=KAFKA,
-            store=self.store,
-            references=References(self.store),
-            metrics=self.metrics,
-            models={spec.name: spec for spec in self.settings.models},
+            wired({spec.name: spec for spec in self.settings.models}, store=self.store, metrics=self.metrics),
             partition=0,
             log=log_state,
             stored=stored,

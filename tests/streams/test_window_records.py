@@ -36,6 +36,7 @@ def test_every_kind_of_record_is_read_as_it_was_written() -> None:
         assert window_codec.parse(message.value) == record
 
 
+@pytest.mark.slow
 def test_a_window_too_large_for_a_message_keeps_its_most_frequent_categories() -> None:
     """Hundreds of features with long categories shrink to a message that fits, with every value still counted."""
     draw = random.Random(1)

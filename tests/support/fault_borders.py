@@ -18,8 +18,10 @@ from confluent_kafka import KafkaError, KafkaException
 from faust.types import TP
 
 from detectors.errors import UnavailableError
+from streams.engine.checkpoint import Checkpoint
 from streams.engine.lanes import StageMaker
-from streams.engine.stage import Checkpoint, Stage
+from streams.engine.outbox import Outbox
+from streams.engine.stage import Stage
 from streams.engine.transport import LogState
 from streams.kafka import Outgoing
 from streams.kafka.batch import Batch
@@ -30,6 +32,7 @@ _STAGE_CODE = tuple(
     str(path.resolve(strict=True))
     for path in (
         *(STREAMS / "stages" / f"{name}.py" for name in ("join", "judge", "summarise")),
+        STREAMS / "engine" / "outbox.py",
         *(STREAMS / "records" / f"{name}.py" for name in ("window_records", "window_codec", "outcomes", "dead_letters")),
         *(DETECTORS / "windows" / f"{name}.py" for name in ("windows", "record")),
         *(DETECTORS / "model" / f"{name}.py" for name in ("model_monitor", "aligner", "channel")),
@@ -182,12 +185,29 @@ class FaultyProducer:
 # -- stages ----------------------------------------------------------------------------------------
 
 
+class _FaultyOutbox:
+    """An outbox as its lane has it: to add the dead letter of a record that is stepped over may fail."""
+
+    def __init__(self, agent: str, outbox: Outbox) -> None:
+        self._agent = agent
+        self._outbox = outbox
+
+    def __len__(self) -> int:
+        return len(self._outbox)
+
+    def add(self, letter: Outgoing) -> None:
+        """Leave a record out."""
+        with _failing(f"{self._agent} step_over"):
+            self._outbox.add(letter)
+
+
 class _FaultyStage:
     """A stage whose every call may fail, before or after it has done its work."""
 
     def __init__(self, agent: str, stage: Stage) -> None:
         self._agent = agent
         self._stage = stage
+        self.outbox = _FaultyOutbox(agent, stage.outbox)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stage, name)
@@ -196,11 +216,6 @@ class _FaultyStage:
         """Take records."""
         with _failing(f"{self._agent} feed"):
             await self._stage.feed(batch, position)
-
-    def step_over(self, letter: Outgoing) -> None:
-        """Leave a record out."""
-        with _failing(f"{self._agent} step_over"):
-            self._stage.step_over(letter)
 
     def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:
         """Give away what was produced."""

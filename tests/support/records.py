@@ -11,7 +11,8 @@ import orjson
 from faust.types import TP
 
 from detectors.spec import ModelSpec
-from streams.engine.stage import Checkpoint, Stage
+from streams.engine.checkpoint import Checkpoint
+from streams.engine.stage import Stage
 from streams.events.decoding import DeadLetter, Decoding
 from streams.events.event import Event
 from streams.kafka.batch import Batch, RecordColumns

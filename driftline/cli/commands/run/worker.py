@@ -21,12 +21,14 @@ def command(invocation: Invocation) -> int:
     require_port(settings.metrics_host, settings.worker_metrics_port, "[worker] metrics_port")
     # Faust takes half a second; --help and a missing broker do not wait for it.
     from driftline.annotating import AnnotationSink  # noqa: PLC0415 - see above
+    from streams.metrics import Metrics  # noqa: PLC0415 - see above
     from streams.worker.app import run_worker  # noqa: PLC0415 - see above
 
+    metrics = Metrics()
     if not (settings.grafana.url and settings.grafana.token):
-        return run_worker(settings)
-    sink = AnnotationSink(settings.grafana)
+        return run_worker(settings, metrics=metrics)
+    sink = AnnotationSink(settings.grafana, metrics)
     try:
-        return run_worker(settings, sinks=[sink])
+        return run_worker(settings, metrics=metrics, sinks=[sink])
     finally:
         sink.close()

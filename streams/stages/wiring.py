@@ -1,0 +1,68 @@
+"""Wiring: what the stages of one worker share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from detectors.spec import ModelSpec
+from streams.engine.start_offsets import Beginnings
+from streams.events.decoding import Decoding
+from streams.metrics import Metrics
+from streams.settings import KafkaSettings
+from streams.stages.sink import Sink
+from streams.state.references import References
+from streams.state.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """The neighbours and the configuration of every stage of a worker.
+
+    Args:
+        kafka: names the topics.
+        store: Redis.
+        references: those in force, in the same Redis.
+        metrics: of the process.
+        models: name -> specification.
+        decoding: shared, so that a batch is decoded once for all agents.
+        beginnings: shared, so that a loss of records is counted once.
+        sinks: get alerts and swaps.
+        sources: number of partitions of the events topic, and of the outcomes topic.
+    """
+
+    kafka: KafkaSettings
+    store: Store
+    references: References
+    metrics: Metrics
+    models: Mapping[str, ModelSpec]
+    decoding: Decoding
+    beginnings: Beginnings
+    sinks: Sequence[Sink]
+    sources: int
+
+    @classmethod
+    def of(
+        cls,
+        kafka: KafkaSettings,
+        models: Iterable[ModelSpec],
+        *,
+        store: Store,
+        metrics: Metrics,
+        sinks: Sequence[Sink] = (),
+        sources: int,
+    ) -> Self:
+        """Return the wiring of a worker; nothing is connected."""
+        by_name = {spec.name: spec for spec in models}
+        return cls(
+            kafka=kafka,
+            store=store,
+            references=References(store),
+            metrics=metrics,
+            models=by_name,
+            decoding=Decoding(by_name),
+            beginnings=Beginnings(metrics, sources),
+            sinks=sinks,
+            sources=sources,
+        )
