@@ -29,11 +29,10 @@ from streams.records import window_records
 from streams.settings import KafkaSettings
 from tests.support.paths import ROOT
 
-#: The servers say what this machine lacks; the chaos starts its own.
-needs_servers = pytest.mark.usefixtures("kafka_server", "redis_server")
 
-
-@needs_servers
+@pytest.mark.kafka
+@pytest.mark.redis
+@pytest.mark.usefixtures("startable_servers")
 def test_ctrl_c_ends_every_process() -> None:
     """Interrupted in the middle of its work it ends with 130, and so does everything it has started."""
     deadline = time.monotonic() + 180

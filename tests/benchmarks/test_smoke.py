@@ -12,11 +12,9 @@ from typing import Any
 import pytest
 
 from benchmarks.lanes.catalogue import LANES
-from benchmarks.lanes.quick import missing
 from benchmarks.quality.budget.changes import CHANGES
 from benchmarks.quality.stock import cases
 from detectors.judging.stock_rates import STOCK
-from tests.support.absent import absent
 from tests.support.paths import ROOT
 
 _TIMEOUT_SECONDS = 240
@@ -45,14 +43,7 @@ def benchmark(name: str, *arguments: str, statuses: tuple[int, ...] = (0,)) -> t
     return result, before
 
 
-@pytest.fixture(scope="module")
-def servers() -> None:
-    """Nothing: a benchmark starts its own servers. The test is skipped where this machine lacks them."""
-    if reason := missing(frozenset({"servers"})):
-        absent(reason)
-
-
-needs_servers = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.usefixtures("servers")]
+needs_servers = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.usefixtures("startable_servers")]
 
 
 def with_servers(test: Any) -> Any:
