@@ -64,7 +64,8 @@ _TABLE = (
         share_seconds=150.0,
         bounds=(
             Bound(("alarms_per_week",), most=0.2),
-            Bound(("found", "level +2 sd"), least=0.5),
+            Bound(("found", "level +1 sd"), least=0.5),
+            Bound(("found", "level +2 sd"), least=0.8),
             Bound(("floors", "never", "found"), equal=0),
         ),
         checks="alarms a week and the share found, on data that are not shipped",
@@ -90,8 +91,8 @@ _TABLE = (
         quick=("--quick",),
         share_seconds=150.0,
         bounds=(
-            Bound(("abrupt", "watchers", "Driftline, errors", "f1"), least=0.5),
-            Bound(("gradual", "watchers", "Driftline, errors", "f1"), least=0.4),
+            Bound(("abrupt", "watchers", "Driftline, errors", "f1"), least=0.65),
+            Bound(("gradual", "watchers", "Driftline, errors", "f1"), least=0.6),
             Bound((ANY, "watchers", "Driftline, errors", "false_per_100k"), most=2),
             Bound((ANY, "watchers", "never", "f1"), equal=0),
         ),
