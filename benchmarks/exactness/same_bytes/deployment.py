@@ -108,10 +108,13 @@ class RunningDeployment:
                 raise FailedError(f"nothing has moved for {_STUCK_SECONDS:g} s: {worker.tail(_TAIL)}")
 
     def share(self) -> float:
-        """Return how far windows of features have come in event time, from 0 to 1, in the source that is the furthest."""
-        told = marks(self.broker.records["windows"])
-        reached = [found[-1][0] for (_, kind, _), found in told.items() if kind == "features"]
-        return (max(reached, default=self.log.begin) - self.log.begin) / (self.log.end - self.log.begin)
+        """Return how far windows of features have come in event time, from 0 to 1, in the source that is the slowest."""
+        reported = marks(self.broker.records["windows"])
+        sources: list[MarkSource] = [
+            (model, "features", source) for model in self.log.models for source in range(self.log.partitions)
+        ]
+        reached = min(reported[source][-1][0] if source in reported else self.log.begin for source in sources)
+        return (reached - self.log.begin) / (self.log.end - self.log.begin)
 
     def finished(self) -> bool:
         """Tell whether everything before the closing rows was written and judged."""
