@@ -110,9 +110,7 @@ class RunningDeployment:
     def share(self) -> float:
         """Return how far windows of features have come in event time, from 0 to 1, in the source that is the slowest."""
         reported = marks(self.broker.records["windows"])
-        sources: list[MarkSource] = [
-            (model, "features", source) for model in self.log.models for source in range(self.log.partitions)
-        ]
+        sources = [(model, "features", source) for model in self.log.models for source in range(self.log.partitions)]
         reached = min(reported[source][-1][0] if source in reported else self.log.begin for source in sources)
         return (reached - self.log.begin) / (self.log.end - self.log.begin)
 
