@@ -94,7 +94,7 @@ def state(recording: Recording) -> list[object]:
 @settings(max_examples=25)
 @given(st.lists(st.sampled_from(STRIDES), min_size=1, max_size=6), st.integers(1, 80), st.integers(0, 2**32 - 1))
 def test_a_recording_of_many_windows_at_once_is_that_of_each(rollup_widths: list[int], windows: int, seed: int) -> None:
-    """Whatever strides and gaps: the same histories, and the same sums wait."""
+    """Whatever widths and gaps: the same histories, and the same sums wait."""
     rng = np.random.default_rng(seed)
     held = samples(rng, len(rollup_widths), windows, 2)
     places = np.cumsum(rng.choice([1, 1, 1, 2, 7], size=windows)).tolist()

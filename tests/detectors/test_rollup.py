@@ -114,7 +114,7 @@ def test_what_waits_is_of_bounded_size() -> None:
     assert len(sizes) == 1
 
 
-def test_other_strides_begin_anew() -> None:
+def test_other_widths_begin_anew() -> None:
     """What waited for the old ones is dropped: it was measured against references that may be others now."""
     rollup, matrix = Rollup(), matrix_of(1)
     rollup.set(np.array([4.0]))

@@ -1,6 +1,6 @@
 """Two versions of Driftline, before and after a change, and the same bytes from both.
 
-    python -m benchmarks.same_bytes --before /tmp/old/.venv/bin/driftline [--after .venv/bin/driftline] [--out DIR]
+    python -m benchmarks.same_bytes --before OLD/.venv/bin/driftline [--after .venv/bin/driftline] [--out DIR]
 
 The same inputs go through both executables, and of what each says there are SHA-256 digests. With `--after`
 alone they are printed and held against nothing. The last line is one JSON object; the exit status is 0 if
