@@ -211,7 +211,9 @@ def test_an_unknown_name_fails_with_a_sentence(capsys: pytest.CaptureFixture[str
 
 def test_make_knows_every_full_form_by_its_pattern():
     """`make -n full-NAME` works for any name, because an unknown one fails when it is run."""
-    done = subprocess.run(["make", "-n", "full-budget"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-n", "full-budget"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.rstrip().endswith("-m benchmarks.lanes full budget")
 
 
