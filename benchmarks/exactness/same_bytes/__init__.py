@@ -17,7 +17,7 @@ everything is the same.
 | comparing | the table and the JSON object |
 
 Rules:
-1. Configurations have the keys of before, which after reads as aliases.
+1. Configurations have the keys of before, which after reads as aliases. Its log lines that say so are no part of a digest.
 2. Inputs are written once, by this process, and both executables read the same files.
 3. What may differ between two runs of one version is no part of a digest: which outcomes' windows had which
    offsets, ticks, the order of alerts about features and about errors, single outliers.

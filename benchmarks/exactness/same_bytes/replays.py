@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -87,6 +88,19 @@ class ReplaySource:
         return found
 
 
+#: A log line with the time of day: after says so of each key that before knows by another name.
+_OLD_NAME = re.compile(rb"^.* warning driftline\.config .* is an old name: .*\n", re.MULTILINE)
+
+
+def reported(said: bytes) -> bytes:
+    """Return what a command said to people, without the notes about keys of the configuration that have new names.
+
+    >>> reported(b"12:00 warning driftline.config a.toml: models.x.errors is an old name: write it anew\\n3 alerts\\n")
+    b'3 alerts\\n'
+    """
+    return _OLD_NAME.sub(b"", said)
+
+
 def replayed(executable: Executable, home: Path, step: Replay, prints: Prints) -> None:
     """Take the fingerprints of one replay: alerts, their ids, the report, and the windows if it writes any."""
     arguments = ["--config", step.config, "replay", *step.arguments]
@@ -98,7 +112,7 @@ def replayed(executable: Executable, home: Path, step: Replay, prints: Prints) -
     prints.add_content(f"{step.what}: alerts", done.stdout, needed=True)
     ids = [orjson.loads(event)["id"].encode() for event in done.stdout.splitlines()]
     prints.add(f"{step.what}: ids", ids, needed=True)
-    prints.add_content(f"{step.what}: report", done.stderr, needed=True)
+    prints.add_content(f"{step.what}: report", reported(done.stderr), needed=True)
     if step.windows:
         content = (home / step.windows).read_bytes()
         prints.add_content(f"{step.what}: windows", content, needed=True, records=_count(content))
@@ -109,7 +123,7 @@ def built(executable: Executable, home: Path, step: Build, prints: Prints) -> No
     arguments = ("--config", step.config, "reference", "build", *step.arguments, "--output", step.file)
     done = executable.done(*arguments, home=home)
     prints.add_content(f"{step.what}: file", (home / step.file).read_bytes(), needed=True, records=1)
-    prints.add_content(f"{step.what}: report", done.stdout + done.stderr, needed=True)
+    prints.add_content(f"{step.what}: report", reported(done.stdout + done.stderr), needed=True)
     shown = executable.done("reference", "show", step.file, "--json", home=home)
     prints.add_content(f"{step.what}: shown", shown.stdout, needed=True)
 
