@@ -93,10 +93,10 @@ _OLD_NAME = re.compile(rb"^.* warning driftline\.config .* is an old name: .*\n"
 
 
 def reported(said: bytes) -> bytes:
-    """Return what a command said to people, without the notes about keys of the configuration that have new names.
+    r"""Return what a command said to people, without the notes about keys of the configuration that have new names.
 
-    >>> reported(b"12:00 warning driftline.config a.toml: models.x.errors is an old name: write it anew\\n3 alerts\\n")
-    b'3 alerts\\n'
+    >>> reported(b"12:00 warning driftline.config a.toml: models.x.errors is an old name: write it anew\n3 alerts\n")
+    b'3 alerts\n'
     """
     return _OLD_NAME.sub(b"", said)
 
