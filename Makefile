@@ -1,4 +1,5 @@
 # make demo    run the whole loop on real data       make test    lint and every test this machine can run
+# make test-fast   lint and the tests that start no server and no process: for after every edit
 # make lint    ruff and mypy                         make quick   the quick form of each benchmark, or of some: QUICK="chaos soak"
 # make full-NAME   the full form of one benchmark, by hand, and its table into docs/; after an interruption it goes on
 # make lock    pin the development environment anew

@@ -61,7 +61,7 @@ def metrics_page() -> str:
     lines = [
         "# Metrics",
         "",
-        "<!-- Generated from the metric catalogue by `python -m dashboards.build`; a test keeps it so. -->",
+        "<!-- Generated from the metric catalogue by `python -m dashboards.build --metrics`; a test keeps it so. -->",
         "",
         "Every process exposes `/metrics`.",
         "A counter appears at its first count, so a series that is not there counts as zero.",
@@ -92,9 +92,15 @@ def write(directory: Path, runbook: str = RUNBOOK) -> tuple[Path, ...]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write into the directory given first, with the runbook address given second; return 2 without a directory."""
+    """Write into the directory given first, with the runbook address given second; return 2 without a directory.
+
+    `--metrics` alone prints docs/metrics.md instead.
+    """
+    if arguments == ["--metrics"]:
+        sys.stdout.write(metrics_page())
+        return 0
     if not 1 <= len(arguments) <= 2:
-        sys.stderr.write("usage: python -m dashboards.build DIRECTORY [RUNBOOK_URL]\n")
+        sys.stderr.write("usage: python -m dashboards.build DIRECTORY [RUNBOOK_URL], or --metrics\n")
         return 2
     for path in write(Path(arguments[0]), *arguments[1:]):
         sys.stdout.write(f"{path}\n")

@@ -121,7 +121,7 @@ def shapes_of(models: Mapping[str, ModelSpec], kind: Kind) -> dict[str, WindowSh
             lateness_seconds=spec.lateness_seconds,
             max_segments=spec.max_segments,
             max_features=spec.max_features,
-            max_values=spec.max_buffered_values,
+            max_buffered_values=spec.max_buffered_values,
         )
         for name, spec in models.items()
     }

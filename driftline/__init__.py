@@ -10,7 +10,7 @@ Rooms, each imports only rooms above it:
   `explain`: how thresholds follow from the budget.
 - `replay`: the alerts that a file would have raised.
 - `references`: what is normal, learned from a file, accepted, shown. `demo`: all of it on one machine.
-- `cli`: the commands.
+- `cli`: the commands. Beside the rooms, `annotating.py` turns alerts and swaps into annotations in Grafana.
 
 `detectors`, `streams`, `serving`, `retrainer` and `dashboards` do the work; this package imports all of them, and none of
 them imports it. `import driftline` alone imports nothing.

@@ -67,4 +67,4 @@ class WindowShape(msgspec.Struct, frozen=True):
     max_segments: int = 100
     max_features: int = 500
     #: Most values buffered as rows in the windows of one bucket; a number takes about 10 bytes, a text 60.
-    max_values: int = 4_000_000
+    max_buffered_values: int = 4_000_000

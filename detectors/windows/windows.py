@@ -15,7 +15,7 @@ Rules:
 6. A model without a row for `_IDLE_OFFSETS` offsets of its partition is closed, or it would hold
    `durable` back for good. The offsets alone decide when (rule 4). A bucket that closes so stays closed.
 7. Memory is bounded. Beyond `max_segments` segments of a bucket, rows go to the segment `~other`. Beyond
-   `max_values` values buffered in a bucket, the window that buffers most is folded into a summary of bounded
+   `max_buffered_values` values buffered in a bucket, the window that buffers most is folded into a summary of bounded
    size, and goes on. A bucket's folds depend on its own rows alone, and after a crash all of
    them are read again, so rules 4 and 5 hold.
 """
@@ -289,7 +289,7 @@ class Windows:
         total = np.cumsum(block.sizes[rows] + _ROW_VALUES)
         done, used = 0, 0
         while done < len(rows):
-            fits = int(np.searchsorted(total, used + shape.max_values - bucket.buffered, side="right"))
+            fits = int(np.searchsorted(total, used + shape.max_buffered_values - bucket.buffered, side="right"))
             if fits <= done:
                 if bucket.buffered:
                     bucket.fold_largest(shape.max_features)

@@ -44,7 +44,7 @@ class Faults:
     def read_as(self, old: Place, new: Place) -> None:
         """Note that a key has a new name; faults at the new place name the old one from now on."""
         self.written[new] = old
-        self.notes.append(f'{_dotted(old)} is an old name: write "{new[-1]}" instead, the next version knows only that')
+        self.notes.append(f'{_dotted(old)} is an old name: write "{new[-1]}" instead; the next version does not read the old one')
 
     def _as_written(self, place: Place) -> Place:
         for end in range(len(place), 0, -1):

@@ -24,7 +24,7 @@ SHAPES = {
     "a": WindowShape(10.0, 0.0, max_segments=2, max_features=3),
     "b": WindowShape(7.0, 15.0),
     "c": WindowShape(0.1, 0.05),
-    "d": WindowShape(10.0, 20.0, max_values=40),
+    "d": WindowShape(10.0, 20.0, max_buffered_values=40),
 }
 
 values = st.one_of(
@@ -317,7 +317,7 @@ def test_a_window_beyond_the_limit_is_folded_and_says_nearly_the_same() -> None:
     end = Row(len(rows), "m", 100.0, "", None)
     found = {}
     for limit in (10_000, 10**9):
-        windows = FedWindows({"m": WindowShape(10.0, 0.0, max_values=limit)})
+        windows = FedWindows({"m": WindowShape(10.0, 0.0, max_buffered_values=limit)})
         for start in range(0, len(rows), 777):
             windows.add(rows[start : start + 777])
         (window,) = (item for item in windows.add([end]) if isinstance(item, Window))
@@ -337,13 +337,13 @@ def test_a_window_beyond_the_limit_is_folded_and_says_nearly_the_same() -> None:
 
 @pytest.mark.slow
 def test_rows_held_stay_below_the_limit_whatever_comes() -> None:
-    """However many rows and segments a bucket gets, no more values are buffered than `max_values` and one row."""
-    shape = WindowShape(10.0, 0.0, max_values=5_000, max_segments=20)
+    """However many rows and segments a bucket gets, no more values are buffered than `max_buffered_values` and one row."""
+    shape = WindowShape(10.0, 0.0, max_buffered_values=5_000, max_segments=20)
     windows = FedWindows({"m": shape})
     for start in range(0, 20_000, 500):
         windows.add([Row(at, "m", 1.0, f"s{at % 37}", {"x": 1.0, f"y{at % 50}": "a"}) for at in range(start, start + 500)])
         (bucket,) = windows.open._models["m"].open.values()
-        assert bucket.buffered <= shape.max_values
+        assert bucket.buffered <= shape.max_buffered_values
         assert bucket.buffered == sum(window.buffered for window in bucket.windows.values())
     (end,) = (item for item in windows.add([Row(20_000, "m", 50.0, "", None)]) if isinstance(item, Mark))
     assert end.until == 50.0
@@ -359,7 +359,7 @@ def alive(windows: FedWindows) -> int:
 @pytest.mark.parametrize("skewed", [True, False])
 def test_rows_that_are_folded_or_closed_are_free(skewed: bool) -> None:
     """Neither a large segment among small ones nor one row of the next bucket in each fetch keeps the others in memory."""
-    shape = WindowShape(10.0, 1e6, max_values=20_000)
+    shape = WindowShape(10.0, 1e6, max_buffered_values=20_000)
     windows = FedWindows({"m": shape})
     for start in range(0, 60_000, 1000):
         rows = [
@@ -369,7 +369,7 @@ def test_rows_that_are_folded_or_closed_are_free(skewed: bool) -> None:
             for at in range(start, start + 1000)
         ]
         windows.add(rows)
-    assert alive(windows) < shape.max_values
+    assert alive(windows) < shape.max_buffered_values
 
 
 def test_a_bucket_of_an_idle_model_stays_closed() -> None:

@@ -214,7 +214,7 @@ def test_an_old_name_means_what_the_new_one_means():
     assert new.models[0].outcomes.detector == "ddm"
     assert new.notes == ()
     assert sorted(old.notes) == [
-        f'models.a.{key} is an old name: write "{now}" instead, the next version knows only that'
+        f'models.a.{key} is an old name: write "{now}" instead; the next version does not read the old one'
         for key, now in (("errors", "outcomes"), ("max_values", "max_buffered_values"), ("outliers.beyond", "distance"))
     ]
 

@@ -25,7 +25,7 @@ from streams.events.wire import MAX_NESTING
 from tests.support.records import NOW, NOW_MS
 
 MODELS = {"m": ModelSpec("m", max_features=6), "c": ModelSpec("c", categorical=("code", "x")), "": ModelSpec("")}
-SHAPES = {name: WindowShape(10.0, 5.0, max_features=4, max_segments=3, max_values=300) for name in MODELS}
+SHAPES = {name: WindowShape(10.0, 5.0, max_features=4, max_segments=3, max_buffered_values=300) for name in MODELS}
 
 scalars = st.one_of(
     st.none(),

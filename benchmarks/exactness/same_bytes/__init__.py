@@ -11,7 +11,8 @@ everything is the same.
 | executable | one of the two: a command run to its end, its versions |
 | prints | fingerprints: named lists of records, and the digest of each |
 | log, workers, deployment, broker, left | a log through workers on a real Kafka and Redis, and what they left |
-| replays, sources | files through `driftline replay`, in every format |
+| stage | one version with one input |
+| replays | files through `driftline replay`, in every format |
 | electricity, goods, shops, segments | these files, and the configuration of each |
 | state | what one version has stored, and the other reads |
 | comparing | the table and the JSON object |

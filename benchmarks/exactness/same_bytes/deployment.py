@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.exactness.same_bytes.broker import PREFIX, TopicReader
 from benchmarks.exactness.same_bytes.executable import Executable, FailedError
 from benchmarks.exactness.same_bytes.left import TOPICS, marks
-from benchmarks.exactness.same_bytes.log import EventLog
+from benchmarks.exactness.same_bytes.log import ReplayedLog
 from driftline.servers.child import Child
 from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
@@ -51,7 +51,7 @@ metrics_port = 0
 class RunningDeployment:
     """One deployment with the log on its topic."""
 
-    def __init__(self, home: Path, broker: TopicReader, log: EventLog, say: Callable[[str], None]) -> None:
+    def __init__(self, home: Path, broker: TopicReader, log: ReplayedLog, say: Callable[[str], None]) -> None:
         """Keep where it is; `say` is told what goes on."""
         self.home = home
         self.broker = broker
@@ -145,7 +145,7 @@ class RunningDeployment:
 
 
 @contextlib.contextmanager
-def deployment(executable: Executable, home: Path, log: EventLog, say: Callable[[str], None]) -> Iterator[RunningDeployment]:
+def deployment(executable: Executable, home: Path, log: ReplayedLog, say: Callable[[str], None]) -> Iterator[RunningDeployment]:
     """Start the servers, let an executable create the topics, and write the log; all is gone at the end but `home`."""
     say("starting Kafka and Redis")
     with KafkaServer() as kafka, RedisServer(memory_mb=_REDIS_MB) as redis:

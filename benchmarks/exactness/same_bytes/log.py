@@ -56,7 +56,7 @@ class SentEvent(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class EventLog:
+class ReplayedLog:
     """Records in the order in which they are sent; the last of each partition close all windows before `end`.
 
     Args:
@@ -74,7 +74,7 @@ class EventLog:
 
 
 @functools.cache
-def chaos_log() -> EventLog:
+def chaos_log() -> ReplayedLog:
     """Return the log of `benchmarks.chaos --quick --seed 1`."""
     made = input_log(_SEED, partitions=_PARTITIONS, windows=_WINDOWS, rows=_ROWS)
     closing = {
@@ -92,7 +92,7 @@ def chaos_log() -> EventLog:
         )
         for monitor in MONITORS
     }
-    return EventLog(
+    return ReplayedLog(
         records=tuple(SentEvent(entry.partition, entry.key, entry.value) for entry in made.entries),
         partitions=_PARTITIONS,
         begin=made.end - _WINDOWS * WINDOW_SECONDS,

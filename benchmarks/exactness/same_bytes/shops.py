@@ -16,7 +16,7 @@ from zlib import crc32
 import numpy as np
 import orjson
 
-from benchmarks.exactness.same_bytes.log import EventLog, SentEvent
+from benchmarks.exactness.same_bytes.log import ReplayedLog, SentEvent
 from benchmarks.exactness.same_bytes.replays import Replay, ReplaySource
 
 _SEED = 20_262
@@ -139,7 +139,7 @@ def _write(folder: Path) -> None:
 
 
 @functools.cache
-def shops_log() -> EventLog:
+def shops_log() -> ReplayedLog:
     """Return the events as they would stand on the topic, but for labels that would come after the end."""
     records = [SentEvent(number % _PARTITIONS, None, unusable) for number, unusable in enumerate(_UNUSABLE)]
     for number, (at, event) in enumerate(_events()):
@@ -155,7 +155,7 @@ def shops_log() -> EventLog:
                 SentEvent(partition, key.encode(), orjson.dumps({**row, "features": {"cash": True}, "prediction": 1.5}))
             )
             records.append(SentEvent(partition, key.encode(), orjson.dumps({**row, "label": 1.5})))
-    return EventLog(tuple(records), _PARTITIONS, _FIRST, _END, closing, {"basket": _BASKET, "delivery": _DELIVERY})
+    return ReplayedLog(tuple(records), _PARTITIONS, _FIRST, _END, closing, {"basket": _BASKET, "delivery": _DELIVERY})
 
 
 SOURCE = ReplaySource(

@@ -16,7 +16,7 @@ import orjson
 from benchmarks.exactness.same_bytes.deployment import RunningDeployment, deployment
 from benchmarks.exactness.same_bytes.executable import Executable, FailedError
 from benchmarks.exactness.same_bytes.left import TOPICS, alert_ids, left
-from benchmarks.exactness.same_bytes.log import EventLog
+from benchmarks.exactness.same_bytes.log import ReplayedLog
 from benchmarks.exactness.same_bytes.prints import Prints, line
 from benchmarks.exactness.same_bytes.stage import OneSide
 from driftline.servers.child import Child
@@ -37,7 +37,7 @@ _GROWING = "metric names"
 class Runs:
     """Runs over one log; `home` has a folder for each undisturbed one."""
 
-    log: Callable[[], EventLog]
+    log: Callable[[], ReplayedLog]
     home: Path
     #: (executable, whether it is before) -> what its run left. Both may be one executable, and are run all the same.
     _found: dict[tuple[Executable, bool], dict[str, list[bytes]]] = field(default_factory=dict)

@@ -69,7 +69,9 @@ def build(invocation: Invocation, /, **given: Any) -> None:
 @configured
 def accept(invocation: Invocation, *, model: str, incident: str | None, features: tuple[str, ...]) -> None:
     """Old name of `driftline incident accept`."""
-    click.echo("driftline: `reference accept` is `driftline incident accept` now; the next version knows only that", err=True)
+    click.echo(
+        "driftline: `reference accept` is `driftline incident accept` now; the next version does not have the old one", err=True
+    )
     write_acceptance(invocation, model=model, incident=incident, features=features)
 
 
