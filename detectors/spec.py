@@ -67,6 +67,8 @@ class RetrainSpec:
     candidates: tuple[str, ...] = ("warm", "fresh")
     #: Give up a request when not enough labelled rows came within this wall time.
     patience_seconds: float = 3 * DAY_SECONDS
+    #: Most predictions a day whose features are kept for training, chosen by the hash of their id; None keeps all.
+    rows_per_day: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class ModelSpec:
     features: tuple[str, ...] = ()
     #: Features that are categories although their values look like numbers.
     categorical: tuple[str, ...] = ()
+    #: Features or tags by which outcomes can be grouped: their values are kept with the prediction until its label comes.
+    groups: tuple[str, ...] = ()
     #: Whether the number of rows is monitored; None monitors it if the reference covers a week, and so knows weekends.
     volume: bool | None = None
     max_features: int = 500

@@ -7,6 +7,7 @@ driftline/config/load.py makes a `Settings` from `driftline.toml` and the enviro
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from detectors.spec import ModelSpec
 
@@ -46,9 +47,23 @@ class KafkaSettings:
     session_timeout_seconds: float = 10.0
 
 
+#: One record for the outcomes of a fetch, as columns, or a record for each outcome.
+OutcomesFormat = Literal["columns", "rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class JoinSettings:
+    """The join of predictions and labels."""
+
+    #: Memory for what waits, of all workers together; beyond it a sample is joined.
+    most_bytes: int = 512 << 20
+    #: A topic with labels under another key, which a router writes to the events topic; empty without one.
+    labels_topic: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
-    """The Redis that holds models, snapshots and pending predictions."""
+    """The Redis that holds models and snapshots."""
 
     url: str = "redis://127.0.0.1:6379/0"
     prefix: str = "driftline"
@@ -85,6 +100,8 @@ class Settings:
     """Everything one process is told at start."""
 
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
+    join: JoinSettings = field(default_factory=JoinSettings)
+    outcomes_format: OutcomesFormat = "columns"
     redis: RedisSettings = field(default_factory=RedisSettings)
     serve: HttpSettings = field(default_factory=HttpSettings)
     #: Where /metrics of the worker and of the retrainer listens; in a container 0.0.0.0.

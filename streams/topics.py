@@ -1,8 +1,8 @@
 """Every topic, in one table: what it carries, how it is keyed, how long it is kept.
 
-`driftline topics create` makes them from this table and docs/topics.md prints it. The events and
-outcomes topics need the same number of partitions: an outcome is written to the partition of the
-prediction it comes from, which is what makes repeats after a crash recognisable (streams/stages/join.py).
+`driftline topics create` makes them from this table and docs/topics.md prints it. The topics without a number of
+partitions of their own need the same number: what comes from a partition of events is written to the partition of
+the same number, which is what makes repeats after a crash recognisable (streams/stages/join.py).
 """
 
 from __future__ import annotations
@@ -25,12 +25,33 @@ class Topic:
     max_message_bytes: int = 1 << 20
     #: Records are stamped by the broker, not by whoever sends them: the clock that event times are held against.
     broker_time: bool = False
+    #: Records of the same key replace each other, and a record without a value deletes its key.
+    compacted: bool = False
 
 
 EVENTS = Topic(
     "events", "predictions, feature-only events, labels and ticks", "event id", 7 * DAY_SECONDS, None, 4 << 20, broker_time=True
 )
-OUTCOMES = Topic("outcomes", "predictions joined with their labels", "partition of the event", 90 * DAY_SECONDS, None)
+OUTCOMES = Topic(
+    # The time of appending is the broker's: training finds its rows by it (retrainer/training.py).
+    "outcomes", "predictions joined with their labels", "partition of the event", 90 * DAY_SECONDS, None, broker_time=True
+)
+JOIN = Topic(
+    "join",
+    "predictions and labels that may still be joined, packed: the state of the join (MessagePack)",
+    "model, first and last offset; in the partition of the events",
+    92 * DAY_SECONDS,
+    None,
+    compacted=True,
+)
+ROWS = Topic(
+    "rows",
+    "features of predictions with an id, as columns, for training (MessagePack)",
+    "partition of the event",
+    90 * DAY_SECONDS,
+    None,
+    broker_time=True,
+)
 WINDOWS = Topic(
     "windows",
     "window summaries, marks of progress, decisions on retrains, acceptances of changes: the monitoring history (MessagePack)",
@@ -52,7 +73,7 @@ DEAD = Topic(
     4 << 20,
 )
 
-TOPICS: tuple[Topic, ...] = (EVENTS, OUTCOMES, WINDOWS, ALERTS, OUTLIERS, RETRAINS, SWAPS, DEAD)
+TOPICS: tuple[Topic, ...] = (EVENTS, OUTCOMES, JOIN, ROWS, WINDOWS, ALERTS, OUTLIERS, RETRAINS, SWAPS, DEAD)
 
 
 def topic_name(prefix: str, topic: Topic) -> str:

@@ -88,6 +88,7 @@ def create_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> dic
             replication_factor=settings.replication,
             config={
                 "retention.ms": str(topic.retention_seconds * 1000),
+                "cleanup.policy": "compact,delete" if topic.compacted else "delete",
                 "max.message.bytes": str(topic.max_message_bytes),
                 "message.timestamp.type": "LogAppendTime" if topic.broker_time else "CreateTime",
                 # An acknowledged record survives the loss of a broker; until it can, writing waits.

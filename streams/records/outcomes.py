@@ -1,13 +1,42 @@
-"""Outcomes: a prediction joined with its label, as JSON on the outcomes topic."""
+"""Outcomes: predictions joined with their labels, as JSON on the outcomes topic.
+
+Rules:
+1. The outcomes of one fetch of events are one record of columns, `OutcomeColumns`; lists of equal length, in order of
+   `source`. A list that would hold nothing but its default is left out. `[outcomes] format = "rows"` writes
+   a record for each outcome instead. Both are version 2. Version 1, a record for each outcome with the features of its
+   prediction, stays readable.
+2. Readers pass over fields that they do not know.
+3. The identity of an outcome is the partition and offset of the later of its two events, `source`. Sources grow within a
+   partition, so an outcome that is not newer is a repeat after a crash.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import cast
 
 import msgspec
 
 from detectors.errors import EventError
-from detectors.windows.row import ERROR, Row, Value
+from detectors.windows.row import Value
+
+__all__ = [
+    "Outcome",
+    "OutcomeColumns",
+    "OutcomeTick",
+    "PredictionValue",
+    "SourceOffset",
+    "encode",
+    "error_between",
+    "error_of",
+    "outcomes_of",
+    "parse",
+]
+
+#: Groups of a prediction: name of a feature or tag -> its value.
+Groups = dict[str, Value]
+#: Class -> probability.
+Probabilities = dict[str, float]
 
 
 class PredictionValue(msgspec.Struct, frozen=True):
@@ -24,34 +53,124 @@ class SourceOffset(msgspec.Struct, frozen=True):
     offset: int
 
 
-class Outcome(msgspec.Struct, frozen=True, tag_field="type", tag="outcome"):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="outcome"):
     """One joined pair; times are epoch seconds of event time.
 
     Args:
         ts: event time of the label.
         predicted_at: event time of the prediction.
-        label: the true label.
+        label: the true label; None takes an earlier label back.
         source: the same in a repeat after a crash.
+        at: offset of the prediction in the partition of `source`; None in version 1.
+        corrects: whether an earlier label of the prediction is replaced; `was` is that label.
+        share: part of the predictions that were kept for the join at that time; one outcome stands for `1 / share`.
+        client: who sent the prediction, and `label_client` who sent the label; None where it is not known.
+        entity: whom or what the prediction is about.
+        probabilities: class -> probability, as predicted.
+        groups: the features and tags that the model declares as groups.
+        features: those of the prediction, in version 1 only.
     """
 
     id: str
     model: str
-    segment: str
+    segment: str = ""
     ts: float
     predicted_at: float
-    model_version: str | None
-    features: dict[str, Value]
+    model_version: str | None = None
     prediction: PredictionValue
     label: Value
     source: SourceOffset
-    v: int = 1
+    at: int | None = None
+    corrects: bool = False
+    was: Value = None
+    share: float = 1.0
+    client: str | None = None
+    label_client: str | None = None
+    entity: str | None = None
+    probabilities: Probabilities | None = None
+    groups: Groups | None = None
+    features: dict[str, Value] | msgspec.UnsetType = msgspec.UNSET
+    v: int = 2
+
+
+class OutcomeColumns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="outcomes"):
+    """The outcomes of one model in one fetch of events, as lists of equal length, in order of `source`.
+
+    `label` and `score` are those of the prediction, `truth` is the true label; `source` and `at` are offsets in
+    `partition` of the events topic. Everything else is as in `Outcome`. None stands for a list of defaults.
+    """
+
+    model: str
+    partition: int
+    id: list[str]
+    ts: list[float]
+    predicted_at: list[float]
+    label: list[Value] | None = None
+    score: list[float | None] | None = None
+    truth: list[Value]
+    at: list[int]
+    source: list[int]
+    segment: list[str] | None = None
+    model_version: list[str | None] | None = None
+    corrects: list[bool] | None = None
+    was: list[Value] | None = None
+    share: list[float] | None = None
+    client: list[str | None] | None = None
+    label_client: list[str | None] | None = None
+    entity: list[str | None] | None = None
+    probabilities: list[Probabilities | None] | None = None
+    groups: list[Groups | None] | None = None
+    v: int
+
+    def __len__(self) -> int:
+        """Return the number of outcomes."""
+        return len(self.source)
+
+    def rows(self) -> Iterator[Outcome]:
+        """Yield the outcomes one by one."""
+        n = len(self)
+        optional = {name: column for name in _OPTIONAL if (column := getattr(self, name)) is not None}
+        labels, scores = self.label or [None] * n, self.score or [None] * n
+        for k in range(n):
+            yield Outcome(
+                id=self.id[k],
+                model=self.model,
+                ts=self.ts[k],
+                predicted_at=self.predicted_at[k],
+                prediction=PredictionValue(labels[k], scores[k]),
+                label=self.truth[k],
+                source=SourceOffset(self.partition, self.source[k]),
+                at=self.at[k],
+                **{name: column[k] for name, column in optional.items()},
+            )
+
+
+#: Columns that may be left out, by the names that they have in `Outcome` too.
+_OPTIONAL = (
+    "segment",
+    "model_version",
+    "corrects",
+    "was",
+    "share",
+    "client",
+    "label_client",
+    "entity",
+    "probabilities",
+    "groups",
+)
+#: Every column but the ids.
+_COLUMNS = ("ts", "predicted_at", "label", "score", "truth", "at", "source", *_OPTIONAL)
 
 
 class OutcomeTick(msgspec.Struct, frozen=True, tag_field="type", tag="tick"):
-    """A tick: it moves the event time of a model in a partition of outcomes on, without an outcome."""
+    """A tick: it moves the event time of a model in a partition of outcomes on, without an outcome.
+
+    `source` is its offset in the same partition of the events topic; None in version 1.
+    """
 
     model: str
     ts: float
+    source: int | None = None
     v: int = 1
 
 
@@ -59,31 +178,63 @@ class OutcomeTick(msgspec.Struct, frozen=True, tag_field="type", tag="tick"):
 _NUMBERS = (int, float)
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Outcome | OutcomeTick)
+_decoder = msgspec.json.Decoder(Outcome | OutcomeColumns | OutcomeTick)
 
 
-def encode(outcome: Outcome) -> bytes:
-    """Return the bytes of an outcome."""
-    return _encoder.encode(outcome)
+def encode(record: Outcome | OutcomeColumns | OutcomeTick) -> bytes:
+    """Return the bytes of a record."""
+    return _encoder.encode(record)
 
 
-def parse(value: bytes | None) -> Outcome | OutcomeTick:
-    """Return the outcome or tick in a message.
+def parse(value: bytes | None) -> Outcome | OutcomeColumns | OutcomeTick:
+    """Return the outcome, the outcomes of a fetch, or the tick in a message.
 
     Raises:
-        EventError: it is neither.
+        EventError: it is none of them.
     """
     try:
-        return cast("Outcome | OutcomeTick", _decoder.decode(value or b""))
+        found = cast("Outcome | OutcomeColumns | OutcomeTick", _decoder.decode(value or b""))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise EventError("not_an_outcome", "", str(error)) from None
+    if isinstance(found, OutcomeColumns):
+        _check(found)
+    return found
+
+
+def _check(found: OutcomeColumns) -> None:
+    """Return if all columns are as long as the ids, and sources grow.
+
+    Raises:
+        EventError: they are not.
+    """
+    n = len(found.id)
+    for name in _COLUMNS:
+        column = getattr(found, name)
+        if column is not None and len(column) != n:
+            raise EventError("not_an_outcome", name, f"expected {n} values, as there are ids, got {len(column)}")
+    if any(later <= earlier for earlier, later in zip(found.source, found.source[1:], strict=False)):
+        raise EventError("not_an_outcome", "source", "expected offsets that grow")
+
+
+def outcomes_of(value: bytes | None) -> list[Outcome]:
+    """Return the outcomes in a message, one by one; none for a tick.
+
+    Raises:
+        EventError: it holds neither.
+    """
+    record = parse(value)
+    if isinstance(record, OutcomeColumns):
+        return list(record.rows())
+    return [record] if isinstance(record, Outcome) else []
 
 
 def error_of(outcome: Outcome) -> float | None:
     """Return the error of an outcome, by `error_between`.
 
     >>> def pair(prediction, truth):
-    ...     return Outcome("a", "m", "", 1.0, 0.0, None, {}, prediction, truth, SourceOffset(0, 1))
+    ...     return Outcome(
+    ...         id="a", model="m", ts=1.0, predicted_at=0.0, prediction=prediction, label=truth, source=SourceOffset(0, 1)
+    ...     )
     >>> error_of(pair(PredictionValue(True), False)), error_of(pair(PredictionValue(12.5), 10))
     (1.0, 2.5)
     """
@@ -103,11 +254,3 @@ def error_between(predicted: Value, score: float | None, truth: Value) -> float 
     if type(predicted) in _NUMBERS and type(truth) in _NUMBERS and float in (type(predicted), type(truth)):
         return float(abs(predicted - truth))  # type: ignore[operator] # both are numbers
     return float(predicted != truth)
-
-
-def row_of(offset: int, record: Outcome | OutcomeTick) -> Row | None:
-    """Return the row of an outcome in a window of outcomes, None if it has no error."""
-    if isinstance(record, OutcomeTick):
-        return Row(offset, record.model, record.ts, "", None)
-    error = error_of(record)
-    return None if error is None else Row(offset, record.model, record.ts, record.segment, {ERROR: error})
