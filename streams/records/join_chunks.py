@@ -154,10 +154,7 @@ def decode(value: bytes) -> Chunk:
         EventError: it is none.
     """
     try:
-        wire = _decoder.decode(_unpacked(value))
-        if wire.format != FORMAT:
-            raise ValueError(f"format {wire.format}, this Driftline reads {FORMAT}")
-        return _chunk(wire)
+        return _chunk(_decoder.decode(_unpacked(value)))
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, cramjam.DecompressionError) as error:
         raise EventError("not_a_chunk", "", f"expected a chunk of the join, got {len(value)} bytes ({error})") from None
 
@@ -180,6 +177,8 @@ def encode_begin(begin: Begin) -> bytes:
 
 
 def _chunk(wire: _Wire) -> Chunk:
+    if wire.format != FORMAT:
+        raise ValueError(f"format {wire.format}, this Driftline reads {FORMAT}")
     predictions, labels = _rows(wire.predictions, PREDICTION, leave_out="truth"), _rows(wire.labels, LABEL)
     predictions["truth"] = UNKNOWN
     waits = np.unpackbits(np.frombuffer(wire.waits, np.uint8), count=len(labels)).astype(bool)
@@ -218,6 +217,8 @@ def _chunk(wire: _Wire) -> Chunk:
 
 
 def _packed(rows: Columns, leave_out: str = "") -> _Rows:
+    if not len(rows):
+        return _Rows(0, b"")
     planes = []
     for name in rows.dtype.names or ():
         if name != leave_out:
