@@ -17,7 +17,7 @@ from detectors.errors import EventError
 from detectors.windows.block import ABSENT
 from detectors.windows.row import PREDICTION_LABEL, PREDICTION_SCORE, Row
 from streams.events.event import MAX_AHEAD_SECONDS, MILLISECONDS_FROM, Event, EventKind, as_categories, event_time
-from streams.events.record_types import RecordType, Word, answer_of, class_of
+from streams.events.record_types import RecordType, Word, answer_of, class_of, probabilities_of
 
 _ROWS: tuple[EventKind, ...] = ("prediction", "features", "tick")
 #: The last second of the year 9999.
@@ -69,6 +69,10 @@ class Group:
                 label=wire.label if is_kind == "label" else label,
                 score=score,
                 model_version=None if wire.model_version is None else str(wire.model_version),
+                client=None if wire.client is None else str(wire.client),
+                entity=None if wire.entity is None else str(wire.entity),
+                tags=wire.tags,
+                probabilities=probabilities_of(wire.prediction),
             )
 
     def rows(self) -> Iterable[Row]:
@@ -130,7 +134,7 @@ def _kind_of(wire: Any) -> EventKind | None:
         if wire.type == "label":
             return None
         return "features" if wire.prediction is None else "prediction"
-    if wire.id is None or wire.label is None:
+    if wire.id is None:
         return None
     if wire.type is None and (wire.features is not None or wire.prediction is not None):
         return None
