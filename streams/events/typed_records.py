@@ -57,22 +57,24 @@ class Group:
                     features[name] = word.value
             if self.kind.categorical:
                 as_categories(features, self.kind.categorical)
-            label, score = answer_of(wire.prediction)
+            prediction = wire.prediction
+            label, score = (None, None) if prediction is None else answer_of(prediction)
+            # By position: names would cost half as much again.
             yield Event(
-                kind=is_kind,
-                offset=int(self.offsets[at]),
-                model=self.kind.model,
-                ts=float(self.ts[at]),
-                id=None if wire.id is None else str(wire.id),
-                segment=wire.segment or "",
-                features=features,
-                label=wire.label if is_kind == "label" else label,
-                score=score,
-                model_version=None if wire.model_version is None else str(wire.model_version),
-                client=None if wire.client is None else str(wire.client),
-                entity=None if wire.entity is None else str(wire.entity),
-                tags=wire.tags,
-                probabilities=probabilities_of(wire.prediction),
+                is_kind,
+                int(self.offsets[at]),
+                self.kind.model,
+                float(self.ts[at]),
+                None if wire.id is None else str(wire.id),
+                wire.segment or "",
+                features,
+                wire.label if is_kind == "label" else label,
+                score,
+                None if wire.model_version is None else str(wire.model_version),
+                None if wire.client is None else str(wire.client),
+                None if wire.entity is None else str(wire.entity),
+                wire.tags,
+                None if prediction is None else probabilities_of(prediction),
             )
 
     def rows(self) -> Iterable[Row]:

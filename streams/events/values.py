@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from detectors.errors import EventError
 from detectors.windows.row import Value
@@ -28,7 +30,14 @@ LEAST_SUM, GREATEST_SUM = 0.99, 1.01
 _LEAST_INTEGER, _GREATEST_INTEGER = -(1 << 63), (1 << 64) - 1
 _GREATEST_NUMBER = int(sys.float_info.max)
 _PROBABILITIES = "prediction.probabilities"
-_NUMBERS = frozenset((int, float))
+_ClassName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
+_Probability = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+
+class _Answer(msgspec.Struct):
+    """Probabilities without a fault; msgspec keeps what it knows of a struct, and of no other type."""
+
+    probabilities: Annotated[dict[_ClassName, _Probability], msgspec.Meta(max_length=MAX_CLASSES)]
 
 
 def text_of(value: str | int | None, path: str, most: int, *, least: int = 1) -> str | None:
@@ -140,38 +149,31 @@ def probabilities_in(value: Any) -> dict[str, float]:
     >>> probabilities_in({"cat": 1, "dog": 0})
     {'cat': 1.0, 'dog': 0.0}
     """
-    if not isinstance(value, dict):
-        raise EventError("wrong_type", _PROBABILITIES, f"expected an object of class and number, got {type(value).__name__}")
-    if len(value) > MAX_CLASSES:
-        raise EventError("too_many_classes", _PROBABILITIES, f"expected at most {MAX_CLASSES}, got {len(value)}")
-    numbers = value.values()
-    if not _NUMBERS.issuperset(map(type, numbers)) or not _fit(value):
-        raise _faulty_probability(value)
-    total = math.fsum(numbers)
+    try:
+        found = msgspec.convert({"probabilities": value}, _Answer).probabilities
+    except msgspec.ValidationError as error:
+        raise _fault_of(value) or EventError("wrong_type", _PROBABILITIES, str(error)) from None
+    total = math.fsum(found.values())
     if not LEAST_SUM <= total <= GREATEST_SUM:
         raise EventError("wrong_sum", _PROBABILITIES, f"expected numbers that add up to 1, give or take 0.01, got {total:.6g}")
-    return dict(zip(value, map(float, numbers), strict=True))
+    return found
 
 
-def _fit(value: dict[str, float]) -> bool:
-    """Return whether all names and numbers are within their limits."""
-    if not value:
-        return True
-    lengths, numbers = set(map(len, value)), value.values()
-    return min(lengths) > 0 and max(lengths) <= MAX_NAME_LENGTH and min(numbers) >= 0 and max(numbers) <= 1
-
-
-def _faulty_probability(value: dict[str, Any]) -> EventError:
-    """Return the error of the first class that has one."""
+def _fault_of(value: Any) -> EventError | None:
+    """Return the first fault of probabilities."""
+    if not isinstance(value, dict):
+        return EventError("wrong_type", _PROBABILITIES, f"expected an object of class and number, got {type(value).__name__}")
+    if len(value) > MAX_CLASSES:
+        return EventError("too_many_classes", _PROBABILITIES, f"expected at most {MAX_CLASSES}, got {len(value)}")
     for name, number in value.items():
-        path = f"{_PROBABILITIES}.{name[:MAX_NAME_LENGTH]}"
+        path = f"{_PROBABILITIES}.{name}"
         if not 0 < len(name) <= MAX_NAME_LENGTH:
             return _wrong_name(name, _PROBABILITIES)
-        if type(number) not in _NUMBERS:
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
             return EventError("wrong_type", path, f"expected a number, got {type(number).__name__}")
         if not 0 <= number <= 1:
             return EventError("out_of_range", path, f"expected a number from 0 to 1, got {_shown(number)}")
-    raise AssertionError(value)
+    return None
 
 
 def _shown(number: float) -> str:
