@@ -26,7 +26,8 @@ from detectors.spec import ModelSpec
 from detectors.windows.block import Block, blocks_of, is_sparse
 from detectors.windows.row import Row
 from streams.events.event import EVENT_KINDS, MAX_EVENT_BYTES, Event, EventKind, parse
-from streams.events.record_types import NoModel, RecordSchema, RecordType, feature_columns, predicted_columns
+from streams.events.record_columns import feature_columns, predicted_columns
+from streams.events.record_types import NoModel, RecordSchema, RecordType, from_json
 from streams.events.typed_records import Group, group_of, row_of_event
 from streams.events.wire import MAX_NESTING, is_too_deep
 from streams.kafka.batch import Batch
@@ -174,7 +175,7 @@ class Decoding:
             union: Any = NoModel
             for kind in self._by_type:
                 union |= kind
-            self._decode = msgspec.json.Decoder(union).decode
+            self._decode = msgspec.json.Decoder(union, dec_hook=from_json).decode
 
 
 def _indices_by_type(wires: list[Any]) -> dict[type[Any], Integers]:
