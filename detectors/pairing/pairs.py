@@ -12,7 +12,7 @@ from detectors.pairing.bounds import EXTRA_BYTES, LOOK_EVERY, ROW_BYTES, Bounds
 from detectors.pairing.columns import LABEL, PAIR, PREDICTION, Columns, Extras, What
 from detectors.pairing.table import Table
 from detectors.pairing.taken import Noted, Pairing
-from detectors.pairing.values import UNKNOWN, Boxes, Words, word_codes
+from detectors.pairing.values import Boxes, Words, word_codes
 
 #: So many words are never looked through.
 _FEW_WORDS = 1 << 16
@@ -54,14 +54,13 @@ class Pairs:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of everything that waits."""
-        return self.waiting.nbytes + self.early.nbytes + sum(map(len, self.extras.values())) + EXTRA_BYTES * len(self.extras)
+        """Return the bytes of everything that waits; those besides the columns are estimated."""
+        return self.waiting.nbytes + self.early.nbytes + 2 * EXTRA_BYTES * len(self.extras)
 
-    def oldest(self) -> float | None:
-        """Return the event time of the oldest prediction that waits for its label, None without one."""
-        rows = self.waiting.rows[self.waiting.taken()]
-        rows = rows[(rows["truth"] == UNKNOWN) & self.bounds.alive(rows["key"], rows["offset"])]
-        return float(rows["ts"].min()) if len(rows) else None
+    @property
+    def span(self) -> float:
+        """Return the event time from the oldest look whose rows are kept to the newest event, in seconds."""
+        return self.newest - self.bounds.looks[0].newest if self.bounds.looks else 0.0
 
     def find(self, rows: Columns) -> Integers:
         """Return the slots of predictions that wait, -1 where there is none; dead ones are given back."""

@@ -40,6 +40,7 @@ class Stretch:
         seen: offset of the last record with an id, of any model.
         newest: newest event time of the model.
         level: that before the first of these records.
+        within: longest time from a prediction to its label that held, seconds.
         total: bytes of what waits after the last of them, by the count of detectors/pairing/bounds.py.
         looks: those among the records; `levels` likewise.
         halves: predictions that are kept, and labels that changed something.
@@ -52,6 +53,7 @@ class Stretch:
     seen: int
     newest: float
     level: int
+    within: float
     total: int
     looks: tuple[Look, ...]
     levels: tuple[Level, ...]
@@ -242,6 +244,7 @@ class Partition:
             seen=self.seen,
             newest=pairs.newest,
             level=pending.level,
+            within=pairs.within,
             total=pairs.bounds.total,
             looks=tuple(pending.looks),
             levels=tuple(pending.levels),

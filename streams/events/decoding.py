@@ -65,6 +65,14 @@ class Decoded:
     _groups: list[Group]
     _general: list[Event]
 
+    def groups_of(self, model: str) -> list[Group]:
+        """Return the records of a model that fit its type."""
+        return [group for group in self._groups if group.kind.model == model]
+
+    def events_of(self, model: str) -> list[Event]:
+        """Return the records of a model that were read in the general way."""
+        return [event for event in self._general if event.model == model]
+
     def events(self, kinds: Collection[EventKind] = EVENT_KINDS, *, with_id: bool = False) -> list[Event]:
         """Return the events of some kinds, in offset order; `with_id` leaves out those without an id."""
         found = [event for event in self._general if event.kind in kinds and not (with_id and event.id is None)]

@@ -86,12 +86,16 @@ class _Reader:
         if set(map(type, ids)) != {str}:
             ids = list(map(str, ids))
         flags = np.zeros(len(ids), bool) if labelled is None else labelled
-        predictions = wires if labelled is None else [wire for wire, is_label in zip(wires, flags.tolist(), strict=True) if not is_label]
+        predictions = (
+            wires if labelled is None else [wire for wire, is_label in zip(wires, flags.tolist(), strict=True) if not is_label]
+        )
         labels = [] if labelled is None else [wire for wire, is_label in zip(wires, flags.tolist(), strict=True) if is_label]
         answers = [wire.prediction for wire in predictions]
-        extras = [_extra_of(wire, answer, group, self._groups) for wire, answer in zip(predictions, answers, strict=True)] if (
-            self._groups or _has_extras(predictions, answers)
-        ) else None
+        extras = (
+            [_extra_of(wire, answer, group, self._groups) for wire, answer in zip(predictions, answers, strict=True)]
+            if (self._groups or _has_extras(predictions, answers))
+            else None
+        )
         return self._columns(
             ids,
             offsets,
@@ -144,14 +148,16 @@ class _Reader:
         if len(places):
             predictions["answer"] = pairs.boxes.boxed([answer for answer, _ in answers])
             predictions["score"] = np.array([score for _, score in answers], np.float64)  # None becomes NaN
-            predictions["what"] = pairs.whats.codes([*map(_what, whats)])
+            known = {what: pairs.whats.code(_what(what)) for what in set(whats)}
+            predictions["what"] = np.fromiter(map(known.__getitem__, whats), np.int64, len(whats))
             predictions["truth"] = UNKNOWN
             if extras is not None:
                 at_offset = zip(predictions["offset"].tolist(), extras, strict=True)
                 kept = {offset: _encode_extra(extra) for offset, extra in at_offset if extra}
         if len(label_places):
             labels["truth"] = pairs.boxes.boxed(truths)
-            labels["what"] = pairs.clients.codes([None if one is None else str(one) for one in clients])
+            of_clients = {one: pairs.clients.code(None if one is None else str(one)) for one in set(clients)}
+            labels["what"] = np.fromiter(map(of_clients.__getitem__, clients), np.int64, len(clients))
         return Identified(Halves(predictions, labels, kept), offsets, ids)
 
 
@@ -172,7 +178,9 @@ def _extra_of(wire: Any, answer: Any, group: Group, names: tuple[str, ...]) -> E
 def _groups_of(event: Event, names: Iterable[str]) -> dict[str, Value] | None:
     """Return the values of groups: of tags first, then of features."""
     tags = event.tags or {}
-    return {name: tags[name] if name in tags else event.features[name] for name in names if name in tags or name in event.features} or None
+    return {
+        name: tags[name] if name in tags else event.features[name] for name in names if name in tags or name in event.features
+    } or None
 
 
 def _groups_of_wire(wire: Any, group: Group, names: Iterable[str]) -> dict[str, Value] | None:
@@ -193,7 +201,9 @@ def _groups_of_wire(wire: Any, group: Group, names: Iterable[str]) -> dict[str, 
     return found or None
 
 
-def identified(found: Decoded, model: str, pairs: Pairs, *, seed: int, position: int, groups: tuple[str, ...]) -> Identified | None:
+def identified(
+    found: Decoded, model: str, pairs: Pairs, *, seed: int, position: int, groups: tuple[str, ...]
+) -> Identified | None:
     """Return the predictions and labels of a model with an id, from an offset on; None without any.
 
     Args:
@@ -206,7 +216,9 @@ def identified(found: Decoded, model: str, pairs: Pairs, *, seed: int, position:
     """
     reader = _Reader(pairs, seed, groups)
     pieces = [reader.of_group(group, position) for group in found.groups_of(model) if group.distinct & _HALVES]
-    events = [event for event in found.events_of(model) if event.kind in _HALVES and event.id is not None and event.offset >= position]
+    events = [
+        event for event in found.events_of(model) if event.kind in _HALVES and event.id is not None and event.offset >= position
+    ]
     if events:
         pieces.append(reader.of_events(events))
     known = [piece for piece in pieces if piece is not None]

@@ -15,7 +15,7 @@ docs/topics.md has the format.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import cramjam
 import msgspec
@@ -34,8 +34,46 @@ PIECE_BYTES = 700_000
 MOST_BYTES = 8 << 20
 #: Key of the record that begins a partition.
 BEGIN = b"~begin"
+#: Header of a record: first and last offset of the flush, number of this chunk in it, number of chunks.
+_FLUSH = "flush"
 _LEVEL = 3
 _SIZE = 4
+
+
+class Place(NamedTuple):
+    """Where a chunk belongs, which its record says outside of its value."""
+
+    model: str
+    start: int
+    end: int
+    flush_start: int
+    flush_end: int
+    part: int
+    parts: int
+
+    @property
+    def key(self) -> bytes:
+        """Return the key of the record."""
+        return f"{self.model}|{self.start}|{self.end}".encode()
+
+    @property
+    def headers(self) -> tuple[tuple[str, bytes], ...]:
+        """Return the headers of the record."""
+        return ((_FLUSH, f"{self.flush_start}|{self.flush_end}|{self.part}|{self.parts}".encode()),)
+
+    @classmethod
+    def of(cls, key: bytes, headers: tuple[tuple[str, bytes], ...]) -> Self:
+        """Return the place that a record names.
+
+        Raises:
+            EventError: it names none.
+        """
+        try:
+            model, start, end = key.decode().rsplit("|", 2)
+            numbers = [int(number) for number in dict(headers)[_FLUSH].split(b"|", 3)]
+            return cls(model, int(start), int(end), *numbers)
+        except (ValueError, KeyError, TypeError) as error:
+            raise EventError("not_a_chunk", "", f"expected a key and headers of a chunk, got {key[:80]!r} ({error!r})") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +94,9 @@ class Chunk:
     flush: tuple[int, int]
 
     @property
-    def key(self) -> bytes:
-        """Return the key of the record."""
-        return f"{self.stretch.model}|{self.stretch.start}|{self.stretch.end}".encode()
+    def place(self) -> Place:
+        """Return its place in the log."""
+        return Place(self.stretch.model, self.stretch.start, self.stretch.end, *self.flush, self.part, self.parts)
 
 
 class Begin(msgspec.Struct, frozen=True):
@@ -93,6 +131,7 @@ class _Wire(msgspec.Struct, array_like=True, frozen=True):
     seen: int
     newest: float
     level: int
+    within: float
     total: int
     looks: list[tuple[int, float, float]]
     levels: list[tuple[int, int]]
@@ -132,6 +171,7 @@ def encode(chunk: Chunk) -> bytes:
         seen=stretch.seen,
         newest=stretch.newest,
         level=stretch.level,
+        within=stretch.within,
         total=stretch.total,
         looks=[tuple(look) for look in stretch.looks],  # type: ignore[misc] # as long as a look
         levels=[tuple(level) for level in stretch.levels],  # type: ignore[misc] # as long as a level
@@ -205,6 +245,7 @@ def _chunk(wire: _Wire) -> Chunk:
         seen=wire.seen,
         newest=wire.newest,
         level=wire.level,
+        within=wire.within,
         total=wire.total,
         looks=tuple(Look(*look) for look in wire.looks),
         levels=tuple(Level(*level) for level in wire.levels),
