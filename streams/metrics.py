@@ -77,7 +77,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec(
         "driftline_join_oldest_seconds",
         "gauge",
-        "Event time from the oldest predictions that are kept to the newest.",
+        "Event time from the oldest prediction that is kept to the newest.",
         ("model",),
     ),
     MetricSpec(
