@@ -62,19 +62,27 @@ def general(
 
 def decode(records: Sequence[Fetched], models: Mapping[str, ModelSpec]) -> tuple[list[Event], list[DeadLetter]]:
     """Return the events and dead letters of some records, after both ways of reading them have said the same."""
-    decoding = Decoding(models)
     columns = (
         [record.offset for record in records],
         [record.timestamp for record in records],
         [record.value for record in records],
     )
     events, dead = general(*columns, models)
-    for _ in range(2):
-        learned = decoding.decode(*columns)
-        # As text too: 1, 1.0 and True are equal.
-        assert (learned.events(), repr(learned.events())) == (events, repr(events))
-        assert [(one.offset, str(one.error)) for one in learned.dead] == [(one.offset, str(one.error)) for one in dead]
+    for decoding in (Decoding(models), _with_types(models)):
+        for _ in range(2):
+            learned = decoding.decode(*columns)
+            # As text too: 1, 1.0 and True are equal.
+            assert (learned.events(), repr(learned.events())) == (events, repr(events))
+            assert [(one.offset, str(one.error)) for one in learned.dead] == [(one.offset, str(one.error)) for one in dead]
     return events, dead
+
+
+def _with_types(models: Mapping[str, ModelSpec]) -> Decoding:
+    """Return a decoder that has a type for each model, also for records without features."""
+    decoding = Decoding(models)
+    seen = [orjson.dumps({"model": name, "features": {"x": 1.0}}) for name in models]
+    decoding.decode(range(len(seen)), [NOW_MS] * len(seen), seen)
+    return decoding
 
 
 def batch_of(records: Sequence[Fetched], *, epoch: int = 1, start: int | None = None) -> Batch:
