@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ from detectors.spec import ModelSpec
 from detectors.windows.block import Block, blocks_of, is_sparse
 from detectors.windows.row import Row
 from streams.events.event import EVENT_KINDS, MAX_EVENT_BYTES, Event, EventKind, parse
+from streams.events.prediction_features import PredictionFeatures, prediction_features
 from streams.events.record_types import NoModel, RecordSchema, RecordType, feature_columns, predicted_columns
 from streams.events.typed_records import Group, group_of, row_of_event
 from streams.events.wire import MAX_NESTING, is_too_deep
@@ -71,6 +72,10 @@ class Decoded:
             found.extend(group.events(kinds, with_id=with_id))
         found.sort(key=lambda event: event.offset)
         return found
+
+    def predictions(self, models: Collection[str], since: int) -> Iterator[PredictionFeatures]:
+        """Yield the predictions with an id of some models, from an offset on, with their features as columns."""
+        return prediction_features(self.blocks, self._groups, self._general, models, since)
 
 
 class Decoding:

@@ -174,8 +174,7 @@ def with_column(of: str, **fields: Any) -> bytes:
     names = ("name", "kind", "gaps", "digits", "words", "size")
     return changed(
         columns=[
-            list({**dict(zip(names, column, strict=True)), **(fields if column[0] == of else {})}.values())
-            for column in columns
+            list({**dict(zip(names, column, strict=True)), **(fields if column[0] == of else {})}.values()) for column in columns
         ]
     )
 

@@ -1,0 +1,147 @@
+"""Predictions that have an id, with the features that they were made with, as columns where they are columns already.
+
+A block holds numbers as doubles and cuts long texts, which is all that a window needs. So what a block lost is asked
+of the records themselves, feature by feature, and only where it may have been lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from detectors.arrays import Floats, Integers
+from detectors.windows.block import ABSENT, Block, Columns
+from detectors.windows.row import PREDICTION, Value
+from streams.events.event import Event
+from streams.events.record_types import RecordType, Word
+from streams.events.typed_records import Group
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionFeatures:
+    """Predictions with an id of one model, in offset order.
+
+    Args:
+        model: name of the model.
+        offsets: shape (n,).
+        ts: event times, epoch seconds, shape (n,).
+        ids: of the predictions.
+        columns: their features and answers, as a block has them.
+    """
+
+    model: str
+    offsets: Integers
+    ts: Floats
+    ids: list[str]
+    columns: Columns
+    _kind: RecordType | None
+    #: What each record has for `features`: an object of its type, a dictionary, or None.
+    _holders: Sequence[Any]
+
+    def __len__(self) -> int:
+        """Return the number of predictions."""
+        return len(self.offsets)
+
+    def names(self) -> Iterator[str]:
+        """Yield the names of the features; a name may come that no prediction has."""
+        columns = self.columns
+        for name in chain(columns.names, columns.coded.names, columns.texts, columns.others):
+            # An answer is no feature, unless an event that was read in the general way has a feature of that name.
+            if name not in PREDICTION or any(isinstance(holder, dict) and name in holder for holder in self._holders):
+                yield name
+
+    def values(self, name: str, at: Sequence[int] | None = None) -> list[Value]:
+        """Return a feature of the predictions at some indices, of all without them, value and type as the events say."""
+        holders = self._holders if at is None else [self._holders[place] for place in at]
+        kind = self._kind
+        if kind is None:
+            return [holder.get(name, ABSENT) if holder else ABSENT for holder in holders]
+        found = _of_type(kind, name, holders)
+        if name in kind.categorical:
+            return [str(value) if type(value) in (int, float) and value is not ABSENT else value for value in found]
+        return found
+
+    def cut(self, at: Integers) -> PredictionFeatures:
+        """Return the predictions at these indices."""
+        ids, holders = [self.ids[place] for place in at], [self._holders[place] for place in at]
+        return PredictionFeatures(self.model, self.offsets[at], self.ts[at], ids, self.columns.rows_at(at), self._kind, holders)
+
+
+def _of_type(kind: RecordType, name: str, holders: Sequence[Any]) -> list[Value]:
+    """Return a feature of records of which some fit the type."""
+    try:
+        field = f"f{kind.names.index(name)}" if not kind.loose else ""
+    except ValueError:
+        field = ""
+    if field and all(type(holder) is not dict and holder is not None for holder in holders):
+        found = list(map(attrgetter(field), holders))
+    else:
+        found = [
+            holder.get(name, ABSENT) if type(holder) is dict else getattr(holder, field, ABSENT) if field else ABSENT
+            for holder in holders
+        ]
+    return [value.value if type(value) is not float and isinstance(value, Word) else value for value in found]
+
+
+def prediction_features(
+    blocks: Sequence[Block], groups: Sequence[Group], events: Sequence[Event], models: Collection[str], since: int
+) -> Iterator[PredictionFeatures]:
+    """Yield the predictions with an id of these models from an offset on; models come in any order.
+
+    Args:
+        blocks: of a fetch.
+        groups: the records of the fetch that fit a type; one group a model.
+        events: the others.
+        models: names of those that are wanted.
+        since: the first offset.
+    """
+    by_model = {group.kind.model: group for group in groups}
+    general: dict[str, list[Event]] = {}
+    for event in events:
+        if event.kind == "prediction" and event.id is not None and event.offset >= since and event.model in models:
+            general.setdefault(event.model, []).append(event)
+    for block in blocks:
+        if block.model in models:
+            found = _of_block(block, by_model.get(block.model), general.get(block.model, []), since)
+            if found is not None:
+                yield found
+
+
+def _of_block(block: Block, group: Group | None, events: Sequence[Event], since: int) -> PredictionFeatures | None:
+    low, high = int(block.offsets[0]), int(block.offsets[-1]) + 1
+    offsets: list[int] = []
+    ids: list[str] = []
+    holders: list[Any] = []
+    if group is not None:
+        first, last = np.searchsorted(group.offsets, (max(low, since), high)).tolist()
+        wires = group.wires[first:last]
+        places = [place for place, wire in enumerate(wires) if wire.id is not None]
+        if group.distinct != {"prediction"}:
+            places = [place for place in places if group.kinds[first + place] == "prediction"]
+        ids = [str(wires[place].id) for place in places]
+        holders = [wires[place].features for place in places]
+        offsets = group.offsets[first:last][places].tolist()
+    own = [event for event in events if low <= event.offset < high]
+    if own:
+        together = sorted(
+            [*zip(offsets, ids, holders, strict=True), *((one.offset, str(one.id), one.features) for one in own)],
+            key=lambda row: row[0],
+        )
+        offsets, ids, holders = [row[0] for row in together], [row[1] for row in together], [row[2] for row in together]
+    # Blocks of a model may lie between each other's rows: only those are this block's that it holds.
+    at = np.array(offsets, dtype=np.int64)
+    rows = np.searchsorted(block.offsets, at)
+    mine = block.offsets[np.minimum(rows, len(block) - 1)] == at
+    if not mine.all():
+        kept = np.flatnonzero(mine)
+        at, rows = at[kept], rows[kept]
+        ids, holders = [ids[place] for place in kept], [holders[place] for place in kept]
+    if not len(at):
+        return None
+    columns = block.columns if len(at) == len(block) else block.columns.rows_at(rows)
+    return PredictionFeatures(block.model, at, block.ts[rows], ids, columns, None if group is None else group.kind, holders)
