@@ -40,8 +40,9 @@ class PredictionFeatures:
     ids: list[str]
     columns: Columns
     _kind: RecordType | None
-    #: What each record has for `features`: an object of its type, a dictionary, or None.
+    #: What each record has for `features`: an object of its type, a dictionary, or None; and whether all have such an object.
     _holders: Sequence[Any]
+    _typed: bool
 
     def __len__(self) -> int:
         """Return the number of predictions."""
@@ -52,7 +53,9 @@ class PredictionFeatures:
         columns = self.columns
         for name in chain(columns.names, columns.coded.names, columns.texts, columns.others):
             # An answer is no feature, unless an event that was read in the general way has a feature of that name.
-            if name not in PREDICTION or any(isinstance(holder, dict) and name in holder for holder in self._holders):
+            if name not in PREDICTION or (
+                not self._typed and any(isinstance(holder, dict) and name in holder for holder in self._holders)
+            ):
                 yield name
 
     def values(self, name: str, at: Sequence[int] | None = None) -> list[Value]:
@@ -61,7 +64,7 @@ class PredictionFeatures:
         kind = self._kind
         if kind is None:
             return [holder.get(name, ABSENT) if holder else ABSENT for holder in holders]
-        found = _of_type(kind, name, holders)
+        found = _of_type(kind, name, holders, typed=self._typed)
         if name in kind.categorical:
             return [str(value) if type(value) in (int, float) and value is not ABSENT else value for value in found]
         return found
@@ -72,20 +75,19 @@ class PredictionFeatures:
         return PredictionFeatures(self.model, self.offsets[at], self.ts[at], ids, self.columns.rows_at(at), self._kind, holders)
 
 
-def _of_type(kind: RecordType, name: str, holders: Sequence[Any]) -> list[Value]:
-    """Return a feature of records of which some fit the type."""
-    try:
-        field = f"f{kind.names.index(name)}" if not kind.loose else ""
-    except ValueError:
-        field = ""
-    if field and all(type(holder) is not dict and holder is not None for holder in holders):
+def _of_type(kind: RecordType, name: str, holders: Sequence[Any], *, typed: bool) -> list[Value]:
+    """Return a feature of records of which some, or all (`typed`), fit the type."""
+    place = kind.names.index(name) if name in kind.names and not kind.loose else None
+    if place is None:
+        return [holder.get(name, ABSENT) if type(holder) is dict else ABSENT for holder in holders]
+    field = f"f{place}"
+    if typed:
         found = list(map(attrgetter(field), holders))
+        if kind.kinds[place] != "word":
+            return found
     else:
-        found = [
-            holder.get(name, ABSENT) if type(holder) is dict else getattr(holder, field, ABSENT) if field else ABSENT
-            for holder in holders
-        ]
-    return [value.value if type(value) is not float and isinstance(value, Word) else value for value in found]
+        found = [holder.get(name, ABSENT) if type(holder) is dict else getattr(holder, field, ABSENT) for holder in holders]
+    return [value.value if isinstance(value, Word) else value for value in found]
 
 
 def prediction_features(
@@ -144,4 +146,6 @@ def _of_block(block: Block, group: Group | None, events: Sequence[Event], since:
     if not len(at):
         return None
     columns = block.columns if len(at) == len(block) else block.columns.rows_at(rows)
-    return PredictionFeatures(block.model, at, block.ts[rows], ids, columns, None if group is None else group.kind, holders)
+    typed = not own and not any(kind in (dict, type(None)) for kind in set(map(type, holders)))
+    kind = None if group is None else group.kind
+    return PredictionFeatures(block.model, at, block.ts[rows], ids, columns, kind, holders, typed)
