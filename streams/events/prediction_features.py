@@ -72,7 +72,9 @@ class PredictionFeatures:
     def cut(self, at: Integers) -> PredictionFeatures:
         """Return the predictions at these indices."""
         ids, holders = [self.ids[place] for place in at], [self._holders[place] for place in at]
-        return PredictionFeatures(self.model, self.offsets[at], self.ts[at], ids, self.columns.rows_at(at), self._kind, holders)
+        return PredictionFeatures(
+            self.model, self.offsets[at], self.ts[at], ids, self.columns.rows_at(at), self._kind, holders, self._typed
+        )
 
 
 def _of_type(kind: RecordType, name: str, holders: Sequence[Any], *, typed: bool) -> list[Value]:

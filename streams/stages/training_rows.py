@@ -109,8 +109,8 @@ class PendingRows:
 def _alike(pieces: Sequence[tuple[FeatureRows, int]]) -> Iterator[list[FeatureRows]]:
     """Yield pieces of one model that have mostly the same features: others would cost rows times names."""
     by_model: dict[str, list[tuple[FeatureRows, int]]] = {}
-    for piece in sorted(pieces, key=lambda piece: int(piece[0].offsets[0])):
-        by_model.setdefault(piece[0].model, []).append(piece)
+    for counted in sorted(pieces, key=lambda counted: int(counted[0].offsets[0])):
+        by_model.setdefault(counted[0].model, []).append(counted)
     for of_model in by_model.values():
         together: list[FeatureRows] = []
         names: set[str] = set()
