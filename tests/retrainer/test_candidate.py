@@ -30,7 +30,7 @@ pytestmark = pytest.mark.fast
 def rows(labels: list[Any], features: list[dict[str, Any]] | None = None) -> list[Example]:
     """Rows with the given labels, a second apart."""
     shown = features or [{"x": float(number)} for number in range(len(labels))]
-    return [Example(float(n), (0, n), (0, n), f"row-{n}", x, y) for n, (x, y) in enumerate(zip(shown, labels, strict=True))]
+    return [Example(float(n), 0, n, n, f"row-{n}", x, y) for n, (x, y) in enumerate(zip(shown, labels, strict=True))]
 
 
 class Recorder:
