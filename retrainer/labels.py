@@ -21,7 +21,7 @@ from detectors.windows.row import Value
 Key = tuple[int, int]
 
 
-class Label(msgspec.Struct, frozen=True, gc=False):
+class NewestLabel(msgspec.Struct, frozen=True, gc=False):
     """One label.
 
     Args:
@@ -39,12 +39,12 @@ class Label(msgspec.Struct, frozen=True, gc=False):
     share: float
 
 
-class Labels:
+class NewestLabels:
     """Prediction -> its newest label."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._labels: dict[Key, Label] = {}
+        self._labels: dict[Key, NewestLabel] = {}
         self._floor: tuple[float, Key] = (-math.inf, (0, 0))
         #: (partition, id) -> key, of outcomes of version 1.
         self._without_offset: dict[tuple[int, str], Key] = {}
@@ -55,15 +55,15 @@ class Labels:
         """Tell whether the prediction has a label, or had one."""
         return key in self._labels
 
-    def __getitem__(self, key: Key) -> Label:
+    def __getitem__(self, key: Key) -> NewestLabel:
         """Return the newest label of a prediction."""
         return self._labels[key]
 
-    def items(self) -> Iterator[tuple[Key, Label]]:
+    def items(self) -> Iterator[tuple[Key, NewestLabel]]:
         """Yield predictions with a label that is not null."""
         return ((key, label) for key, label in self._labels.items() if label.truth is not None)
 
-    def add(self, key: Key, label: Label) -> None:
+    def add(self, key: Key, label: NewestLabel) -> None:
         """Take a label if it is the newest of its prediction."""
         known = self._labels.get(key)
         if (known is not None and known.source >= label.source) or (label.predicted_at, key) <= self._floor:
@@ -75,7 +75,7 @@ class Labels:
         if len(self._labels) > self._most + self._most // 8:
             self._forget_oldest()
 
-    def supersede(self, key: Key, label: Label) -> Key | None:
+    def supersede(self, key: Key, label: NewestLabel) -> Key | None:
         """Drop the label that an outcome of version 1 gave to the same prediction, and return its key; None without one."""
         old = self._without_offset.get((key[0], label.id))
         if old is None or (known := self._labels.get(old)) is None or known.predicted_at != label.predicted_at:

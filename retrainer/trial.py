@@ -31,7 +31,8 @@ from retrainer.candidate import (
 )
 from retrainer.gate import GateDecision, decide
 from retrainer.loss import VERBS, constant_answer, loss, task_of
-from retrainer.training import Example, Outcomes, TrainingEnds, TrainingSet, TrainingTopics
+from retrainer.training import Outcomes
+from retrainer.training_set import Example, TrainingEnds, TrainingSet, TrainingTopics
 from serving.registry.artifact import Artifact, Task, golden_rows
 from serving.registry.versions import Pointer, Registry
 from streams.kafka import Log

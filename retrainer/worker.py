@@ -24,7 +24,7 @@ from retrainer.candidate import load_factory
 from retrainer.outage import Outage
 from retrainer.request import parse
 from retrainer.swap import ATTEMPTS, Swap, Swaps
-from retrainer.training import TrainingEnds, TrainingTopics
+from retrainer.training_set import TrainingEnds, TrainingTopics
 from retrainer.trial import Trial, TrialResult, abandoned
 from serving.registry.versions import Registry
 from streams.kafka import GroupReader, Log, Record, Sender, require_topics

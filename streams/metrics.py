@@ -63,9 +63,33 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec(
         "driftline_outcomes_total",
         "counter",
-        "Labels by what became of them (joined, waiting, duplicate, too_late).",
+        "Labels by what became of them (joined, corrected, duplicate, too_late, foreign, sampled_out, none), and predictions of "
+        "an id that has one (repeated).",
         ("model", "result"),
     ),
+    MetricSpec(
+        "driftline_join_waiting",
+        "gauge",
+        "Predictions kept until label_within is over, and labels whose prediction has not come.",
+        ("model", "what"),
+    ),
+    MetricSpec("driftline_join_bytes", "gauge", "Memory of what waits in the join.", ("model",)),
+    MetricSpec(
+        "driftline_join_oldest_seconds",
+        "gauge",
+        "Event time from the oldest predictions that are kept to the newest.",
+        ("model",),
+    ),
+    MetricSpec(
+        "driftline_join_share",
+        "gauge",
+        "Share of ids that the join keeps, the least of the worker's partitions; below 1 its memory is full.",
+        ("model",),
+    ),
+    MetricSpec(
+        "driftline_join_load_seconds", "gauge", "Time that the last loading of what waits in a partition took.", ("partition",)
+    ),
+    MetricSpec("driftline_join_chunk_bytes_total", "counter", "Bytes written to the log of the join.", ("model",)),
     MetricSpec("driftline_windows_total", "counter", "Windows written to the windows topic.", ("model", "kind")),
     MetricSpec("driftline_windows_judged_total", "counter", "Merged windows judged.", ("model", "kind")),
     MetricSpec(

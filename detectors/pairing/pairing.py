@@ -1,124 +1,88 @@
-"""The rules by which a prediction and a label of the same id become an outcome.
+"""Pairing: predictions and labels of one model in one partition make pairs.
 
 Rules:
-1. The first prediction and the first label of an id count. Later ones are duplicates.
-2. The second of the two halves makes the outcome, whether it is the prediction or the label.
-3. A label later than `label_within` after its prediction makes no outcome, and uses both halves up.
-4. A half that was used up is kept without its event: rule 1 still counts it, and it makes no second outcome.
-5. A half from a greater offset than the event at hand does not exist yet: a run that crashed further on wrote it.
-6. A half is forgotten after `kept_seconds`. Whoever keeps the halves has the clock: Redis counts wall time, a file of
-   events has event time only.
+1. The first prediction of an id counts. A later one is a repeat, unless it is more than `within` after the first: then the
+   id is used again, and the earlier prediction is forgotten.
+2. The newest label by offset counts. One that is equal to the label before says nothing; another one corrects it. A label
+   more than `within` after its prediction is too late, and changes nothing.
+3. A null label says that there will never be one. It makes no pair, unless it takes an earlier label back.
+4. A label before its prediction waits for it, the newest one of an id. The pair comes from the later of the two records,
+   its `source`; so each record makes one pair at most.
+5. What is expired or beyond the sample is not there (detectors/pairing/bounds.py). A label that expires while it waits
+   is foreign: nobody predicted its id.
+6. What comes out is a function of the records in offset order, wherever they are cut. Ids know nothing of each other: a
+   stretch of records is taken at once with columns, but for ids that are used again within it. Those are taken one by
+   one, and so is a short stretch.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Literal, Protocol, TypeVar
+import numpy as np
+from numpy.typing import NDArray
 
-#: `p` for a prediction, `l` for a label; part of the keys in Redis.
-Half = Literal["p", "l"]
+from detectors.pairing.by_columns import take_columns
+from detectors.pairing.columns import Columns, Halves
+from detectors.pairing.one_by_one import take_one_by_one
+from detectors.pairing.pairs import Pairs
+from detectors.pairing.table import firsts
+from detectors.pairing.taken import Noted, Pairing, Taken
 
-#: Added to `label_within`: time to restart after an outage.
-_GRACE_SECONDS = 2 * 86_400.0
-
-
-class Timed(Protocol):
-    """An event with its event time, epoch seconds."""
-
-    @property
-    def ts(self) -> float:
-        """Event time."""
+#: Stretches of fewer records are taken one by one: NumPy's price is by the call.
+_SHORT = 12
 
 
-E_co = TypeVar("E_co", bound=Timed, covariant=True)
-E = TypeVar("E", bound=Timed)
+def take(pairs: Pairs, halves: Halves) -> Taken:
+    """Take a stretch of the log, between two looks, and return what it led to.
 
-
-class Kept(Protocol[E_co]):
-    """A half as it is kept: the offset at which it came, and its event unless it was used up."""
-
-    @property
-    def offset(self) -> int:
-        """Offset of the record."""
-
-    @property
-    def event(self) -> E_co | None:
-        """The event, None once it was used up."""
-
-
-K = TypeVar("K", bound=Kept[Timed])
-
-
-class Pairing(StrEnum):
-    """What becomes of an event."""
-
-    DUPLICATE = "duplicate"
-    WAITING = "waiting"
-    JOINED = "joined"
-    TOO_LATE = "too_late"
-    #: Its partner was used up already: the same record read again, or a half that came back after it was forgotten.
-    AGAIN = "again"
-
-
-#: What uses both halves up, wherever they are kept.
-USING_UP = frozenset({Pairing.JOINED, Pairing.TOO_LATE})
-
-
-def kept_seconds(label_within_seconds: float) -> float:
-    """Return how long a half is kept, in seconds.
-
-    >>> kept_seconds(3600.0)
-    176400.0
+    >>> from detectors.pairing.columns import LABEL, PREDICTION
+    >>> from detectors.pairing.values import UNKNOWN
+    >>> prediction = np.array([(5, 0, 0, 1, 100.0, 0.5, 7, UNKNOWN)], PREDICTION)
+    >>> label = np.array([(5, 0, 0, 2, 130.0, 8)], LABEL)
+    >>> take(Pairs(within=60.0), Halves(prediction, label)).pairs["source"].tolist()
+    [2]
     """
-    return label_within_seconds + _GRACE_SECONDS
+    noted = Noted()
+    for rows in (halves.predictions, halves.labels):
+        if len(rows):
+            pairs.newest = max(pairs.newest, float(rows["ts"].max()))
+    records = len(halves)
+    halves = _sampled(pairs, halves, noted)
+    if len(halves) < _SHORT:
+        take_one_by_one(pairs, halves, noted)
+    else:
+        again = _used_again(pairs, halves.predictions)
+        if len(again):
+            apart = [np.isin(rows["key"], again) for rows in (halves.predictions, halves.labels)]
+            take_one_by_one(pairs, halves.where(apart[0], apart[1]), noted)
+            halves = halves.where(~apart[0], ~apart[1])
+        take_columns(pairs, halves, noted)
+    pairs.sweep(noted, records)
+    taken = noted.taken()
+    taken.share = pairs.bounds.share(taken.pairs["offset"])
+    return taken
 
 
-def half_of(kind: str) -> Half:
-    """Return the half that an event of that kind is.
-
-    >>> half_of("prediction"), half_of("label")
-    ('p', 'l')
-    """
-    return "p" if kind == "prediction" else "l"
-
-
-def other(half: Half) -> Half:
-    """Return the half that it takes to make an outcome.
-
-    >>> other("p")
-    'l'
-    """
-    return "l" if half == "p" else "p"
+def _sampled(pairs: Pairs, halves: Halves, noted: Noted) -> Halves:
+    """Return what is in the sample."""
+    kept, kept_labels = (pairs.bounds.kept(rows["key"]) for rows in (halves.predictions, halves.labels))
+    if kept is None or kept_labels is None:
+        return halves
+    noted.count(Pairing.SAMPLED_OUT, int((~kept_labels).sum()))
+    return halves.where(kept, kept_labels)
 
 
-def existing(kept: K | None, offset: int) -> K | None:
-    """Return what is kept of a half, None if it does not exist yet for the event at `offset` (rule 5)."""
-    return kept if kept is not None and kept.offset <= offset else None
-
-
-def in_order(half: Half, event: E, partner: E) -> tuple[E, E]:
-    """Return (prediction, label) of an event, which is that half, and its partner."""
-    return (event, partner) if half == "p" else (partner, event)
-
-
-def paired(
-    half: Half, event: Timed, offset: int, *, same: Kept[Timed] | None, partner: Kept[Timed] | None, label_within_seconds: float
-) -> Pairing:
-    """Return what becomes of an event.
-
-    Args:
-        half: what the event is.
-        event: the event.
-        offset: its offset.
-        same: the same half of its id, as far as it exists; of the event itself, if it is read again.
-        partner: the other half of its id, as far as it exists.
-        label_within_seconds: the longest time from a prediction to its label.
-    """
-    if same is not None and same.offset < offset:
-        return Pairing.DUPLICATE
-    if partner is None or partner.offset == offset:
-        return Pairing.WAITING
-    if partner.event is None:
-        return Pairing.AGAIN
-    prediction, label = in_order(half, event, partner.event)
-    return Pairing.TOO_LATE if label.ts - prediction.ts > label_within_seconds else Pairing.JOINED
+def _used_again(pairs: Pairs, rows: Columns) -> NDArray[np.uint64]:
+    """Return the keys that have predictions more than `within` apart, in the table or here."""
+    keys: NDArray[np.uint64] = rows["key"]
+    if not len(rows):
+        return keys
+    slots = pairs.find(rows)
+    again: NDArray[np.uint64] = keys[(slots >= 0) & (rows["ts"] - pairs.waiting.rows["ts"][slots] > pairs.within)]
+    if firsts(keys) is None:
+        return again
+    order = np.argsort(keys, kind="stable")
+    keys, ts = keys[order], rows["ts"][order]
+    starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
+    apart = np.maximum.reduceat(ts, starts) - np.minimum.reduceat(ts, starts) > pairs.within
+    found: NDArray[np.uint64] = np.concatenate([again, keys[starts][apart]])
+    return found

@@ -15,7 +15,8 @@ from detectors.windows.row import ERROR, Value
 from driftline.readers.roles import Roles
 from driftline.readers.stretch import RowFault, Stretch
 from streams.events.event import MAX_NAME_LENGTH, event_time
-from streams.events.record_types import answer_of, predicted_columns
+from streams.events.record_columns import predicted_columns
+from streams.events.record_types import answer_of
 from streams.records.outcomes import error_between
 
 #: Epoch seconds beyond any time: a file has no broker whose clock an event could be ahead of.

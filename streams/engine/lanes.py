@@ -63,6 +63,11 @@ _OF_PARTITIONS = (
     "driftline_lag_records",
     "driftline_unread_records",
     "driftline_snapshot_bytes",
+    "driftline_join_waiting",
+    "driftline_join_bytes",
+    "driftline_join_oldest_seconds",
+    "driftline_join_share",
+    "driftline_join_load_seconds",
 )
 
 
@@ -287,6 +292,7 @@ class Lanes:
 
     async def _make_durable(self, lane: Lane, checkpoint: Checkpoint) -> None:
         await self._sender.send_all(checkpoint.outgoing)
+        await self._sender.send_all(checkpoint.state)
         if checkpoint.complete is not None:
             await checkpoint.complete()
         if checkpoint.durable is not None:

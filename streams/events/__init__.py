@@ -3,7 +3,8 @@
 In: the columns of one fetch (streams/kafka/batch.py).
 Out: `Decoded`: a `Block` of rows for each model, `Event`s for those who need single events, and records with a fault.
 
-Open `event.py` first: it says what an event means and which faults it can have. `wire.py` reads its JSON.
-The other files do the same faster. `decoding.py` chooses the way for each record, `record_types.py` makes a msgspec
-type for the features of a model, and `typed_records.py` reads the records that fit that type.
+Open `event.py` first: it says what an event means and which faults it can have. `wire.py` reads its JSON, and
+`values.py` has the limits of its values. The other files do the same faster. `decoding.py` chooses the way for each record,
+`record_types.py` makes a msgspec type for the features of a model, `typed_records.py` reads the records that fit that
+type, and `record_columns.py` makes columns of them.
 """

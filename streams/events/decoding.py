@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -26,8 +26,8 @@ from detectors.spec import ModelSpec
 from detectors.windows.block import Block, blocks_of, is_sparse
 from detectors.windows.row import Row
 from streams.events.event import EVENT_KINDS, MAX_EVENT_BYTES, Event, EventKind, parse
-from streams.events.prediction_features import PredictionFeatures, prediction_features
-from streams.events.record_types import NoModel, RecordSchema, RecordType, feature_columns, predicted_columns
+from streams.events.record_columns import feature_columns, predicted_columns
+from streams.events.record_types import NoModel, RecordSchema, RecordType, from_json
 from streams.events.typed_records import Group, group_of, row_of_event
 from streams.events.wire import MAX_NESTING, is_too_deep
 from streams.kafka.batch import Batch
@@ -65,6 +65,14 @@ class Decoded:
     _groups: list[Group]
     _general: list[Event]
 
+    def groups_of(self, model: str) -> list[Group]:
+        """Return the records of a model that fit its type."""
+        return [group for group in self._groups if group.kind.model == model]
+
+    def events_of(self, model: str) -> list[Event]:
+        """Return the records of a model that were read in the general way."""
+        return [event for event in self._general if event.model == model]
+
     def events(self, kinds: Collection[EventKind] = EVENT_KINDS, *, with_id: bool = False) -> list[Event]:
         """Return the events of some kinds, in offset order; `with_id` leaves out those without an id."""
         found = [event for event in self._general if event.kind in kinds and not (with_id and event.id is None)]
@@ -72,10 +80,6 @@ class Decoded:
             found.extend(group.events(kinds, with_id=with_id))
         found.sort(key=lambda event: event.offset)
         return found
-
-    def predictions(self, models: Collection[str], since: int) -> Iterator[PredictionFeatures]:
-        """Yield the predictions with an id of some models, from an offset on, with their features as columns."""
-        return prediction_features(self.blocks, self._groups, self._general, models, since)
 
 
 class Decoding:
@@ -179,7 +183,7 @@ class Decoding:
             union: Any = NoModel
             for kind in self._by_type:
                 union |= kind
-            self._decode = msgspec.json.Decoder(union).decode
+            self._decode = msgspec.json.Decoder(union, dec_hook=from_json).decode
 
 
 def _indices_by_type(wires: list[Any]) -> dict[type[Any], Integers]:

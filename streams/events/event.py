@@ -11,24 +11,38 @@ docs/events.md and streams/schemas/event.v1.json describe which events are accep
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 import orjson
 
 from detectors.errors import EventError
 from detectors.windows.row import Value
+from streams.events.values import (
+    MAX_CLASSES,
+    MAX_LABEL_LENGTH,
+    MAX_TAG_LENGTH,
+    MAX_TAGS,
+    answer_in,
+    check_features,
+    check_tags,
+    label_of,
+    text_of,
+)
 from streams.events.wire import MAX_NAME_LENGTH, MAX_NESTING, Wire, is_too_deep, read
 
 __all__ = [
     "EVENT_KINDS",
     "MAX_AHEAD_SECONDS",
+    "MAX_CLASSES",
     "MAX_EVENT_BYTES",
     "MAX_ID_LENGTH",
+    "MAX_LABEL_LENGTH",
     "MAX_NAME_LENGTH",
+    "MAX_TAGS",
+    "MAX_TAG_LENGTH",
     "MILLISECONDS_FROM",
     "Event",
     "EventKind",
@@ -44,6 +58,7 @@ EVENT_KINDS: tuple[EventKind, ...] = ("prediction", "features", "label", "tick",
 
 #: Largest event, in bytes; a larger one goes to the dead letters unread.
 MAX_EVENT_BYTES = 256 << 10
+#: Longest `id` and `entity`.
 MAX_ID_LENGTH = 256
 #: How far an event's time may be ahead of the broker's clock: one bad clock must not close windows.
 MAX_AHEAD_SECONDS = 60.0
@@ -51,15 +66,17 @@ MAX_AHEAD_SECONDS = 60.0
 MILLISECONDS_FROM = 1e11
 #: Seconds since the epoch at the end of the year 9999, the last that RFC 3339 can write.
 _LAST_SECOND = 253_402_300_799.0
-#: Integers that both MessagePack and JSON libraries can write.
-_LEAST_INTEGER, _GREATEST_INTEGER = -(1 << 63), (1 << 64) - 1
-_GREATEST_NUMBER = int(sys.float_info.max)
 
 
 class Event(msgspec.Struct, gc=False):
     """One event; `ts` is its event time, epoch seconds.
 
-    `label` is the predicted label of a prediction, and the true label of a label.
+    Args:
+        label: the predicted label of a prediction; the true label of a label, None if there will never be one.
+        client: who sent the event.
+        entity: whom or what the prediction is about.
+        tags: what the sender says beside the features; never monitored.
+        probabilities: class -> probability, as predicted.
     """
 
     kind: EventKind
@@ -72,6 +89,10 @@ class Event(msgspec.Struct, gc=False):
     label: Value
     score: float | None
     model_version: str | None
+    client: str | None = None
+    entity: str | None = None
+    tags: dict[str, Value] | None = None
+    probabilities: dict[str, float] | None = None
 
 
 class Limits(Protocol):
@@ -127,50 +148,40 @@ def _event(offset: int, now_seconds: float, wire: Wire, models: Mapping[str, Lim
     features = wire.features or {}
     if limits.categorical:
         as_categories(features, limits.categorical)
-    _check_features(features, limits.max_features)
+    check_features(features, limits.max_features)
     if kind == "features" and not features:
         raise EventError("missing", "features", "expected at least one feature")
-    identity, version = _text(wire.id, "id", MAX_ID_LENGTH), _text(wire.model_version, "model_version", MAX_NAME_LENGTH)
-    segment = _text(wire.segment, "segment", MAX_NAME_LENGTH, least=0) or ""
+    identity, version = text_of(wire.id, "id", MAX_ID_LENGTH), text_of(wire.model_version, "model_version", MAX_NAME_LENGTH)
+    segment = text_of(wire.segment, "segment", MAX_NAME_LENGTH, least=0) or ""
+    client, entity = text_of(wire.client, "client", MAX_NAME_LENGTH), text_of(wire.entity, "entity", MAX_ID_LENGTH)
+    if wire.tags:
+        check_tags(wire.tags)
     if kind == "label" and identity is None:
         raise EventError("missing", "id", "a label needs the id of its prediction")
-    label, score = _prediction(wire.prediction)
-    if kind == "label":
-        if wire.label is msgspec.UNSET or wire.label is None:
-            raise EventError("missing", "label", "a label needs the truth: true, false, a number or a string")
-        label = _scalar_of(wire.label, "label")
-    at = event_time(wire.ts, now_seconds)
-    return Event(kind, offset, wire.model, at, identity, segment, features, label, score, version)
+    label, score, probabilities = answer_in(wire.prediction)
+    return Event(
+        kind=kind,
+        offset=offset,
+        model=wire.model,
+        ts=event_time(wire.ts, now_seconds),
+        id=identity,
+        segment=segment,
+        features=features,
+        label=_truth(wire) if kind == "label" else label,
+        score=score,
+        model_version=version,
+        client=client,
+        entity=entity,
+        tags=wire.tags,
+        probabilities=probabilities,
+    )
 
 
-def _check_features(features: dict[str, Value], most: int) -> None:
-    if len(features) > most:
-        raise EventError("too_many_features", "features", f"expected at most {most}, got {len(features)}")
-    for name, value in features.items():
-        if not 0 < len(name) <= MAX_NAME_LENGTH:
-            raise EventError(
-                "wrong_name", f"features.{name[:40]}", f"expected 1 to {MAX_NAME_LENGTH} characters, got {len(name)}"
-            )
-        if value.__class__ is int and not _LEAST_INTEGER <= value <= _GREATEST_INTEGER:
-            features[name] = _scalar_of(value, f"features.{name}")
-
-
-def _text(value: str | int | None, path: str, most: int, *, least: int = 1) -> str | None:
-    if value is None:
-        return None
-    text = str(value)
-    if not least <= len(text) <= most:
-        raise EventError("wrong_length", path, f"expected {least} to {most} characters, got {len(text)}")
-    return text
-
-
-def _scalar_of(value: Value, path: str) -> Value:
-    """Return the value; an integer of more than 64 bits becomes the nearest double."""
-    if value.__class__ is not int or _LEAST_INTEGER <= value <= _GREATEST_INTEGER:
-        return value
-    if abs(value) > _GREATEST_NUMBER:
-        raise EventError("out_of_range", path, "expected a number that a double can hold: send null, or a string")
-    return float(value)
+def _truth(wire: Wire) -> Value:
+    """Return the true label; None is a truth of its own: there will never be a label."""
+    if wire.label is msgspec.UNSET:
+        raise EventError("missing", "label", "a label needs the truth: a scalar, or null if there will never be one")
+    return label_of(wire.label, "label")
 
 
 def _unwrap(wire: Wire) -> Wire:
@@ -205,23 +216,6 @@ def as_categories(features: dict[str, Value], names: Collection[str]) -> None:
         value = features.get(name)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             features[name] = str(value)
-
-
-def _prediction(prediction: Value | dict[str, Any]) -> tuple[Value, float | None]:
-    """Return (label, score); a number with a fraction is a score, an object has both."""
-    if isinstance(prediction, dict):
-        label, score = prediction.get("label"), prediction.get("score", prediction.get("value"))
-        if not isinstance(label, (str, int, float, bool, type(None))):
-            raise EventError(
-                "wrong_type", "prediction.label", f"expected a number, string or boolean, got {type(label).__name__}"
-            )
-        if isinstance(score, bool) or not isinstance(score, (int, float, type(None))):
-            raise EventError("wrong_type", "prediction.score", f"expected a number, got {type(score).__name__}")
-        score = _scalar_of(score, "prediction.score")
-        return _scalar_of(label, "prediction.label"), None if score is None else float(score)
-    if isinstance(prediction, float):
-        return None, prediction
-    return _scalar_of(prediction, "prediction"), None
 
 
 def event_time(ts: str | float | None, now_seconds: float) -> float:

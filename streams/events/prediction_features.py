@@ -17,6 +17,7 @@ import numpy as np
 from detectors.arrays import Floats, Integers
 from detectors.windows.block import ABSENT, Block, Columns
 from detectors.windows.row import PREDICTION, Value
+from streams.events.decoding import Decoded
 from streams.events.event import Event
 from streams.events.record_types import RecordType, Word
 from streams.events.typed_records import Group
@@ -92,28 +93,22 @@ def _of_type(kind: RecordType, name: str, holders: Sequence[Any], *, typed: bool
     return [value.value if isinstance(value, Word) else value for value in found]
 
 
-def prediction_features(
-    blocks: Sequence[Block], groups: Sequence[Group], events: Sequence[Event], models: Collection[str], since: int
-) -> Iterator[PredictionFeatures]:
-    """Yield the predictions with an id of these models from an offset on; models come in any order.
-
-    Args:
-        blocks: of a fetch.
-        groups: the records of the fetch that fit a type; one group a model.
-        events: the others.
-        models: names of those that are wanted.
-        since: the first offset.
-    """
-    by_model = {group.kind.model: group for group in groups}
-    general: dict[str, list[Event]] = {}
-    for event in events:
-        if event.kind == "prediction" and event.id is not None and event.offset >= since and event.model in models:
-            general.setdefault(event.model, []).append(event)
-    for block in blocks:
-        if block.model in models:
-            found = _of_block(block, by_model.get(block.model), general.get(block.model, []), since)
-            if found is not None:
-                yield found
+def prediction_features(found: Decoded, models: Collection[str], since: int) -> Iterator[PredictionFeatures]:
+    """Yield the predictions with an id in a fetch, of these models, from an offset on; each block by itself."""
+    for model in models:
+        blocks = [block for block in found.blocks if block.model == model]
+        if not blocks:
+            continue
+        group = next(iter(found.groups_of(model)), None)  # a fetch has one at most
+        events = [
+            event
+            for event in found.events_of(model)
+            if event.kind == "prediction" and event.id is not None and event.offset >= since
+        ]
+        for block in blocks:
+            predictions = _of_block(block, group, events, since)
+            if predictions is not None:
+                yield predictions
 
 
 def _of_block(block: Block, group: Group | None, events: Sequence[Event], since: int) -> PredictionFeatures | None:

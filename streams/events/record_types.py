@@ -1,4 +1,4 @@
-"""Types made for the records of one model, and the columns of its records.
+"""Types made for the records of one model; streams/events/record_columns.py makes columns of what they read.
 
 A decoder that knows the names and kinds of a model's features builds no dictionary, finds a name at once if it comes
 in the order of the type's fields, and builds no string for a known word.
@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import enum
 import struct
+from abc import ABC
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain, starmap
-from operator import attrgetter, itemgetter
-from typing import Annotated, Any, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self, cast
 
 import msgspec
 import numpy as np
 
-from detectors.arrays import Flags, Floats
+from detectors.errors import EventError
 from detectors.spec import ModelSpec
-from detectors.windows.block import ABSENT, Coded, Columns, columns, named_columns
+from detectors.windows.block import ABSENT, Coded
 from detectors.windows.feature import CATEGORIES, CATEGORY_LENGTH
-from detectors.windows.row import PREDICTION, PREDICTION_LABEL, PREDICTION_SCORE, Value
-from streams.events.event import MAX_ID_LENGTH, MAX_NAME_LENGTH
+from detectors.windows.row import PREDICTION, Value
+from streams.events.event import MAX_ID_LENGTH, MAX_LABEL_LENGTH, MAX_NAME_LENGTH, MAX_TAG_LENGTH, MAX_TAGS
+from streams.events.values import probabilities_in
 
 _Integer = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 _Number = _Integer | float | None
@@ -30,6 +30,10 @@ _Scalar = _Integer | float | str | bool | None
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)] | _Integer | None
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH)] | _Integer | None
 _Segment = Annotated[str, msgspec.Meta(max_length=MAX_NAME_LENGTH)] | None
+_Label = _Integer | float | Annotated[str, msgspec.Meta(max_length=MAX_LABEL_LENGTH)] | bool | None
+_TagName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
+_Tag = _Integer | float | Annotated[str, msgspec.Meta(max_length=MAX_TAG_LENGTH)] | bool | None
+_Tags = Annotated[dict[_TagName, _Tag], msgspec.Meta(max_length=MAX_TAGS)] | None
 
 #: Types made for one model. After that, records with new names are read in the general way: such names are noise.
 _MOST_TYPES = 32
@@ -38,10 +42,30 @@ _MOST_TYPES = 32
 _MOST_WORDS, _MOST_TYPES_FOR_WORDS = CATEGORIES, 12
 
 
+class _Probabilities(ABC):  # noqa: B024 - a name for `from_json`
+    """Dictionaries that `from_json` checks: a prediction without them pays nothing for the check."""
+
+
+_Probabilities.register(dict)
+
+
 class _Predicted(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    label: _Scalar = None
+    label: _Label = None
     score: _Integer | float | msgspec.UnsetType | None = msgspec.UNSET
     value: _Integer | float | None = None
+    probabilities: _Probabilities | None = None
+
+
+def from_json(_kind: type[Any], value: Any) -> dict[str, float]:
+    """Return the probabilities of a prediction: what decoders of these types need as `dec_hook`.
+
+    Raises:
+        ValueError: streams/events/event.py finds a fault in them.
+    """
+    try:
+        return probabilities_in(value)
+    except EventError as error:
+        raise ValueError(error.reason) from None
 
 
 #: Among more names than this, searching one that comes out of order costs more than building a dictionary of all.
@@ -55,9 +79,10 @@ _TYPES: dict[FeatureKind, Any] = {
     "text": Annotated[str, msgspec.Meta(max_length=CATEGORY_LENGTH)] | None,
     "any": _Scalar,
 }
-_CODED: frozenset[FeatureKind] = frozenset({"truth", "word"})
+#: Kinds whose values are indices of words.
+CODED: frozenset[FeatureKind] = frozenset({"truth", "word"})
 #: Kinds whose values are packed as doubles.
-_PACKED: frozenset[FeatureKind] = _CODED | {"number"}
+PACKED: frozenset[FeatureKind] = CODED | {"number"}
 
 
 class Word(float, enum.Enum):
@@ -198,9 +223,12 @@ class RecordSchema:
                 # Of known ones a record holds the very same string, whose hash is known.
                 ("segment", Literal["", *self._segments] | None if self._segments else _Segment, None),
                 ("features", features | None, None),
-                ("prediction", _Predicted | _Scalar, None),
-                ("label", _Scalar | msgspec.UnsetType, msgspec.UNSET),
+                ("prediction", _Predicted | _Label, None),
+                ("label", _Label | msgspec.UnsetType, msgspec.UNSET),
                 ("model_version", _Name, None),
+                ("client", _Name, None),
+                ("entity", _Id, None),
+                ("tags", _Tags, None),
                 # An envelope is opened the general way, which also minds the type of its time.
                 ("specversion", None, None),
                 ("time", str | None, None),
@@ -209,7 +237,7 @@ class RecordSchema:
             tag=self._model,
             gc=False,
         )
-        coded = tuple(name for name, kind in self.kinds.items() if kind in _CODED)
+        coded = tuple(name for name, kind in self.kinds.items() if kind in CODED)
         return RecordType(
             wire=wire,
             model=self._model,
@@ -263,105 +291,11 @@ def answer_of(prediction: Any) -> tuple[Value, float | None]:
     return prediction, None
 
 
+def probabilities_of(prediction: Any) -> dict[str, float] | None:
+    """Return class -> probability of a `prediction`, as streams/events/event.py does."""
+    return cast("dict[str, float] | None", prediction.probabilities) if type(prediction) is _Predicted else None
+
+
 def class_of(label: Value) -> Value:
     """Return a predicted label; a number with a fraction is a regressor's answer, an integer the name of a class."""
     return str(label) if type(label) is int else label
-
-
-def predicted_columns(predictions: list[Any]) -> Columns:
-    """Return predictions as columns of the pseudo-features."""
-    pairs = [answer_of(prediction) for prediction in predictions]
-    labels: list[Value] = [ABSENT if label is None else class_of(label) for label, _ in pairs]
-    scores: list[Value] = [ABSENT if score is None else score for _, score in pairs]
-    # Without a value there is no column, as there is none in a row.
-    named = [(name, column) for name, column in ((PREDICTION_LABEL, labels), (PREDICTION_SCORE, scores)) if _any_in(column)]
-    return columns(named, len(pairs))
-
-
-def _any_in(column: list[Value]) -> bool:
-    return any(value is not ABSENT for value in column)
-
-
-def feature_columns(kind: RecordType, features: list[Any]) -> Columns:
-    """Return the columns of features; values of a known kind need no check."""
-    n = len(features)
-    if kind.loose:
-        return _loose_columns(kind, features)
-    packed, numeric, coded = kind.places(_PACKED), kind.places({"number"}), kind.places(_CODED)
-    fields: dict[int, list[Any]] = {}
-    if len(packed) == len(kind.names):
-        matrix = np.ascontiguousarray(_flat(kind.row, features).reshape(n, len(packed)).T)
-        numbers, codes = matrix[numeric] if coded else matrix, matrix[coded]
-    else:
-        fields = {place: list(map(attrgetter(f"f{place}"), features)) for place in range(len(kind.names))}
-        numbers, codes = _doubles(fields, numeric, n), _doubles(fields, coded, n)
-    texts = {kind.names[place]: fields[place] for place in kind.places({"text"})}
-    absent = _absent(kind, features, zip(numeric, numbers, strict=True)) | _absent(kind, features, zip(coded, codes, strict=True))
-    absent |= {name: flags for name, column in texts.items() if (flags := _missing(column)) is not None}
-    names = kind.names if len(numeric) == len(kind.names) else tuple(kind.names[place] for place in numeric)
-    found = Columns(names, numbers, replace(kind.coded, codes=codes), texts, {}, absent)
-    others = [(kind.names[place], fields[place]) for place in kind.places({"any"})]
-    if not others:
-        return found
-    mixed = [(name, _categories(column) if name in kind.categorical else column) for name, column in others]
-    return found.beside(columns(mixed, n))
-
-
-def _loose_columns(kind: RecordType, features: list[dict[str, Any]]) -> Columns:
-    """Return the columns of features that are dictionaries."""
-    n, names = len(features), kind.names
-    if set(kind.kinds) == {"number"} and len(names) > 1:
-        try:
-            flat = np.frombuffer(b"".join(starmap(kind.row.pack, map(itemgetter(*names), features))))
-        except (KeyError, struct.error, OverflowError):  # one is absent or null
-            pass
-        else:
-            matrix = np.ascontiguousarray(flat.reshape(n, -1).T)
-            return Columns(names, matrix, replace(kind.coded, codes=np.empty((0, n))), {}, {}, {})
-    named = named_columns(features)
-    return columns(((name, _categories(column) if name in kind.categorical else column) for name, column in named), n)
-
-
-def _doubles(fields: Mapping[int, list[Any]], places: Sequence[int], n: int) -> Floats:
-    """Return some fields of n records as a matrix, shape (fields, n)."""
-    matrix = np.empty((len(places), n))
-    for row, place in enumerate(places):
-        matrix[row] = np.fromiter(fields[place], np.float64, n)
-    return matrix
-
-
-def _missing(texts: list[Any]) -> Flags | None:
-    """Return where texts are absent, None when none is."""
-    try:
-        "".join(texts)  # the fastest test that all are texts
-    except TypeError:
-        flags = np.array([text is ABSENT for text in texts])
-        return flags if flags.any() else None
-    return None
-
-
-def _flat(row: struct.Struct, features: list[Any]) -> Floats:
-    """Return all values of all records, one after the other."""
-    try:
-        return np.frombuffer(b"".join(starmap(row.pack, map(msgspec.structs.astuple, features))))
-    except (struct.error, OverflowError):  # there is a null
-        every = chain.from_iterable(map(msgspec.structs.astuple, features))
-        return np.fromiter(every, np.float64, row.size // 8 * len(features))
-
-
-def _absent(kind: RecordType, features: list[Any], rows: Iterable[tuple[int, Floats]]) -> dict[str, Flags]:
-    """Return feature -> flags where it is absent; `rows` are (index of a field, its values, NaN where one is missing)."""
-    absent: dict[str, Flags] = {}
-    for place, values in rows:
-        if not np.isnan(values).any():
-            continue
-        field = f"f{place}"
-        flags = np.fromiter((getattr(one, field) is ABSENT for one in features), bool, len(features))
-        if flags.any():
-            absent[kind.names[place]] = flags
-    return absent
-
-
-def _categories(column: Sequence[Value]) -> list[Value]:
-    """Return the values with numbers as the names of categories."""
-    return [str(value) if type(value) in (int, float) and value is not ABSENT else value for value in column]

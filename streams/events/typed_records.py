@@ -17,7 +17,7 @@ from detectors.errors import EventError
 from detectors.windows.block import ABSENT
 from detectors.windows.row import PREDICTION_LABEL, PREDICTION_SCORE, Row
 from streams.events.event import MAX_AHEAD_SECONDS, MILLISECONDS_FROM, Event, EventKind, as_categories, event_time
-from streams.events.record_types import RecordType, Word, answer_of, class_of
+from streams.events.record_types import RecordType, Word, answer_of, class_of, probabilities_of
 
 _ROWS: tuple[EventKind, ...] = ("prediction", "features", "tick")
 #: The last second of the year 9999.
@@ -57,18 +57,24 @@ class Group:
                     features[name] = word.value
             if self.kind.categorical:
                 as_categories(features, self.kind.categorical)
-            label, score = answer_of(wire.prediction)
+            prediction = wire.prediction
+            label, score = (None, None) if prediction is None else answer_of(prediction)
+            # By position: names would cost half as much again.
             yield Event(
-                kind=is_kind,
-                offset=int(self.offsets[at]),
-                model=self.kind.model,
-                ts=float(self.ts[at]),
-                id=None if wire.id is None else str(wire.id),
-                segment=wire.segment or "",
-                features=features,
-                label=wire.label if is_kind == "label" else label,
-                score=score,
-                model_version=None if wire.model_version is None else str(wire.model_version),
+                is_kind,
+                int(self.offsets[at]),
+                self.kind.model,
+                float(self.ts[at]),
+                None if wire.id is None else str(wire.id),
+                wire.segment or "",
+                features,
+                wire.label if is_kind == "label" else label,
+                score,
+                None if wire.model_version is None else str(wire.model_version),
+                None if wire.client is None else str(wire.client),
+                None if wire.entity is None else str(wire.entity),
+                wire.tags,
+                None if prediction is None else probabilities_of(prediction),
             )
 
     def rows(self) -> Iterable[Row]:
@@ -130,7 +136,7 @@ def _kind_of(wire: Any) -> EventKind | None:
         if wire.type == "label":
             return None
         return "features" if wire.prediction is None else "prediction"
-    if wire.id is None or wire.label is None:
+    if wire.id is None:
         return None
     if wire.type is None and (wire.features is not None or wire.prediction is not None):
         return None

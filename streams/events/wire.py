@@ -33,6 +33,9 @@ class Wire(msgspec.Struct, gc=False):
     prediction: Value | dict[str, Any] = None
     label: Value | msgspec.UnsetType = msgspec.UNSET
     model_version: str | int | None = None
+    client: str | int | None = None
+    entity: str | int | None = None
+    tags: dict[str, Value] | None = None
     specversion: str | None = None
     time: str | None = None
     data: msgspec.Raw = msgspec.Raw()  # a union with None would refuse everything but null
@@ -88,11 +91,11 @@ def _hint(value: bytes) -> str:
 
 
 def _fault(value: bytes | msgspec.Raw, said: str, within: str) -> EventError:
-    """Return the error with its path; the fast decoder does not say which feature it is."""
+    """Return the error with its path; the fast decoder does not say which feature or tag it is."""
     what, _, path = said.partition(" - at `")
     path = path.rstrip("`").removeprefix("$").removeprefix(".")
-    if path == "features[...]":
-        path, what = _faulty_feature(value) or (path, what)
+    if path in ("features[...]", "tags[...]"):
+        path, what = _faulty_entry(value, path.removesuffix("[...]")) or (path, what)
     path = f"{within}.{path}".strip(".")
     if what.startswith("nested"):
         return EventError("nested", path, "expected a number, string, boolean or null: flatten it")
@@ -101,21 +104,21 @@ def _fault(value: bytes | msgspec.Raw, said: str, within: str) -> EventError:
     return EventError("wrong_type", path, what)
 
 
-def _faulty_feature(value: bytes | msgspec.Raw) -> tuple[str, str] | None:
-    """Return path and fault of the first feature that is no scalar; None if the rest is not JSON."""
+def _faulty_entry(value: bytes | msgspec.Raw, field: str) -> tuple[str, str] | None:
+    """Return path and fault of the first feature or tag that is no scalar; None if the rest is not JSON."""
     try:
-        for name, feature in _fields.decode(_fields.decode(value)["features"]).items():
-            fault = _fault_of(feature)
+        for name, entry in _fields.decode(_fields.decode(value)[field]).items():
+            fault = _fault_of(entry)
             if fault is not None:
-                return f"features.{name[:MAX_NAME_LENGTH]}", fault
+                return f"{field}.{name[:MAX_NAME_LENGTH]}", fault
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     return None
 
 
-def _fault_of(feature: msgspec.Raw) -> str | None:
+def _fault_of(entry: msgspec.Raw) -> str | None:
     try:
-        _scalar.decode(feature)
+        _scalar.decode(entry)
     except msgspec.ValidationError as error:
-        return "nested" if bytes(feature).startswith((b"{", b"[")) else str(error)
+        return "nested" if bytes(entry).startswith((b"{", b"[")) else str(error)
     return None

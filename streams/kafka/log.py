@@ -18,8 +18,8 @@ _DAY_MS = 86_400_000
 class Log:
     """A reader of partitions from given offsets; nothing is committed."""
 
-    def __init__(self, settings: KafkaSettings, client: str) -> None:
-        """Connect lazily."""
+    def __init__(self, settings: KafkaSettings, client: str, *, queue_bytes: int = 64 << 20) -> None:
+        """Connect lazily; at most `queue_bytes` are fetched ahead."""
         self._consumer = Consumer(
             {
                 "bootstrap.servers": settings.bootstrap,
@@ -30,6 +30,7 @@ class Log:
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": 100,
+                "queued.max.messages.kbytes": queue_bytes >> 10,
                 **QUIET,
             }
         )

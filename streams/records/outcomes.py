@@ -126,6 +126,11 @@ class OutcomeColumns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         """Return the number of outcomes."""
         return len(self.source)
 
+    def cut(self, low: int, high: int) -> OutcomeColumns:
+        """Return the outcomes `low` to `high` (not included)."""
+        columns = {name: column[low:high] for name in ("id", *_COLUMNS) if (column := getattr(self, name)) is not None}
+        return msgspec.structs.replace(self, **columns)
+
     def rows(self) -> Iterator[Outcome]:
         """Yield the outcomes one by one."""
         n = len(self)

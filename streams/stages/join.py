@@ -1,16 +1,16 @@
 """The join stage: predictions and labels of one partition of events -> outcomes.
 
 Rules:
-1. Which prediction and which label make an outcome stands in detectors/pairing/pairing.py. Here is where the halves
-   are kept.
+1. Which prediction and which label make an outcome stands in detectors/pairing/. What waits is in memory, in columns.
 2. Both halves carry the same key, so they are in the same partition. The outcome goes to the same partition of the
-   outcomes topic, with the offset of its second half: in each partition of outcomes these offsets grow, so a repeat
-   after a crash is recognised.
-3. A half waits in Redis, with its offset. One from a greater offset than the record at hand was written by a run that
-   crashed further on, and does not exist yet. So outcomes depend on the log alone, whatever Redis holds.
-4. Once an outcome is durable, its halves shrink to their offsets, which keep duplicates out until they expire.
-5. A half whose partner was used up already is used up too. Replay leaves it waiting (driftline/readers/pairs.py);
-   the two differ only where an id comes again after one of its halves expired and the other did not.
+   outcomes topic, with the offset of its second half: for each model these offsets grow, so a repeat after a crash
+   is recognised.
+3. What is kept goes to the topic `PREFIX.join`, in chunks (streams/records/join_chunks.py). A flush sends outcomes, awaits
+   the acknowledgements, sends chunks, awaits them, and only then moves the durable offset. The other way round
+   a crash would lose outcomes.
+4. Chunks are written when there is enough for one, or after `_CHUNK_SECONDS`, or when the partition goes. Until then the durable
+   offset stands still, and outcomes that went out already are repeats after a crash.
+5. A chunk is a function of the events alone, so a second owner of the partition writes what is there already.
 6. A tick for outcomes comes by the events topic and is passed on at its offset: it must not overtake the outcomes of
    the records before it.
 """
@@ -18,169 +18,242 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Self
 
-import msgspec
+import numpy as np
 
-from detectors.pairing.pairing import (
-    USING_UP,
-    Half,
-    Pairing,
-    existing,
-    half_of,
-    in_order,
-    kept_seconds,
-    other,
-    paired,
-)
+from detectors.pairing.pairs import Pairs
+from detectors.pairing.partition import Clock
+from detectors.pairing.taken import Pairing, Taken
 from streams.engine.checkpoint import Checkpoint
 from streams.engine.outbox import Outbox
-from streams.engine.start_offsets import resumed
 from streams.engine.transport import LogState
-from streams.events.decoding import decoded
-from streams.events.event import Event, EventKind, tick
+from streams.events.decoding import Decoded, decoded
+from streams.events.event import Event, EventKind
+from streams.events.identified import Identified, identified
 from streams.kafka import Outgoing
 from streams.kafka.batch import Batch
-from streams.records import outcomes
-from streams.records.outcomes import Outcome, PredictionValue, SourceOffset
+from streams.patience import LogLimit
+from streams.records.join_chunks import BEGIN, Begin, Place, chunks_of, encode, encode_begin
+from streams.records.outcomes import OutcomeColumns, OutcomeTick
+from streams.records.outcomes import encode as encode_outcomes
+from streams.stages.join_start import Start, started
+from streams.stages.outcome_columns import outcome_columns
 from streams.stages.wiring import Wiring
-from streams.topics import OUTCOMES, topic_name
+from streams.topics import JOIN, OUTCOMES, topic_name
 
-#: Model, id, half.
-_Key = tuple[str, str, Half]
+_LOG = logging.getLogger("driftline.worker")
 
+#: Records taken from which chunks are written, and seconds after which they are in any case.
+_CHUNK_RECORDS, _CHUNK_SECONDS = 1_000, 30.0
+#: Seconds after which the beginning of the log is written anew, so that retention does not remove it.
+_BEGIN_SECONDS = 86_400.0
 _TICKS: tuple[EventKind, ...] = ("outcome_tick",)
-#: What leaves both halves as they are.
-_LEAVING = frozenset({Pairing.DUPLICATE, Pairing.WAITING})
-
-
-class _Entry(msgspec.Struct, array_like=True, gc=False):
-    """One half as it is kept: its offset, and its event unless it was joined already."""
-
-    offset: int
-    event: Event | None = None
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Entry)
+#: Ids of labels that wait, of which one becomes the example of a foreign label.
+_MOST_EXAMPLES = 64
 
 
 class Join:
     """Pairs of one partition of events."""
 
-    def __init__(self, wiring: Wiring, *, partition: int, start: int) -> None:
-        self._topic = topic_name(wiring.kafka.prefix, OUTCOMES)
-        self._store = wiring.store
+    def __init__(
+        self,
+        wiring: Wiring,
+        start: Start,
+        *,
+        partition: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Go on with what waits."""
+        self._outcomes, self._log = (topic_name(wiring.kafka.prefix, topic) for topic in (OUTCOMES, JOIN))
         self._metrics = wiring.metrics
+        self._gauges = wiring.join_gauges
         self._models = wiring.models
         self._decoding = wiring.decoding
-        self._partition = partition
-        #: (model, id, half) -> entry not yet in Redis; and what is to shrink there.
-        self._fresh: dict[_Key, _Entry] = {}
-        self._joined: list[tuple[str, str, Half, int]] = []
-        self.start = start
-        self.outbox = Outbox(start, self._fresh)
+        self._as_rows = wiring.outcomes_format == "rows"
+        self._number = partition
+        self._store = wiring.store
+        self._partition = start.partition
+        self._seed = start.seed
+        self._clock = clock
+        self._limit = LogLimit()
+        #: Where the next chunks begin, and the offset that the last checkpoint made durable.
+        self._cut, self._durable = start.end, start.offset
+        #: When the oldest record came that is in no chunk.
+        self._pending_since: float | None = None
+        #: The beginning of the log, and when it was written; None if it is still to be written.
+        self._begin = start.begin
+        self._begun_at: float | None = clock() if start.written else None
+        #: Chunks in the log.
+        self._places: set[Place] = set(start.places)
+        #: (model, key) of labels that wait -> id.
+        self._examples: dict[tuple[str, int], str] = {}
+        self.start = start.offset
+        self.outbox = Outbox(start.offset)
+        self._gauges.add(self)
 
     @classmethod
     async def open(cls, wiring: Wiring, partition: int, log: LogState) -> Self:
-        """Begin at the committed offset."""
-        return cls(wiring, partition=partition, start=resumed(log))
+        """Begin with what the log of the join has, at the committed offset or where that log ends.
+
+        Raises:
+            UnavailableError: Kafka or Redis is away.
+        """
+        began = time.monotonic()
+        start = await asyncio.to_thread(started, wiring, partition, log)
+        wiring.metrics.gauge("driftline_join_load_seconds", time.monotonic() - began, partition=str(partition))
+        return cls(wiring, start, partition=partition)
+
+    @property
+    def pairs(self) -> Mapping[str, Pairs]:
+        """Return model -> what waits."""
+        return self._partition.models
 
     async def feed(self, batch: Batch, position: int) -> None:
         """Pair the events of a batch from `position` on."""
         found = decoded(batch, self._decoding)
-        halves = [event for event in found.events(("prediction", "label"), with_id=True) if event.offset >= position]
-        ticks = [event for event in found.events(_TICKS) if event.offset >= position]
-        known: dict[_Key, _Entry] = {}
-        if halves:
-            # What a flush stores while Redis is asked may be in neither: not there yet, and no longer here.
-            recent = dict(self._fresh)
-            known = await asyncio.to_thread(self._look_up, halves)
-            known |= recent
-        # From here on nothing is awaited: outbox and entries change in one step.
-        for event in sorted([*halves, *ticks], key=lambda event: event.offset):
-            if event.kind == "outcome_tick":
-                self.outbox.add(Outgoing(self._topic, None, tick(event.model, event.ts), partition=self._partition))
-            else:
-                self._pair(event, known)
+        known = self._identified(found, position)
+        ticks = [event for event in found.events(_TICKS) if event.offset >= position] if _has_ticks(found) else []
+        if known:
+            offsets = np.asarray(batch.offsets, np.int64)
+            clock = Clock(offsets, batch.timestamps / 1000.0)
+            for model, taken in self._partition.take({model: one.halves for model, one in known.items()}, clock):
+                self._emit(model, taken, known[model], ticks)
+            if self._pending_since is None:
+                self._pending_since = self._clock()
+        for event in ticks:
+            self.outbox.add(self._tick(event))
+        self._partition.position = batch.end
 
-    def _look_up(self, events: list[Event]) -> dict[_Key, _Entry]:
-        """Return what Redis keeps of the events' ids."""
-        found: dict[_Key, _Entry] = {}
-        wanted: dict[str, list[str]] = {}
-        for event in events:
-            wanted.setdefault(event.model, []).append(str(event.id))
-        for model, ids in wanted.items():
-            names = [f"{half}:{identity}" for identity in dict.fromkeys(ids) for half in ("p", "l")]
-            for name, value in zip(names, self._store.get_pending(self._scope(model), names), strict=True):
-                if value is not None:
-                    half, _, identity = name.partition(":")
-                    found[model, identity, "p" if half == "p" else "l"] = _decoder.decode(value)
-        return found
+    def _identified(self, found: Decoded, position: int) -> dict[str, Identified]:
+        known: dict[str, Identified] = {}
+        for model in dict.fromkeys(model for model, kind in found.kinds if kind in ("prediction", "label")):
+            one = identified(
+                found,
+                model,
+                self._partition.models[model],
+                seed=self._seed,
+                position=position,
+                groups=self._models[model].groups,
+            )
+            if one is not None:
+                known[model] = one
+        return known
 
-    def _scope(self, model: str) -> str:
-        return f"{model}:{self._partition}"
+    # -- what comes out ------------------------------------------------------------------------
 
-    def _pair(self, event: Event, known: dict[_Key, _Entry]) -> None:
-        identity, half = str(event.id), half_of(event.kind)
-        mine, others = (event.model, identity, half), (event.model, identity, other(half))
-        same = existing(self._fresh.get(mine) or known.get(mine), event.offset)
-        partner = existing(self._fresh.get(others) or known.get(others), event.offset)
-        within = self._models[event.model].outcomes.label_within_seconds
-        result = paired(half, event, event.offset, same=same, partner=partner, label_within_seconds=within)
-        if same is None:
-            self._fresh[mine] = _Entry(event.offset, event)
-        if result is not Pairing.AGAIN and (half == "l" or result in USING_UP):  # a prediction that waits is no news
-            self._metrics.count("driftline_outcomes_total", model=event.model, result=result.value)
-        if partner is None or result in _LEAVING:
-            return
-        if result is Pairing.JOINED and partner.event is not None:
-            self._emit(identity, *in_order(half, event, partner.event), event.offset)
-        self._joined += [(*mine, event.offset), (*others, partner.offset)]
+    def _emit(self, model: str, taken: Taken, known: Identified, ticks: list[Event]) -> None:
+        for result, count in taken.counts.items():
+            if count:
+                self._metrics.count("driftline_outcomes_total", count, model=model, result=result.value)
+        self._note_foreign(model, taken, known)
+        if len(taken.pairs):
+            ids = known.ids_at(taken.pairs["source"])
+            for record in outcome_columns(model, self._number, self._partition.models[model], taken, ids):
+                self._send(record, ticks)
 
-    def _emit(self, identity: str, prediction: Event, label: Event, offset: int) -> None:
-        outcome = Outcome(
-            id=identity,
-            model=prediction.model,
-            segment=prediction.segment,
-            ts=label.ts,
-            predicted_at=prediction.ts,
-            model_version=prediction.model_version,
-            features=prediction.features,
-            prediction=PredictionValue(prediction.label, prediction.score),
-            label=label.label,
-            source=SourceOffset(self._partition, offset),
-        )
-        self.outbox.add(Outgoing(self._topic, identity.encode(), outcomes.encode(outcome), partition=self._partition))
+    def _send(self, record: OutcomeColumns, ticks: list[Event]) -> None:
+        """Send outcomes, cut at the ticks of their model, which go between them."""
+        cuts = [event for event in ticks if event.model == record.model and event.offset < record.source[-1]]
+        for event in cuts:
+            ticks.remove(event)
+            place = int(np.searchsorted(record.source, event.offset))
+            if place:
+                self._send_whole(record.cut(0, place))
+            self.outbox.add(self._tick(event))
+            record = record.cut(place, len(record))
+        self._send_whole(record)
 
-    def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:  # noqa: ARG002 - everything is stored each time
-        """Return the outcomes made since the last checkpoint, and what Redis is to keep before they count."""
-        fresh, joined = dict(self._fresh), self._joined
+    def _send_whole(self, record: OutcomeColumns) -> None:
+        if self._as_rows:
+            for outcome in record.rows():
+                self._add(outcome.id.encode(), encode_outcomes(outcome))
+        else:
+            self._add(record.model.encode(), encode_outcomes(record))
 
-        async def store() -> None:
-            await asyncio.to_thread(self._keep, fresh, joined)
-            for key, entry in fresh.items():
-                if self._fresh.get(key) is entry:
-                    del self._fresh[key]
+    def _add(self, key: bytes, value: bytes) -> None:
+        self.outbox.add(Outgoing(self._outcomes, key, value, partition=self._number))
 
-        checkpoint = self.outbox.checkpoint(position, store if fresh or joined else None)
-        if checkpoint is not None:
-            self._joined = []
-        return checkpoint
+    def _tick(self, event: Event) -> Outgoing:
+        value = encode_outcomes(OutcomeTick(event.model, event.ts, event.offset))
+        return Outgoing(self._outcomes, None, value, partition=self._number)
 
-    def _keep(self, fresh: Mapping[_Key, _Entry], joined: list[tuple[str, str, Half, int]]) -> None:
-        done = {(model, identity, half) for model, identity, half, _ in joined}
-        by_model: dict[str, list[tuple[str, bytes]]] = {}
-        for (model, identity, half), entry in fresh.items():
-            kept = _Entry(entry.offset) if (model, identity, half) in done else entry
-            by_model.setdefault(model, []).append((f"{half}:{identity}", _encoder.encode(kept)))
-        for model, items in by_model.items():
-            seconds = kept_seconds(self._models[model].outcomes.label_within_seconds)
-            self._store.put_pending(self._scope(model), items, seconds)
-        shrunk: dict[str, list[tuple[str, bytes]]] = {}
-        for model, identity, half, offset in joined:
-            if (model, identity, half) not in fresh:
-                shrunk.setdefault(model, []).append((f"{half}:{identity}", _encoder.encode(_Entry(offset))))
-        for model, items in shrunk.items():
-            self._store.shrink_pending(self._scope(model), items)
+    def _note_foreign(self, model: str, taken: Taken, known: Identified) -> None:
+        """Remember ids of labels that wait, and log one that nobody waited for."""
+        waiting = taken.used[taken.waits]
+        if len(waiting) and len(self._examples) < _MOST_EXAMPLES:
+            few = waiting[:4]
+            for key, identity in zip(few["key"].tolist(), known.ids_at(few["offset"]), strict=True):
+                self._examples[model, key] = identity
+        if len(taken.pairs) and self._examples:
+            for key in taken.pairs["key"].tolist():
+                self._examples.pop((model, key), None)
+        for key in taken.foreign["key"].tolist() if self._examples else ():
+            identity = self._examples.pop((model, key), None)
+            if identity is not None and self._limit.due(model):
+                _LOG.warning(
+                    "%s: no prediction came for the label of id %.80s in partition %d of events within label_within (%d such "
+                    "labels now): is the key of the message the id, as for predictions?",
+                    *(model, identity, self._number, taken.counts[Pairing.FOREIGN]),
+                )
+
+    # -- what is stored ------------------------------------------------------------------------
+
+    def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:
+        """Return the outcomes made since the last checkpoint, and chunks when it is time for them."""
+        state, complete = self._beginning()
+        pending = self._partition.pending
+        due = pending and (final or pending >= _CHUNK_RECORDS or self._is_old())
+        if due:
+            state += self._chunks(position)
+        if not pending or due:
+            self._durable = position
+        checkpoint = self.outbox.checkpoint(self._durable)
+        if checkpoint is None and not state:
+            return None
+        self._gauges.show(self._partition.models)
+        return Checkpoint([] if checkpoint is None else checkpoint.outgoing, self._durable, complete, state)
+
+    def _beginning(self) -> tuple[list[Outgoing], Callable[[], Awaitable[None]] | None]:
+        """Return the beginning of the log when it is time to write it, with what follows on that."""
+        if self._begun_at is not None and self._clock() - self._begun_at < _BEGIN_SECONDS:
+            return [], None
+        self._begun_at = self._clock()
+        # What was taken over from Redis is in the log before the beginning says so.
+        state = [] if self._begin.upgraded else self._chunks(self._durable)
+        state.append(Outgoing(self._log, BEGIN, encode_begin(self._begin), partition=self._number))
+        return state, None if self._begin.upgraded else self._upgraded
+
+    async def _upgraded(self) -> None:
+        """Delete what was taken over from Redis, and let the beginning say so."""
+        await asyncio.to_thread(self._store.drop_pending, self._number)
+        self._begin, self._begun_at = Begin(self._begin.start, upgraded=True), None
+
+    def _is_old(self) -> bool:
+        return self._pending_since is not None and self._clock() - self._pending_since >= _CHUNK_SECONDS
+
+    def _chunks(self, position: int) -> list[Outgoing]:
+        flush = (self._cut, position)
+        chunks = chunks_of(self._partition.stored(*flush), self._seed, flush)
+        messages = []
+        for chunk in chunks:
+            value = encode(chunk)
+            self._metrics.count("driftline_join_chunk_bytes_total", len(value), model=chunk.stretch.model)
+            messages.append(Outgoing(self._log, chunk.place.key, value, chunk.place.headers, self._number))
+            self._places.add(chunk.place)
+        self._cut, self._pending_since = position, None
+        return [*messages, *self._expired()]
+
+    def _expired(self) -> Iterable[Outgoing]:
+        """Return records that delete chunks whose rows have all expired."""
+        floors = {model: pairs.bounds.floor for model, pairs in self._partition.models.items()}
+        gone = [place for place in self._places if place.end <= floors.get(place.model, -1)]
+        self._places.difference_update(gone)
+        return [Outgoing(self._log, place.key, None, partition=self._number) for place in gone]
+
+
+def _has_ticks(found: Decoded) -> bool:
+    return any(kind == "outcome_tick" for _, kind in found.kinds)

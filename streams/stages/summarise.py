@@ -1,11 +1,11 @@
-"""The summarise stages: events, or outcomes, of one partition -> windows and marks.
+"""The summarise stages: events of one partition -> windows and marks; what the stage of outcomes has in common with that.
 
 Rules:
 1. Nothing is stored: the durable offset is that of the oldest open window (detectors/windows/windows.py), and
    reading again from there rebuilds the state.
 2. Every event of the partition is counted here: it is in a window, late, or a dead letter.
-3. An outcome whose source offset is not greater than the greatest one seen is a repeat after a crash and is
-   dropped. The first record after a restart is no repeat: it is a row that the run before counted.
+
+streams/stages/summarise_outcomes.py has the windows of outcomes.
 """
 
 from __future__ import annotations
@@ -14,26 +14,22 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from detectors.errors import EventError
 from detectors.spec import shapes_of
 from detectors.windows.record import Kind, Window
-from detectors.windows.row import Row
 from detectors.windows.windows import Taken, Windows
 from streams.engine.checkpoint import Checkpoint
 from streams.engine.outbox import Outbox
 from streams.engine.transport import LogState
 from streams.events.decoding import decoded
-from streams.kafka import Outgoing
 from streams.kafka.batch import Batch
 from streams.records import window_records
 from streams.records.dead_letters import dead_letter
-from streams.records.outcomes import Outcome, parse, row_of
 from streams.stages.training_rows import PendingRows
 from streams.stages.wiring import Wiring
-from streams.topics import EVENTS, OUTCOMES, Topic, topic_name
+from streams.topics import EVENTS, Topic, topic_name
 
 
-class _Summariser:
+class Summariser:
     """The part that both stages share: the windows, and how they become durable."""
 
     _reads: ClassVar[Topic]
@@ -66,7 +62,7 @@ class _Summariser:
             self._metrics.count("driftline_late_events_total", late, model=model)
 
 
-class SummariseEvents(_Summariser):
+class SummariseEvents(Summariser):
     """Predictions and feature-only events of one partition -> windows of features."""
 
     _reads = EVENTS
@@ -97,40 +93,3 @@ class SummariseEvents(_Summariser):
             count = len(offsets) - int(np.searchsorted(offsets, position))
             if count:
                 self._metrics.count("driftline_events_total", count, model=model, kind=kind)
-
-
-class SummariseOutcomes(_Summariser):
-    """Outcomes of one partition -> windows of errors."""
-
-    _reads = OUTCOMES
-    _kind = "outcomes"
-
-    def __init__(self, wiring: Wiring, *, source: int, start: int) -> None:
-        super().__init__(wiring, source=source, start=start)
-        #: Source partition -> greatest source offset of its outcomes.
-        self._newest: dict[int, int] = {}
-
-    async def feed(self, batch: Batch, position: int) -> None:
-        """Add the outcomes of a batch from `position` on to their windows."""
-        rows: list[Row] = []
-        newest = dict(self._newest)
-        letters: list[Outgoing] = []
-        for record in batch.records(position):
-            try:
-                outcome = parse(record.value)
-            except EventError as error:
-                letters.append(dead_letter(self._kafka, batch.tp, record, error))
-                continue
-            if isinstance(outcome, Outcome):
-                source = outcome.source
-                if source.offset <= newest.get(source.partition, -1):
-                    continue
-                newest[source.partition] = source.offset
-            row = row_of(record.offset, outcome)
-            if row is not None:
-                rows.append(row)
-        self._newest = newest
-        self.outbox.extend(letters)
-        self._write(self._windows.add_rows(rows))
-        if letters:
-            self._metrics.count("driftline_dead_letters_total", len(letters), reason="not_an_outcome")

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import starmap
 
 import numpy as np
-import xxhash
 
 from detectors.arrays import Flags, Floats, Integers
+from detectors.pairing.keys import keys_of
 from detectors.windows.block import is_sparse
 from detectors.windows.row import PREDICTION
 from streams.events.decoding import Decoded
-from streams.events.prediction_features import PredictionFeatures
+from streams.events.prediction_features import PredictionFeatures, prediction_features
 from streams.kafka import Outgoing
 from streams.records.feature_columns import (
     GREATEST_EXACT,
@@ -79,7 +79,7 @@ class PendingRows:
         """Gather the rows of a fetch from an offset on."""
         if not self._samples:
             return
-        for predictions in found.predictions(self._samples, position):
+        for predictions in prediction_features(found, self._samples, position):
             sample = self._samples[predictions.model]
             at = None if sample is None else sample.keep(predictions.ts, predictions.ids)
             kept = predictions if at is None else predictions.cut(at)
@@ -177,9 +177,10 @@ class DailySample:
     day before. A restart begins at level 0, and may keep more.
     """
 
-    def __init__(self, most: float) -> None:
-        """`most`: predictions a day, of one model in one partition."""
+    def __init__(self, most: float, *, seed: int = 0) -> None:
+        """`most`: predictions a day, of one model in one partition; `seed`: of the hash."""
         self._most = most
+        self._seed = seed
         self._day = -math.inf
         self._level = 0
         self._raised = 0
@@ -188,7 +189,7 @@ class DailySample:
 
     def keep(self, ts: Floats, ids: Sequence[str]) -> Integers:
         """Return the indices of the predictions that are kept; `ts` are their event times, epoch seconds, shape (n,)."""
-        hashes = np.fromiter(map(xxhash.xxh3_64_intdigest, [one.encode() for one in ids]), np.uint64, len(ids))
+        hashes, _ = keys_of(ids, self._seed)
         days = np.maximum.accumulate(np.maximum(ts // DAY_SECONDS, self._day))
         ends = [*(np.flatnonzero(np.diff(days)) + 1).tolist(), len(ids)]
         flags = list(starmap(self._of_day, ((days[low], hashes[low:high]) for low, high in zip([0, *ends], ends, strict=False))))

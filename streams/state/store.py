@@ -15,10 +15,11 @@ The client is synchronous; agents call it through `asyncio.to_thread`.
 
 from __future__ import annotations
 
+import hmac
 import re
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -277,23 +278,42 @@ class Store:
             if cursor == 0:
                 return dropped
 
-    # -- pending predictions -------------------------------------------------------------------
+    def seed(self, purpose: str) -> int:
+        """Return 63 bits that follow from the signing key, for hashes that a stranger must not be able to compute."""
+        return (
+            int.from_bytes(hmac.digest(self._key.reveal(), f"seed:{self._settings.prefix}:{purpose}".encode(), "sha256")[:8]) >> 1
+        )
 
-    def put_pending(self, scope: str, items: Sequence[tuple[str, bytes]], ttl_seconds: float) -> None:
-        """Keep values by id within `scope`; the first value of an id stays."""
-        if not items:
-            return
-        keys = [self._name("pending", scope, identity) for identity, _ in items]
-        values = [value for _, value in items]
-        self._call(lambda: self._put_pending(keys=keys, args=[max(1, int(ttl_seconds)), *values]))
+    # -- pending predictions, of versions before 0.2 -------------------------------------------
 
-    def get_pending(self, scope: str, ids: Iterable[str]) -> list[bytes | None]:
-        """Return the values kept for the ids, None where there is none."""
-        keys = [self._name("pending", scope, identity) for identity in ids]
-        return list(self._call(lambda: self._redis.mget(keys))) if keys else []
+    def pending(self, partition: int) -> Iterator[tuple[str, str, bytes]]:
+        """Yield (model, "p" for a prediction or "l" for a label, value) of what waited for its other half in a partition."""
+        for names in self._pending_names(partition):
+            values = self._call(lambda found=names: self._redis.mget(found))  # type: ignore[misc]
+            for name, value in zip(names, values, strict=True):
+                if value is not None:
+                    model, _, half = name.decode().removeprefix(self._name("pending", "")).split(":", 3)[:3]
+                    yield model, half, value
 
-    def shrink_pending(self, scope: str, items: Sequence[tuple[str, bytes]]) -> None:
-        """Replace values that are still kept, without prolonging their time to live."""
-        if items:
-            keys = [self._name("pending", scope, identity) for identity, _ in items]
-            self._call(lambda: self._shrink_pending(keys=keys, args=[value for _, value in items]))
+    def drop_pending(self, partition: int) -> int:
+        """Delete what waited in a partition, and return how many there were."""
+        dropped = 0
+        for names in self._pending_names(partition):
+            dropped += self._call(lambda found=names: self._redis.unlink(*found))  # type: ignore[misc]
+        return dropped
+
+    def _pending_names(self, partition: int) -> Iterator[list[bytes]]:
+        prefix = re.sub(r"([\\*?\[\]^-])", r"\\\1", self._name("pending", ""))
+        cursor = 0
+        while True:
+            cursor, names = self._call(
+                lambda at=cursor: self._redis.scan(at, match=f"{prefix}*:{partition}:[pl]:*", count=_SCANNED)  # type: ignore[misc]
+            )
+            # An id may look like the rest of a name.
+            mine = [
+                name for name in names if name.decode().removeprefix(self._name("pending", "")).split(":", 2)[1] == str(partition)
+            ]
+            if mine:
+                yield mine
+            if cursor == 0:
+                return

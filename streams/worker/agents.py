@@ -31,7 +31,8 @@ from streams.stages.judge import JudgeStage
 from streams.stages.notify import Notify
 from streams.stages.outliers import OutlierStage
 from streams.stages.sink import Sink
-from streams.stages.summarise import SummariseEvents, SummariseOutcomes
+from streams.stages.summarise import SummariseEvents
+from streams.stages.summarise_outcomes import SummariseOutcomes
 from streams.stages.wiring import Wiring
 from streams.state.store import Store
 from streams.topics import ALERTS, EVENTS, OUTCOMES, SWAPS, WINDOWS, Topic, topic_name
@@ -99,7 +100,16 @@ def stage_makers(
         sinks: get alerts and swaps.
         sources: partitions of the events topic, and of the outcomes topic.
     """
-    wiring = Wiring.of(settings.kafka, settings.models, store=store, metrics=metrics, sinks=sinks, sources=sources)
+    wiring = Wiring.of(
+        settings.kafka,
+        settings.models,
+        store=store,
+        metrics=metrics,
+        sinks=sinks,
+        sources=sources,
+        join=settings.join,
+        outcomes_format=settings.outcomes_format,
+    )
     makers: dict[str, dict[str, StageMaker]] = {}
     for agent in AGENTS:
         if agent.wanted(wiring):

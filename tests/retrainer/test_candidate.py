@@ -22,7 +22,7 @@ from retrainer.candidate import (
     train_each,
 )
 from retrainer.loss import constant_answer, loss, task_of
-from retrainer.training import Example
+from retrainer.training_set import Example
 
 pytestmark = pytest.mark.fast
 

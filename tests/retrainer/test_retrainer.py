@@ -30,7 +30,8 @@ from retrainer.candidate import load_factory
 from retrainer.publish import publish
 from retrainer.request import parse
 from retrainer.swap import Swap, Swaps
-from retrainer.training import TrainingEnds, TrainingTopics, made_again
+from retrainer.training import made_again
+from retrainer.training_set import TrainingEnds, TrainingTopics
 from retrainer.trial import Trial, TrialResult
 from retrainer.worker import run_retrainer
 from serving.registry.artifact import predict

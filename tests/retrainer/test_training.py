@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from detectors.errors import StateError
-from retrainer.training import Outcomes, TrainingEnds, TrainingSet, TrainingTopics, made_again, training_rows
+from retrainer.training import Outcomes, made_again, training_rows
+from retrainer.training_set import TrainingEnds, TrainingSet, TrainingTopics
 from streams.kafka import Log, Outgoing, Sender
 from streams.records.outcomes import Outcome
 from streams.records.swap_event import Lineage

@@ -32,14 +32,14 @@ from detectors.windows.windows import Windows
 from retrainer.candidate import Candidate
 from retrainer.gate import decide
 from retrainer.swap import Swaps
-from retrainer.training import Example, TrainingSet, TrainingTopics
+from retrainer.training_set import Example, TrainingSet, TrainingTopics
 from retrainer.trial import Proof, TrialResult
 from serving.registry.artifact import Task
 from serving.registry.versions import Registry
 from streams.events.event import tick
 from streams.kafka import Sender
 from streams.records import cloudevents
-from streams.records.outcomes import Outcome, OutcomeTick, PredictionValue, SourceOffset, encode
+from streams.records.outcomes import Outcome, OutcomeColumns, OutcomeTick, PredictionValue, SourceOffset, encode, parse
 from streams.records.swap_event import cloud_event
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.state.store import Store
@@ -47,36 +47,38 @@ from tests.support.records import NOW, NOW_MS, Fetched, decode
 
 pytestmark = pytest.mark.fast
 
-KINDS = ("event", "alert", "outlier", "retrain", "swap", "outcome")
+#: Kind and version of each schema.
+SCHEMAS = (("event", 1), ("alert", 1), ("outlier", 1), ("retrain", 1), ("swap", 1), ("outcome", 1), ("outcome", 2))
 MODELS = {"m": ModelSpec("m", max_features=10**6)}
 #: Reasons that rest on the configuration, the clock or the bytes, which a schema of JSON values cannot express.
-BEYOND = {"unknown_model", "wrong_time", "future", "too_large", "too_deep", "empty", "not_json", "too_many_features"}
+BEYOND = {"unknown_model", "wrong_time", "future", "too_large", "too_deep", "empty", "not_json", "too_many_features", "wrong_sum"}
 
 
-def schema(kind: str) -> dict[str, Any]:
+def schema(kind: str, version: int = 1) -> dict[str, Any]:
     """Return a published schema, read as an installed package has it."""
-    found: dict[str, Any] = json.loads(resources.files("streams").joinpath("schemas", f"{kind}.v1.json").read_bytes())
+    file = resources.files("streams").joinpath("schemas", f"{kind}.v{version}.json")
+    found: dict[str, Any] = json.loads(file.read_bytes())
     return found
 
 
-def validator(kind: str) -> jsonschema.Draft202012Validator:
+def validator(kind: str, version: int = 1) -> jsonschema.Draft202012Validator:
     """Return what checks values against a published schema."""
-    return jsonschema.Draft202012Validator(schema(kind))
+    return jsonschema.Draft202012Validator(schema(kind, version))
 
 
 EVENT = validator("event")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_schema_is_sound_and_its_examples_fit(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "version"), SCHEMAS)
+def test_each_schema_is_sound_and_its_examples_fit(kind: str, version: int) -> None:
     """Every schema is valid JSON Schema 2020-12, has an id, a title and examples, and those validate."""
-    found = schema(kind)
+    found = schema(kind, version)
     jsonschema.Draft202012Validator.check_schema(found)
-    assert found["$id"] == f"urn:driftline:schema:{kind}:v1"
+    assert found["$id"] == f"urn:driftline:schema:{kind}:v{version}"
     assert found["title"]
     assert found["examples"]
     for example in found["examples"]:
-        validator(kind).validate(example)
+        validator(kind, version).validate(example)
 
 
 def test_the_examples_of_the_event_schema_are_events() -> None:
@@ -86,7 +88,7 @@ def test_the_examples_of_the_event_schema_are_events() -> None:
     values = [Fetched(json.dumps(example).encode(), number, NOW_MS + 7_200_000) for number, example in enumerate(examples)]
     events, dead = decode(values, models)
     assert dead == []
-    assert [event.kind for event in events] == ["features", "prediction", "label", "features"]
+    assert [event.kind for event in events] == ["features", "prediction", "label", "label", "features"]
 
 
 # -- the event schema and the decoder --------------------------------------------------------------
@@ -99,7 +101,20 @@ _OTHERS = st.lists(st.integers(), max_size=2) | st.dictionaries(st.text(max_size
 _ANY = st.deferred(lambda: _SCALARS | _OTHERS)
 _NAMES = st.text(max_size=4) | st.sampled_from(("", "n" * 128, "n" * 129))
 _FEATURES = st.dictionaries(_NAMES, _SCALARS | _SCALARS | _SCALARS | _OTHERS, max_size=3)
-_PREDICTIONS = _SCALARS | st.fixed_dictionaries({}, optional={"label": _ANY, "score": _ANY, "value": _ANY, "junk": _ANY})
+_TEXTS = st.sampled_from(("t" * 128, "é" * 129, "l" * 256, "l" * 257))
+_TAGS = st.dictionaries(_NAMES, _SCALARS | _SCALARS | _TEXTS | _OTHERS, max_size=3) | st.sampled_from(
+    [{str(number): number for number in range(size)} for size in (20, 21)]
+)
+_SHARES = st.dictionaries(
+    _NAMES, st.sampled_from((0, 0.5, 0.25, 1, 1.0, 1.5, -0.1, True, None, "1")), max_size=3
+) | st.sampled_from([{str(number): 1 / size for number in range(size)} for size in (1, 3, 100, 101)])
+_PREDICTIONS = (
+    _SCALARS
+    | _TEXTS
+    | st.fixed_dictionaries(
+        {}, optional={"label": _ANY | _TEXTS, "score": _ANY, "value": _ANY, "probabilities": _SHARES | _ANY, "junk": _ANY}
+    )
+)
 
 
 def _text(most: int) -> st.SearchStrategy[Any]:
@@ -115,9 +130,12 @@ def _mostly(usual: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 def _strictly(fields: dict[str, Any]) -> dict[str, Any]:
     """Make whole floats integers where an integer is asked for: JSON Schema takes 1.0 for one, the decoder does not."""
     return {
-        name: int(value) if name in ("v", "id", "model_version") and isinstance(value, float) and value.is_integer() else value
+        name: int(value) if name in _INTEGERS and isinstance(value, float) and value.is_integer() else value
         for name, value in fields.items()
     }
+
+
+_INTEGERS = frozenset(("v", "id", "model_version", "client", "entity"))
 
 
 _FIELDS = {
@@ -129,9 +147,10 @@ _FIELDS = {
     "segment": _mostly(_text(128)),
     "features": _mostly(_FEATURES),
     "prediction": _mostly(_PREDICTIONS),
-    "label": _mostly(_SCALARS),
-    "entity": _ANY,
-    "tags": _ANY,
+    "label": _mostly(_SCALARS | _TEXTS),
+    "client": _mostly(_text(128)),
+    "entity": _mostly(_text(256)),
+    "tags": _mostly(_TAGS),
     "time": _mostly(st.just("2026-11-21T07:30:00Z")),
 }
 _EVENTS = st.fixed_dictionaries({}, optional={"model": _mostly(st.just("m")), **_FIELDS}).map(_strictly)
@@ -237,22 +256,111 @@ def test_outliers_fit_their_schema() -> None:
         _described(schema("outlier"), data)
 
 
+_PAIR = Outcome(id="a", model="m", ts=2.0, predicted_at=1.0, prediction=PredictionValue(), label=True, source=SourceOffset(0, 0))
+_FULL = Outcome(
+    id="a",
+    model="m",
+    segment="eu",
+    ts=2.0,
+    predicted_at=1.0,
+    model_version="7",
+    prediction=PredictionValue(12.5, 0.5),
+    label=None,
+    source=SourceOffset(3, 9),
+    at=4,
+    corrects=True,
+    was=9.0,
+    share=0.25,
+    client="c",
+    label_client="l",
+    entity="e",
+    probabilities={"a": 0.5, "b": 0.5},
+    groups={"channel": "web", "attempt": 2, "none": None},
+)
+_COLUMNS = OutcomeColumns(
+    model="m",
+    partition=3,
+    id=["a", "b"],
+    ts=[2.0, 3.0],
+    predicted_at=[1.0, 1.0],
+    truth=[True, None],
+    at=[4, 5],
+    source=[9, 11],
+    v=2,
+)
+_FULL_COLUMNS = msgspec.structs.replace(
+    _COLUMNS,
+    label=["x", None],
+    score=[None, 0.5],
+    segment=["eu", ""],
+    model_version=["7", None],
+    corrects=[False, True],
+    was=[None, 2],
+    share=[1.0, 0.5],
+    client=["c", None],
+    label_client=[None, "l"],
+    entity=["e", None],
+    probabilities=[{"x": 1.0}, None],
+    groups=[None, {"channel": "web"}],
+)
+
+
 @pytest.mark.parametrize(
     "record",
+    [_PAIR, _FULL, _COLUMNS, _FULL_COLUMNS, OutcomeTick("m", 5.0, 91), OutcomeTick("m", 5.0)],
+    ids=lambda record: type(record).__name__,
+)
+def test_outcomes_fit_their_schema(record: Outcome | OutcomeColumns | OutcomeTick) -> None:
+    """Outcomes, columns of them and ticks, as they are written, validate, have no undescribed field, and are read back."""
+    data = json.loads(encode(record))
+    validator("outcome", 2).validate(data)
+    described = schema("outcome", 2)["$defs"][data["type"]]
+    _described(described, data)
+    if record in (_FULL, _FULL_COLUMNS):
+        assert set(data) == set(described["properties"])
+    assert parse(encode(record)) == record
+
+
+def test_columns_that_a_reader_does_not_know_harm_no_schema() -> None:
+    """Fields may be added to each form of a record of outcomes."""
+    for record in (_FULL, _FULL_COLUMNS, OutcomeTick("m", 5.0, 91)):
+        data = {**json.loads(encode(record)), "added": [1, 2]}
+        validator("outcome", 2).validate(data)
+        assert parse(msgspec.json.encode(data)) == record
+
+
+def test_the_outcomes_of_version_1_fit_their_schema_and_are_read() -> None:
+    """What an earlier Driftline wrote, and a tick of it, is described by the first version and can still be read."""
+    examples = schema("outcome")["examples"]
+    for example in examples:
+        found = parse(json.dumps(example).encode())
+        assert isinstance(found, Outcome)
+        assert (found.v, found.features, found.at) == (1, example["features"], None)
+    tick_of_then = json.loads(tick("m", 5.0))
+    validator("outcome").validate(tick_of_then)
+    validator("outcome", 2).validate(tick_of_then)
+    assert parse(json.dumps(tick_of_then).encode()) == OutcomeTick("m", 5.0)
+
+
+@pytest.mark.parametrize(
+    ("form", "field", "value"),
     [
-        Outcome("a", "m", "", 2.0, 1.0, None, {}, PredictionValue(), True, SourceOffset(0, 0)),
-        Outcome(
-            "a", "m", "eu", 2.0, 1.0, "7", {"x": 1, "y": None, "z": "s"}, PredictionValue(12.5, 0.5), 9.0, SourceOffset(3, 9)
-        ),
-        OutcomeTick("m", 5.0),
+        ("outcomes", "truth", True),
+        ("outcomes", "source", [9, 9]),
+        ("outcomes", "share", [0.0, 1.0]),
+        ("outcomes", "probabilities", [{"x": 2}, None]),
+        ("outcomes", "at", [-1, 5]),
+        ("outcome", "label", [True]),
+        ("outcome", "groups", {"channel": {}}),
+        ("outcome", "v", 1),
+        ("tick", "ts", None),
+        ("tick", "type", "tock"),
     ],
 )
-def test_outcomes_fit_their_schema(record: Outcome | OutcomeTick) -> None:
-    """Outcomes and ticks, as they are written, validate and have no undescribed field."""
-    data = json.loads(encode(record) if isinstance(record, Outcome) else msgspec.json.encode(record))
-    validator("outcome").validate(data)
-    _described(schema("outcome"), data)
-    validator("outcome").validate({**json.loads(tick("m", 5.0))})
+def test_the_schema_of_outcomes_refuses_what_is_none(form: str, field: str, value: Any) -> None:
+    """Each form of a record of outcomes has its own types."""
+    record = {"outcomes": _FULL_COLUMNS, "outcome": _FULL, "tick": OutcomeTick("m", 5.0, 91)}[form]
+    assert not validator("outcome", 2).is_valid({**json.loads(encode(record)), field: value})
 
 
 def _row(number: int) -> Example:

@@ -1,0 +1,245 @@
+"""Identified events: predictions and labels with an id, as the columns that the join takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from detectors.arrays import Flags, Floats, Integers
+from detectors.pairing.columns import LABEL, PREDICTION, Columns, Extras, Halves, What
+from detectors.pairing.keys import keys_of
+from detectors.pairing.pairs import Pairs
+from detectors.pairing.values import UNKNOWN
+from detectors.windows.block import ABSENT
+from detectors.windows.row import Value
+from streams.events.decoding import Decoded
+from streams.events.event import Event
+from streams.events.record_types import Word, answer_of, probabilities_of
+from streams.events.typed_records import Group
+
+_HALVES = frozenset({"prediction", "label"})
+
+
+class Extra(msgspec.Struct, array_like=True, omit_defaults=True):
+    """What a prediction has that few predictions share, and that its outcome gives back."""
+
+    entity: str | None = None
+    probabilities: dict[str, float] | None = None
+    groups: dict[str, Value] | None = None
+
+    def __bool__(self) -> bool:
+        """Return whether there is anything."""
+        return self.entity is not None or self.probabilities is not None or bool(self.groups)
+
+
+_encode_extra = msgspec.msgpack.Encoder().encode
+decode_extra: Callable[[bytes], Extra] = msgspec.msgpack.Decoder(Extra).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """The predictions and labels of one model in a batch.
+
+    Args:
+        halves: their columns.
+        offsets: of all of them, growing; `ids` likewise.
+    """
+
+    halves: Halves
+    offsets: Integers
+    ids: Sequence[str]
+
+    def ids_at(self, offsets: Integers) -> list[str]:
+        """Return the ids of the records at some offsets."""
+        return list(map(self.ids.__getitem__, np.searchsorted(self.offsets, offsets).tolist()))
+
+
+class _Reader:
+    """Makes the columns of one model."""
+
+    def __init__(self, pairs: Pairs, seed: int, groups: tuple[str, ...]) -> None:
+        self._pairs = pairs
+        self._seed = seed
+        self._groups = groups
+
+    def of_group(self, group: Group, position: int) -> Identified | None:
+        """Return those that fit the type of their model; None without any."""
+        wires, offsets, ts = group.wires, group.offsets, group.ts
+        ids: list[Any] = [wire.id for wire in wires]
+        wanted = offsets >= position
+        if None in ids:
+            wanted &= np.fromiter((one is not None for one in ids), bool, len(ids))
+        if not group.distinct <= _HALVES:
+            wanted &= np.fromiter((kind in _HALVES for kind in group.kinds), bool, len(ids))
+        labelled = np.fromiter((kind == "label" for kind in group.kinds), bool, len(ids)) if "label" in group.distinct else None
+        if not wanted.all():
+            places = np.flatnonzero(wanted)
+            if not len(places):
+                return None
+            wires, ids = [wires[place] for place in places.tolist()], [ids[place] for place in places.tolist()]
+            offsets, ts = offsets[places], ts[places]
+            labelled = None if labelled is None else labelled[places]
+        if set(map(type, ids)) != {str}:
+            ids = list(map(str, ids))
+        flags = np.zeros(len(ids), bool) if labelled is None else labelled
+        predictions = (
+            wires if labelled is None else [wire for wire, is_label in zip(wires, flags.tolist(), strict=True) if not is_label]
+        )
+        labels = [] if labelled is None else [wire for wire, is_label in zip(wires, flags.tolist(), strict=True) if is_label]
+        answers = [wire.prediction for wire in predictions]
+        extras = (
+            [_extra_of(wire, answer, group, self._groups) for wire, answer in zip(predictions, answers, strict=True)]
+            if (self._groups or _has_extras(predictions, answers))
+            else None
+        )
+        return self._columns(
+            ids,
+            offsets,
+            ts,
+            flags,
+            answers=[answer_of(answer) for answer in answers],
+            whats=[(wire.segment or "", wire.model_version, wire.client) for wire in predictions],
+            extras=extras,
+            truths=[wire.label for wire in labels],
+            clients=[wire.client for wire in labels],
+        )
+
+    def of_events(self, events: list[Event]) -> Identified:
+        """Return those that were read in the general way; at least one."""
+        flags = np.array([event.kind == "label" for event in events])
+        predictions = [event for event in events if event.kind == "prediction"]
+        labels = [event for event in events if event.kind == "label"]
+        extras = [Extra(event.entity, event.probabilities, _groups_of(event, self._groups)) for event in predictions]
+        return self._columns(
+            [str(event.id) for event in events],
+            np.array([event.offset for event in events], np.int64),
+            np.array([event.ts for event in events]),
+            flags,
+            answers=[(event.label, event.score) for event in predictions],
+            whats=[(event.segment, event.model_version, event.client) for event in predictions],
+            extras=extras if any(extras) else None,
+            truths=[event.label for event in labels],
+            clients=[event.client for event in labels],
+        )
+
+    def _columns(
+        self,
+        ids: list[str],
+        offsets: Integers,
+        ts: Floats,
+        labelled: Flags,
+        *,
+        answers: list[tuple[Value, float | None]],
+        whats: list[tuple[str, Any, Any]],
+        extras: list[Extra] | None,
+        truths: list[Value],
+        clients: list[Any],
+    ) -> Identified:
+        keys, checks = keys_of(ids, self._seed)
+        places, label_places = np.flatnonzero(~labelled), np.flatnonzero(labelled)
+        predictions, labels = np.zeros(len(places), PREDICTION), np.zeros(len(label_places), LABEL)
+        for rows, at in ((predictions, places), (labels, label_places)):
+            rows["key"], rows["check"], rows["offset"], rows["ts"] = keys[at], checks[at], offsets[at], ts[at]
+        pairs, kept = self._pairs, {}
+        if len(places):
+            predictions["answer"] = pairs.boxes.boxed([answer for answer, _ in answers])
+            predictions["score"] = np.array([score for _, score in answers], np.float64)  # None becomes NaN
+            known = {what: pairs.whats.code(_what(what)) for what in set(whats)}
+            predictions["what"] = np.fromiter(map(known.__getitem__, whats), np.int64, len(whats))
+            predictions["truth"] = UNKNOWN
+            if extras is not None:
+                at_offset = zip(predictions["offset"].tolist(), extras, strict=True)
+                kept = {offset: _encode_extra(extra) for offset, extra in at_offset if extra}
+        if len(label_places):
+            labels["truth"] = pairs.boxes.boxed(truths)
+            of_clients = {one: pairs.clients.code(None if one is None else str(one)) for one in set(clients)}
+            labels["what"] = np.fromiter(map(of_clients.__getitem__, clients), np.int64, len(clients))
+        return Identified(Halves(predictions, labels, kept), offsets, ids)
+
+
+def _what(values: tuple[str, Any, Any]) -> What:
+    segment, version, client = values
+    return What(segment, None if version is None else str(version), None if client is None else str(client))
+
+
+def _has_extras(wires: list[Any], answers: list[Any]) -> bool:
+    return any(wire.entity is not None for wire in wires) or any(probabilities_of(answer) is not None for answer in answers)
+
+
+def _extra_of(wire: Any, answer: Any, group: Group, names: tuple[str, ...]) -> Extra:
+    entity = None if wire.entity is None else str(wire.entity)
+    return Extra(entity, probabilities_of(answer), _groups_of_wire(wire, group, names) if names else None)
+
+
+def _groups_of(event: Event, names: Iterable[str]) -> dict[str, Value] | None:
+    """Return the values of groups: of tags first, then of features."""
+    tags = event.tags or {}
+    return {
+        name: tags[name] if name in tags else event.features[name] for name in names if name in tags or name in event.features
+    } or None
+
+
+def _groups_of_wire(wire: Any, group: Group, names: Iterable[str]) -> dict[str, Value] | None:
+    found: dict[str, Value] = {}
+    tags, features = wire.tags or {}, wire.features
+    for name in names:
+        value: Any = ABSENT
+        if name in tags:
+            value = tags[name]
+        elif isinstance(features, dict):
+            value = features.get(name, ABSENT)
+        elif features is not None and name in group.kind.names:
+            value = getattr(features, f"f{group.kind.names.index(name)}")
+        if value is not ABSENT:
+            value = value.value if isinstance(value, Word) else value
+            number = name in group.kind.categorical and type(value) in (int, float)
+            found[name] = str(value) if number else value
+    return found or None
+
+
+def identified(
+    found: Decoded, model: str, pairs: Pairs, *, seed: int, position: int, groups: tuple[str, ...]
+) -> Identified | None:
+    """Return the predictions and labels of a model with an id, from an offset on; None without any.
+
+    Args:
+        found: a batch.
+        model: its name.
+        pairs: take the words of the columns.
+        seed: of the hash of ids.
+        position: the offset.
+        groups: features and tags that are kept with a prediction.
+    """
+    reader = _Reader(pairs, seed, groups)
+    pieces = [reader.of_group(group, position) for group in found.groups_of(model) if group.distinct & _HALVES]
+    events = [
+        event for event in found.events_of(model) if event.kind in _HALVES and event.id is not None and event.offset >= position
+    ]
+    if events:
+        pieces.append(reader.of_events(events))
+    known = [piece for piece in pieces if piece is not None]
+    if len(known) < 2:
+        return known[0] if known else None
+    return _together(known)
+
+
+def _together(pieces: Sequence[Identified]) -> Identified:
+    offsets = np.concatenate([piece.offsets for piece in pieces])
+    order = np.argsort(offsets, kind="stable")
+    ids = [one for piece in pieces for one in piece.ids]
+    extras: Extras = {}
+    for piece in pieces:
+        extras |= piece.halves.extras
+    halves = Halves(
+        _in_order([piece.halves.predictions for piece in pieces]), _in_order([piece.halves.labels for piece in pieces]), extras
+    )
+    return Identified(halves, offsets[order], [ids[place] for place in order.tolist()])
+
+
+def _in_order(pieces: list[Columns]) -> Columns:
+    rows = np.concatenate(pieces)
+    return rows[np.argsort(rows["offset"], kind="stable")]

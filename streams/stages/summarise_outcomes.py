@@ -1,0 +1,151 @@
+"""The summarise stage of outcomes: outcomes of one partition -> windows of errors and marks.
+
+Rules:
+1. Rows are counted by their source, the offset of an event, because the outcomes of one fetch share a record. The durable
+   offset is that of the first record that has a row of the oldest open window, or a later one.
+2. An outcome whose source is not greater than the greatest one seen of its model is a repeat after a crash and is
+   dropped. The first record after a restart is no repeat: its rows are those that the run before counted.
+3. The first known label of a prediction counts, in the window of that label. A correction reopens no window.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from operator import ne
+from typing import Any
+
+import numpy as np
+
+from detectors.arrays import Floats
+from detectors.errors import EventError
+from detectors.windows.block import Block, Coded, Columns, blocks_of
+from detectors.windows.row import ERROR, Row, Value
+from streams.engine.checkpoint import Checkpoint
+from streams.kafka import Outgoing
+from streams.kafka.batch import Batch
+from streams.records.dead_letters import dead_letter
+from streams.records.outcomes import Outcome, OutcomeColumns, OutcomeTick, error_between, parse
+from streams.stages.summarise import Summariser
+from streams.stages.wiring import Wiring
+from streams.topics import OUTCOMES
+
+_NOTHING_OPEN = 1 << 62
+
+
+class SummariseOutcomes(Summariser):
+    """Outcomes of one partition -> windows of errors."""
+
+    _reads = OUTCOMES
+    _kind = "outcomes"
+
+    def __init__(self, wiring: Wiring, *, source: int, start: int) -> None:
+        super().__init__(wiring, source=source, start=start)
+        #: Model -> greatest source of its outcomes.
+        self._newest: dict[str, int] = {}
+        #: (greatest source in a record, offset of the record) from the durable offset on.
+        self._records: deque[tuple[int, int]] = deque()
+
+    async def feed(self, batch: Batch, position: int) -> None:
+        """Add the outcomes of a batch from `position` on to their windows."""
+        blocks: list[Block] = []
+        rows: list[Row] = []
+        newest = dict(self._newest)
+        reached: list[tuple[int, int]] = []
+        letters: list[Outgoing] = []
+        for record in batch.records(position):
+            try:
+                found = parse(record.value)
+            except EventError as error:
+                letters.append(dead_letter(self._kafka, batch.tp, record, error))
+                continue
+            seen = newest.get(found.model, -1)
+            if isinstance(found, OutcomeColumns):
+                block = block_of(found, seen)
+                if block is not None:
+                    blocks += [*blocks_of(rows), block]
+                    rows = []
+                last = found.source[-1] if found.source else -1
+            else:
+                last = _source(found, seen)
+                row = _row(found, last) if isinstance(found, OutcomeTick) or last > seen else None
+                if row is not None:
+                    rows.append(row)
+            if last > seen or isinstance(found, OutcomeTick):
+                newest[found.model] = max(last, seen)
+                reached.append((last, record.offset))
+        self._newest = newest
+        self._records.extend(reached)
+        self.outbox.extend(letters)
+        self._write(self._windows.add([*blocks, *blocks_of(rows)]))
+        if letters:
+            self._metrics.count("driftline_dead_letters_total", len(letters), reason="not_an_outcome")
+
+    def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:  # noqa: ARG002 - nothing is stored
+        """Return the windows closed since the last checkpoint, and the offset that rebuilds the open ones."""
+        source = self._windows.durable(_NOTHING_OPEN)
+        while self._records and self._records[0][0] < source:
+            self._records.popleft()
+        return self.outbox.checkpoint(self._records[0][1] if self._records else position)
+
+
+def _source(record: Outcome | OutcomeTick, seen: int) -> int:
+    """Return the source of a record; a tick of version 1 has none, and stands behind what was seen."""
+    if isinstance(record, Outcome):
+        return record.source.offset
+    return seen if record.source is None else record.source
+
+
+def _row(record: Outcome | OutcomeTick, source: int) -> Row | None:
+    """Return the row of an outcome in a window of outcomes, None if it has no error that counts."""
+    if isinstance(record, OutcomeTick):
+        return Row(source, record.model, record.ts, "", None)
+    error = error_between(record.prediction.label, record.prediction.score, record.label)
+    if error is None or (record.corrects and record.was is not None):
+        return None
+    return Row(source, record.model, record.ts, record.segment, {ERROR: error})
+
+
+def block_of(found: OutcomeColumns, seen: int) -> Block | None:
+    """Return the rows of outcomes whose source is beyond `seen`; None if none of them has an error that counts."""
+    sources = np.array(found.source, np.int64)
+    errors = errors_between(found.label, found.score, found.truth)
+    counts = (sources > seen) & ~np.isnan(errors)
+    if found.corrects is not None and found.was is not None:
+        counts &= ~np.array([corrects and was is not None for corrects, was in zip(found.corrects, found.was, strict=True)])
+    places = np.flatnonzero(counts)
+    if not len(places):
+        return None
+    segments = found.segment
+    if segments is not None and len(places) < len(sources):
+        segments = [segments[place] for place in places.tolist()]
+    return Block(
+        found.model,
+        offsets=sources[places],
+        ts=np.array(found.ts)[places],
+        segments=segments if segments is not None and any(segments) else None,
+        ticks=None,
+        columns=Columns((ERROR,), errors[None, places], Coded((), (), np.empty((0, len(places)))), {}, {}, {}),
+    )
+
+
+def errors_between(labels: Sequence[Value] | None, scores: Sequence[float | None] | None, truths: Sequence[Value]) -> Floats:
+    """Return the errors of outcomes by `error_between`, NaN where there is none, shape (n,).
+
+    >>> errors_between([True, True], None, [True, False]).tolist()
+    [0.0, 1.0]
+    """
+    n = len(truths)
+    predicted: set[type[Any]] = set() if labels is None else set(map(type, labels))
+    true = set(map(type, truths))
+    if labels is not None and predicted == true and len(true) == 1:
+        kind = true.pop()
+        if kind in (bool, str, int):
+            return np.fromiter(map(ne, labels, truths), np.float64, n)
+        if kind is float:
+            return np.abs(np.array(labels, np.float64) - np.array(truths, np.float64))
+    if labels is None and true <= {bool, int, float} and scores is not None:
+        return np.abs(np.array(scores, np.float64) - np.array(truths, np.float64))
+    nothing = [None] * n
+    errors = map(error_between, labels or nothing, scores or nothing, truths)
+    return np.array([np.nan if error is None else error for error in errors], np.float64)

@@ -1,0 +1,215 @@
+"""The log of the join: the topic `PREFIX.join`, from which a worker loads what waits in a partition of events.
+
+Rules:
+1. The log is read twice: first its keys, then its values. Chunks are taken in the order of their offsets, whatever order
+   compaction left them in; a value that comes before its turn waits as it is.
+2. A flush counts only if all its chunks are there, and so does every flush before it: the writer went on only after all were
+   acknowledged. What a flush without all its chunks has is read from the events again.
+3. The chunks of a model follow each other without a hole. A hole before what may still be joined is a loss, and
+   so is less than the last chunk says that there is. Then everything from the hole on is read from the events again, as
+   far as they are kept; what they no longer hold is lost, and the log says so.
+4. A chunk whose rows have all expired is deleted, by a record without a value under its key.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from detectors.errors import EventError
+from detectors.pairing.partition import Partition
+from streams.kafka import Log, Record
+from streams.records.join_chunks import BEGIN, Begin, Chunk, Place, decode, decode_begin
+from streams.settings import KafkaSettings
+from streams.topics import JOIN, topic_name
+
+_LOG = logging.getLogger("driftline.worker")
+
+#: Bytes of the log that are fetched ahead.
+_QUEUE_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What the log of a partition has, by its keys.
+
+    Args:
+        begin: its beginning, None without one.
+        places: of its chunks, in the order of their offsets.
+    """
+
+    begin: Begin | None
+    places: tuple[Place, ...]
+
+    @property
+    def end(self) -> int:
+        """Return the offset of events up to which the log has everything; 0 when it has nothing."""
+        whole: dict[tuple[int, int], int] = {}
+        parts: dict[tuple[int, int], int] = {}
+        for place in self.places:
+            flush = (place.flush_start, place.flush_end)
+            whole[flush] = whole.get(flush, 0) + 1
+            parts[flush] = place.parts
+        ends = [flush[1] for flush, count in whole.items() if count >= parts[flush]]
+        return max(ends, default=0 if self.begin is None else self.begin.start)
+
+    def up_to(self, end: int) -> tuple[Place, ...]:
+        """Return the chunks of flushes that end at or before an offset."""
+        return tuple(place for place in self.places if place.flush_end <= end)
+
+    def holes(self) -> list[tuple[int, int]]:
+        """Return the stretches of events that no flush covers, from the beginning on."""
+        found: list[tuple[int, int]] = []
+        reached = 0 if self.begin is None else self.begin.start
+        for start, end in sorted({(place.flush_start, place.flush_end) for place in self.places}):
+            if start > reached:
+                found.append((reached, start))
+            reached = max(reached, end)
+        return found
+
+
+def records_of(kafka: KafkaSettings, partition: int) -> Iterator[Record]:
+    """Yield all records of the log of a partition, oldest first.
+
+    Raises:
+        UnavailableError: the broker cannot be reached.
+    """
+    topic = topic_name(kafka.prefix, JOIN)
+    log = Log(kafka, "join", queue_bytes=_QUEUE_BYTES)
+    try:
+        first, end = log.ends(topic)[partition]
+        if first < end:
+            yield from log.read(topic, {partition: first})
+    finally:
+        log.close()
+
+
+class JoinLog:
+    """The log of one partition of events."""
+
+    def __init__(self, records: Callable[[], Iterable[Record]]) -> None:
+        """`records` gives all records of the log, oldest first; it is called for each reading."""
+        self.records = records
+
+    def keys(self) -> Keys:
+        """Return what the log has.
+
+        Raises:
+            UnavailableError: the broker cannot be reached.
+        """
+        begin: Begin | None = None
+        places: dict[bytes, Place] = {}
+        for record in self.records():
+            key = record.key or b""
+            try:
+                if key == BEGIN:
+                    begin = decode_begin(record.value or b"")
+                elif record.value is None:
+                    places.pop(key, None)
+                else:
+                    places[key] = Place.of(key, record.headers)
+            except EventError as error:
+                self._warn(record, error)
+        return Keys(begin, tuple(sorted(places.values(), key=_order)))
+
+    def chunks(self, places: Sequence[Place]) -> Iterator[Chunk]:
+        """Yield the chunks at some places, in their order; one that cannot be read is left out.
+
+        Raises:
+            UnavailableError: the broker cannot be reached.
+        """
+        wanted = {place.key for place in places}
+        early: dict[bytes, Record] = {}
+        turn = 0
+        for record in self.records():
+            if record.key in wanted and record.value is not None:
+                wanted.discard(record.key)
+                early[record.key] = record
+            while turn < len(places) and (due := early.pop(places[turn].key, None)) is not None:
+                turn += 1
+                yield from self._decoded(due)
+        for place in places[turn:]:
+            due = early.pop(place.key, None)
+            if due is not None:
+                yield from self._decoded(due)
+
+    def _decoded(self, record: Record) -> Iterator[Chunk]:
+        try:
+            yield decode(record.value or b"")
+        except EventError as error:
+            self._warn(record, error)
+
+    def _warn(self, record: Record, error: EventError) -> None:
+        _LOG.error("%s/%d: the record at offset %d is left out: %s", record.topic, record.partition, record.offset, error)
+
+
+def _order(place: Place) -> tuple[int, int, str]:
+    return place.start, place.end, place.model
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What waits in a partition, as its log has it.
+
+    Args:
+        partition: the state.
+        seed: of the hash of ids; None if no chunk says one.
+        begin: the beginning of the log, None without one.
+        end: offset of events up to which the log has everything.
+        places: of the chunks that were taken.
+        lost: first offset of events that the log should have and has not; None if nothing is lost.
+    """
+
+    partition: Partition
+    seed: int | None
+    begin: Begin | None
+    end: int
+    places: tuple[Place, ...]
+    lost: int | None = None
+
+
+def load(log: JoinLog, within: Mapping[str, float], *, most_bytes: int, first: int) -> Loaded:
+    """Return the state of a partition.
+
+    Args:
+        log: of the partition.
+        within: model -> longest time from a prediction to its label, seconds.
+        most_bytes: bound of the partition.
+        first: first offset of events that are kept.
+
+    Raises:
+        UnavailableError: the broker cannot be reached.
+    """
+    keys = log.keys()
+    loaded = _taken(log, keys, keys.end, within, most_bytes)
+    if loaded.lost is None:
+        return loaded
+    again = [start for start, _ in keys.holes() if start >= first]
+    if loaded.lost >= first and again:
+        # From the hole on the events have everything.
+        return _taken(log, keys, min(again), within, most_bytes, lost=min(again))
+    return loaded
+
+
+def _taken(log: JoinLog, keys: Keys, end: int, within: Mapping[str, float], most_bytes: int, lost: int | None = None) -> Loaded:
+    partition = Partition(within, most_bytes=most_bytes)
+    places = keys.up_to(end)
+    seed: int | None = None
+    totals: dict[str, int] = {}
+    for chunk in log.chunks(places):
+        stretch = chunk.stretch
+        seed = chunk.seed if seed is None else seed
+        if chunk.seed != seed:
+            _LOG.error("a chunk of the join at %d has another seed than those before, and is left out", stretch.start)
+            continue
+        partition.load(stretch)
+        if stretch.model in within and stretch.within == within[stretch.model]:
+            totals[stretch.model] = stretch.total
+    partition.begin(end)
+    if lost is None:
+        missing = [model for model, total in totals.items() if partition.models[model].bounds.total < total]
+        holes = [start for start, _ in keys.holes() if start < end]
+        if missing:
+            lost = min(holes, default=0)
+    return Loaded(partition, seed, keys.begin, end, places, lost)
