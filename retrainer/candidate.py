@@ -21,7 +21,7 @@ from typing import Any
 
 from detectors.errors import ConfigError, ModelError
 from retrainer.loss import loss
-from retrainer.training import Example
+from retrainer.training_set import Example
 from serving.registry.artifact import Task, predict
 
 Factory = Callable[[], Any]

@@ -1,208 +1,274 @@
-"""Training rows: the outcomes of one model from the estimated change point on.
+"""Training rows: predictions of one model from the estimated change point on, each with its newest label and its features.
 
 Rules:
-1. A row is used if its prediction was made at or after the change point and its label is known.
-2. The same source (partition, offset) is the same outcome: a repeat after a crash counts once.
-3. Rows are ordered by (prediction time, source), in whichever order the records arrived. Beyond `max_rows` the newest stay.
-   So the same set can be made again from its offsets.
-4. Memory is bounded by `max_rows`. Records before the change point are not read: bisection gives the first offset
-   of each partition.
+1. A row is used if its prediction was made at or after the change point, its newest label is known (retrainer/labels.py), and
+   its features are there: in the topic of rows, or in an outcome of version 1 itself.
+2. Rows are ordered by (prediction time, partition, offset), in whichever order the records arrived. Beyond `max_rows` the
+   newest stay. So the same set can be made again from its offsets, and a digest says whether it is the same.
+3. Reading begins in each partition with what was appended `_BEFORE_SECONDS` before the change point. What was predicted
+   at or after it was appended later than that: an event more than a minute ahead of the broker's clock is refused. That is
+   right in whatever order labels come. A partition whose records have the time of their sender is read from its beginning.
+4. Outcomes are read first. Then the topic of rows is read once, and only the features of labelled predictions are kept.
+5. Memory is bounded: labels of `_LABELS` times `max_rows` predictions, and of `_LEAST_LABELS` at least, and features of
+   `max_rows`.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from detectors.errors import EventError
+import numpy as np
+
+from detectors.arrays import Integers
+from detectors.errors import EventError, StateError
+from retrainer.labels import Key, NewestLabel, NewestLabels
+from retrainer.training_set import Ends, Example, TrainingEnds, TrainingSet, TrainingTopics
 from streams.kafka import Log, Record
-from streams.records.outcomes import Outcome, OutcomeTick, parse
+from streams.records import training_rows as codec
+from streams.records.outcomes import OutcomeColumns, OutcomeTick, parse
 from streams.records.swap_event import Lineage
-from streams.settings import Settings
-from streams.topics import OUTCOMES, topic_name
 
-#: An interval of so few records is read, not halved again. Reading also starts so many records earlier,
-#: because label times are only nearly in order.
-_READ_THROUGH = 2_000
-#: Records that a probe reads at most, in search of one of the model.
-_PROBE = 1_000
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Example:
-    """One outcome to learn from.
-
-    Args:
-        predicted_at: epoch seconds of event time.
-        source: (partition, offset) in the events topic, the outcome's identity.
-        position: (partition, offset) in the outcomes topic.
-        id: that of the prediction.
-        features: name -> value, None for null.
-        label: the true answer.
-    """
-
-    predicted_at: float
-    source: tuple[int, int]
-    position: tuple[int, int]
-    id: str
-    features: dict[str, Any]
-    label: Any
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingSet:
-    """Rows in order, and their offsets: partition of the outcomes topic -> (first offset, offset after the last)."""
-
-    topic: str
-    rows: tuple[Example, ...]
-    offsets: dict[int, tuple[int, int]]
-
-    def split(self, holdout: float) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-        """Return the older rows, to learn from, and the newest share, held out for the gate."""
-        held_out = max(1, round(len(self.rows) * holdout)) if self.rows else 0
-        cut = len(self.rows) - held_out
-        return self.rows[:cut], self.rows[cut:]
-
-    @property
-    def lineage(self) -> Lineage:
-        """Return the topic and the offset ranges, partitions in order."""
-        return Lineage(self.topic, {str(number): list(span) for number, span in sorted(self.offsets.items())})
+#: How far event time may be ahead of the broker's clock, and clocks of brokers apart, in seconds.
+_BEFORE_SECONDS = 60.0 + 60.0
+_LABELS, _LEAST_LABELS = 4, 200_000
+#: Records between two pulses.
+_EVERY = 100
 
 
 class Outcomes:
-    """The growing rows of one model since a change point: `advance` reads new records, `training_set` returns the rows."""
+    """The growing rows of one model since a change point.
 
-    def __init__(self, log: Log, topic: str, model: str, began_at: float, *, max_rows: int) -> None:
-        """Search the first offset in each partition.
+    `advance` reads new labels, `find_features` the features of labelled predictions, `training_set` returns the rows.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        topics: TrainingTopics,
+        model: str,
+        began_at: float,
+        *,
+        max_rows: int,
+        starts: tuple[Mapping[int, int], Mapping[int, int]] | None = None,
+    ) -> None:
+        """Search the first offset in each partition of both topics (rule 3), unless `starts` gives them, outcomes first.
 
         Raises:
             UnavailableError: Kafka cannot be reached.
         """
         self._log = log
-        self._topic = topic
+        self._topics = topics
         self._model = model
         self._began_at = began_at
         self._max_rows = max_rows
-        self._next = first_offsets(log, topic, model, began_at)
-        self._newest: list[Example] = []  # a heap, the oldest row first
-        self._sources: set[tuple[int, int]] = set()
-        #: Outcomes that could not be decoded; they are left out.
+        from_ = began_at - _BEFORE_SECONDS
+        if starts is None:
+            starts = log.appended_since(topics.outcomes, from_), log.appended_since(topics.rows, from_)
+        self._next = dict(starts[0])
+        self._rows_start = starts[1]
+        #: From where on rows are read if nobody new is asked for, and who has no features before that.
+        self._rows_next = dict(starts[1])
+        self._missed: set[Key] = set()
+        self._labels = NewestLabels(max(_LABELS * max_rows, _LEAST_LABELS))
+        #: Partition of outcomes -> offset of the first record with a row.
+        self._first: dict[int, int] = {}
+        #: Prediction -> its features, and (partition, offset) of the record in the topic of rows; None in an outcome.
+        self._features: dict[Key, tuple[dict[str, Any], tuple[int, int] | None]] = {}
+        #: Records of both topics that could not be decoded; they are left out.
         self.unreadable = 0
+
+    @property
+    def labelled(self) -> int:
+        """Predictions with a label that is not null, with and without features."""
+        return self._labels.known
 
     def __len__(self) -> int:
         """Return how many rows there are, at most `max_rows`."""
-        return len(self._newest)
+        return min(self._max_rows, sum(key in self._labels and self._labels[key].truth is not None for key in self._features))
 
-    def advance(self, ends: Mapping[int, tuple[int, int]], pulse: Callable[[], None] = lambda: None) -> None:
-        """Read up to the given ends, as `Log.ends` returns them; `pulse` is called now and then and may raise to stop.
+    def advance(self, ends: TrainingEnds, pulse: Callable[[], None] = lambda: None) -> None:
+        """Read outcomes up to the given ends; `pulse` is called now and then and may raise to stop.
 
         Raises:
             UnavailableError: Kafka cannot be reached; what was read stays, the next call goes on from there.
         """
-        behind = {number: self._next.get(number, low) for number, (low, end) in ends.items() if self._next.get(number, low) < end}
-        if not behind:
-            return
-        for count, record in enumerate(self._log.read(self._topic, behind)):
-            if record.offset >= ends[record.partition][1]:
-                continue  # written meanwhile: the next call's
-            self._next[record.partition] = record.offset + 1
+        for record in self._read(self._topics.outcomes, self._next, ends.outcomes, pulse):
             self._add(record)
-            if count % 1_000 == 0:
-                pulse()
+            self._next[record.partition] = record.offset + 1
+
+    def find_features(self, ends: TrainingEnds, pulse: Callable[[], None] = lambda: None) -> None:
+        """Read the features of labelled predictions up to the given ends; `pulse` as for `advance`.
+
+        The whole topic is read if a prediction is asked for that was not asked for before, and else only what is new in it.
+
+        Raises:
+            UnavailableError: Kafka cannot be reached; what was found stays.
+        """
+        wanted = self._wanted()
+        starts = self._rows_next if wanted <= self._missed else dict(self._rows_start)
+        asked: dict[int, list[int]] = {}
+        for partition, at in sorted(wanted):
+            asked.setdefault(partition, []).append(at)
+        sorted_offsets = {partition: np.array(offsets) for partition, offsets in asked.items()}
+        if wanted:
+            for record in self._read(self._topics.rows, starts, ends.rows, pulse):
+                if record.partition in sorted_offsets and record.key in (None, self._model.encode()):
+                    self._find(record, sorted_offsets[record.partition])
+            self._rows_next = {number: end for number, (_, end) in ends.rows.items()}
+        self._prune()
+        self._missed = {key for key in self._wanted() if key[1] >= 0}
 
     def training_set(self) -> TrainingSet:
-        """Return the rows read so far, in order."""
-        rows = tuple(sorted(self._newest))
-        offsets: dict[int, tuple[int, int]] = {}
-        for partition, offset in (row.position for row in rows):
-            first, after = offsets.get(partition, (offset, offset + 1))
-            offsets[partition] = (min(first, offset), max(after, offset + 1))
-        return TrainingSet(self._topic, rows, offsets)
+        """Return the rows found so far, in order."""
+        usable = self._usable()
+        rows = tuple(
+            Example(
+                predicted_at=at,
+                partition=key[0],
+                at=key[1] if key[1] >= 0 else -1 - key[1],
+                source=self._labels[key].source,
+                id=self._labels[key].id,
+                features=self._features[key][0],
+                label=self._labels[key].truth,
+                share=self._labels[key].share,
+            )
+            for at, key in usable
+        )
+        offsets = {number: (first, self._next[number]) for number, first in self._first.items()}
+        row_offsets: dict[int, tuple[int, int]] = {}
+        for _, key in usable:
+            place = self._features[key][1]
+            if place is not None:
+                first, after = row_offsets.get(place[0], (place[1], place[1] + 1))
+                row_offsets[place[0]] = (min(first, place[1]), max(after, place[1] + 1))
+        missing = len(self._wanted())
+        return TrainingSet(self._topics, rows, offsets, row_offsets, len(rows) + missing, missing)
+
+    def _read(self, topic: str, starts: Mapping[int, int], ends: Ends, pulse: Callable[[], None]) -> Iterator[Record]:
+        """Yield the records of a topic up to the given ends; what is written meanwhile is the next call's."""
+        behind = {number: max(low, starts.get(number, low)) for number, (low, end) in ends.items()}
+        behind = {number: first for number, first in behind.items() if first < ends[number][1]}
+        if not behind:
+            return
+        left = set(behind)
+        for count, record in enumerate(self._log.read(topic, behind)):
+            end = ends[record.partition][1]
+            if record.offset < end:
+                yield record
+            if record.offset + 1 >= end:
+                left.discard(record.partition)
+                if not left:
+                    return
+            if count % _EVERY == 0:
+                pulse()
 
     def _add(self, record: Record) -> None:
-        outcome = _decode(record)
-        if not isinstance(outcome, Outcome):
-            self.unreadable += outcome is None
+        try:
+            found = parse(record.value)
+        except EventError:
+            self.unreadable += 1
             return
-        source = (outcome.source.partition, outcome.source.offset)
-        wanted = outcome.model == self._model and outcome.label is not None and outcome.predicted_at >= self._began_at
-        if not wanted or source in self._sources:
+        if isinstance(found, OutcomeTick) or found.model != self._model:
             return
-        row = Example(
-            predicted_at=outcome.predicted_at,
-            source=source,
-            position=(record.partition, record.offset),
-            id=outcome.id,
-            features=outcome.features,
-            label=outcome.label,
-        )
-        if len(self._newest) < self._max_rows:
-            heapq.heappush(self._newest, row)
-        elif row > self._newest[0]:
-            self._sources.discard(heapq.heapreplace(self._newest, row).source)
+        if isinstance(found, OutcomeColumns):
+            shares = found.share or [1.0] * len(found)
+            for place, predicted_at in enumerate(found.predicted_at):
+                label = NewestLabel(predicted_at, found.id[place], found.source[place], found.truth[place], shares[place])
+                self._take(record, (found.partition, found.at[place]), label)
+            return
+        label = NewestLabel(found.predicted_at, found.id, found.source.offset, found.label, found.share)
+        if found.at is not None:
+            self._take(record, (found.source.partition, found.at), label)
+        elif isinstance(found.features, dict):
+            key = (found.source.partition, -1 - found.source.offset)
+            self._take(record, key, label)
+            if key in self._labels:
+                self._features[key] = found.features, None
         else:
+            self.unreadable += 1
+
+    def _take(self, record: Record, key: Key, label: NewestLabel) -> None:
+        if label.predicted_at < self._began_at:
             return
-        self._sources.add(source)
+        self._first.setdefault(record.partition, record.offset)
+        if key[1] >= 0 and (old := self._labels.supersede(key, label)) is not None and old in self._features:
+            self._features[key] = self._features.pop(old)
+        self._labels.add(key, label)
+
+    def _usable(self) -> list[tuple[float, Key]]:
+        """Return (prediction time, key) of the newest predictions with a label and features, at most `max_rows`, in order."""
+        found = ((label.predicted_at, key) for key, label in self._labels.items() if key in self._features)
+        return sorted(found, key=lambda row: (row[0], row[1][0], abs(row[1][1])))[-self._max_rows :]
+
+    def _wanted(self) -> set[Key]:
+        """Return the labelled predictions without features that would be among the newest `max_rows`."""
+        usable = self._usable()
+        oldest = usable[0] if len(usable) == self._max_rows else (self._began_at, (-1, 0))
+        return {
+            key
+            for key, label in self._labels.items()
+            if key not in self._features and key[1] >= 0 and (label.predicted_at, key) > oldest
+        }
+
+    def _find(self, record: Record, asked: Integers) -> None:
+        try:
+            rows = codec.parse(record.value)
+        except EventError:
+            self.unreadable += 1
+            return
+        if rows.model != self._model:
+            return
+        places = np.searchsorted(asked, rows.offsets)
+        found = np.flatnonzero(asked[np.minimum(places, len(asked) - 1)] == rows.offsets)
+        position = (record.partition, record.offset)
+        for offset, features in zip(rows.offsets[found].tolist(), rows.features(found), strict=True):
+            self._features[record.partition, offset] = features, position
+        if len(self._features) > 2 * self._max_rows:
+            self._prune()
+
+    def _prune(self) -> None:
+        """Forget features that are not among the newest rows (rule 5)."""
+        if len(self._features) > self._max_rows:
+            self._features = {key: self._features[key] for _, key in self._usable()}
 
 
-def _decode(record: Record) -> Outcome | OutcomeTick | None:
-    try:
-        return parse(record.value)
-    except EventError:
-        return None
-
-
-def training_rows(log: Log, settings: Settings, model: str, began_at: float, *, max_rows: int = 50_000) -> TrainingSet:
-    """Return the rows that the outcomes topic holds now for a model, from `began_at` (epoch seconds) on.
+def training_rows(log: Log, topics: TrainingTopics, model: str, began_at: float, *, max_rows: int = 50_000) -> TrainingSet:
+    """Return the rows that the topics hold now for a model, from `began_at` (epoch seconds) on.
 
     Raises:
-        UnavailableError: Kafka or the topic cannot be reached.
+        UnavailableError: Kafka or a topic cannot be reached.
     """
-    topic = topic_name(settings.kafka.prefix, OUTCOMES)
-    outcomes = Outcomes(log, topic, model, began_at, max_rows=max_rows)
-    outcomes.advance(log.ends(topic))
+    outcomes = Outcomes(log, topics, model, began_at, max_rows=max_rows)
+    ends = TrainingEnds.of(log, topics)
+    outcomes.advance(ends)
+    outcomes.find_features(ends)
     return outcomes.training_set()
 
 
-def first_offsets(log: Log, topic: str, model: str, seconds: float) -> dict[int, int]:
-    """Return partition -> an offset at or before the model's first outcome predicted at or after `seconds`.
-
-    Outcomes are written in the order in which their labels come, so the bisection goes by label time. No label is older
-    than its prediction: an outcome before the returned offset was labelled before `seconds`, hence predicted before.
-    A probe that meets no outcome of the model takes the earlier half, which is always safe.
+def made_again(log: Log, lineage: Lineage, model: str, began_at: float) -> TrainingSet:
+    """Return the training set that a swap event names by its lineage, model and `began_at`.
 
     Raises:
-        UnavailableError: Kafka cannot be reached.
+        StateError: the topics do not hold the same rows any more, or the lineage is of a version that did not count them.
+        UnavailableError: Kafka or a topic cannot be reached.
     """
-    ends = log.ends(topic)
-    low = {number: first for number, (first, _) in ends.items()}
-    high = {number: end for number, (_, end) in ends.items()}
-    while middles := {n: (low[n] + high[n]) // 2 for n in ends if high[n] - low[n] > _READ_THROUGH}:
-        labelled = _probe(log, topic, model, middles)
-        for number, middle in middles.items():
-            if labelled.get(number, seconds) < seconds:
-                low[number] = middle
-            else:
-                high[number] = middle
-    return {number: max(ends[number][0], offset - _READ_THROUGH) for number, offset in low.items()}
+    if lineage.topic is None or not isinstance(lineage.rows_topic, str) or not isinstance(lineage.rows_offsets, dict):
+        raise StateError("this lineage names no topic of rows: it has no rows, or it is of a version that wrote no digest")
+    topics = TrainingTopics(lineage.topic, lineage.rows_topic)
+    ends = TrainingEnds(_ends(lineage.offsets), _ends(lineage.rows_offsets))
+    wanted = lineage.rows if isinstance(lineage.rows, int) else 0
+    outcomes = Outcomes(log, topics, model, began_at, max_rows=max(1, wanted), starts=({}, {}))
+    outcomes.advance(ends)
+    outcomes.find_features(ends)
+    made = outcomes.training_set()
+    if (len(made.rows), made.digest) != (wanted, lineage.digest):
+        raise StateError(
+            f"the training set of {model} from {topics.outcomes} cannot be made again: {len(made.rows)} of {wanted} rows, digest "
+            f"{made.digest}, expected {lineage.digest}; records are beyond retention, or the topics were made again since"
+        )
+    return made
 
 
-def _probe(log: Log, topic: str, model: str, starts: Mapping[int, int]) -> dict[int, float]:
-    """Return partition -> label time of the model's first outcome among the next records from its start, if there is one."""
-    times: dict[int, float] = {}
-    searching = set(starts)
-    for record in log.read(topic, starts):
-        number = record.partition
-        if number not in searching:
-            continue
-        outcome = _decode(record)
-        if isinstance(outcome, Outcome) and outcome.model == model:
-            times[number] = max(outcome.ts, outcome.predicted_at)
-            searching.discard(number)
-        elif record.offset - starts[number] >= _PROBE:
-            searching.discard(number)
-        if not searching:
-            break
-    return times
+def _ends(ranges: Mapping[str, list[int]]) -> dict[int, tuple[int, int]]:
+    return {int(number): (span[0], span[1]) for number, span in ranges.items()}

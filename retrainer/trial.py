@@ -12,7 +12,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from detectors.errors import ConfigError, DriftlineError, ModelError, UnavailableError
@@ -30,13 +31,16 @@ from retrainer.candidate import (
 )
 from retrainer.gate import GateDecision, decide
 from retrainer.loss import VERBS, constant_answer, loss, task_of
-from retrainer.training import Example, Outcomes, TrainingSet
+from retrainer.training import Outcomes
+from retrainer.training_set import Example, TrainingEnds, TrainingSet, TrainingTopics
 from serving.registry.artifact import Artifact, Task, golden_rows
 from serving.registry.versions import Pointer, Registry
 from streams.kafka import Log
 
 _GOLDEN_ROWS = 20
 _LOOKS = 3
+#: Seconds between two searches for features, at least, and as a multiple of what the last one took.
+_LEAST_PAUSE, _PAUSES = 1.0, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +87,30 @@ class TrialResult:
 class Trial:
     """One open request; `advance` it until it returns its result."""
 
-    def __init__(self, request: Request, spec: ModelSpec, registry: Registry, log: Log, topic: str, *, started_at: float) -> None:
+    def __init__(
+        self, request: Request, spec: ModelSpec, registry: Registry, log: Log, topics: TrainingTopics, *, started_at: float
+    ) -> None:
         """Begin with a request; `started_at` is in seconds, on the clock of `advance`."""
         self.request = request
         self._spec = spec
         self._registry = registry
         self._log = log
-        self._topic = topic
+        self._topics = topics
         self._deadline = started_at + spec.retrain.patience_seconds
         self._outcomes: Outcomes | None = None
         self._needed = min(spec.retrain.min_rows, spec.retrain.max_rows)
         self._next_look = self._needed
         self._looks = 0
         self._seen = 0
+        self._next_search = started_at
         self._unspent = spec.retrain.max_error
         self._last: TrialResult | None = None
 
-    def advance(self, ends: Mapping[int, tuple[int, int]], now: float, progress: Progress) -> TrialResult | None:
+    def advance(self, ends: TrainingEnds, now: float, progress: Progress) -> TrialResult | None:
         """Read new rows, go through the gate when enough are there, and return the result once there is one.
 
         Args:
-            ends: of the outcomes topic, as `Log.ends` gives them.
+            ends: up to where rows are read.
             now: seconds, on the clock of `started_at`.
             progress: called regularly with (done, all); it may raise, and the trial can go on later.
 
@@ -116,19 +123,32 @@ class Trial:
                 "abandoned", f"retraining of {self._spec.name} is switched off: set models.{self._spec.name}.retrain.enabled"
             )
         if self._outcomes is None:
-            self._outcomes = Outcomes(self._log, self._topic, self._spec.name, self.request.began_at, max_rows=rules.max_rows)
+            self._outcomes = Outcomes(self._log, self._topics, self._spec.name, self.request.began_at, max_rows=rules.max_rows)
         self._outcomes.advance(ends, lambda: progress(0, 0))
-        rows = len(self._outcomes)
         late = now >= self._deadline
+        self._search(self._outcomes, ends, now, progress, late=late)
+        rows = len(self._outcomes)
         due = rows >= self._next_look
         if (due or late) and rows > self._seen and rows >= self._needed:
             return self._look(last=late or rows >= rules.max_rows or self._looks == _LOOKS - 1, progress=progress)
         if not late:
             return None
-        return self._last or TrialResult(
+        if self._last is not None:
+            return self._last
+        found = self._outcomes.training_set() if self._outcomes.labelled >= self._needed else None
+        return TrialResult(
             "abandoned",
-            f"{rows} labelled rows since the change point within {rules.patience_seconds:g} s, {self._needed} are needed",
+            f"{self._outcomes.labelled if found is None else rows} labelled rows since the change point within "
+            f"{rules.patience_seconds:g} s, {self._needed} are needed{'' if found is None else found.note}",
         )
+
+    def _search(self, outcomes: Outcomes, ends: TrainingEnds, now: float, progress: Progress, *, late: bool) -> None:
+        """Read features if there are labels enough for a look; a tenth of the time at most goes into that."""
+        if outcomes.labelled < (self._needed if late else self._next_look) or (now < self._next_search and not late):
+            return
+        began = time.monotonic()
+        outcomes.find_features(ends, lambda: progress(0, 0))
+        self._next_search = now + max(_LEAST_PAUSE, _PAUSES * (time.monotonic() - began))
 
     def again(self, proof: Proof, progress: Progress) -> TrialResult:
         """Return the result for a proven candidate against a champion that came into service meanwhile.
@@ -227,6 +247,7 @@ class Trial:
             against = f"; the champion could not answer {unanswered} of {len(held_out)} rows" if unanswered else ""
         if dropped:
             against += f"; dropped {'; '.join(dropped)}"
+        against += rows.note
         decision = decide(losses, opponent, max_error=max_error, verb=VERBS[task], against=against)
         proof = Proof(candidate, task, rows, training, held_out, pointer, champion is not None, decision)
         return TrialResult("promoted" if decision.promote else "rejected", decision.reason, proof)

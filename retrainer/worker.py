@@ -24,6 +24,7 @@ from retrainer.candidate import load_factory
 from retrainer.outage import Outage
 from retrainer.request import parse
 from retrainer.swap import ATTEMPTS, Swap, Swaps
+from retrainer.training_set import TrainingEnds, TrainingTopics
 from retrainer.trial import Trial, TrialResult, abandoned
 from serving.registry.versions import Registry
 from streams.kafka import GroupReader, Log, Record, Sender, require_topics
@@ -31,7 +32,7 @@ from streams.metrics import Metrics
 from streams.records.dead_letters import dead_letter
 from streams.settings import Settings
 from streams.state.store import Store
-from streams.topics import DEAD, OUTCOMES, RETRAINS, SWAPS, WINDOWS, topic_name
+from streams.topics import DEAD, OUTCOMES, RETRAINS, ROWS, SWAPS, WINDOWS, topic_name
 
 _LOG = logging.getLogger("driftline.retrainer")
 _GROUP = "retrainer"
@@ -68,7 +69,7 @@ class Retrainer:
         self._stopping = stopping
         self._reader = GroupReader(settings.kafka, _GROUP, topic_name(settings.kafka.prefix, RETRAINS))
         self._log = Log(settings.kafka, "retrainer-rows")
-        self._outcomes = topic_name(settings.kafka.prefix, OUTCOMES)
+        self._topics = TrainingTopics.of(settings.kafka.prefix)
         self._sender = Sender(settings.kafka, "driftline-retrainer")
         self._store = Store(settings.redis, settings.signing_key)
         self._registry = Registry(self._store)
@@ -85,10 +86,11 @@ class Retrainer:
         """
         self._take_up()
         busy: set[str] = set()
-        ends = self._log.ends(self._outcomes) if self._open else {}
-        for key, item in sorted(self._open.items()):
-            if self._forward(item, ends, busy):
-                del self._open[key]
+        if self._open:
+            ends = TrainingEnds.of(self._log, self._topics)
+            for key, item in sorted(self._open.items()):
+                if self._forward(item, ends, busy):
+                    del self._open[key]
         self._commit()
 
     def close(self) -> None:
@@ -121,7 +123,7 @@ class Retrainer:
             self._reader.commit(new)
             self._committed.update(new)
 
-    def _forward(self, item: _OpenRequest, ends: dict[int, tuple[int, int]], busy: set[str]) -> bool:
+    def _forward(self, item: _OpenRequest, ends: TrainingEnds, busy: set[str]) -> bool:
         """Advance one request; True when nothing is left to do for it."""
         try:
             item.request = item.request or parse(item.record.value)
@@ -138,7 +140,7 @@ class Retrainer:
             self._dead_letter(item.record, EventError("undecided", "", str(error)))
         return True
 
-    def _decide(self, item: _OpenRequest, request: Request, ends: dict[int, tuple[int, int]]) -> bool:
+    def _decide(self, item: _OpenRequest, request: Request, ends: TrainingEnds) -> bool:
         if item.trial is None:
             if self._swaps.announced(request):
                 return True
@@ -173,7 +175,7 @@ class Retrainer:
             known = ", ".join(model.name for model in self._settings.models) or "none"
             raise EventError("unknown_model", "data.model", f'no model "{request.model}" in driftline.toml; known: {known}')
         _LOG.info("%s: retrain %s asked for (%s)", request.model, request.id, request.reason)
-        return Trial(request, spec, self._registry, self._log, self._outcomes, started_at=time.monotonic())
+        return Trial(request, spec, self._registry, self._log, self._topics, started_at=time.monotonic())
 
     def _answered(self, request: Request) -> TrialResult | None:
         spec = self._settings.model(request.model)
@@ -256,4 +258,4 @@ def _check(settings: Settings) -> None:
             except ConfigError as error:
                 raise ConfigError(f"models.{model.name}.{error}") from error
     Store(settings.redis, settings.signing_key).ping()
-    require_topics(settings.kafka, (OUTCOMES, RETRAINS, SWAPS, WINDOWS, DEAD))
+    require_topics(settings.kafka, (OUTCOMES, ROWS, RETRAINS, SWAPS, WINDOWS, DEAD))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, TopicPartition
 
 from detectors.errors import UnavailableError
 from streams.kafka.message import QUIET, Record, record_of
@@ -79,6 +79,44 @@ class Log:
         found = self._consumer.offsets_for_times(wanted, timeout=timeout_seconds)
         ends = self.ends(topic)
         return {tp.partition: tp.offset if tp.offset >= 0 else ends[tp.partition][1] for tp in found}
+
+    def appended_since(self, topic: str, seconds: float, timeout_seconds: float = 10.0) -> dict[int, int]:
+        """Return partition -> an offset; what stands before it was appended before `seconds`, by the broker's clock.
+
+        A partition whose first record has the time of its sender, which may be wrong, gives that record's offset: so does
+        a topic that was created with CreateTime.
+
+        Raises:
+            UnavailableError: the broker or the topic cannot be reached.
+        """
+        try:
+            found = self.offsets_at(topic, max(0.0, seconds), timeout_seconds)
+        except KafkaException as error:
+            raise UnavailableError(f"cannot search topic {topic}: {error.args[0].str()}; is the broker up?") from None
+        firsts = {number: low for number, (low, _) in self.ends(topic, timeout_seconds).items() if found.get(number, low) > low}
+        return {**found, **{number: firsts[number] for number in self._stamped_by_senders(topic, firsts, timeout_seconds)}}
+
+    def _stamped_by_senders(self, topic: str, starts: Mapping[int, int], timeout_seconds: float) -> set[int]:
+        """Return the partitions whose record at or after an offset does not have the broker's time."""
+        found: set[int] = set()
+        self._consumer.assign([TopicPartition(topic, number, offset) for number, offset in starts.items()])
+        left = set(starts)
+        deadline = time.monotonic() + timeout_seconds
+        try:
+            while left:
+                for message in self._consumer.consume(1, timeout=0.2):
+                    error, number = message.error(), message.partition() or 0
+                    if error is not None and error.code() != KafkaError._PARTITION_EOF and not error.retriable():  # noqa: SLF001
+                        raise UnavailableError(f"cannot read topic {topic}: {error.str()}")
+                    if error is None and number in left and message.timestamp()[0] != TIMESTAMP_LOG_APPEND_TIME:
+                        found.add(number)
+                    if error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                        left.discard(number)
+                if time.monotonic() > deadline:
+                    raise UnavailableError(f"no answer from Kafka for {timeout_seconds:g} s while reading {topic}")
+        finally:
+            self._consumer.unassign()
+        return found
 
     def read(self, topic: str, start: Mapping[int, int], *, follow: bool = False, idle_seconds: float = 10.0) -> Iterator[Record]:
         """Yield records of the given partitions from the given offsets.

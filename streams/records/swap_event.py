@@ -29,10 +29,25 @@ class CandidateScores(msgspec.Struct, frozen=True):
 
 
 class Lineage(msgspec.Struct, frozen=True):
-    """Where the rows are: partition of the topic, as text -> [first offset, offset after the last]; no topic without rows."""
+    """Where the rows are; events of the first version have `topic` and `offsets` only.
+
+    Args:
+        topic: of outcomes; None without rows.
+        offsets: partition of that topic, as text -> [first offset, offset after the last].
+        rows_topic: of the features.
+        rows_offsets: as `offsets`, in that topic.
+        rows: how many.
+        digest: hash of (partition, offset, truth) of every row, as hexadecimal digits: a set made again has the same.
+        share: part of the predictions that the rows stand for, because the join kept no more.
+    """
 
     topic: str | None
     offsets: dict[str, list[int]]
+    rows_topic: str | msgspec.UnsetType = msgspec.UNSET
+    rows_offsets: dict[str, list[int]] | msgspec.UnsetType = msgspec.UNSET
+    rows: int | msgspec.UnsetType = msgspec.UNSET
+    digest: str | msgspec.UnsetType = msgspec.UNSET
+    share: float | msgspec.UnsetType = msgspec.UNSET
 
 
 class SwapEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from streams.events.decoding import decoded
 from streams.kafka.batch import Batch
 from streams.records import window_records
 from streams.records.dead_letters import dead_letter
+from streams.stages.training_rows import PendingRows
 from streams.stages.wiring import Wiring
 from streams.topics import EVENTS, Topic, topic_name
 
@@ -70,10 +71,17 @@ class SummariseEvents(Summariser):
     def __init__(self, wiring: Wiring, *, source: int, start: int) -> None:
         super().__init__(wiring, source=source, start=start)
         self._decoding = wiring.decoding
+        self._rows = PendingRows(wiring, source=source)
+
+    def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:
+        """Return what the last checkpoint did not have; the durable offset does not pass a row that is not sent."""
+        self.outbox.extend(self._rows.take(final=final))
+        return self.outbox.checkpoint(min(self._windows.durable(position), self._rows.durable(position)))
 
     async def feed(self, batch: Batch, position: int) -> None:
         """Add the events of a batch from `position` on to their windows."""
         found = decoded(batch, self._decoding)
+        self._rows.add(found, position)
         letters = [letter for letter in found.dead if letter.offset >= position]
         if letters:
             by_offset = {record.offset: record for record in batch.records(position)}

@@ -22,7 +22,7 @@ from retrainer.candidate import (
     train_each,
 )
 from retrainer.loss import constant_answer, loss, task_of
-from retrainer.training import Example
+from retrainer.training_set import Example
 
 pytestmark = pytest.mark.fast
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.fast
 def rows(labels: list[Any], features: list[dict[str, Any]] | None = None) -> list[Example]:
     """Rows with the given labels, a second apart."""
     shown = features or [{"x": float(number)} for number in range(len(labels))]
-    return [Example(float(n), (0, n), (0, n), f"row-{n}", x, y) for n, (x, y) in enumerate(zip(shown, labels, strict=True))]
+    return [Example(float(n), 0, n, n, f"row-{n}", x, y) for n, (x, y) in enumerate(zip(shown, labels, strict=True))]
 
 
 class Recorder:

@@ -30,6 +30,8 @@ from retrainer.candidate import load_factory
 from retrainer.publish import publish
 from retrainer.request import parse
 from retrainer.swap import Swap, Swaps
+from retrainer.training import made_again
+from retrainer.training_set import TrainingEnds, TrainingTopics
 from retrainer.trial import Trial, TrialResult
 from retrainer.worker import run_retrainer
 from serving.registry.artifact import predict
@@ -39,12 +41,14 @@ from streams.metrics import Metrics
 from streams.records import window_codec
 from streams.records.cloudevents import RETRAIN, SWAP, decode, encode
 from streams.records.dead_letters import REASON, SOURCE
-from streams.records.outcomes import Outcome, PredictionValue, SourceOffset
+from streams.records.outcomes import Outcome, PredictionValue, SourceOffset, outcomes_of
 from streams.records.outcomes import encode as encode_outcome
+from streams.records.swap_event import Lineage
 from streams.settings import Settings
 from streams.state.store import Store
 from streams.topics import DEAD, OUTCOMES, RETRAINS, SWAPS, WINDOWS, Topic, topic_name
 from tests.support.background import background
+from tests.support.training import rows_messages
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
@@ -78,14 +82,13 @@ def outcome(number: int, *, changed: bool) -> bytes:
         Outcome(
             id=f"row-{number}",
             model="m",
-            segment="",
             ts=at + 60,
             predicted_at=at,
             model_version="1",
-            features=dict(shown),
             prediction=PredictionValue(True),
             label=(shown["x"] > 0) != changed,
             source=SourceOffset(number % 4, number),
+            at=number,
         )
     )
 
@@ -116,10 +119,20 @@ class RetrainerWorld:
         self.log = Log(settings.kafka, "test")
 
     def send(self, topic: Topic, values: list[bytes]) -> None:
-        """Append to a topic; row n of the outcomes goes to partition n % 4."""
+        """Append to a topic; row n of the outcomes goes to partition n % 4, and its features are written before it."""
         name = topic_name(self.settings.kafka.prefix, topic)
         spread = topic is OUTCOMES
-        asyncio.run(self.sender.send_all([Outgoing(name, b"m", v, (), n % 4 if spread else 0) for n, v in enumerate(values)]))
+        messages = [Outgoing(name, b"m", value, (), n % 4 if spread else 0) for n, value in enumerate(values)]
+        if spread:
+            self.send_rows([one.source.offset for value in values for one in outcomes_of(value)])
+        asyncio.run(self.sender.send_all(messages))
+
+    def send_rows(self, numbers: list[int]) -> None:
+        """Append the features of these rows."""
+        shown = {partition: {n: features(10_000 + n) for n in numbers if n % 4 == partition} for partition in range(4)}
+        kafka = self.settings.kafka
+        pieces = [rows_messages(kafka, "m", partition, own) for partition, own in shown.items() if own]
+        asyncio.run(self.sender.send_all([message for piece in pieces for message in piece]))
 
     def read(self, topic: Topic) -> list[Record]:
         """Return everything on a topic."""
@@ -201,6 +214,8 @@ def test_a_changed_world_is_learned_proved_and_served(world: RetrainerWorld) -> 
     assert data["reason"].startswith("candidate right on ")
     assert data["moved_at"] == pointer.moved_at
     assert data["lineage"]["offsets"] == {str(partition): [0, 60] for partition in range(4)}
+    assert data["lineage"]["rows"] == 240
+    assert len(made_again(world.log, msgspec.convert(data["lineage"], Lineage), "m", CHANGE).rows) == 240
     artifact = world.registry.load("m", 2)
     assert (artifact.parent, artifact.lineage["request"], len(artifact.golden)) == (1, "retrain-1", 20)
     assert predict(artifact.model, {"x": -2.0, "y": 0.0}).label is True
@@ -250,6 +265,42 @@ def test_too_few_rows_abandon_the_request_with_the_count(world: RetrainerWorld) 
     assert data["decision"] == "abandoned"
     assert data["reason"] == "50 labelled rows since the change point within 0.5 s, 200 are needed"
     assert (data["candidate"], data["champion"], data["p_value"]) == (None, None, None)
+
+
+def send_without_rows(world: RetrainerWorld, numbers: range) -> None:
+    """Append outcomes of a changed world whose features are nowhere."""
+    name = topic_name(world.settings.kafka.prefix, OUTCOMES)
+    messages = [Outgoing(name, b"m", outcome(n, changed=True), (), n % 4) for n in numbers]
+    asyncio.run(world.sender.send_all(messages))
+
+
+def test_rows_without_features_are_counted_in_the_reason(world: RetrainerWorld) -> None:
+    """Labelled rows whose features are missing for good are not used, and the decision says how many and where."""
+    publish(world.settings, "m", old_world())
+    send_without_rows(world, range(240))
+    world.send_rows(list(range(100)))
+    world.send(RETRAINS, [request()])
+    with retrainer(patient(world, patience_seconds=1.5)):
+        (data,) = eventually(world.decisions)
+    assert data["decision"] == "abandoned"
+    assert data["reason"].startswith(
+        "100 labelled rows since the change point within 1.5 s, 200 are needed; 140 of 240 labelled "
+    )
+    assert f"have no features in {world.settings.kafka.prefix}.rows" in data["reason"]
+
+
+def test_features_that_come_after_their_labels_are_waited_for(world: RetrainerWorld) -> None:
+    """Rows are written up to half a minute after the prediction; a request waits for them, and some may stay away."""
+    publish(world.settings, "m", old_world())
+    send_without_rows(world, range(260))
+    world.send(RETRAINS, [request()])
+    with retrainer(world.settings):
+        time.sleep(0.5)
+        assert world.decisions() == []
+        world.send_rows(list(range(240)))
+        (data,) = eventually(world.decisions)
+    assert (data["decision"], data["trained_rows"] + data["holdout_rows"]) == ("promoted", 240)
+    assert "; 20 of 260 labelled rows have no features in " in data["reason"]
 
 
 def test_a_first_version_must_beat_the_constant_answer(world: RetrainerWorld) -> None:
@@ -340,9 +391,9 @@ def test_a_champion_that_raises_on_every_row_is_replaced(world: RetrainerWorld, 
 def trial_of(world: RetrainerWorld, log: Log) -> tuple[Trial, TrialResult]:
     """Return a trial of the request, and how it ends now."""
     (spec,) = world.settings.models
-    topic = topic_name(world.settings.kafka.prefix, OUTCOMES)
-    trial = Trial(parse(request()), spec, world.registry, log, topic, started_at=0.0)
-    ended = trial.advance(log.ends(topic), 0.0, lambda _done, _all: None)
+    topics = TrainingTopics.of(world.settings.kafka.prefix)
+    trial = Trial(parse(request()), spec, world.registry, log, topics, started_at=0.0)
+    ended = trial.advance(TrainingEnds.of(log, topics), 0.0, lambda _done, _all: None)
     assert ended is not None
     return trial, ended
 

@@ -32,7 +32,7 @@ from detectors.windows.windows import Windows
 from retrainer.candidate import Candidate
 from retrainer.gate import decide
 from retrainer.swap import Swaps
-from retrainer.training import Example, TrainingSet
+from retrainer.training_set import Example, TrainingSet, TrainingTopics
 from retrainer.trial import Proof, TrialResult
 from serving.registry.artifact import Task
 from serving.registry.versions import Registry
@@ -364,7 +364,7 @@ def test_the_schema_of_outcomes_refuses_what_is_none(form: str, field: str, valu
 
 
 def _row(number: int) -> Example:
-    return Example(float(number), (0, number), (0, number), f"r-{number}", {"x": float(number)}, number % 2 == 0)
+    return Example(float(number), 0, number, number, f"r-{number}", {"x": float(number)}, number % 2 == 0)
 
 
 @pytest.fixture
@@ -387,7 +387,7 @@ def test_swaps_fit_their_schema(swaps: Swaps, result: RetrainResult, task: Task,
     proof = Proof(
         candidate=Candidate("fresh", linear_model.LogisticRegression(), 0.0),
         task=task,
-        rows=TrainingSet("t.outcomes", rows, {0: (0, 40)}),
+        rows=TrainingSet(TrainingTopics("t.outcomes", "t.rows"), rows, {0: (0, 40)}, {0: (0, 1)}, 40, 0),
         training=rows[:30],
         held_out=rows[30:],
         pointer=None,

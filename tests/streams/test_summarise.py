@@ -28,7 +28,8 @@ from streams.records import window_codec, window_records
 from streams.records.dead_letters import REASON, SOURCE
 from streams.records.outcomes import Outcome, PredictionValue, SourceOffset, encode
 from streams.settings import KafkaSettings
-from streams.stages.summarise import SummariseEvents, SummariseOutcomes
+from streams.stages.summarise import SummariseEvents
+from streams.stages.summarise_outcomes import SummariseOutcomes
 from tests.support.records import Fetched, checkpoints, decode, feed, log_of, make_durable
 from tests.support.wired import wired
 
@@ -300,7 +301,16 @@ def test_windows_are_the_same_whatever_crashes(records: list[Any], lives: list[S
 def outcome(offset: int, at: float, model: str = "m", label: Any = True) -> Outcome:
     """Return an outcome of the event at `offset`; a label "spam" says nothing about a score."""
     prediction = PredictionValue(None, 0.5) if label == "spam" else PredictionValue(True)
-    return Outcome(str(offset), model, "", BEGIN + at, BEGIN, None, {"x": 1.0}, prediction, label, SourceOffset(0, offset))
+    return Outcome(
+        id=str(offset),
+        model=model,
+        ts=BEGIN + at,
+        predicted_at=BEGIN,
+        prediction=prediction,
+        label=label,
+        source=SourceOffset(0, offset),
+        at=0,
+    )
 
 
 _OUTCOMES = st.lists(st.tuples(_AT, st.sampled_from("mn"), st.sampled_from((True, False, "spam", "tick"))), max_size=20)
