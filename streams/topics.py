@@ -34,7 +34,12 @@ EVENTS = Topic(
 )
 OUTCOMES = Topic(
     # The time of appending is the broker's: training finds its rows by it (retrainer/training.py).
-    "outcomes", "predictions joined with their labels", "partition of the event", 90 * DAY_SECONDS, None, broker_time=True
+    "outcomes",
+    "predictions joined with their labels",
+    "partition of the event",
+    90 * DAY_SECONDS,
+    None,
+    broker_time=True,
 )
 JOIN = Topic(
     "join",
