@@ -7,14 +7,20 @@ Rules:
 3. Member and generation are those of the assignment, taken while it is made. A member that lost its session knows neither
    any more, and the broker takes offsets without them from anybody.
 4. A rebalance in the middle of a read drops what was read; reading goes on at the committed offsets.
-5. After any error the object is of no use: close it and make another. An open transaction that nobody ends holds up the
-   readers of its topics until the broker breaks it off, after the session timeout and ten seconds at most.
+5. After any error the object is of no use: close it and make another, under the same identity, which breaks off what the
+   first left open. An open transaction that nobody ends holds up the readers of its topics until the broker breaks it off,
+   after the session timeout and ten seconds at most.
+6. After the restart of a broker librdkafka may wait for ever for a coordinator that it remembers, whatever timeout it was
+   given (its issues 5456 and 5511). So a transaction is written in a thread of its own. One that does not end is left behind;
+   if it wakes up some day, it is refused, because its identity has another owner by then.
 """
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -30,8 +36,9 @@ _AT_ONCE, _AHEAD_KBYTES = 500, 16 << 10
 MOST_RECORDS, MOST_BYTES = 10_000, 8 << 20
 #: How long one request to the coordinators may take; and the ending of a transaction that failed.
 _REQUEST_SECONDS, _ABORT_SECONDS = 10.0, 2.0
-#: The broker breaks off a transaction that is open for longer than the session timeout, but not within so many seconds.
-_LEAST_OPEN_SECONDS = 5.0
+#: The broker breaks off a transaction that is open for longer than the session timeout, but not within so many seconds. One
+#: that has not ended a little after that never will.
+_LEAST_OPEN_SECONDS, _GRACE_SECONDS = 5.0, 2.0
 
 
 class Transactions:
@@ -51,6 +58,7 @@ class Transactions:
         """
         self._topic = topic
         session_ms = int(settings.session_timeout_seconds * 1000)
+        self._open_seconds = max(settings.session_timeout_seconds, _LEAST_OPEN_SECONDS)
         self._consumer = Consumer(
             {
                 "bootstrap.servers": settings.bootstrap,
@@ -72,7 +80,7 @@ class Transactions:
                 "bootstrap.servers": settings.bootstrap,
                 "client.id": identity,
                 "transactional.id": identity,
-                "transaction.timeout.ms": max(session_ms, int(_LEAST_OPEN_SECONDS * 1000)),
+                "transaction.timeout.ms": int(self._open_seconds * 1000),
                 "partitioner": "murmur2_random",
                 "linger.ms": 5,
                 "compression.type": "lz4",
@@ -83,6 +91,7 @@ class Transactions:
         #: Member and generation of the assignment, None without one.
         self._membership: object | None = None
         self._moved = False
+        self._stuck = False
         #: Partition -> offset after the last record read.
         self._read: dict[int, int] = {}
         try:
@@ -170,9 +179,31 @@ class Transactions:
         Raises:
             UnavailableError: neither counts, unless the answer alone was lost; close this and make another.
         """
-        if self._membership is None:
+        membership = self._membership
+        if membership is None:
             raise UnavailableError(f"the partitions of {self._topic} have gone to another member of the group")
         offsets = [TopicPartition(self._topic, number, offset) for number, offset in self._read.items()]
+        written = list(messages)
+        ended: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+
+        def write() -> None:
+            try:
+                self._write(written, offsets, membership)
+            except Exception as error:  # noqa: BLE001 - it is raised by who waits
+                ended.put(error)
+            else:
+                ended.put(None)
+
+        threading.Thread(target=write, name="driftline-transaction", daemon=True).start()
+        try:
+            error = ended.get(timeout=self._open_seconds + _GRACE_SECONDS)
+        except queue.Empty:
+            self._stuck = True
+            error = TimeoutError(f"it did not end within {self._open_seconds + _GRACE_SECONDS:g} s")
+        if error is not None:
+            raise UnavailableError(f"a transaction on the records of {self._topic} failed: {_words(error)}") from None
+
+    def _write(self, messages: Sequence[Outgoing], offsets: list[TopicPartition], membership: object) -> None:
         try:
             self._producer.begin_transaction()
             for message in messages:
@@ -183,11 +214,11 @@ class Transactions:
                     headers=list(message.headers),
                     partition=_BY_KEY if message.partition is None else message.partition,
                 )
-            self._producer.send_offsets_to_transaction(offsets, self._membership, _REQUEST_SECONDS)
+            self._producer.send_offsets_to_transaction(offsets, membership, _REQUEST_SECONDS)
             self._producer.commit_transaction(_REQUEST_SECONDS)
-        except (KafkaException, BufferError) as error:
+        except (KafkaException, BufferError):
             self._abort()
-            raise UnavailableError(f"a transaction on the records of {self._topic} failed: {_words(error)}") from None
+            raise
 
     def _abort(self) -> None:
         """End the transaction now, so that nobody waits for it; one that cannot be ended runs out."""
@@ -198,8 +229,9 @@ class Transactions:
 
     def close(self) -> None:
         """Leave the group and the broker; what was not committed is read again by whoever comes next."""
-        self._producer.purge()
-        self._producer.flush(0.0)
+        if not self._stuck:
+            self._producer.purge()
+            self._producer.flush(0.0)
         self._consumer.close()
 
 
