@@ -32,8 +32,8 @@ def room_note(settings: Settings) -> str:
     """Return what fits in `[join] most_bytes`, in a sentence."""
     most, window = settings.join.most_bytes, settings.longest_label_within_seconds
     return (
-        f"{format_size(most)} of [join] most_bytes hold about {_count(most / BYTES_EACH)} waiting predictions ({BYTES_EACH} bytes "
-        f"each, {BYTES_EACH_NUMBERS} where a model predicts numbers): at label_within = {format_duration(window)} that is "
+        f"{format_size(most)} of [join] most_bytes hold about {_count(most / BYTES_EACH)} waiting predictions ({BYTES_EACH} "
+        f"bytes each, {BYTES_EACH_NUMBERS} where a model predicts numbers): at label_within = {format_duration(window)} that is "
         f"{_rate(most / BYTES_EACH / window)} a second of all models; beyond, a sample of 1 in 2, 4, ... is joined"
     )
 
