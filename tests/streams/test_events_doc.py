@@ -77,7 +77,14 @@ def test_every_reason_of_the_decoder_is_on_the_page_and_no_other() -> None:
 def test_every_reason_of_other_topics_is_on_the_page_and_no_other() -> None:
     """What else may end as a dead letter is listed as well."""
     listed = set().union(*(words(row[0]) for row in table(section("Dead letters"), 2)))
-    modules = ("records/window_codec", "records/outcomes", "records/cloudevents", "engine/lanes")
+    modules = (
+        "records/window_codec",
+        "records/outcomes",
+        "records/cloudevents",
+        "engine/lanes",
+        "routing/labels",
+        "routing/router",
+    )
     retrainer = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "retrainer").glob("*.py"))
     assert listed == reasons(*(f"streams/{module}.py" for module in modules), *retrainer)
 
