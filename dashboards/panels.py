@@ -44,6 +44,9 @@ ROWS: dict[str, tuple[str, ...]] = {
         "driftline_windows_judged_total",
         "driftline_dead_letters_total",
         "driftline_records_lost_total",
+        "driftline_router_records_total",
+        "driftline_router_unread_records",
+        "driftline_router_failures_total",
     ),
     "Serving": (
         "driftline_requests_total",
@@ -77,6 +80,7 @@ RARE = frozenset(
         "driftline_predictions_dropped_total",
         "driftline_dead_letters_total",
         "driftline_rewinds_total",
+        "driftline_router_failures_total",
         "driftline_webhook_deliveries_total",
         "driftline_annotations_total",
     }

@@ -61,6 +61,24 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         ("topic",),
     ),
     MetricSpec(
+        "driftline_router_records_total",
+        "counter",
+        "Records of the labels topic by what became of them: routed to the events topic, or dead (a dead letter).",
+        ("topic", "result"),
+    ),
+    MetricSpec(
+        "driftline_router_failures_total",
+        "counter",
+        "Times the router began again after an error; what it had not committed is read again.",
+        ("topic",),
+    ),
+    MetricSpec(
+        "driftline_router_unread_records",
+        "gauge",
+        "Records of the labels topic that this worker's router has still to read.",
+        ("topic",),
+    ),
+    MetricSpec(
         "driftline_outcomes_total",
         "counter",
         "Labels by what became of them (joined, corrected, duplicate, too_late, foreign, sampled_out, none), and predictions of "
@@ -77,7 +95,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec(
         "driftline_join_oldest_seconds",
         "gauge",
-        "Event time from the oldest predictions that are kept to the newest.",
+        "Event time from the oldest prediction that is kept to the newest.",
         ("model",),
     ),
     MetricSpec(

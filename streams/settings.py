@@ -117,6 +117,11 @@ class Settings:
     #: What the configuration says in a way that the next version does not read, a sentence each.
     notes: tuple[str, ...] = ()
 
+    @property
+    def longest_label_within_seconds(self) -> float:
+        """The longest time that a prediction of any model waits for its label, in seconds of event time."""
+        return max((model.outcomes.label_within_seconds for model in self.models), default=0.0)
+
     def model(self, name: str) -> ModelSpec | None:
         """Return the model of that name, or None."""
         return next((model for model in self.models if model.name == name), None)

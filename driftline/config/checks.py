@@ -20,12 +20,14 @@ from urllib.parse import urlsplit
 from detectors.reference.holidays import countries, subdivisions
 from driftline.text.durations import duration, format_duration, weekly_rate
 from driftline.text.nearest import nearest, nearest_meaning
+from driftline.text.sizes import format_size, size
 from streams.events.event import MAX_NAME_LENGTH
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _FACTORY = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _SERVER = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _MAX_NAMES = 10_000
 
 Check = Callable[[Any], Any]
@@ -137,12 +139,51 @@ def is_name(value: Any) -> str:
     return value
 
 
+def is_size(least: str, most: str) -> Check:
+    """Check a size of memory from `least` to `most`, both included: whole bytes, or a text such as "512MB"; gives bytes."""
+    low, high = size(least), size(most)
+
+    def check(value: Any) -> int:
+        try:
+            whole = size(value) if isinstance(value, str) else None
+        except ValueError:
+            whole = None
+        if isinstance(value, int) and not isinstance(value, bool):
+            whole = value
+        if whole is None:
+            bare = isinstance(value, str) and value.strip().isascii() and value.strip().isdigit()
+            raise Expected('a size such as "512MB", or whole bytes', hint=f'did you mean "{value.strip()}MB"?' if bare else "")
+        if not low <= whole <= high:
+            raise Expected(f'a size from "{format_size(low)}" to "{format_size(high)}"')
+        return whole
+
+    return check
+
+
+def is_topic(value: Any) -> str:
+    """Check the name of a Kafka topic; empty is none."""
+    if value == "":
+        return ""
+    if not isinstance(value, str) or not _TOPIC.fullmatch(value) or value in (".", ".."):
+        raise Expected('the name of a Kafka topic, of 1 to 249 letters, digits, "_", "." or "-"')
+    return value
+
+
 def is_names(value: Any) -> tuple[str, ...]:
     """Check a list of different feature names; the list may have every name that an event may have."""
+    return _different_names(value, _MAX_NAMES)
+
+
+def is_few_names(most: int) -> Check:
+    """Check a list of at most so many different names of features or tags."""
+    return lambda value: _different_names(value, most)
+
+
+def _different_names(value: Any, most: int) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise Expected('a list of names such as ["amount", "country"]')
-    if len(value) > _MAX_NAMES:
-        raise Expected(f"at most {_MAX_NAMES} names", shown=False)
+    if len(value) > most:
+        raise Expected(f"at most {most} names", shown=False)
     seen: set[str] = set()
     for name in value:
         if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():

@@ -31,7 +31,17 @@ from driftline.config.schema import MAX_MODELS, SECTIONS, ModelSection, Section
 from driftline.config.secret_files import check_key, read_secret
 from driftline.text.durations import format_duration, format_rate
 from driftline.text.nearest import nearest
-from streams.settings import GrafanaSettings, HttpSettings, KafkaSettings, RedisSettings, Secret, Settings, WebhookSettings
+from streams.settings import (
+    GrafanaSettings,
+    HttpSettings,
+    JoinSettings,
+    KafkaSettings,
+    RedisSettings,
+    Secret,
+    Settings,
+    WebhookSettings,
+)
+from streams.topics import TOPICS, topic_name
 
 __all__ = ["DEFAULT_FILE", "SECRETS", "VARIABLES", "config_path", "load_settings", "parse_settings"]
 
@@ -99,11 +109,14 @@ def parse_settings(
     given = {name: table.given() for name, table in tables.items()}
     if given["webhook"].get("url") and not secrets["webhook"] and "secret_file" not in tables["webhook"].model_fields_set:
         faults.add(("webhook", "secret_file"), "a webhook is signed, and there is no secret", "name a file that holds one here")
+    kafka, join = KafkaSettings(**given["kafka"]), JoinSettings(**given["join"])
+    _not_ours(faults, kafka, join)
     models = _models(faults, raw.get("models", {}), home if references else None)
     if faults.lines:
         raise ConfigError("\n".join(faults.lines))
     return Settings(
-        kafka=KafkaSettings(**given["kafka"]),
+        kafka=kafka,
+        join=join,
         redis=RedisSettings(**given["redis"]),
         serve=HttpSettings(**given["serve"]),
         signing_key=secrets["security"],
@@ -111,6 +124,7 @@ def parse_settings(
         grafana=GrafanaSettings(**given["grafana"], token=secrets["grafana"]),
         models=models,
         notes=tuple(faults.notes),
+        **given["outcomes"],
         **given["metrics"],
         **given["worker"],
         **given["retrainer"],
@@ -176,6 +190,16 @@ def _secret(faults: Faults, table: Section, place: tuple[str, str], value: str |
         return Secret(value.strip().encode())
     path = getattr(table, place[1])
     return read_secret(faults, place, home / path) if path else Secret(b"")
+
+
+def _not_ours(faults: Faults, kafka: KafkaSettings, join: JoinSettings) -> None:
+    """Refuse a topic of Driftline as the topic of labels: a router would read what it writes."""
+    if join.labels_topic in {topic_name(kafka.prefix, topic) for topic in TOPICS}:
+        faults.add(
+            ("join", "labels_topic"),
+            f"expected a topic of your own, got {show(join.labels_topic)}, which Driftline writes",
+            "labels that are on the events topic already need no router: leave the key out",
+        )
 
 
 def _models(faults: Faults, raw: object, home: Path | None) -> tuple[ModelSpec, ...]:

@@ -6,18 +6,29 @@ The dataclasses have the defaults: a key that is not in the file is not passed o
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 from detectors.judging.detectors import DETECTORS, REFUSED
 from detectors.spec import ModelSpec, OutcomeSpec, OutlierSpec, ReferenceSpec, RetrainSpec
 from driftline.config import checks
-from streams.settings import GrafanaSettings, HttpSettings, KafkaSettings, RedisSettings, Settings, WebhookSettings
+from streams.settings import (
+    GrafanaSettings,
+    HttpSettings,
+    JoinSettings,
+    KafkaSettings,
+    OutcomesFormat,
+    RedisSettings,
+    Settings,
+    WebhookSettings,
+)
 
 __all__ = ["MAX_MODELS", "SECTIONS", "ModelSection", "Section"]
 
 MAX_MODELS = 50
+#: Features or tags by which outcomes can be grouped: each costs memory for every prediction that waits.
+MAX_GROUPS = 20
 
 _OF_SCORES = [name for name, kind in DETECTORS.items() if kind.feed == "scores"]
 _NOT_OF_SCORES = REFUSED | {
@@ -69,6 +80,23 @@ class KafkaSection(Section):
     replication: Annotated[int, PlainValidator(checks.is_whole(1, 10))] = key()
     partitions: Annotated[int, PlainValidator(checks.is_whole(1, 1000))] = key()
     session_timeout_seconds: Annotated[float, PlainValidator(checks.is_duration("1s", "30m"))] = key("session_timeout")
+
+
+class JoinSection(Section):
+    """`[join]`."""
+
+    fills = JoinSettings
+    most_bytes: Annotated[int, PlainValidator(checks.is_size("1MB", "1TB"))] = key()
+    labels_topic: Annotated[str, PlainValidator(checks.is_topic)] = key()
+
+
+class OutcomesSection(Section):
+    """`[outcomes]`."""
+
+    fills = Settings
+    outcomes_format: Annotated[str, PlainValidator(checks.is_one_of("a form of outcomes", get_args(OutcomesFormat)))] = key(
+        "format"
+    )
 
 
 class RedisSection(Section):
@@ -175,6 +203,7 @@ class RetrainSection(Section):
     max_error: Annotated[float, PlainValidator(checks.is_between(0, 0.5))] = key()
     candidates: Candidates = key()
     patience_seconds: Annotated[float, PlainValidator(checks.is_duration("1s", "7d"))] = key("patience")
+    rows_per_day: Annotated[int, PlainValidator(checks.is_whole(1, 1_000_000_000))] = key()
 
 
 class ModelSection(Section):
@@ -190,6 +219,7 @@ class ModelSection(Section):
     detector: Annotated[str, PlainValidator(checks.is_one_of("a detector of scores", _OF_SCORES, _NOT_OF_SCORES))] = key()
     features: Names = key()
     categorical: Names = key()
+    groups: Annotated[tuple[str, ...], PlainValidator(checks.is_few_names(MAX_GROUPS))] = key()
     volume: Flag = key()
     max_features: Annotated[int, PlainValidator(checks.is_whole(1, 2_000))] = key()
     max_segments: Annotated[int, PlainValidator(checks.is_whole(1, 10_000))] = key()
@@ -202,6 +232,8 @@ class ModelSection(Section):
 
 SECTIONS: dict[str, type[Section]] = {
     "kafka": KafkaSection,
+    "join": JoinSection,
+    "outcomes": OutcomesSection,
     "redis": RedisSection,
     "serve": ServeSection,
     "metrics": MetricsSection,

@@ -85,6 +85,7 @@ class KafkaServer(PrivateServer):
             "transaction.state.log.replication.factor": 1,
             "transaction.state.log.min.isr": 1,
             "transaction.state.log.num.partitions": 4,
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
             # groups form at once, short sessions are allowed, a restart is noticed in seconds
             "group.initial.rebalance.delay.ms": 0,
             "group.min.session.timeout.ms": 1000,

@@ -16,16 +16,23 @@ import orjson
 
 from detectors.errors import EventError
 from detectors.windows.row import Value
-from streams.events.event import MAX_EVENT_BYTES, MAX_ID_LENGTH, MAX_NAME_LENGTH, event_time
+from streams.events.event import (
+    MAX_EVENT_BYTES,
+    MAX_ID_LENGTH,
+    MAX_LABEL_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_TAG_LENGTH,
+    MAX_TAGS,
+    event_time,
+)
 
 MAX_BODY_BYTES = 256 << 10
 #: Of one row: 16 KiB less than an event, for its other fields (model, version, answer).
 MAX_ROW_BYTES = MAX_EVENT_BYTES - (16 << 10)
-MAX_TAGS = 50
 
 _SCALARS = frozenset((bool, int, float, str, type(None)))
-_PREDICTION_FIELDS = ("features", "id", "ts", "segment", "entity", "tags")
-_LABEL_FIELDS = ("id", "label", "ts")
+_PREDICTION_FIELDS = ("features", "id", "ts", "segment", "client", "entity", "tags")
+_LABEL_FIELDS = ("id", "label", "ts", "client")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,7 @@ class PredictionRequest:
     id: str | None = None
     ts: str | float | None = None
     segment: str | None = None
+    client: str | None = None
     entity: str | None = None
     tags: dict[str, Value] | None = None
 
@@ -47,6 +55,7 @@ class LabelRequest:
     id: str
     label: Value
     ts: str | float | None = None
+    client: str | None = None
 
 
 def read_prediction(body: bytes, max_features: int) -> PredictionRequest:
@@ -65,8 +74,9 @@ def read_prediction(body: bytes, max_features: int) -> PredictionRequest:
         id=_identity(fields),
         ts=_time(fields),
         segment=_text(fields, "segment", MAX_NAME_LENGTH),
+        client=_text(fields, "client", MAX_NAME_LENGTH),
         entity=_text(fields, "entity", MAX_ID_LENGTH),
-        tags=_flat(fields, "tags", 0, MAX_TAGS) if fields.get("tags") is not None else None,
+        tags=_tags(fields) if fields.get("tags") is not None else None,
     )
 
 
@@ -83,7 +93,9 @@ def read_label(body: bytes) -> LabelRequest:
     label = fields.get("label")
     if label is None or label.__class__ not in _SCALARS:
         raise refusal("label", "true, false, a number or a string", label)
-    return LabelRequest(id=identity, label=label, ts=_time(fields))
+    if label.__class__ is str and len(label) > MAX_LABEL_LENGTH:
+        raise refusal("label", f"a string of at most {MAX_LABEL_LENGTH} characters", label)
+    return LabelRequest(id=identity, label=label, ts=_time(fields), client=_text(fields, "client", MAX_NAME_LENGTH))
 
 
 def read_object(body: bytes, known: tuple[str, ...]) -> dict[str, Any]:
@@ -136,6 +148,14 @@ def _flat(fields: dict[str, Any], path: str, least: int, most: int) -> dict[str,
         if not 0 < len(name) <= MAX_NAME_LENGTH:
             raise refusal(f"{path}.{name[:60]}", f"a name of 1 to {MAX_NAME_LENGTH} characters", name)
     return values
+
+
+def _tags(fields: dict[str, Any]) -> dict[str, Value]:
+    tags = _flat(fields, "tags", 0, MAX_TAGS)
+    for name, value in tags.items():
+        if value.__class__ is str and len(value) > MAX_TAG_LENGTH:
+            raise refusal(f"tags.{name}", f"a string of at most {MAX_TAG_LENGTH} characters", value)
+    return tags
 
 
 def _text(fields: dict[str, Any], path: str, most: int) -> str | None:

@@ -46,6 +46,8 @@ class EventLog:
         }
         if row.segment is not None:
             event["segment"] = row.segment
+        if row.client is not None:
+            event["client"] = row.client
         if row.entity is not None:
             event["entity"] = row.entity
         if row.tags is not None:
@@ -56,7 +58,9 @@ class EventLog:
     def label(self, model: str, label: LabelRequest) -> bool:
         """Log one label; False when the queue is full and it must be sent again."""
         ts = rfc3339(time.time()) if label.ts is None else label.ts
-        event = {"v": 1, "type": "label", "id": label.id, "model": model, "ts": ts, "label": label.label}
+        event: dict[str, Any] = {"v": 1, "type": "label", "id": label.id, "model": model, "ts": ts, "label": label.label}
+        if label.client is not None:
+            event["client"] = label.client
         return self._send(model, label.id, event)
 
     def _send(self, model: str, identity: str, event: dict[str, Any]) -> bool:

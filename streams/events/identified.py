@@ -86,16 +86,11 @@ class _Reader:
         if set(map(type, ids)) != {str}:
             ids = list(map(str, ids))
         flags = np.zeros(len(ids), bool) if labelled is None else labelled
-        predictions = (
-            wires if labelled is None else [wire for wire, is_label in zip(wires, flags.tolist(), strict=True) if not is_label]
-        )
-        labels = [] if labelled is None else [wire for wire, is_label in zip(wires, flags.tolist(), strict=True) if is_label]
+        predictions, labels = _parted(wires, labelled)
         answers = [wire.prediction for wire in predictions]
-        extras = (
-            [_extra_of(wire, answer, group, self._groups) for wire, answer in zip(predictions, answers, strict=True)]
-            if (self._groups or _has_extras(predictions, answers))
-            else None
-        )
+        extras: list[Extra] | None = None
+        if self._groups or _has_extras(predictions, answers):
+            extras = [_extra_of(wire, answer, group, self._groups) for wire, answer in zip(predictions, answers, strict=True)]
         return self._columns(
             ids,
             offsets,
@@ -161,6 +156,14 @@ class _Reader:
         return Identified(Halves(predictions, labels, kept), offsets, ids)
 
 
+def _parted(wires: list[Any], labelled: Flags | None) -> tuple[list[Any], list[Any]]:
+    """Return (predictions, labels)."""
+    if labelled is None:
+        return wires, []
+    places, label_places = np.flatnonzero(~labelled).tolist(), np.flatnonzero(labelled).tolist()
+    return [wires[place] for place in places], [wires[place] for place in label_places]
+
+
 def _what(values: tuple[str, Any, Any]) -> What:
     segment, version, client = values
     return What(segment, None if version is None else str(version), None if client is None else str(client))
@@ -177,10 +180,8 @@ def _extra_of(wire: Any, answer: Any, group: Group, names: tuple[str, ...]) -> E
 
 def _groups_of(event: Event, names: Iterable[str]) -> dict[str, Value] | None:
     """Return the values of groups: of tags first, then of features."""
-    tags = event.tags or {}
-    return {
-        name: tags[name] if name in tags else event.features[name] for name in names if name in tags or name in event.features
-    } or None
+    known = {**event.features, **(event.tags or {})}
+    return {name: known[name] for name in names if name in known} or None
 
 
 def _groups_of_wire(wire: Any, group: Group, names: Iterable[str]) -> dict[str, Value] | None:
@@ -216,9 +217,8 @@ def identified(
     """
     reader = _Reader(pairs, seed, groups)
     pieces = [reader.of_group(group, position) for group in found.groups_of(model) if group.distinct & _HALVES]
-    events = [
-        event for event in found.events_of(model) if event.kind in _HALVES and event.id is not None and event.offset >= position
-    ]
+    events = [event for event in found.events_of(model) if event.kind in _HALVES and event.id is not None]
+    events = [event for event in events if event.offset >= position]
     if events:
         pieces.append(reader.of_events(events))
     known = [piece for piece in pieces if piece is not None]

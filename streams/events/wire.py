@@ -94,8 +94,9 @@ def _fault(value: bytes | msgspec.Raw, said: str, within: str) -> EventError:
     """Return the error with its path; the fast decoder does not say which feature or tag it is."""
     what, _, path = said.partition(" - at `")
     path = path.rstrip("`").removeprefix("$").removeprefix(".")
-    if path in ("features[...]", "tags[...]"):
-        path, what = _faulty_entry(value, path.removesuffix("[...]")) or (path, what)
+    path, entry, _ = path.partition("[...]")
+    if entry and path in ("features", "tags"):
+        path, what = _faulty_entry(value, path) or (path, what)
     path = f"{within}.{path}".strip(".")
     if what.startswith("nested"):
         return EventError("nested", path, "expected a number, string, boolean or null: flatten it")

@@ -11,8 +11,9 @@ from confluent_kafka.cimpl import NewTopic
 
 from detectors.errors import UnavailableError
 from streams.kafka.message import QUIET
+from streams.kafka.topic_settings import broker_settings
 from streams.settings import KafkaSettings
-from streams.topics import TOPICS, Topic, topic_name
+from streams.topics import EVENTS, TOPICS, Topic, topic_name
 
 
 def _admin(settings: KafkaSettings) -> AdminClient:
@@ -70,10 +71,16 @@ def require_topics(
     return counts
 
 
-def create_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> dict[str, str]:
+def create_topics(settings: KafkaSettings, timeout_seconds: float = 30.0, *, label_within_seconds: float = 0.0) -> dict[str, str]:
     """Create the topics that are missing and return topic name -> "created" | "exists".
 
-    Running it twice, or two at once, does no harm.
+    Running it twice, or two at once, does no harm. What has no number of partitions of its own gets that of an events topic
+    that is there already.
+
+    Args:
+        settings: the broker, and the partitions that new topics get.
+        timeout_seconds: how long the broker may take.
+        label_within_seconds: the longest of the models, for the topic of the join.
 
     Raises:
         UnavailableError: the broker does not answer or refuses.
@@ -81,16 +88,14 @@ def create_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> dic
     existing = partition_counts(settings)
     wanted = {topic_name(settings.prefix, topic): topic for topic in TOPICS}
     result = {name: "exists" for name in wanted if name in existing}
+    partitions = existing.get(topic_name(settings.prefix, EVENTS), settings.partitions)
     new = [
         NewTopic(
             name,
-            num_partitions=topic.partitions or settings.partitions,
+            num_partitions=topic.partitions or partitions,
             replication_factor=settings.replication,
             config={
-                "retention.ms": str(topic.retention_seconds * 1000),
-                "cleanup.policy": "compact,delete" if topic.compacted else "delete",
-                "max.message.bytes": str(topic.max_message_bytes),
-                "message.timestamp.type": "LogAppendTime" if topic.broker_time else "CreateTime",
+                **broker_settings(topic, label_within_seconds),
                 # An acknowledged record survives the loss of a broker; until it can, writing waits.
                 "min.insync.replicas": str(max(1, settings.replication - 1)),
                 "unclean.leader.election.enable": "false",

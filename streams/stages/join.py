@@ -92,7 +92,8 @@ class Join:
         #: (model, key) of labels that wait -> id.
         self._examples: dict[tuple[str, int], str] = {}
         self.start = start.offset
-        self.outbox = Outbox(start.offset)
+        # The log of the join may reach further than the committed offset: say so, or nothing would be committed.
+        self.outbox = Outbox(-1)
         self._gauges.add(self)
 
     @classmethod
@@ -190,10 +191,10 @@ class Join:
                 self._examples[model, key] = identity
         if len(taken.pairs) and self._examples:
             for key in taken.pairs["key"].tolist():
-                self._examples.pop((model, key), None)
+                self._examples.pop((model, key), "")
         for key in taken.foreign["key"].tolist() if self._examples else ():
-            identity = self._examples.pop((model, key), None)
-            if identity is not None and self._limit.due(model):
+            identity = self._examples.pop((model, key), "")
+            if identity and self._limit.due(model):
                 _LOG.warning(
                     "%s: no prediction came for the label of id %.80s in partition %d of events within label_within (%d such "
                     "labels now): is the key of the message the id, as for predictions?",

@@ -75,7 +75,7 @@ def started(wiring: Wiring, partition: int, log: LogState) -> Start:
     seed = loaded.seed if loaded.seed is not None else wiring.store.seed("join")
     committed = resumed(log)
     if loaded.begin is not None:
-        return _from_log(wiring, partition, log, loaded, seed, committed)
+        return _from_log(wiring, partition, log, loaded, loaded.begin)
     state = Partition(within, most_bytes=most_bytes)
     if log.committed is None and not loaded.places:
         state.begin(committed)
@@ -95,8 +95,9 @@ def started(wiring: Wiring, partition: int, log: LogState) -> Start:
     return Start(state, seed, log.first, log.first, (), Begin(log.first, upgraded=True), written=False)
 
 
-def _from_log(wiring: Wiring, partition: int, log: LogState, loaded: Loaded, seed: int, committed: int) -> Start:
-    assert loaded.begin is not None
+def _from_log(wiring: Wiring, partition: int, log: LogState, loaded: Loaded, begin: Begin) -> Start:
+    committed = resumed(log)
+    seed = loaded.seed if loaded.seed is not None else wiring.store.seed("join")
     offset = max(loaded.end, committed)
     if loaded.lost is not None:
         again = loaded.end if loaded.end == loaded.lost else offset
@@ -114,8 +115,7 @@ def _from_log(wiring: Wiring, partition: int, log: LogState, loaded: Loaded, see
         offset = again
     offset = max(log.first, min(offset, log.end))
     loaded.partition.begin(offset)
-    written = loaded.begin.upgraded
-    return Start(loaded.partition, seed, offset, loaded.end, loaded.places, loaded.begin, written=written)
+    return Start(loaded.partition, seed, offset, loaded.end, loaded.places, begin, written=begin.upgraded)
 
 
 def _from_redis(wiring: Wiring, partition: int, state: Partition, seed: int, committed: int) -> int:

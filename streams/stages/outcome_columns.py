@@ -43,9 +43,9 @@ def outcome_columns(model: str, partition: int, pairs: Pairs, taken: Taken, ids:
             partition,
             pairs,
             taken.pairs[low : low + step],
-            None if taken.share is None else taken.share[low : low + step],
-            ids[low : low + step],
-            None if extras is None else extras[low : low + step],
+            share=None if taken.share is None else taken.share[low : low + step],
+            ids=ids[low : low + step],
+            extras=None if extras is None else extras[low : low + step],
         )
         for low in range(0, n, step)
     ]
@@ -56,6 +56,7 @@ def _columns(
     partition: int,
     pairs: Pairs,
     rows: Columns,
+    *,
     share: Floats | None,
     ids: Sequence[str],
     extras: Sequence[Extra | None] | None,

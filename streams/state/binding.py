@@ -10,7 +10,10 @@ Rules:
    snapshot beyond the end of its log (streams/stages/judge.py).
 3. Only `driftline rebuild` replaces the record. While one is under way the record says so, and no worker
    starts; one that was killed is run again (streams/state/rebuild.py).
-4. A topic that is missing is no change: it may be about to come back, and there is nothing to read.
+4. A topic that is missing is no change: it may be about to come back, and there is nothing to read. A record of a version
+   that had fewer topics stays valid.
+5. The topics of the join and of training rows may be created again: the join then reads the events anew, and training has
+   fewer rows. Their partitions belong to those of events, and may not change.
 """
 
 from __future__ import annotations
@@ -24,13 +27,15 @@ from detectors.errors import SignatureError, StateError
 from streams.kafka import describe
 from streams.settings import KafkaSettings
 from streams.state.store import Store
-from streams.topics import EVENTS, OUTCOMES, WINDOWS, topic_name
+from streams.topics import EVENTS, JOIN, OUTCOMES, ROWS, WINDOWS, topic_name
 
 Source = Literal["windows", "events"]
-Bound = Literal["events", "outcomes", "windows"]
+Bound = Literal["events", "outcomes", "windows", "join", "rows"]
 
 FORMAT = 1
-_TOPICS = {"events": EVENTS, "outcomes": OUTCOMES, "windows": WINDOWS}
+_TOPICS = {"events": EVENTS, "outcomes": OUTCOMES, "windows": WINDOWS, "join": JOIN, "rows": ROWS}
+#: Topics of which only the number of partitions matters: they may be created again.
+_REPLACEABLE: tuple[Bound, ...] = ("join", "rows")
 
 
 class BoundTopic(msgspec.Struct, frozen=True):
@@ -79,6 +84,16 @@ class TopicChange:
         """Whether it is another topic of the same name."""
         return None not in (self.before.id, self.now.id) and self.before.id != self.now.id
 
+    @property
+    def repartitioned(self) -> bool:
+        """Whether its number of partitions is another one."""
+        return self.before.partitions != self.now.partitions
+
+    @property
+    def refused(self) -> bool:
+        """Whether the state does not fit the topic any more."""
+        return self.repartitioned or (self.recreated and self.name not in _REPLACEABLE)
+
 
 _WINDOWS = "`driftline rebuild --from windows`"
 _EVENTS = "`driftline rebuild --from events`"
@@ -99,6 +114,14 @@ _REPARTITIONED: dict[Bound, str] = {
     ),
     "outcomes": f"{_WINDOWS} goes on with the new number",
     "windows": f"models have moved to other partitions, away from their history; {_WINDOWS} moves their history after them",
+    "join": (
+        "keys have moved, and what waits for labels stays where it was, so those pairs are not joined; give it as many "
+        f"partitions as the events topic has, then {_WINDOWS} accepts that and goes on"
+    ),
+    "rows": (
+        "keys have moved, so rows before and after the change are in other partitions; give it as many partitions as the events "
+        f"topic has, then {_WINDOWS} goes on with the new number"
+    ),
 }
 
 
@@ -170,7 +193,7 @@ def compare(bound: Binding, now: Binding, redis_prefix: str) -> None:
             f"`driftline rebuild --from {bound.rebuilding}` was begun under [redis] prefix {redis_prefix} and has not finished: "
             "run it again with the workers stopped, then start them"
         )
-    found = changes(bound, now)
+    found = [change for change in changes(bound, now) if change.refused]
     if found:
         raise StateError("; ".join(_sentence(now.prefix, change) for change in found) + "; stop all workers before a rebuild")
 
@@ -184,12 +207,12 @@ def same_deployment(bound: Binding, now: Binding) -> bool:
 def changes(bound: Binding, now: Binding) -> list[TopicChange]:
     """Return the topics that are not what they were."""
     pairs = [TopicChange(name, bound.topics[name], topic) for name, topic in now.topics.items() if name in bound.topics]
-    return [change for change in pairs if change.recreated or change.before.partitions != change.now.partitions]
+    return [change for change in pairs if change.recreated or change.repartitioned]
 
 
 def _sentence(prefix: str, change: TopicChange) -> str:
     topic = f"topic {prefix}.{change.name}"
-    if change.recreated:
+    if change.recreated and change.name in _RECREATED:
         return (
             f"{topic} was created again under its name: the state was made with id {change.before.id}, now it is "
             f"{change.now.id}: {_RECREATED[change.name]}"

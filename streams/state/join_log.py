@@ -89,7 +89,7 @@ class JoinLog:
     """The log of one partition of events."""
 
     def __init__(self, records: Callable[[], Iterable[Record]]) -> None:
-        """`records` gives all records of the log, oldest first; it is called for each reading."""
+        """Take what gives all records of the log, oldest first; it is called for each reading."""
         self.records = records
 
     def keys(self) -> Keys:
@@ -182,17 +182,19 @@ def load(log: JoinLog, within: Mapping[str, float], *, most_bytes: int, first: i
         UnavailableError: the broker cannot be reached.
     """
     keys = log.keys()
-    loaded = _taken(log, keys, keys.end, within, most_bytes)
+    loaded = _taken(log, keys, keys.end, within=within, most_bytes=most_bytes)
     if loaded.lost is None:
         return loaded
     again = [start for start, _ in keys.holes() if start >= first]
     if loaded.lost >= first and again:
         # From the hole on the events have everything.
-        return _taken(log, keys, min(again), within, most_bytes, lost=min(again))
+        return _taken(log, keys, min(again), within=within, most_bytes=most_bytes, lost=min(again))
     return loaded
 
 
-def _taken(log: JoinLog, keys: Keys, end: int, within: Mapping[str, float], most_bytes: int, lost: int | None = None) -> Loaded:
+def _taken(
+    log: JoinLog, keys: Keys, end: int, *, within: Mapping[str, float], most_bytes: int, lost: int | None = None
+) -> Loaded:
     partition = Partition(within, most_bytes=most_bytes)
     places = keys.up_to(end)
     seed: int | None = None

@@ -6,9 +6,10 @@ Rules:
    run again; every step may be done twice.
 2. `windows`: the judge's snapshots go, so the next workers judge the history from its beginning. Ids are
    hashes of causes: alerts come again with the same ids and bytes.
-3. `events`: outcomes, windows, snapshots and waiting halves go, and the workers read the events from their
-   beginning. Windows have to go because repeats of them would be ignored (detectors/model/channel.py, rule 3), and
-   halves because those that were joined once are not joined again (streams/stages/join.py, rule 4).
+3. `events`: outcomes, windows, snapshots, training rows and the state of the join go, and the workers read the events
+   from their beginning. Windows have to go because repeats of them would be ignored (detectors/model/channel.py, rule 3), and
+   the state of the join because what was joined once is not joined again. It is in the topic of the join; a version
+   before kept it in Redis, so what is left there goes too.
 4. Decisions on retrains, and changes that were accepted, do not follow from events. They are carried over with
    their place in event time: written behind the old history before that is deleted.
 5. What could not be made again is deleted only with `allow_loss`. Events, alerts, requests, swaps and
@@ -35,9 +36,11 @@ from streams.settings import KafkaSettings, Settings
 from streams.state import binding
 from streams.state.binding import Binding, Source
 from streams.state.store import Store
-from streams.topics import EVENTS, OUTCOMES, WINDOWS, Topic, topic_name
+from streams.topics import EVENTS, JOIN, OUTCOMES, ROWS, WINDOWS, Topic, topic_name
 
 _WORKERS, _RETRAINERS = "worker", "retrainer"
+#: Topics that hold offsets of the events topic: they go where it is another one, or is read anew.
+_OF_EVENTS = (OUTCOMES, JOIN, ROWS)
 _FLUSH_SECONDS = 60.0
 #: Added to the session timeout before a member is believed to be alive.
 _GRACE_SECONDS = 2.0
@@ -105,7 +108,7 @@ class Rebuild:
             StateError: a worker runs, another rebuild has to be finished first, or something would be lost.
             UnavailableError: Kafka or Redis is away, or a topic is missing.
         """
-        require_topics(self._kafka, (EVENTS, OUTCOMES, WINDOWS))
+        there = require_topics(self._kafka, (EVENTS, OUTCOMES, WINDOWS))
         now = binding.current(self._kafka)
         bound, foreign = self._bound(now)
         if bound.rebuilding not in (None, source):
@@ -115,8 +118,9 @@ class Rebuild:
             )
         changed = {change.name: change for change in binding.changes(bound, now)}
         strange = foreign or ("events" in changed and changed["events"].recreated)
-        emptied = (OUTCOMES, WINDOWS) if source == "events" else (OUTCOMES,) if strange else ()
-        empties = {topic_name(self._kafka.prefix, topic): self._count(topic) for topic in emptied}
+        emptied = (*_OF_EVENTS, WINDOWS) if source == "events" else _OF_EVENTS if strange else ()
+        # Topics of the join and of rows are missing in a deployment of the version before.
+        empties = {name: self._count(topic) for topic in emptied if (name := topic_name(self._kafka.prefix, topic)) in there}
         moves = source == "windows" and "windows" in changed and not changed["windows"].recreated
         losses = [self._taken_over(bound)] if foreign else []
         losses += self._gone(source, empties, strange=strange)
@@ -179,16 +183,20 @@ class Rebuild:
         """
         binding.replace(self._store, msgspec.structs.replace(plan.bound, rebuilding=plan.source))
         windows = topic_name(self._kafka.prefix, WINDOWS)
-        outcomes = topic_name(self._kafka.prefix, OUTCOMES)
         if plan.source == "events":
             carried = self._carry(windows)
             yield f"{windows}: emptied" + (f", but for {carried:,} decisions on retrains and accepted changes" if carried else "")
         elif plan.moves:
             yield f"{windows}: {self._move(windows):,} records moved after their models"
-        if outcomes in plan.empties:
-            truncate(self._kafka, outcomes, {number: end for number, (_, end) in self._log.ends(outcomes).items()})
+        for topic in _OF_EVENTS:
+            name = topic_name(self._kafka.prefix, topic)
+            if name in plan.empties:
+                truncate(self._kafka, name, {number: end for number, (_, end) in self._log.ends(name).items()})
+                yield f"{name}: emptied"
+        if plan.source == "events" or plan.strange:
             dropped = self._store.drop("pending")
-            yield f"{outcomes}: emptied, and {dropped:,} waiting predictions and labels dropped"
+            if dropped:
+                yield f"{dropped:,} waiting predictions and labels in Redis dropped"
         dropped = self._store.drop("snapshot")
         yield f"{dropped} snapshots of the judge dropped"
         for topic in self._reread(plan):

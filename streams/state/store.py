@@ -310,9 +310,8 @@ class Store:
                 lambda at=cursor: self._redis.scan(at, match=f"{prefix}*:{partition}:[pl]:*", count=_SCANNED)  # type: ignore[misc]
             )
             # An id may look like the rest of a name.
-            mine = [
-                name for name in names if name.decode().removeprefix(self._name("pending", "")).split(":", 2)[1] == str(partition)
-            ]
+            head = len(self._name("pending", "").encode())
+            mine = [name for name in names if name[head:].split(b":", 2)[1] == str(partition).encode()]
             if mine:
                 yield mine
             if cursor == 0:

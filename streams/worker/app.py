@@ -14,21 +14,22 @@ from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from faust.worker import Worker
 
-from detectors.errors import StateError, UnavailableError
+from detectors.errors import UnavailableError
 from streams.engine.lanes import Lanes
 from streams.engine.transport import Consumer, KafkaError
-from streams.kafka import Sender, require_topics
+from streams.kafka import Sender
 from streams.metrics import Metrics
+from streams.routing import Router, label_route
 from streams.settings import Settings
 from streams.stages.sink import Sink
 from streams.stages.webhook import Webhook
 from streams.state import binding
 from streams.state.store import Store
-from streams.topics import EVENTS, OUTCOMES, topic_name
 from streams.worker.agents import declare, stage_makers
 from streams.worker.guard import guard
 from streams.worker.lag import Lag
 from streams.worker.shutdown import Stopping
+from streams.worker.sources import sources_of
 
 _LOG = logging.getLogger("driftline.worker")
 
@@ -38,6 +39,8 @@ _FLUSH_SECONDS = 0.1
 #: Thresholds of the garbage collector: new objects before a collection of the youngest generation, then collections of each
 #: generation before one of the next.
 _COLLECT_AFTER = (100_000, 20, 20)
+#: How long a stop waits for the router, which was told at the signal and has had the time of the agents.
+_ROUTER_SECONDS = 1.5
 #: Batches that may wait for an agent; each is a whole fetch.
 _BATCHES = 4
 
@@ -75,23 +78,6 @@ def build_app(settings: Settings, lanes: Lanes) -> faust.App:
     return app
 
 
-def _sources(settings: Settings) -> int:
-    """Return the number of partitions of the events topic, after a check that every topic is there.
-
-    Raises:
-        UnavailableError: Kafka is away or topics are missing.
-        StateError: events and outcomes differ in partitions.
-    """
-    counts = require_topics(settings.kafka)
-    events, outcomes = (counts[topic_name(settings.kafka.prefix, topic)] for topic in (EVENTS, OUTCOMES))
-    if events != outcomes:
-        raise StateError(
-            f"{settings.kafka.prefix}.events has {events} partitions and .outcomes {outcomes}: an outcome is written to the "
-            "partition of its event, so both need the same number; add partitions to the smaller one"
-        )
-    return events
-
-
 def run_worker(settings: Settings, *, metrics: Metrics, sinks: Sequence[Sink] = (), ready: Callable[[str], None] = print) -> int:
     """Run a worker until a signal stops it; return the exit code.
 
@@ -106,7 +92,7 @@ def run_worker(settings: Settings, *, metrics: Metrics, sinks: Sequence[Sink] = 
     """
     # Until Faust installs its handlers there is nothing to store: a signal ends the process at once.
     signal.signal(signal.SIGTERM, _stop_at_once)
-    sources = _sources(settings)
+    sources = sources_of(settings)
     store = Store(settings.redis, settings.signing_key)
     store.ping()
     binding.bind(store, binding.current(settings.kafka))
@@ -128,15 +114,32 @@ def run_worker(settings: Settings, *, metrics: Metrics, sinks: Sequence[Sink] = 
         app, lanes, metrics, lambda: ready(f"driftline worker: ready (metrics http://{settings.metrics_host}:{port}/metrics)")
     )
     worker = _Worker(app, loglevel="WARN", override_logging=False, quiet=True, redirect_stdouts=False)
+    router = _router(settings, metrics)
     worker.stopping = Stopping()
+    worker.beside = router
     # A fetch makes ten thousand short-lived objects. Collections that walk them and all modules again and again would take
     # a large part of a worker's time and free nothing.
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
     worker.spinner = None  # it writes to the terminal, and into files that are no terminal
-    code = _run(worker, settings.kafka.bootstrap)
+    if router is not None:
+        router.start()
+    try:
+        code = _run(worker, settings.kafka.bootstrap)
+    finally:
+        if router is not None:
+            router.stop()
+            router.join(_ROUTER_SECONDS)
     sender.close(2.0)
     return code
+
+
+def _router(settings: Settings, metrics: Metrics) -> Router | None:
+    """Return the router of the topic of labels, None without such a topic."""
+    if not settings.join.labels_topic:
+        return None
+    models = {model.name: model for model in settings.models}
+    return Router(settings.kafka, topic=settings.join.labels_topic, route=label_route(settings.kafka, models), metrics=metrics)
 
 
 def _stop_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -147,11 +150,15 @@ class _Worker(Worker):
     """Faust's worker without its banner; the front door sets up logging, and `Stopping` the signals."""
 
     stopping: Stopping
+    #: Works beside the agents, and stops with them.
+    beside: Router | None = None
 
     def install_signal_handlers(self) -> None:
         """Stop on SIGTERM and SIGINT, in time."""
 
         def stop() -> None:
+            if self.beside is not None:
+                self.beside.stop()
             self.loop.call_soon_threadsafe(self._schedule_shutdown, signal.SIGTERM)
 
         self.stopping.listen(stop)

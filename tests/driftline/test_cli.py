@@ -188,6 +188,7 @@ def test_check_prints_what_was_understood(call: Driftline, tmp_path: Path):
     row = r"^fraud +30s +1 per week +UTC +all, 500 at most +page_hinkley +ddm, windows of 30s +shop:make$"
     assert re.search(row, done.stdout, re.MULTILINE)
     assert "note: models.fraud.outcomes.detector ddm keeps no false-alarm budget" in done.stdout
+    assert "note: 512MB of [join] most_bytes hold about 6.71 million waiting predictions" in done.stdout
     assert "redis://127.0.0.1:6379/0" in done.stdout
     assert "hunter2" not in done.stdout
     assert KEY not in done.stdout

@@ -13,13 +13,26 @@ import pytest
 
 from detectors.errors import ConfigError
 from detectors.spec import ModelSpec, OutcomeSpec, OutlierSpec, ReferenceSpec, RetrainSpec
-from driftline.config.checks import Expected, is_calendar, is_duration, is_factory, is_names, is_url, is_whole
+from driftline.config.checks import (
+    Expected,
+    is_calendar,
+    is_duration,
+    is_factory,
+    is_few_names,
+    is_names,
+    is_size,
+    is_topic,
+    is_url,
+    is_whole,
+)
 from driftline.config.faults import Faults
 from driftline.config.load import SECRETS, VARIABLES, config_path, load_settings, parse_settings
 from driftline.config.old_keys import OLD_KEYS, with_new_keys
 from driftline.config.schema import SECTIONS, ModelSection, Section
 from driftline.text.durations import duration, format_duration, format_rate, weekly_rate
+from driftline.text.sizes import format_size, size
 from streams.settings import Settings
+from streams.topics import TOPICS
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.fast
@@ -62,6 +75,11 @@ def test_every_key_reaches_its_field():
         replication = 3
         partitions = 12
         session_timeout = "6s"
+        [join]
+        most_bytes = "2GB"
+        labels_topic = "shop.labels"
+        [outcomes]
+        format = "rows"
         [redis]
         url = "rediss://h:6380/1"
         prefix = "shop"
@@ -84,6 +102,7 @@ def test_every_key_reaches_its_field():
         detector = "adwin"
         features = ["a", "b"]
         categorical = ["b"]
+        groups = ["country", "b"]
         max_features = 2
         max_segments = 3
         reference = { duration = "1w", min_windows = 9 }
@@ -98,10 +117,13 @@ def test_every_key_reaches_its_field():
         max_error = 0.1
         candidates = ["fresh"]
         patience = "90s"
+        rows_per_day = 1000
         """
     )
     assert (settings.kafka.bootstrap, settings.kafka.prefix, settings.kafka.session_timeout_seconds) == ("a:1,b:2", "shop", 6.0)
     assert (settings.kafka.replication, settings.kafka.partitions) == (3, 12)
+    assert (settings.join.most_bytes, settings.join.labels_topic) == (2 << 30, "shop.labels")
+    assert settings.outcomes_format == "rows"
     assert (settings.redis.url, settings.redis.prefix) == ("rediss://h:6380/1", "shop")
     assert (settings.serve.host, settings.serve.port) == ("::1", 0)
     assert (settings.metrics_host, settings.worker_metrics_port, settings.retrainer_metrics_port) == ("0.0.0.0", 1, 2)
@@ -116,6 +138,7 @@ def test_every_key_reaches_its_field():
         detector="adwin",
         features=("a", "b"),
         categorical=("b",),
+        groups=("country", "b"),
         max_features=2,
         max_segments=3,
         reference=ReferenceSpec(seconds=604_800.0, min_windows=9),
@@ -129,6 +152,7 @@ def test_every_key_reaches_its_field():
             max_error=0.1,
             candidates=("fresh",),
             patience_seconds=90.0,
+            rows_per_day=1000,
         ),
     )
 
@@ -166,6 +190,42 @@ def test_a_printed_duration_reads_back(seconds: float):
 def test_a_printed_rate_reads_back(text: str):
     """What `check` prints as a budget can be put into the file."""
     assert format_rate(weekly_rate(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"),
+    [("512MB", 512 << 20), ("1.5 GB", 3 << 29), ("64KiB", 65_536), ("7b", 7), ("1tb", 1 << 40), ("2G", 2 << 30)],
+)
+def test_a_size_is_read_in_bytes(text: str, bytes_: int):
+    """Every unit stands for its bytes, a power of 1,024."""
+    assert size(text) == bytes_
+
+
+@pytest.mark.parametrize("text", ["", "10", "MB", "-1MB", "1e3MB", "10 potatoes", "1GB512MB", "٣MB", "9" * 40 + "B"])
+def test_what_is_no_size_is_refused(text: str):
+    """A number without a unit, a sign, an exponent or another word is no size."""
+    with pytest.raises(ValueError, match="not a size"):
+        size(text)
+
+
+@pytest.mark.parametrize("number", [1, 1000, 1024, 1 << 20, (1 << 20) + 1, 512 << 20, 1 << 40])
+def test_a_printed_size_reads_back(number: int):
+    """What is printed as a size can be put into the file."""
+    assert size(format_size(number)) == number
+
+
+def test_whole_bytes_are_a_size():
+    """A number without quotes is that many bytes."""
+    assert parse("[join]\nmost_bytes = 1048576\n[models.m]").join.most_bytes == 1 << 20
+
+
+def test_a_labels_topic_may_have_any_legal_name_but_ours():
+    """Only what Driftline writes is refused, with the prefix that is configured; an empty name is none."""
+    for name in ("shop.events", "driftline.labels", "a" * 249, "A-b_c.1", ""):
+        assert parse(f'[join]\nlabels_topic = "{name}"\n[models.m]').join.labels_topic == name
+    for topic in TOPICS:
+        (line,) = faults(f'[kafka]\nprefix = "shop"\n[join]\nlabels_topic = "shop.{topic.name}"\n[models.m]')
+        assert line.startswith("driftline.toml: join.labels_topic: expected a topic of your own")
 
 
 def test_the_environment_wins_over_the_file():
@@ -374,6 +434,16 @@ def test_a_directory_is_no_configuration(tmp_path: Path):
         (is_duration("1s", "1h"), ["10s"]),
         (is_whole(1, 9), True),
         (is_whole(1, 9), 10**400),
+        (is_size("1MB", "1TB"), True),
+        (is_size("1MB", "1TB"), 1.5),
+        (is_size("1MB", "1TB"), "2TB"),
+        (is_size("1MB", "1TB"), "1MB\n1"),
+        (is_topic, ".."),
+        (is_topic, "a" * 250),
+        (is_topic, "labels\n"),
+        (is_topic, 3),
+        (is_few_names(2), ["a", "b", "c"]),
+        (is_few_names(2), ["a", "a"]),
         (is_names, [1]),
         (is_names, [["a"]]),
         (is_names, ["a\n"]),
@@ -424,8 +494,8 @@ def _default(value: object, field: str) -> str:
         return "the model's `window`" if field == "window_seconds" else "none"
     if field == "false_alarms_per_week":
         return f'`"{format_rate(float(str(value)))}"`'
-    if field.endswith("seconds"):
-        return f'`"{format_duration(float(str(value)))}"`'
+    if field == "most_bytes" or field.endswith("seconds"):
+        return f'`"{format_size(int(str(value))) if field == "most_bytes" else format_duration(float(str(value)))}"`'
     if isinstance(value, tuple):
         return f"`{json.dumps(list(value))}`"
     if isinstance(value, bool):

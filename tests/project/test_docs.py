@@ -175,7 +175,10 @@ OF_MODELS = {
     if isinstance(kind := field.annotation, type) and issubclass(kind, Section)
 }
 #: Table -> its keys; the tables of a model by what follows `models.NAME`.
-TABLES = {name: set(section.toml_keys()) for name, section in (SECTIONS | OF_MODELS).items()}
+TABLES = {
+    name: {key for tables in (SECTIONS, OF_MODELS) if name in tables for key in tables[name].toml_keys()}
+    for name in SECTIONS | OF_MODELS
+}
 OF_A_MODEL = set(ModelSection.toml_keys())
 KEYS = OF_A_MODEL.union(*TABLES.values())
 #: Fields of the settings whose key has another name: a page that names the field misleads.

@@ -56,7 +56,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("metrics",),
         ("kafka",),
         ("events", "records"),
-        ("state",),
+        ("state", "routing"),
         ("engine",),
         ("stages",),
         ("worker",),

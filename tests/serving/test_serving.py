@@ -383,12 +383,22 @@ WRONG: tuple[tuple[str, bytes, int, str], ...] = (
     (PREDICT, b'{"features":{"a":1},"ts":"2999-01-01T00:00:00Z"}', 400, "ts: expected a time from 1970 on"),
     (PREDICT, b'{"features":{"a":1},"segement":"eu"}', 400, "segement: no such field; known are features"),
     (PREDICT, b'{"features":{"a":1},"tags":{"app":{}}}', 400, "tags.app"),
+    (PREDICT, b'{"features":{"a":1},"tags":{"app":"%s"}}' % (b"x" * 129), 400, "tags.app: expected a string of at most 128"),
+    (
+        PREDICT,
+        json.dumps({"features": {"a": 1}, "tags": {str(n): n for n in range(21)}}).encode(),
+        400,
+        "tags: expected 0 to 20 entries",
+    ),
+    (PREDICT, b'{"features":{"a":1},"client":"%s"}' % (b"c" * 129), 400, "client: expected a string of 1 to 128"),
     (PREDICT, b'{"features":{"a":"%s"}}' % (b"x" * 250_000), 400, "body: expected at most"),
     (PREDICT, b"x" * 300_000, 413, "body: more than 262144 bytes"),
     (PREDICT, b'{"features":{"amount":"twelve"}}', 422, "the model cannot answer for these features"),
     (LABEL, b'{"label":true}', 400, "id: expected the id that came with the prediction"),
     (LABEL, b'{"id":"1"}', 400, "label: expected true, false, a number or a string, got null"),
     (LABEL, b'{"id":"1","label":[1]}', 400, "label: expected"),
+    (LABEL, b'{"id":"1","label":"%s"}' % (b"l" * 257), 400, "label: expected a string of at most 256 characters"),
+    (LABEL, b'{"id":"1","label":1,"client":""}', 400, "client: expected a string of 1 to 128"),
     (INFER, b'{"inputs":[]}', 400, "inputs: expected a list of 1 to 20 tensors"),
     (INFER, b'{"inputs":[1]}', 400, "inputs[0]: expected a tensor"),
     (INFER, b'{"inputs":[{"name":"a","datatype":"INT64","shape":[2],"data":[1]}]}', 400, "inputs[0].shape: expected [1]"),
@@ -430,7 +440,22 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-_FIELDS = ("features", "id", "ts", "segment", "entity", "tags", "label", "inputs", "outputs", "name", "datatype", "shape", "data")
+_FIELDS = (
+    "features",
+    "id",
+    "ts",
+    "segment",
+    "client",
+    "entity",
+    "tags",
+    "label",
+    "inputs",
+    "outputs",
+    "name",
+    "datatype",
+    "shape",
+    "data",
+)
 _TENSOR = st.fixed_dictionaries(
     {},
     optional={
@@ -494,9 +519,10 @@ def test_predictions_and_labels_are_logged_under_their_id(service: Running) -> N
     service.serve_version()
     client = service.client()
     row = {"id": "c0ffee-1", "ts": "2024-11-21T07:30:00.123Z", "segment": "eu", "entity": "card-81", "tags": {"app": "checkout"}}
+    row["client"] = "web"
     row["features"] = {"amount": 12.5, "country": 1, "note": "x", "is_new": True, "age": None}
     answer = client.post(PREDICT, row).body
-    assert client.post(LABEL, {"id": "c0ffee-1", "label": True, "ts": 1732183200}).status == 202
+    assert client.post(LABEL, {"id": "c0ffee-1", "label": True, "ts": 1732183200, "client": "desk"}).status == 202
     unnamed = client.post(PREDICT, {"features": ROWS[0]}).body["id"]
     records: dict[bytes | None, list[Record]] = defaultdict(list)
     for record in service.logged(3):
@@ -518,6 +544,7 @@ def test_predictions_and_labels_are_logged_under_their_id(service: Running) -> N
         "model": "fraud",
         "ts": 1732183200,
         "label": True,
+        "client": "desk",
     }
     (other,) = records[unnamed.encode()]
     assert json.loads(other.value)["ts"].endswith("Z")

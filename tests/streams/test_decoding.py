@@ -22,7 +22,7 @@ from streams.events.decoding import Decoded, Decoding
 from streams.events.event import MAX_EVENT_BYTES
 from streams.events.typed_records import row_of_event
 from streams.events.wire import MAX_NESTING
-from tests.support.records import NOW, NOW_MS
+from tests.support.records import NOW, NOW_MS, general
 
 MODELS = {"m": ModelSpec("m", max_features=6), "c": ModelSpec("c", categorical=("code", "x")), "": ModelSpec("")}
 SHAPES = {name: WindowShape(10.0, 5.0, max_features=4, max_segments=3, max_buffered_values=300) for name in MODELS}
@@ -39,7 +39,22 @@ scalars = st.one_of(
 anything = st.one_of(
     scalars, st.lists(scalars, max_size=2), st.dictionaries(st.sampled_from(["label", "score", "value", "other"]), scalars)
 )
+texts = st.sampled_from(["t" * 128, "\u00e6" * 129, "l" * 256, "l" * 257, "\u00e6" * 256, "\U0001f40d" * 257])
+many_tags = st.sampled_from([{str(number): number for number in range(size)} for size in (20, 21)])
 names = st.sampled_from(["x", "y", "code", "z", 'qu"ote', "tab\t", "", "n" * 129, "prediction.score", "w"])
+#: Probabilities of a prediction: some that add up to 1, some that nearly do, and some that are none.
+shares = st.one_of(
+    st.dictionaries(names, st.sampled_from([0, 1, 0.5, 0.25, -0.0, 1.0]), max_size=3),
+    st.dictionaries(st.sampled_from(["a", "b"]), scalars, max_size=2),
+    st.sampled_from(
+        [{"a": 0.49, "b": 0.5}, {"a": 0.51, "b": 0.5}, {"a": 0.5, "b": 0.489}, {"a": 0.5, "b": 0.511}, {"a": 5e-324, "b": 1}]
+    ),
+    st.sampled_from([{str(number): 1 / size for number in range(size)} for size in (100, 101)]),
+    scalars,
+)
+answers = st.fixed_dictionaries(
+    {}, optional={"label": st.one_of(scalars, texts), "score": scalars, "value": scalars, "probabilities": shares}
+)
 times = st.one_of(
     st.none(),
     st.sampled_from(
@@ -66,7 +81,12 @@ good = st.fixed_dictionaries(
     },
     optional={
         "id": st.sampled_from(["a", "b", 7]),
-        "prediction": st.sampled_from([0.5, True, "yes", {"label": 3, "score": 0.25}, None]),
+        "prediction": st.sampled_from(
+            [0.5, True, "yes", {"label": 3, "score": 0.25}, None, {"label": "a", "probabilities": {"a": 0.75, "b": 0.25}}]
+        ),
+        "client": st.sampled_from(["web", 7, None]),
+        "entity": st.sampled_from(["card-1", 1 << 70]),
+        "tags": st.sampled_from([{}, {"app": "x", "try": 2}, {"b": True, "a": None, "r": 0.5}, {"big": 1 << 64}]),
         "segment": st.sampled_from(["eu", "us"]),
         "ts": st.sampled_from([NOW - 12, NOW - 3, NOW, "2026-11-21T07:29:41Z"]),
     },
@@ -79,7 +99,7 @@ def records(draw: st.DrawFn) -> bytes:
     if draw(st.integers(0, 30)) == 0:
         return draw(st.sampled_from([b"", b"{", b"null", b"[]", b'{"model":"m"}', b'{},{"model":"m"}', b'"' * 5, b"\xff", b"1"]))
     if draw(st.booleans()):
-        return orjson.dumps(draw(good))
+        return json.dumps(draw(good)).encode()
     fields: dict[str, Any] = {"model": draw(st.sampled_from(["m", "m", "m", "c", "", "nobody's", 5]))}
     plain = draw(st.dictionaries(st.sampled_from(["x", "y"]), st.floats(-5, 5), max_size=2))
     fields["features"] = draw(st.one_of(st.just(plain), st.dictionaries(names, anything, max_size=7), anything))
@@ -88,12 +108,14 @@ def records(draw: st.DrawFn) -> bytes:
         "segment": st.one_of(st.sampled_from(["", "eu", "us", "s" * 129]), anything),
         "id": st.one_of(st.sampled_from(["a", "", "i" * 257]), anything),
         "type": st.one_of(st.sampled_from(["prediction", "features", "label", "tick"]), anything),
-        "prediction": anything,
-        "label": anything,
+        "prediction": st.one_of(anything, texts, answers),
+        "label": st.one_of(anything, texts),
         "model_version": anything,
+        "client": st.one_of(st.sampled_from(["", "c" * 128, "c" * 129, 10**127, 10**128]), anything),
+        "entity": st.one_of(st.sampled_from(["", "e" * 256, "e" * 257]), anything),
         "v": st.sampled_from([1, 1.0, 2, None, "1", True]),
         "specversion": st.sampled_from(["1.0", None]),
-        "tags": anything,
+        "tags": st.one_of(st.dictionaries(names, st.one_of(scalars, texts), max_size=4), many_tags, anything),
         "time": anything,
         "data": anything,
     }
@@ -132,6 +154,15 @@ def told(decoded: Sequence[Decoded]) -> tuple[list[Any], list[Any], dict[Any, li
     return events, dead, kinds
 
 
+def told_generally(values: Sequence[bytes]) -> tuple[list[Any], list[Any]]:
+    """Return events and dead letters of some records as plain values, each read by the rules of event.py alone."""
+    events, dead = general(list(range(len(values))), [NOW_MS] * len(values), values, MODELS)
+    return (
+        [msgspec.to_builtins(event) for event in events],
+        [(letter.offset, letter.error.reason, letter.error.path, letter.error.detail) for letter in dead],
+    )
+
+
 @given(
     st.lists(records(), max_size=12),
     st.lists(records(), min_size=1, max_size=25),
@@ -156,6 +187,7 @@ def test_what_was_learned_changes_nothing(before: list[bytes], values: list[byte
     one_by_one = [read(Decoding(MODELS), [value], first=place) for place, value in enumerate(values)]
     assert told(quick) == told(one_by_one)
     assert windows_of(quick) == windows_of(one_by_one)
+    assert told(quick)[:2] == told_generally(values)
     assert len(told(quick)[0]) + len(told(quick)[1]) == len(values)
 
 
@@ -213,7 +245,7 @@ def test_a_null_says_nothing_of_what_is_to_come() -> None:
 def test_how_deep_a_record_may_be_does_not_depend_on_who_asks(depth: int, reason: str | None) -> None:
     """Brackets inside each other are counted, read either way and however deep Python's own stack is."""
     inside = depth - 1
-    value = b'{"model":"m","features":{"x":1.5},"tags":' + b"[" * inside + b"]" * inside + b"}"
+    value = b'{"model":"m","features":{"x":1.5},"other":' + b"[" * inside + b"]" * inside + b"}"
     decoding = Decoding(MODELS)
     read(decoding, [orjson.dumps({"model": "m", "features": {"x": 1.0}})])
 
@@ -223,6 +255,47 @@ def test_how_deep_a_record_may_be_does_not_depend_on_who_asks(depth: int, reason
         return [letter.error.reason for way in (decoding, Decoding(MODELS)) for letter in read(way, [value]).dead]
 
     assert reasons(0) == reasons(300) == ([] if reason is None else [reason] * 2)
+
+
+_DESCRIBED: dict[str, Any] = {
+    "client": "web",
+    "entity": 81,
+    "tags": {"channel": "web", "attempt": 2, "beta": True, "none": None, "rate": 0.5},
+    "prediction": {"label": "a", "score": 0.75, "probabilities": {"a": 0.75, "b": 0.25, "c": 0}},
+}
+
+
+def test_what_an_event_says_beside_its_features_is_read_the_quick_way() -> None:
+    """Client, entity, tags and probabilities make no record slow, and both ways give them with the same types."""
+    decoding = Decoding(MODELS)
+    plain = {"model": "m", "id": "a", "features": {"x": 1.5}, "prediction": True}
+    read(decoding, [orjson.dumps(plain)])
+    described = read(decoding, [orjson.dumps({**plain, **_DESCRIBED})] * 3)
+    assert not described._general
+    (block,) = described.blocks
+    assert set(block.columns.names) == {"x", "prediction.score"}
+    (general,) = read(Decoding({"m": ModelSpec("m")}), [orjson.dumps({**plain, **_DESCRIBED})]).events()
+    for event in (*described.events(), general):
+        assert (event.client, event.entity) == ("web", "81")
+        assert list((event.tags or {}).items()) == list(_DESCRIBED["tags"].items())
+        assert event.probabilities == {"a": 0.75, "b": 0.25, "c": 0.0}
+        assert set(map(type, event.probabilities.values())) == {float}
+        assert (event.label, event.score) == ("a", 0.75)
+    assert read(decoding, [orjson.dumps(plain)]).events()[0].tags is None
+
+
+def test_a_label_that_is_null_is_read_the_quick_way() -> None:
+    """A label that says that there will never be one is as quick as any other."""
+    decoding = Decoding(MODELS)
+    read(decoding, [orjson.dumps({"model": "m", "features": {"x": 1.5}})])
+    found = read(
+        decoding, [b'{"model":"m","id":"a","label":null,"client":"c"}', b'{"model":"m","type":"label","id":7,"label":null}']
+    )
+    assert not found._general
+    assert [(event.kind, event.id, event.label, event.client) for event in found.events()] == [
+        ("label", "a", None, "c"),
+        ("label", "7", None, None),
+    ]
 
 
 def test_a_flood_of_new_names_does_not_make_types_without_end() -> None:

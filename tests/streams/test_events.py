@@ -56,7 +56,7 @@ def test_the_smallest_prediction_is_a_model_and_features() -> None:
 
 
 def test_a_full_prediction_keeps_every_field() -> None:
-    """Every field that is read arrives unchanged; those that are kept in the log only do no harm."""
+    """Every field arrives unchanged."""
     full = event(
         {
             "v": 1,
@@ -66,14 +66,152 @@ def test_a_full_prediction_keeps_every_field() -> None:
             "model": "m",
             "model_version": "7",
             "segment": "eu",
+            "client": "checkout-3",
             "entity": "card-81",
             "features": {"amount": 12.5, "country": "NO", "is_new": True, "age": None},
-            "prediction": {"label": True, "score": 0.931},
-            "tags": {"app": "checkout"},
+            "prediction": {"label": True, "score": 0.931, "probabilities": {"true": 0.931, "false": 0.069}},
+            "tags": {"channel": "web", "attempt": 2, "rate": 0.5, "beta": False, "none": None},
         }
     )
-    features = {"amount": 12.5, "country": "NO", "is_new": True, "age": None}
-    assert full == Event("prediction", 0, "m", NOW + 0.123, "c0ffee-1", "eu", features, True, 0.931, "7")
+    assert full == Event(
+        kind="prediction",
+        offset=0,
+        model="m",
+        ts=NOW + 0.123,
+        id="c0ffee-1",
+        segment="eu",
+        features={"amount": 12.5, "country": "NO", "is_new": True, "age": None},
+        label=True,
+        score=0.931,
+        model_version="7",
+        client="checkout-3",
+        entity="card-81",
+        tags={"channel": "web", "attempt": 2, "rate": 0.5, "beta": False, "none": None},
+        probabilities={"true": 0.931, "false": 0.069},
+    )
+
+
+@pytest.mark.parametrize("absent", [{}, {"client": None, "entity": None, "tags": None, "prediction": {"probabilities": None}}])
+def test_what_is_not_said_is_not_known(absent: dict[str, Any]) -> None:
+    """Without client, entity, tags and probabilities, or with null, the event has none."""
+    found = event({"model": "m", "features": {"x": 1}, **absent})
+    assert (found.client, found.entity, found.tags, found.probabilities) == (None, None, None, None)
+
+
+def test_tags_are_what_features_are_but_for_their_categories() -> None:
+    """Long integers become doubles; a tag of the name of a categorical feature keeps its number; no tag is a feature."""
+    found = event(json.dumps({"model": "c", "features": {"x": 1}, "tags": {"code": 7, "big": 2**64, "most": 2**64 - 1}}).encode())
+    assert found.tags == {"code": 7, "big": 2.0**64, "most": 2**64 - 1}
+    assert [type(value) for value in found.tags.values()] == [int, float, int]
+    assert found.features == {"x": 1}
+    assert event({"model": "m", "features": {"x": 1}, "tags": {}}).tags == {}
+    most = {f"{number:0128}": "t" * 128 for number in range(20)}
+    assert event({"model": "m", "features": {"x": 1}, "tags": most}).tags == most
+
+
+def test_a_label_says_who_sent_it() -> None:
+    """Client, entity and tags are fields of every kind of event."""
+    found = event(label(client=3, entity="e", tags={"by": "hand"}))
+    assert (found.client, found.entity, found.tags) == ("3", "e", {"by": "hand"})
+
+
+@pytest.mark.parametrize("probabilities", [{"a": 1}, {"a": 0.99}, {"a": 1.0, "b": 0.01}, {"a": 0.0, "n" * 128: 1}])
+def test_probabilities_add_up_to_1_give_or_take_a_rounding(probabilities: dict[str, float]) -> None:
+    """Integers are doubles, and a sum from 0.99 to 1.01 is 1."""
+    found = event({"model": "m", "prediction": {"probabilities": probabilities}})
+    assert found.kind == "prediction"
+    assert found.probabilities == probabilities
+    assert set(map(type, found.probabilities.values())) == {float}
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({"id": "a", "label": None}, "label"),
+        ({"id": "a", "label": None, "features": {}}, "label"),
+        ({"id": "a", "label": None, "type": "label"}, "label"),
+        ({"id": "a", "label": None, "type": "label", "features": {"x": 1}, "prediction": True}, "label"),
+        ({"id": "a", "label": None, "type": "prediction", "prediction": 7}, "prediction"),
+        ({"id": "a", "label": "l" * 257, "type": "prediction", "prediction": 7}, "prediction"),
+    ],
+)
+def test_a_label_that_is_null_is_a_truth_of_its_own(fields: dict[str, Any], kind: str) -> None:
+    """There will never be a label; a prediction that has a label beside it is a prediction as before."""
+    found = event({"model": "m", **fields})
+    assert (found.kind, found.id) == (kind, "a")
+    assert found.label == (None if kind == "label" else 7)
+
+
+def test_the_longest_labels_have_256_characters() -> None:
+    """A label and a predicted label may have as many characters, however many bytes they are."""
+    longest = "\u00e6" * 256
+    assert event(label(label=longest)).label == longest
+    assert event({"model": "m", "prediction": longest}).label == longest
+    assert event({"model": "m", "prediction": {"label": longest}}).label == longest
+    assert event(label(label="")).label == ""
+
+
+@pytest.mark.parametrize(
+    ("written", "identity"),
+    [
+        (b"null", None),
+        (b'"a"', "a"),
+        (b'" "', " "),
+        (b'"\\u0000"', "\0"),
+        (b'"\\ud83d\\ude00"', "\U0001f600"),
+        (b'"' + "\u00e6".encode() * 256 + b'"', "\u00e6" * 256),
+        (b"0", "0"),
+        (b"-7", "-7"),
+        (b"9223372036854775807", "9223372036854775807"),
+        (b"9223372036854775808", "9223372036854775808"),
+        (b"18446744073709551616", "18446744073709551616"),
+        (b"-9223372036854775809", "-9223372036854775809"),
+        (b"1" * 256, "1" * 256),
+    ],
+)
+def test_an_id_is_its_text(written: bytes, identity: str | None) -> None:
+    """Any text or integer of 1 to 256 characters is an id, to the last digit; null is none, which a label must not be."""
+    assert event(b'{"model":"m","id":' + written + b',"features":{"x":1}}').id == identity
+    assert event(b'{"model":"m","id":' + written + b',"type":"prediction","prediction":1}').id == identity
+    sent = b'{"model":"m","id":' + written + b',"label":true}'
+    if identity is None:
+        found = fault(sent)
+        assert (found.reason, found.path) == ("missing", "id")
+    else:
+        assert event(sent).id == identity
+
+
+@pytest.mark.parametrize(
+    ("written", "reason", "path"),
+    [
+        (b'""', "wrong_length", "id"),
+        (b'"' + b"i" * 257 + b'"', "wrong_length", "id"),
+        (b'"' + b"i" * 10_240 + b'"', "wrong_length", "id"),
+        (b'"' + b"\\u0000" * 257 + b'"', "wrong_length", "id"),
+        (b"1" * 257, "wrong_length", "id"),
+        (b"-" + b"1" * 256, "wrong_length", "id"),
+        (b"1" * 10_240, "out_of_range", "id"),
+        (b"1.0", "wrong_type", "id"),
+        (b"1e3", "wrong_type", "id"),
+        (b"true", "wrong_type", "id"),
+        (b'["a"]', "wrong_type", "id"),
+        (b'{"a":1}', "wrong_type", "id"),
+        (b'"\\ud800"', "not_json", ""),
+        (b'"\\udc00\\ud800"', "not_json", ""),
+        (b'"\xed\xa0\x80"', "not_json", ""),
+        (b'"\xff\xfe"', "not_json", ""),
+        (b'"\x00"', "not_json", ""),
+        (b"\x80\x81", "not_json", ""),
+        (b"007", "not_json", ""),
+    ],
+)
+@pytest.mark.parametrize("rest", [b'"features":{"x":1}', b'"prediction":true', b'"label":true', b'"label":null'])
+def test_an_id_that_is_none_is_a_dead_letter(written: bytes, reason: str, path: str, rest: bytes) -> None:
+    """Ids that are empty, too long, of another type or no text at all are refused, with a sentence of bounded length."""
+    found = fault(b'{"model":"m","id":' + written + b"," + rest + b"}")
+    assert (found.reason, found.path) == (reason, path)
+    assert found.detail
+    assert len(found.detail) < 250
 
 
 @pytest.mark.parametrize(
@@ -180,6 +318,14 @@ def test_a_broker_clock_that_cannot_be_is_refused_as_event_time(timestamp: int) 
     assert fault(b'{"model":"m","features":{"x":1}}', timestamp).reason == "wrong_time"
 
 
+PROBABILITIES = "prediction.probabilities"
+
+
+def _answered(probabilities: bytes) -> bytes:
+    """Return a prediction with these probabilities."""
+    return b'{"model":"m","prediction":{"label":"a","probabilities":' + probabilities + b"}}"
+
+
 _TOO_LONG = b'{"model":"m","features":{"x":"' + b"x" * MAX_EVENT_BYTES + b'"}}'
 _TWO_MEGABYTES = b'{"model":"m","features":{"x":"' + b"x" * (2 << 20) + b'"}}'
 
@@ -242,7 +388,53 @@ _TWO_MEGABYTES = b'{"model":"m","features":{"x":"' + b"x" * (2 << 20) + b'"}}'
         (b'{"model":"m"}', "missing", "features"),
         (b'{"model":"m","features":{}}', "missing", "features"),
         (b'{"model":"m","label":true}', "missing", "id"),
-        (b'{"model":"m","id":"a","label":null}', "missing", "label"),
+        (b'{"model":"m","label":null}', "missing", "id"),
+        (b'{"model":"m","id":"a","label":null,"features":{"x":1}}', "ambiguous", "type"),
+        (b'{"model":"m","id":"a","label":null,"prediction":true}', "ambiguous", "type"),
+        (b'{"model":"m","id":"a","type":"label","prediction":true}', "missing", "label"),
+        (b'{"model":"m","id":"a","label":"' + b"l" * 257 + b'"}', "wrong_length", "label"),
+        (b'{"model":"m","prediction":"' + b"l" * 257 + b'"}', "wrong_length", "prediction"),
+        (b'{"model":"m","prediction":{"label":"' + b"l" * 257 + b'"}}', "wrong_length", "prediction.label"),
+        (b'{"model":"m","features":{"x":1},"client":""}', "wrong_length", "client"),
+        (b'{"model":"m","features":{"x":1},"client":"' + b"c" * 129 + b'"}', "wrong_length", "client"),
+        (b'{"model":"m","features":{"x":1},"client":' + b"1" * 129 + b"}", "wrong_length", "client"),
+        (b'{"model":"m","features":{"x":1},"client":1.5}', "wrong_type", "client"),
+        (b'{"model":"m","features":{"x":1},"client":{"name":"c"}}', "wrong_type", "client"),
+        (b'{"model":"m","features":{"x":1},"entity":""}', "wrong_length", "entity"),
+        (b'{"model":"m","features":{"x":1},"entity":"' + b"e" * 257 + b'"}', "wrong_length", "entity"),
+        (b'{"model":"m","features":{"x":1},"entity":false}', "wrong_type", "entity"),
+        (b'{"model":"m","features":{"x":1},"tags":["a"]}', "wrong_type", "tags"),
+        (b'{"model":"m","features":{"x":1},"tags":"a"}', "wrong_type", "tags"),
+        (b'{"model":"m","features":{"x":1},"tags":{"ok":1,"a":{"b":1}}}', "nested", "tags.a"),
+        (b'{"model":"m","features":{"x":1},"tags":{"ok":1,"a":[1]}}', "nested", "tags.a"),
+        (b'{"model":"m","features":{"x":1},"tags":{"":1}}', "wrong_name", "tags."),
+        (b'{"model":"m","features":{"x":1},"tags":{"' + b"n" * 129 + b'":1}}', "wrong_name", "tags." + "n" * 40),
+        (b'{"model":"m","features":{"x":1},"tags":{"a":"' + b"t" * 129 + b'"}}', "wrong_length", "tags.a"),
+        (b'{"model":"m","features":{"x":1},"tags":{"a":1e400}}', "out_of_range", "tags.a"),
+        (f'{{"model":"m","features":{{"x":1}},"tags":{{"a":{HUGE}}}}}'.encode(), "out_of_range", "tags.a"),
+        (
+            orjson.dumps({"model": "m", "features": {"x": 1}, "tags": {str(n): n for n in range(21)}}),
+            "too_many_tags",
+            "tags",
+        ),
+        (b'{"model":"m","features":{"x":1},"tags":{"a":"\xff"}}', "not_json", ""),
+        (_answered(b"[1]"), "wrong_type", PROBABILITIES),
+        (_answered(b"0.5"), "wrong_type", PROBABILITIES),
+        (_answered(b'{"a":"1"}'), "wrong_type", PROBABILITIES + ".a"),
+        (_answered(b'{"a":true}'), "wrong_type", PROBABILITIES + ".a"),
+        (_answered(b'{"a":1,"b":null}'), "wrong_type", PROBABILITIES + ".b"),
+        (_answered(b'{"a":1.5}'), "out_of_range", PROBABILITIES + ".a"),
+        (_answered(b'{"a":1,"b":-0.001}'), "out_of_range", PROBABILITIES + ".b"),
+        (_answered(b'{"a":' + HUGE.encode() + b"}"), "out_of_range", PROBABILITIES + ".a"),
+        (_answered(b'{"a":1e400}'), "out_of_range", "prediction"),
+        (b'{"model":"m","prediction":{"score":1e400}}', "out_of_range", "prediction"),
+        (b'{"model":"m","features":{"a[...]b":{}}}', "nested", "features.a[...]b"),
+        (_answered(b'{"a":0.5,"b":0.48}'), "wrong_sum", PROBABILITIES),
+        (_answered(b'{"a":0.5,"b":0.52}'), "wrong_sum", PROBABILITIES),
+        (_answered(b"{}"), "wrong_sum", PROBABILITIES),
+        (_answered(b'{"":1}'), "wrong_name", PROBABILITIES + "."),
+        (_answered(b'{"' + b"n" * 129 + b'":1}'), "wrong_name", PROBABILITIES + "." + "n" * 40),
+        (_answered(orjson.dumps({str(number): 1 / 101 for number in range(101)})), "too_many_classes", PROBABILITIES),
         (b'{"model":"m","id":"a","type":"label"}', "missing", "label"),
         (b'{"model":"m","id":"a","label":true,"features":{"x":1}}', "ambiguous", "type"),
         (b'{"model":"m","id":"a","label":true,"prediction":false}', "ambiguous", "type"),
@@ -313,7 +505,7 @@ def test_a_bad_record_harms_no_other() -> None:
     """Records that would run into each other if they were joined stay apart: each is judged by its own bytes."""
     values = [
         GOOD,
-        b'{"model":"m","tags":[{"x":1}',
+        b'{"model":"m","other":[{"x":1}',
         b'{"y":1}],"features":{"x":1}}',
         b"{},{}",
         b'{"a":"',
@@ -340,6 +532,9 @@ _NAMES = (
     "model",
     "model_version",
     "segment",
+    "client",
+    "entity",
+    "tags",
     "features",
     "prediction",
     "label",

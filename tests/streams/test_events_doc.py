@@ -17,7 +17,7 @@ from detectors.spec import ModelSpec
 from detectors.windows.feature import CATEGORIES
 from detectors.windows.record import OTHER_SEGMENT
 from streams.events import event as wire_rules
-from streams.events import wire
+from streams.events import values, wire
 from streams.events.event import Event, event_time
 from streams.kafka import Log, Record
 from streams.records import dead_letters
@@ -71,13 +71,20 @@ def test_every_reason_of_the_decoder_is_on_the_page_and_no_other() -> None:
     """The table of dead letters and the code name the same reasons."""
     listed = [words(row[0]) for row in table(section("Dead letters"), 1)]
     assert all(len(cell) == 1 for cell in listed)
-    assert set().union(*listed) == reasons("streams/events/event.py", "streams/events/wire.py")
+    assert set().union(*listed) == reasons(*(f"streams/events/{module}.py" for module in ("event", "values", "wire")))
 
 
 def test_every_reason_of_other_topics_is_on_the_page_and_no_other() -> None:
     """What else may end as a dead letter is listed as well."""
     listed = set().union(*(words(row[0]) for row in table(section("Dead letters"), 2)))
-    modules = ("records/window_codec", "records/outcomes", "records/cloudevents", "engine/lanes")
+    modules = (
+        "records/window_codec",
+        "records/outcomes",
+        "records/cloudevents",
+        "engine/lanes",
+        "routing/labels",
+        "routing/router",
+    )
     retrainer = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "retrainer").glob("*.py"))
     assert listed == reasons(*(f"streams/{module}.py" for module in modules), *retrainer)
 
@@ -102,9 +109,12 @@ def test_the_limits_are_those_of_the_code() -> None:
     spec = ModelSpec("any")
     assert limits == {
         "one event": f"{wire_rules.MAX_EVENT_BYTES >> 10} KiB",
-        "`id`": f"1 to {wire_rules.MAX_ID_LENGTH} characters",
-        "name of a feature, `model_version`": f"1 to {wire_rules.MAX_NAME_LENGTH} characters",
-        "`segment`": f"{wire_rules.MAX_NAME_LENGTH} characters",
+        "`id`, `entity`": f"1 to {wire_rules.MAX_ID_LENGTH} characters",
+        "name of a feature, tag or class, `model_version`, `client`": f"1 to {wire_rules.MAX_NAME_LENGTH} characters",
+        "`segment`, string of a tag": f"{wire_rules.MAX_NAME_LENGTH} characters",
+        "`label`, predicted label": f"{wire_rules.MAX_LABEL_LENGTH} characters",
+        "tags of one event": f"{wire_rules.MAX_TAGS}",
+        "classes in `probabilities`": f"{wire_rules.MAX_CLASSES}",
         "features of one event": f"`max_features`, {spec.max_features}",
         "features of one window": f"`max_features`, {spec.max_features}",
         "segments of one window": f"`max_segments`, {spec.max_segments}",
@@ -112,7 +122,11 @@ def test_the_limits_are_those_of_the_code() -> None:
         "categories of a feature in one window": f"{CATEGORIES} by name",
         "a message on the events topic": f"{EVENTS.max_message_bytes >> 20} MiB, compressed",
     }
+    assert wire_rules.MAX_TAG_LENGTH == wire_rules.MAX_NAME_LENGTH
     assert f"`{OTHER_SEGMENT}`" in section("Limits")
+    rounding = values.GREATEST_SUM - 1.0
+    assert rounding == pytest.approx(1.0 - values.LEAST_SUM)
+    assert f"together they are 1, give or take {rounding:.2g}." in section("Fields")
 
 
 def test_the_rules_of_time_are_those_of_the_code() -> None:
@@ -137,7 +151,9 @@ def test_what_the_page_says_of_errors_is_so() -> None:
 
     def error(predicted: object, known: object) -> float | None:
         value = PredictionValue(predicted)  # type: ignore[arg-type] # whatever the page shows
-        return error_of(Outcome("a", "m", "", 1.0, 0.0, None, {}, value, known, SourceOffset(0, 1)))  # type: ignore[arg-type]
+        return error_of(
+            Outcome(id="a", model="m", ts=1.0, predicted_at=0.0, prediction=value, label=known, source=SourceOffset(0, 1))  # type: ignore[arg-type]
+        )
 
     assert (error(12.0, 20), error(12, 20), error("1", 1)) == (8.0, 1.0, 1.0)
 
@@ -153,7 +169,7 @@ def test_the_json_of_the_page_is_taken() -> None:
     fetched = [Fetched(block.encode(), number, NOW_MS + 7_200_000) for number, block in enumerate(blocks(DOCUMENT, "json"))]
     events, letters = decode(fetched, MODELS)
     assert letters == []
-    assert [event.kind for event in events] == ["features", "prediction", "label", "prediction"]
+    assert [event.kind for event in events] == ["features", "prediction", "label", "label", "prediction"]
 
 
 class Sent:

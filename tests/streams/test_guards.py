@@ -30,7 +30,7 @@ from streams.metrics import Metrics
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
 from streams.state import binding, snapshot
 from streams.state.store import Store
-from streams.topics import EVENTS, OUTCOMES, TOPICS, WINDOWS, Topic, topic_name
+from streams.topics import EVENTS, JOIN, OUTCOMES, ROWS, TOPICS, WINDOWS, Topic, topic_name
 from streams.worker.guard import guard
 from tests.support.deployment import ShopDeployment, shop_log, until
 
@@ -207,10 +207,12 @@ def test_added_partitions_are_refused_until_they_are_accepted(bound: ShopDeploym
     """Which topic, how many, and what it means for keys and models; rebuilt from the windows, the deployment goes on."""
     deployment = bound
     with_partitions(deployment.kafka, 6, EVENTS)
-    assert "add partitions to the smaller one" in refused(deployment)
-    with_partitions(deployment.kafka, 6, OUTCOMES, WINDOWS)
     said = refused(deployment)
-    for topic in (EVENTS, OUTCOMES, WINDOWS):
+    assert f"{name_of(deployment, EVENTS)} has 6 partitions, but {name_of(deployment, OUTCOMES)} has 4" in said
+    assert f"add partitions to {name_of(deployment, OUTCOMES)} and {name_of(deployment, JOIN)}" in said
+    with_partitions(deployment.kafka, 6, OUTCOMES, WINDOWS, JOIN, ROWS)
+    said = refused(deployment)
+    for topic in (EVENTS, OUTCOMES, WINDOWS, JOIN, ROWS):
         assert f"topic {name_of(deployment, topic)} has 6 partitions, the state was made with 4" in said
     assert "keys have moved" in said
     assert "models have moved" in said
@@ -310,7 +312,10 @@ def test_another_signing_key_is_no_reason_to_overwrite(bound: ShopDeployment, tm
 
 
 def test_the_first_binding_stays(redis_settings: RedisSettings, signing_key: Secret) -> None:
-    """Whoever comes second compares and writes nothing; unknown ids and topics that are away are no difference."""
+    """Whoever comes second compares and writes nothing; unknown ids and topics that are away are no difference.
+
+    The topics of the join and of rows may be created again, and may not have other partitions.
+    """
     store = Store(redis_settings, signing_key)
     first = binding.Binding("c", "t", {"events": binding.BoundTopic("a", 4), "windows": binding.BoundTopic(None, 4)})
     binding.bind(store, first)
@@ -321,6 +326,11 @@ def test_the_first_binding_stays(redis_settings: RedisSettings, signing_key: Sec
     ]
     for other in same:
         binding.bind(store, other)
+    for name in ("join", "rows"):
+        made = binding.Binding("c", "t", {name: binding.BoundTopic("a", 4)})
+        binding.compare(made, binding.Binding("c", "t", {name: binding.BoundTopic("b", 4)}), "t")
+        with pytest.raises(StateError, match=rf"t\.{name} has 8 partitions, the state was made with 4: keys have moved"):
+            binding.compare(made, binding.Binding("c", "t", {name: binding.BoundTopic("b", 8)}), "t")
     for other, words in [
         (binding.Binding("d", "t", {}), "belongs to topics t"),
         (binding.Binding("c", "u", {}), "belongs to topics t"),

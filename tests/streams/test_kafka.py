@@ -10,7 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
-from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined] # it is there at run time
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # it is there at run time
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+)
 
 from detectors.errors import UnavailableError
 from driftline.servers.kafka_server import KafkaServer
@@ -26,10 +31,13 @@ from streams.kafka import (
     missing_topics,
     partition_counts,
     require_topics,
+    topic_faults,
     wait_for_kafka,
 )
+from streams.kafka.topic_settings import broker_settings
 from streams.settings import KafkaSettings
-from streams.topics import ALERTS, EVENTS, TOPICS, WINDOWS, topic_name
+from streams.topics import ALERTS, EVENTS, JOIN, OUTCOMES, ROWS, TOPICS, WINDOWS, Topic, topic_name
+from tests.support.deployment import until
 
 
 def read_all(settings: KafkaSettings, topic: str) -> list[Record]:
@@ -170,6 +178,81 @@ def test_topics_keep_what_was_acknowledged(kafka_server: KafkaServer, prefix: st
     for future in admin.describe_configs(places).values():
         found = {name: entry.value for name, entry in future.result(30).items()}
         assert (found["min.insync.replicas"], found["unclean.leader.election.enable"]) == ("1", "false")
+    delete_topics(settings)
+
+
+def settings_of(kafka: KafkaSettings, topic: Topic) -> dict[str, str]:
+    """Return what the broker has been told of a topic."""
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})  # kept: as a temporary its futures fail
+    (future,) = admin.describe_configs([ConfigResource("topic", topic_name(kafka.prefix, topic))]).values()
+    return {name: entry.value for name, entry in future.result(30).items()}
+
+
+def test_the_topic_of_the_join_keeps_what_waits(kafka_server: KafkaServer, prefix: str) -> None:
+    """It is compacted, outlives the longest label window by two days, and closes its segments long before that is over."""
+    settings = KafkaSettings(bootstrap=kafka_server.bootstrap, prefix=prefix)
+    create_topics(settings, label_within_seconds=4 * 86_400.0)
+    found = settings_of(settings, JOIN)
+    assert found["cleanup.policy"] == "compact,delete"
+    assert int(found["retention.ms"]) >= 6 * 86_400_000
+    assert int(found["segment.ms"]) == 86_400_000
+    assert settings_of(settings, ROWS)["message.timestamp.type"] == "LogAppendTime"
+    delete_topics(settings)
+    for seconds, segment in ((1.0, 3600), (90 * 86_400.0, 604_800)):
+        wanted = broker_settings(JOIN, seconds)
+        assert int(wanted["retention.ms"]) >= (seconds + 172_800) * 1000
+        assert int(wanted["segment.ms"]) == segment * 1000
+
+
+def test_new_topics_get_the_partitions_of_the_events_that_are_there(kafka_server: KafkaServer, prefix: str) -> None:
+    """A deployment that is upgraded has join and rows like its events topic, whatever the configuration says of new topics."""
+    settings = KafkaSettings(bootstrap=kafka_server.bootstrap, prefix=prefix, partitions=3)
+    create_topics(settings)
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap})
+    for topic in (JOIN, ROWS):
+        name = topic_name(prefix, topic)
+        admin.delete_topics([name])[name].result(30)
+        until(lambda gone=name: gone not in partition_counts(settings) or None, what="the topic to go")
+    create_topics(dataclasses.replace(settings, partitions=8))
+    counts = partition_counts(settings)
+    assert [counts[topic_name(prefix, topic)] for topic in (JOIN, ROWS)] == [3, 3]
+    delete_topics(settings)
+
+
+def test_settings_that_do_harm_are_named_with_the_command_that_mends_them(kafka_server: KafkaServer, prefix: str) -> None:
+    """A clock of senders, a retention below the label window, a join that is not compacted; what is only different is not."""
+    settings = KafkaSettings(bootstrap=kafka_server.bootstrap, prefix=prefix)
+    assert topic_faults(settings, 1e6) == []
+    create_topics(settings)
+    assert topic_faults(settings, 90 * 86_400.0) == []
+    outcomes, join = (topic_name(prefix, topic) for topic in (OUTCOMES, JOIN))
+    changed = {
+        outcomes: {"message.timestamp.type": "CreateTime", "retention.ms": "3600000"},
+        join: {"cleanup.policy": "delete", "retention.ms": "345600000", "segment.ms": "600000", "max.message.bytes": "1000"},
+    }
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap})
+    places = [
+        ConfigResource(
+            "topic",
+            name,
+            incremental_configs=[
+                ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in values.items()
+            ],
+        )
+        for name, values in changed.items()
+    ]
+    for future in admin.incremental_alter_configs(places).values():
+        future.result(30)
+    until(lambda: len(topic_faults(settings, 172_800.0)) == 3 or None, what="the settings")
+    clock, policy, size = topic_faults(settings, 172_800.0)
+    assert clock.startswith(f"topic {outcomes} has message.timestamp.type=CreateTime, wanted is LogAppendTime: its records carry")
+    command = f"kafka-configs --bootstrap-server {settings.bootstrap} --alter --entity-type topics --entity-name"
+    assert clock.endswith(f"`{command} {outcomes} --add-config message.timestamp.type=LogAppendTime`")
+    assert policy.endswith(f"`{command} {join} --add-config cleanup.policy=[compact,delete]`")
+    assert "max.message.bytes=1000, wanted is 1048576" in size
+    retention = topic_faults(settings, 172_801.0)[-1]
+    assert f"topic {join} has retention.ms=345600000, wanted is" in retention
+    assert "predictions wait for their labels" in retention
     delete_topics(settings)
 
 

@@ -28,13 +28,13 @@ from detectors.model.model_monitor import ModelMonitor
 from detectors.windows.record import Mark
 from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
-from streams.kafka import GroupReader, Log, Outgoing, Sender, create_topics, delete_topics, truncate
+from streams.kafka import GroupReader, Log, Outgoing, Sender, create_topics, delete_topics, partition_counts, truncate
 from streams.records import window_codec, window_records
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
 from streams.state import binding, snapshot
 from streams.state.rebuild import Plan, Rebuild, placed
 from streams.state.store import Store
-from streams.topics import ALERTS, EVENTS, OUTCOMES, RETRAINS, WINDOWS, topic_name
+from streams.topics import ALERTS, EVENTS, JOIN, OUTCOMES, RETRAINS, ROWS, WINDOWS, topic_name
 from tests.support.deployment import MODEL, ShopDeployment, end_of, shop_log, until
 from tests.support.simulated import watched
 from tests.support.story import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, check_carried_over, features_only
@@ -266,6 +266,37 @@ def test_events_that_retention_removed_are_not_made_again_unasked(rebuild: Rebui
     assert _log(kafka, windows) == {}
 
 
+def test_what_was_made_from_events_goes_with_a_rebuild_from_events(rebuild: Rebuild, settings: Settings) -> None:
+    """Outcomes, rows and the state of the join are emptied; from the windows they stay."""
+    kafka = settings.kafka
+    derived = [topic_name(kafka.prefix, topic) for topic in (OUTCOMES, JOIN, ROWS)]
+    for name in derived:
+        send(kafka, [Outgoing(name, f"m|{number}|{number + 1}".encode(), b"chunk", partition=2) for number in range(3)])
+    carried_out(rebuild, rebuild.plan("windows"))
+    assert [len(_log(kafka, name)) for name in derived] == [3, 3, 3]
+    plan = rebuild.plan("events")
+    for name in derived:
+        assert f"3 records of {name} are deleted" in plan.sentences()
+    said = carried_out(rebuild, plan)
+    assert [_log(kafka, name) for name in derived] == [{}, {}, {}]
+    assert [sentence for sentence in said if sentence.endswith(": emptied")] == [
+        f"{topic_name(kafka.prefix, WINDOWS)}: emptied",
+        *(f"{name}: emptied" for name in derived),
+    ]
+
+
+def test_a_deployment_without_the_topics_of_the_join_is_rebuilt(rebuild: Rebuild, settings: Settings) -> None:
+    """Before `topics create` of this version a rebuild empties what there is."""
+    names = [topic_name(settings.kafka.prefix, topic) for topic in (JOIN, ROWS)]
+    admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap})
+    for future in admin.delete_topics(names).values():
+        future.result(30)
+    until(lambda: not set(names) & set(partition_counts(settings.kafka)) or None, what="the topics to go")
+    plan = rebuild.plan("events")
+    assert not set(names) & set(plan.empties)
+    carried_out(rebuild, plan)
+
+
 def test_a_state_of_another_cluster_is_taken_over_only_when_asked(rebuild: Rebuild, settings: Settings) -> None:
     """What belongs to another Kafka is refused with its name; taken over, offsets, outcomes and waiting halves begin anew."""
     store = Store(settings.redis, settings.signing_key)
@@ -295,7 +326,7 @@ def test_other_keys_and_models_are_left_alone(rebuild: Rebuild, settings: Settin
         one.put_pending("m:0", [(f"p:{number}", b"half") for number in range(2500)], 60.0)
         one.save_snapshot("judge/0", None, 5, b"state")
     said = carried_out(rebuild, rebuild.plan("events"))
-    assert any("2,500 waiting predictions and labels dropped" in sentence for sentence in said)
+    assert any("2,500 waiting predictions and labels in Redis dropped" in sentence for sentence in said)
     assert store.get_blob("model/m/1") == b"weights"
     assert store.pointer("m")["version"] == "1"
     assert store.load_snapshot("judge/0") is None

@@ -59,6 +59,7 @@ class NaiveJoin:
         self.counts: Counter[str] = Counter()
 
     def take(self, log: Iterable[Sent]) -> None:
+        """Take records in order."""
         for record in log:
             if record.offset // self.every > self.seen // self.every:
                 self._look(record.offset // self.every * self.every, record.clock)
@@ -74,7 +75,7 @@ class NaiveJoin:
     def _key(self, identity: str) -> int:
         return int(keys_of([identity], self.seed)[0][0])
 
-    def _alive(self, model: str, identity: str, row: _Row | None) -> _Row | None:
+    def _alive(self, model: str, row: _Row | None) -> _Row | None:
         if row is None or row.offset < self.floor[model] or row.gone:
             return None
         return row
@@ -88,24 +89,24 @@ class NaiveJoin:
 
     def _prediction(self, record: Sent) -> None:
         rows, early = self.rows[record.model], self.early[record.model]
-        known = self._alive(record.model, record.id, rows.get(record.id))
+        known = self._alive(record.model, rows.get(record.id))
         if known is not None and record.ts - known.ts <= self.within[record.model]:
             self.counts["repeated"] += 1
             return
         row = rows[record.id] = _Row(record.offset, record.ts, record.value, extra=record.extra)
         self._count(record.model, record.id, row)
-        label = self._alive(record.model, record.id, early.get(record.id))
+        label = self._alive(record.model, early.get(record.id))
         if label is not None:
             del early[record.id]
             self._pair(record, row, label.ts, label.value)
 
     def _label(self, record: Sent) -> None:
-        row = self._alive(record.model, record.id, self.rows[record.model].get(record.id))
+        row = self._alive(record.model, self.rows[record.model].get(record.id))
         if row is not None:
             self._pair(record, row, record.ts, record.value)
             return
         early = self.early[record.model]
-        known = self._alive(record.model, record.id, early.get(record.id))
+        known = self._alive(record.model, early.get(record.id))
         label = early[record.id] = _Row(record.offset, record.ts, record.value)
         if known is None:
             self._count(record.model, record.id, label)

@@ -13,6 +13,7 @@ from detectors.reference.season import OF_WEEK, choose
 from detectors.spec import ModelSpec, width
 from detectors.windows.record import Kind
 from driftline.cli.invocation import Invocation, configured
+from driftline.explain.join_room import connected_notes, room_note
 from driftline.explain.unbudgeted import stock_notes
 from driftline.text.durations import format_duration, format_rate
 from driftline.text.tables import show_table
@@ -22,11 +23,13 @@ from streams.settings import Settings
 
 
 @click.command("check")
+@click.option("--connect", is_flag=True, help="Look at the topics too: their settings, and whether what waits for labels fits.")
 @configured
-def command(invocation: Invocation) -> None:
+def command(invocation: Invocation, *, connect: bool) -> None:
     """Validate the configuration, and print what it means.
 
-    It imports the model factories and connects to nothing. With faults, it prints each on a line, and the exit status is 2.
+    It imports the model factories, and without --connect it connects to nothing. With faults, it prints each on a line, and the
+    exit status is 2.
     """
     settings = invocation.settings(log_notes=False)
     _import_factories(invocation, settings)
@@ -36,6 +39,9 @@ def command(invocation: Invocation) -> None:
     show_table(headings, [_model_row(model) for model in settings.models])
     for note in _notes(settings):
         click.echo(f"note: {note}")
+    if connect:
+        for note in connected_notes(settings):
+            click.echo(f"note: {note}")
 
 
 def _import_factories(invocation: Invocation, settings: Settings) -> None:
@@ -81,6 +87,7 @@ def _notes(settings: Settings) -> list[str]:
     notes = list(settings.notes)
     for model in settings.models:
         notes += [*stock_notes(model), *_season_notes(model), *_reference_notes(model)]
+    notes.append(room_note(settings))
     if settings.grafana.url and not settings.grafana.token:
         notes.append("[grafana] url without a token: no annotations are sent")
     return notes

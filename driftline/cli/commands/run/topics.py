@@ -7,7 +7,7 @@ import click
 from detectors.errors import UnavailableError
 from driftline.cli.invocation import Invocation, configured
 from driftline.text.tables import markdown, show_table
-from streams.kafka import create_topics, partition_counts
+from streams.kafka import create_topics, partition_counts, topic_faults
 from streams.settings import KafkaSettings
 from streams.topics import DAY_SECONDS, TOPICS, topic_name
 
@@ -28,10 +28,16 @@ def command() -> None:
 @command.command("create")
 @configured
 def create(invocation: Invocation) -> None:
-    """Create the missing topics; running it twice does no harm."""
+    """Create the missing topics; running it twice does no harm.
+
+    It changes no topic that is there, and says how to change one whose settings would do harm.
+    """
     settings = invocation.settings()
-    result = create_topics(settings.kafka)
+    longest = settings.longest_label_within_seconds
+    result = create_topics(settings.kafka, label_within_seconds=longest)
     show_table(["topic", "result"], [[name, done] for name, done in result.items()])
+    for fault in topic_faults(settings.kafka, longest):
+        click.echo(f"note: {fault}")
 
 
 @command.command("list")
