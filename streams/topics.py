@@ -52,7 +52,7 @@ JOIN = Topic(
 ROWS = Topic(
     "rows",
     "features of predictions with an id, as columns, for training (MessagePack)",
-    "partition of the event",
+    "model; in the partition of the events",
     90 * DAY_SECONDS,
     None,
     broker_time=True,

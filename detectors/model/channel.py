@@ -191,6 +191,10 @@ class Channel(msgspec.Struct):
         segment = judge.segment
         end = (round(start / judge.seconds) + 1) * judge.seconds
         verdicts, renewed = judge.weigh(start, parts)
+        share = min((part.share for part in parts if part.share is not msgspec.UNSET), default=1.0)
+        if share < 1.0:
+            sample = f", from 1 in {1 / share:g} predictions"
+            verdicts = [msgspec.structs.replace(verdict, words=verdict.words + sample) for verdict in verdicts]
         if renewed:
             self._share_budget()
             if self.rules.published:

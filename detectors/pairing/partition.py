@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,10 +24,12 @@ from detectors.pairing.columns import LABEL, PREDICTION, Columns, Extras, Halves
 from detectors.pairing.pairing import take
 from detectors.pairing.pairs import Pairs
 from detectors.pairing.taken import Taken
-from detectors.pairing.values import UNKNOWN, Words, with_codes, word_codes
+from detectors.pairing.values import UNKNOWN, Words, text_bytes, with_codes, word_codes
 
 H = TypeVar("H")
 
+#: So few values are small beside the rows that have them.
+_FEW_WORDS = 200
 #: A level falls again when less than this part of the bound is taken.
 _LOW = 4
 
@@ -65,7 +67,10 @@ class Stretch:
     def split(self, most_bytes: int) -> list[Stretch]:
         """Return the same in pieces of about so many bytes at most; `total` is that of the whole in each."""
         predictions, labels = self.halves.predictions, self.halves.labels
-        weights = [np.full(len(rows), rows.dtype.itemsize) for rows in (predictions, labels)]
+        weights = [
+            predictions.dtype.itemsize + _longest(self.whats) + text_bytes(predictions["answer"], self.words),
+            labels.dtype.itemsize + _longest(self.clients) + text_bytes(labels["truth"], self.words),
+        ]
         for offset, extra in self.halves.extras.items():
             weights[0][np.searchsorted(predictions["offset"], offset)] += len(extra)
         offsets = np.concatenate([predictions["offset"], labels["offset"]])
@@ -87,6 +92,11 @@ class Stretch:
             levels=tuple(level for level in self.levels if (first or level.offset >= low) and level.offset < high),
             halves=replace(halves, extras=extras),
         )
+
+
+def _longest(values: Mapping[int, Any]) -> int:
+    """Return the bytes of the longest value if there are many: each row may have one of its own."""
+    return 0 if len(values) < _FEW_WORDS else max(len(str(value).encode()) for value in values.values())
 
 
 @dataclass(slots=True)

@@ -17,6 +17,8 @@ from detectors.pairing.index import NOBODY, Index
 Rows = NDArray[np.void]
 
 _FIRST_ROWS = 1 << 10
+#: From so many rows on, all that is reserved is asked for at once.
+_FEW_ROWS = 1 << 16
 #: Slots that a sweep looks at, at least and for each row added since.
 _SWEPT, _SWEPT_FOR_EACH = 4_096, 8
 
@@ -24,12 +26,13 @@ _SWEPT, _SWEPT_FOR_EACH = 4_096, 8
 class Table:
     """Rows of one type, which has the fields `key`, `check` and `offset`."""
 
-    __slots__ = ("_free", "_free_count", "_index", "_swept", "count", "end", "rows")
+    __slots__ = ("_free", "_free_count", "_index", "_reserved", "_swept", "count", "end", "rows")
 
     def __init__(self, kind: np.dtype[Any], *, reserve: int = 0) -> None:
-        """Begin empty; room for `reserve` rows is reserved, and takes memory only where it is used."""
+        """Begin empty; beyond few rows, room for `reserve` rows is reserved, which takes memory only where it is used."""
         self._index = Index()
-        self.rows: Rows = np.zeros(max(_FIRST_ROWS, reserve), kind)
+        self._reserved = reserve
+        self.rows: Rows = np.zeros(_FIRST_ROWS, kind)
         #: Slots from here on were never used.
         self.end = 0
         #: Rows that are in the table, dead ones that were not given back among them.
@@ -106,9 +109,16 @@ class Table:
         return np.flatnonzero(self.rows["key"][: self.end] != NOBODY)
 
     def _reserve(self, rows: int) -> None:
-        if rows > len(self.rows):
-            # This is long for millions of rows, so whoever has a bound reserves it.
-            self.rows.resize(max(rows, len(self.rows) * 3 // 2), refcheck=False)
+        if rows <= len(self.rows):
+            return
+        wanted = max(rows, 2 * len(self.rows))
+        if len(self.rows) <= _FEW_ROWS < wanted and self._reserved > wanted:
+            # Growing is long for millions of rows: the system gives zeros where they are touched first.
+            reserved = np.zeros(self._reserved, self.rows.dtype)
+            reserved[: self.end] = self.rows[: self.end]
+            self.rows = reserved
+        else:
+            self.rows.resize(wanted, refcheck=False)
 
 
 def firsts(keys: NDArray[np.uint64]) -> Integers | None:

@@ -9,7 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -168,6 +168,18 @@ def word_codes(boxes: U64) -> NDArray[np.int64]:
     """Return the numbers in `Boxes.words` that boxes refer to, each once."""
     codes = boxes[(boxes >> _SHIFT) == _IS_CODE] - np.uint64(_CODE)
     return np.unique(codes[codes >= _FIRST]).astype(np.int64) - _FIRST
+
+
+def text_bytes(boxes: U64, words: Mapping[int, str | int]) -> NDArray[np.int64]:
+    """Return the bytes of the texts that boxes refer to, shape (n,)."""
+    refers = ((boxes >> _SHIFT) == _IS_CODE) & (boxes >= np.uint64(_CODE + _FIRST))
+    sizes = np.zeros(len(boxes), np.int64)
+    if words and refers.any():
+        known = sorted(words)
+        of_word = np.array([len(str(words[code]).encode()) for code in known])
+        codes = (boxes[refers] - np.uint64(_CODE + _FIRST)).astype(np.int64)
+        sizes[refers] = of_word[np.searchsorted(np.array(known), codes)]
+    return sizes
 
 
 def with_codes(boxes: U64, old: NDArray[np.int64], new: NDArray[np.int64]) -> U64:

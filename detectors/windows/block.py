@@ -135,9 +135,10 @@ class Block:
         segments: of the rows; None when all are "".
         ticks: whether each row is a tick, which only moves event time, shape (n,); None without ticks.
         columns: the features.
+        share: part of all rows that each row stands for, where rows are a sample, shape (n,); None where they are not.
     """
 
-    __slots__ = ("columns", "model", "offsets", "segments", "sizes", "ticks", "ts")
+    __slots__ = ("columns", "model", "offsets", "segments", "share", "sizes", "ticks", "ts")
 
     def __init__(
         self,
@@ -149,6 +150,7 @@ class Block:
         ticks: Flags | None,
         columns: Columns,
         sizes: Integers | None = None,
+        share: Floats | None = None,
     ) -> None:
         self.model = model
         self.offsets = offsets
@@ -156,6 +158,7 @@ class Block:
         self.segments = segments
         self.ticks = ticks
         self.columns = columns
+        self.share = share
         #: Features that each row has, shape (n,).
         self.sizes = columns.sizes() if sizes is None else sizes
 
@@ -173,6 +176,7 @@ class Block:
             ticks=None if self.ticks is None else self.ticks[order],
             columns=self.columns.rows_at(order),
             sizes=self.sizes[order],
+            share=None if self.share is None else self.share[order],
         )
 
     def cut(self, low: int, high: int) -> Block:
@@ -185,6 +189,7 @@ class Block:
             ticks=None if self.ticks is None else self.ticks[low:high].copy(),
             columns=self.columns.cut(low, high),
             sizes=self.sizes[low:high].copy(),
+            share=None if self.share is None else self.share[low:high].copy(),
         )
 
     def by_segment(self) -> dict[str, Integers]:

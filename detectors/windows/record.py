@@ -25,6 +25,7 @@ class Window(msgspec.Struct, frozen=True, tag="window"):
         first: offset of its first row in the source partition; `last` of its last row.
         n: number of rows.
         features: name -> summary.
+        share: least part of all rows that a row stands for; not set where the rows are no sample.
     """
 
     model: str
@@ -38,6 +39,7 @@ class Window(msgspec.Struct, frozen=True, tag="window"):
     n: int
     features: dict[str, Feature]
     v: int = 1
+    share: float | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def end(self) -> float:

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from detectors.arrays import Floats, Integers
 from detectors.windows.block import Block, blocks_of
@@ -68,7 +69,7 @@ class Taken:
 class _OpenWindow:
     """A window that still takes rows; `first` and `last` are the offsets of its first and last row."""
 
-    __slots__ = ("buffered", "first", "folded", "last", "n", "parts")
+    __slots__ = ("buffered", "first", "folded", "last", "n", "parts", "share")
 
     def __init__(self) -> None:
         self.first = -1
@@ -78,6 +79,7 @@ class _OpenWindow:
         self.buffered = 0
         self.parts: list[Part] = []
         self.folded: dict[str, Column] = {}
+        self.share: float | UnsetType = UNSET
 
     def add(self, part: Part, values: int) -> None:
         first, last = int(part.block.offsets[part.low]), int(part.block.offsets[part.high - 1])
@@ -86,6 +88,9 @@ class _OpenWindow:
         self.n += part.high - part.low
         self.buffered += values
         self.parts.append(part)
+        share = 1.0 if part.block.share is None else float(part.block.share[part.low : part.high].min())
+        if share < (1.0 if self.share is UNSET else self.share):
+            self.share = share
 
     def fold(self, limit: int) -> None:
         """Fold the rows into a summary; of more than `limit` features the first ones are kept.
@@ -343,6 +348,7 @@ class Windows:
                     last=window.last,
                     n=window.n,
                     features=window.close(shape.max_features),
+                    share=window.share,
                 )
 
     def durable(self, position: int) -> int:

@@ -13,14 +13,13 @@ import time
 from collections.abc import Iterator
 
 from detectors.errors import DriftlineError, UnavailableError
+from detectors.pairing.bounds import ROW_BYTES
 from driftline.text.durations import format_duration
 from driftline.text.sizes import format_size
 from streams.kafka import Log, partition_counts, topic_faults
 from streams.settings import KafkaSettings, Settings
 from streams.topics import DAY_SECONDS, EVENTS, JOIN, OUTCOMES, ROWS, TOPICS, topic_name
 
-#: Memory of one waiting prediction with its place in the index; that of a model with numbers as answers.
-BYTES_EACH, BYTES_EACH_NUMBERS = 80, 110
 #: The rate is that of the last day, or of the time that the topic spans if it is younger.
 _SPAN_SECONDS = float(DAY_SECONDS)
 #: A topic that spans less says nothing of a rate.
@@ -32,9 +31,9 @@ def room_note(settings: Settings) -> str:
     """Return what fits in `[join] most_bytes`, in a sentence."""
     most, window = settings.join.most_bytes, settings.longest_label_within_seconds
     return (
-        f"{format_size(most)} of [join] most_bytes hold about {_count(most / BYTES_EACH)} waiting predictions ({BYTES_EACH} "
-        f"bytes each, {BYTES_EACH_NUMBERS} where a model predicts numbers): at label_within = {format_duration(window)} that is "
-        f"{_rate(most / BYTES_EACH / window)} a second of all models; beyond, a sample of 1 in 2, 4, ... is joined"
+        f"{format_size(most)} of [join] most_bytes hold about {_count(most / ROW_BYTES)} waiting predictions ({ROW_BYTES} "
+        f"bytes each): at label_within = {format_duration(window)} that is "
+        f"{_rate(most / ROW_BYTES / window)} a second of all models; beyond, a sample of 1 in 2, 4, ... is joined"
     )
 
 
@@ -75,7 +74,7 @@ def _seen(settings: Settings) -> Iterator[str]:
         yield "the events topic holds too little yet to say whether the waiting predictions will fit"
         return
     window = settings.longest_label_within_seconds
-    rows, fits = rate * window, settings.join.most_bytes / BYTES_EACH
+    rows, fits = rate * window, settings.join.most_bytes / ROW_BYTES
     said = (
         f"{settings.kafka.prefix}.events got {_rate(rate)} records a second over its last {format_duration(round(span))}, labels "
         f"among them: at most {_count(rows)} predictions wait at label_within = {format_duration(window)}"
@@ -84,7 +83,7 @@ def _seen(settings: Settings) -> Iterator[str]:
         yield f"{said}, and {format_size(settings.join.most_bytes)} hold them all"
         return
     one_in = sample_of(rows, fits)
-    needed = math.ceil(rows * BYTES_EACH / (1 << 20))
+    needed = math.ceil(rows * ROW_BYTES / (1 << 20))
     yield f'{said}: about 1 in {one_in:,} will be joined; [join] most_bytes = "{needed}MB" would hold them all'
 
 

@@ -51,6 +51,11 @@ class Pairs:
         #: Model -> what became of its records.
         self._counts: dict[str, Counter[Pairing]] = {}
 
+    @property
+    def waiting(self) -> int:
+        """Return how many predictions are kept."""
+        return sum(pairs.waiting.count for pairs in self._partition.models.values())
+
     def blocks(self, found: Decoded) -> list[Block]:
         """Take the next events of the file, and return a row of the error of each pair that they complete."""
         known: dict[str, Identified] = {}
@@ -98,19 +103,19 @@ def _block(model: str, pairs: Waiting, taken: Taken) -> Block | None:
     rows = taken.pairs
     if not len(rows):
         return None
-    values, scores = pairs.boxes.values_of, rows["score"].tolist()
+    values, missing = pairs.boxes.values_of, np.isnan(rows["score"])
     labels = values(np.ascontiguousarray(rows["answer"]))
-    truths = values(np.ascontiguousarray(rows["truth"]))
-    missing = np.isnan(rows["score"])
-    for place in np.flatnonzero(missing).tolist():
-        scores[place] = None
+    scores = [None if gone else score for gone, score in zip(missing.tolist(), rows["score"].tolist(), strict=True)]
     return block_of_errors(
         model,
         sources=rows["source"],
         ts=rows["label_ts"],
         segments=[what.segment for what in pairs.whats.values_of(rows["what"].tolist())],
         errors=errors_between(
-            None if labels.count(None) == len(labels) else labels, None if missing.all() else scores, truths
+            None if labels.count(None) == len(labels) else labels,
+            None if missing.all() else scores,
+            values(np.ascontiguousarray(rows["truth"])),
         ),
         counts=(rows["was"] == UNKNOWN) | (rows["was"] == NULL),
+        share=taken.share,
     )

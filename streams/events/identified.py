@@ -17,7 +17,7 @@ from detectors.pairing.values import UNKNOWN
 from detectors.windows.block import ABSENT
 from detectors.windows.row import Value
 from streams.events.decoding import Decoded
-from streams.events.event import Event
+from streams.events.event import MAX_TAG_LENGTH, Event
 from streams.events.record_types import Word, answer_of, probabilities_of
 from streams.events.typed_records import Group
 
@@ -181,7 +181,7 @@ def _extra_of(wire: Any, answer: Any, group: Group, names: tuple[str, ...]) -> E
 def _groups_of(event: Event, names: Iterable[str]) -> dict[str, Value] | None:
     """Return the values of groups: of tags first, then of features."""
     known = {**event.features, **(event.tags or {})}
-    return {name: known[name] for name in names if name in known} or None
+    return {name: _shortened(known[name]) for name in names if name in known} or None
 
 
 def _groups_of_wire(wire: Any, group: Group, names: Iterable[str]) -> dict[str, Value] | None:
@@ -197,9 +197,14 @@ def _groups_of_wire(wire: Any, group: Group, names: Iterable[str]) -> dict[str, 
             value = getattr(features, f"f{group.kind.names.index(name)}")
         if value is not ABSENT:
             value = value.value if isinstance(value, Word) else value
-            number = name in group.kind.categorical and type(value) in (int, float)
-            found[name] = str(value) if number else value
+            number = name not in tags and name in group.kind.categorical and type(value) in (int, float)
+            found[name] = _shortened(str(value) if number else value)
     return found or None
+
+
+def _shortened(value: Value) -> Value:
+    """Return the value of a group, which is kept in memory until the label comes."""
+    return value[:MAX_TAG_LENGTH] if isinstance(value, str) else value
 
 
 def identified(

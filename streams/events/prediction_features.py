@@ -12,6 +12,7 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from detectors.arrays import Floats, Integers
@@ -21,6 +22,9 @@ from streams.events.decoding import Decoded
 from streams.events.event import Event
 from streams.events.record_types import RecordType, Word
 from streams.events.typed_records import Group
+
+#: From one column in so many on, reading all is cheaper than reading one after the other.
+_OF_COLUMNS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,14 @@ class PredictionFeatures:
         if name in kind.categorical:
             return [str(value) if type(value) in (int, float) and value is not ABSENT else value for value in found]
         return found
+
+    def values_of(self, names: Sequence[str]) -> dict[str, Sequence[Value]]:
+        """Return some columns of numbers of all predictions, value and type as the events say."""
+        kind = self._kind
+        if kind is None or not self._typed or kind.loose or len(names) * _OF_COLUMNS < len(kind.names):
+            return {name: self.values(name) for name in names}
+        table = dict(zip(kind.names, zip(*map(msgspec.structs.astuple, self._holders), strict=True), strict=True))
+        return {name: table[name] for name in names}
 
     def cut(self, at: Integers) -> PredictionFeatures:
         """Return the predictions at these indices."""

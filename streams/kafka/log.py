@@ -51,6 +51,25 @@ class Log:
                     raise UnavailableError(f"cannot read topic {topic}: {error.args[0].str()}; is the broker up?") from None
                 time.sleep(0.05)
 
+    def ends_of(self, topic: str, partition: int, timeout_seconds: float = 10.0) -> tuple[int, int]:
+        """Return (first offset kept, offset after the last) of one partition.
+
+        Raises:
+            UnavailableError: the broker or the topic cannot be reached.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            try:
+                found: tuple[int, int] = self._consumer.get_watermark_offsets(
+                    TopicPartition(topic, partition), timeout=timeout_seconds
+                )
+            except KafkaException as error:
+                if error.args[0].code() not in _MOVING or time.monotonic() > deadline:
+                    raise UnavailableError(f"cannot read topic {topic}: {error.args[0].str()}; is the broker up?") from None
+                time.sleep(0.05)
+            else:
+                return found
+
     def _watermarks(self, topic: str, timeout_seconds: float) -> dict[int, tuple[int, int]]:
         partitions = self._consumer.list_topics(topic, timeout=timeout_seconds).topics[topic].partitions
         if not partitions:

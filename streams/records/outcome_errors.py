@@ -22,7 +22,14 @@ from streams.records.outcomes import error_between
 
 
 def block_of_errors(
-    model: str, *, sources: Integers, ts: Floats, segments: Sequence[str] | None, errors: Floats, counts: Flags
+    model: str,
+    *,
+    sources: Integers,
+    ts: Floats,
+    segments: Sequence[str] | None,
+    errors: Floats,
+    counts: Flags,
+    share: Floats | None,
 ) -> Block | None:
     """Return the rows of the outcomes that count and have an error; None without any.
 
@@ -33,6 +40,7 @@ def block_of_errors(
         segments: of the predictions; None if all are "".
         errors: by `errors_between`.
         counts: whether each outcome is the first known label of its prediction, and no repeat.
+        share: part of all predictions that each outcome stands for; None if they are no sample.
     """
     places = np.flatnonzero(counts & ~np.isnan(errors))
     if not len(places):
@@ -48,6 +56,7 @@ def block_of_errors(
         segments=segments if segments is not None and any(segments) else None,
         ticks=None,
         columns=Columns((ERROR,), found[None, :], Coded((), (), np.empty((0, len(places)))), {}, {}, {}),
+        share=None if share is None else share[places],
     )
 
 
@@ -67,7 +76,7 @@ def errors_between(labels: Sequence[Value] | None, scores: Sequence[float | None
                 return np.fromiter(map(ne, labels, truths), np.float64, n)
             if kind is float:
                 return np.abs(np.array(labels, np.float64) - np.array(truths, np.float64))
-        if labels is None and true <= {bool, int, float} and scores is not None and None not in scores:
+        if labels is None and true <= {bool, int, float} and scores is not None:
             return np.abs(np.array(scores, np.float64) - np.array(truths, np.float64))
     nothing = [None] * n
     errors = map(error_between, labels or nothing, scores or nothing, truths)

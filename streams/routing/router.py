@@ -35,7 +35,7 @@ Route = Callable[[Record], Sequence[Outgoing]]
 
 GROUP = "router"
 #: Longest wait for a first record, which is how late a stop may be noticed; and how long others are gathered behind it.
-_WAIT_SECONDS, _GATHER_SECONDS = 0.25, 0.1
+_WAIT_SECONDS, _GATHER_SECONDS = 0.25, 0.07
 _PAUSES = Backoff(0.25, 10.0)
 
 

@@ -5,6 +5,7 @@ file                 in                                          out
 ===================  ==========================================  =============================================
 `join.py`            predictions and labels                      outcomes
 `summarise.py`       events, or outcomes                         windows, marks, dead letters
+`training_rows.py`   predictions with an id, of summarise         training rows
 `judge.py`           windows, marks, decisions, acceptances      alerts, requests to retrain, references, ticks
 `outliers.py`        events, references in force                 outlier events
 `notify.py`          alerts, swaps                               calls of the sinks

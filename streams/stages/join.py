@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Self
 
@@ -49,6 +50,8 @@ _LOG = logging.getLogger("driftline.worker")
 
 #: Records taken from which chunks are written, and seconds after which they are in any case.
 _CHUNK_RECORDS, _CHUNK_SECONDS = 1_000, 30.0
+#: A record of outcomes with more bytes than this is cut.
+_MOST_BYTES = 512 << 10
 #: Seconds after which the beginning of the log is written anew, so that retention does not remove it.
 _BEGIN_SECONDS = 86_400.0
 _TICKS: tuple[EventKind, ...] = ("outcome_tick",)
@@ -87,8 +90,10 @@ class Join:
         #: The beginning of the log, and when it was written; None if it is still to be written.
         self._begin = start.begin
         self._begun_at: float | None = clock() if start.written else None
-        #: Chunks in the log.
-        self._places: set[Place] = set(start.places)
+        #: Model -> chunks in the log, in order of their ends.
+        self._places: dict[str, deque[Place]] = {}
+        for place in sorted(start.places, key=lambda one: one.end):
+            self._places.setdefault(place.model, deque()).append(place)
         #: (model, key) of labels that wait -> id.
         self._examples: dict[tuple[str, int], str] = {}
         self.start = start.offset
@@ -172,8 +177,13 @@ class Join:
         if self._as_rows:
             for outcome in record.rows():
                 self._add(outcome.id.encode(), encode_outcomes(outcome))
+            return
+        value, half = encode_outcomes(record), len(record) // 2
+        if len(value) > _MOST_BYTES and half:  # long ids or labels
+            self._send_whole(record.cut(0, half))
+            self._send_whole(record.cut(half, len(record)))
         else:
-            self._add(record.model.encode(), encode_outcomes(record))
+            self._add(record.model.encode(), value)
 
     def _add(self, key: bytes, value: bytes) -> None:
         self.outbox.add(Outgoing(self._outcomes, key, value, partition=self._number))
@@ -244,16 +254,16 @@ class Join:
             value = encode(chunk)
             self._metrics.count("driftline_join_chunk_bytes_total", len(value), model=chunk.stretch.model)
             messages.append(Outgoing(self._log, chunk.place.key, value, chunk.place.headers, self._number))
-            self._places.add(chunk.place)
+            self._places.setdefault(chunk.stretch.model, deque()).append(chunk.place)
         self._cut, self._pending_since = position, None
         return [*messages, *self._expired()]
 
     def _expired(self) -> Iterable[Outgoing]:
         """Return records that delete chunks whose rows have all expired."""
-        floors = {model: pairs.bounds.floor for model, pairs in self._partition.models.items()}
-        gone = [place for place in self._places if place.end <= floors.get(place.model, -1)]
-        self._places.difference_update(gone)
-        return [Outgoing(self._log, place.key, None, partition=self._number) for place in gone]
+        for model, places in self._places.items():
+            pairs = self._partition.models.get(model)
+            while pairs is not None and places and places[0].end <= pairs.bounds.floor:
+                yield Outgoing(self._log, places.popleft().key, None, partition=self._number)
 
 
 def _has_ticks(found: Decoded) -> bool:

@@ -32,7 +32,7 @@ _LOG = logging.getLogger("driftline.worker")
 
 
 class _Half(msgspec.Struct, array_like=True, gc=False):
-    """One half as versions before 0.2 kept it in Redis: its offset, and its event unless it was joined already."""
+    """One half as earlier versions kept it in Redis: its offset, and its event unless it was joined already."""
 
     offset: int
     event: Event | None = None

@@ -57,6 +57,8 @@ class SummariseOutcomes(Summariser):
                 letters.append(dead_letter(self._kafka, batch.tp, record, error))
                 continue
             seen = newest.get(found.model, -1)
+            if isinstance(found, Outcome) and found.share < 1.0:  # a row does not say of how many it is one
+                found = _alone(found)
             if isinstance(found, OutcomeColumns):
                 block = block_of(found, seen)
                 if block is not None:
@@ -103,6 +105,27 @@ def _row(record: Outcome | OutcomeTick, source: int) -> Row | None:
     return Row(source, record.model, record.ts, record.segment, {ERROR: error})
 
 
+def _alone(outcome: Outcome) -> OutcomeColumns:
+    """Return an outcome as columns of one row, with what a window needs."""
+    return OutcomeColumns(
+        model=outcome.model,
+        partition=outcome.source.partition,
+        id=[outcome.id],
+        ts=[outcome.ts],
+        predicted_at=[outcome.predicted_at],
+        label=[outcome.prediction.label],
+        score=[outcome.prediction.score],
+        truth=[outcome.label],
+        at=[-1 if outcome.at is None else outcome.at],
+        source=[outcome.source.offset],
+        segment=[outcome.segment],
+        corrects=[outcome.corrects],
+        was=[outcome.was],
+        share=[outcome.share],
+        v=outcome.v,
+    )
+
+
 def block_of(found: OutcomeColumns, seen: int) -> Block | None:
     """Return the rows of outcomes whose source is beyond `seen`; None if none of them has an error that counts."""
     sources = np.array(found.source, np.int64)
@@ -116,4 +139,5 @@ def block_of(found: OutcomeColumns, seen: int) -> Block | None:
         segments=found.segment,
         errors=errors_between(found.label, found.score, found.truth),
         counts=counts,
+        share=None if found.share is None else np.array(found.share),
     )

@@ -19,7 +19,7 @@ import numpy as np
 from detectors.arrays import Flags, Floats, Integers
 from detectors.pairing.keys import keys_of
 from detectors.windows.block import is_sparse
-from detectors.windows.row import PREDICTION
+from detectors.windows.row import PREDICTION, Value
 from streams.events.decoding import Decoded
 from streams.events.prediction_features import PredictionFeatures, prediction_features
 from streams.kafka import Outgoing
@@ -40,7 +40,7 @@ from streams.topics import DAY_SECONDS, ROWS, topic_name
 
 #: Rows from which on they are sent, and seconds after which even one is.
 _MANY, _LONGEST_WAIT = 1_000, 30.0
-#: Beyond one in so many, the types of all values of a column are looked at together.
+#: From one whole number in so many on, the types of all values of a column are looked at together.
 _FEW = 8
 #: Bits of a hash.
 _BITS = 64
@@ -134,8 +134,10 @@ def rows_of(predictions: PredictionFeatures) -> FeatureRows:
     names = set(predictions.names())
     absent = columns.absent
     whole = np.floor(columns.numbers) == columns.numbers
+    many = np.count_nonzero(whole, axis=1) * _FEW >= len(predictions)
+    told = predictions.values_of([name for name, is_many in zip(columns.names, many, strict=True) if is_many and name in names])
     found: dict[str, Cells] = {
-        name: _numbers(predictions, name, numbers, own, absent.get(name))
+        name: _numbers(predictions, name, numbers, whole=np.flatnonzero(own), absent=absent.get(name), told=told.get(name))
         for name, numbers, own in zip(columns.names, columns.numbers, whole, strict=True)
         if name in names
     }
@@ -149,22 +151,37 @@ def rows_of(predictions: PredictionFeatures) -> FeatureRows:
     return FeatureRows(predictions.model, predictions.offsets, found)
 
 
-def _numbers(predictions: PredictionFeatures, name: str, numbers: Floats, whole: Flags, absent: Flags | None) -> Cells:
-    """Return a column of numbers; only `whole` ones can be integers."""
-    places = np.flatnonzero(whole)
-    if not len(places):
+def _numbers(
+    predictions: PredictionFeatures,
+    name: str,
+    numbers: Floats,
+    *,
+    whole: Integers,
+    absent: Flags | None,
+    told: Sequence[Value] | None,
+) -> Cells:
+    """Return a column of numbers.
+
+    Args:
+        predictions: that have it.
+        name: of the feature.
+        numbers: NaN where there is none.
+        whole: indices of numbers that can be integers.
+        absent: where the feature is absent.
+        told: all values, None if few are whole.
+    """
+    if not len(whole):
         return number_cells(numbers, False, absent)
-    few = len(places) * _FEW < len(numbers)
-    own = predictions.values(name, places.tolist() if few else None)
+    own = predictions.values(name, whole.tolist()) if told is None else told
     kinds = set(map(type, own))
-    if int in kinds and np.abs(numbers[places]).max() >= GREATEST_EXACT:
-        return value_cells(predictions.values(name))
     if int not in kinds:
         return number_cells(numbers, False, absent)
+    if np.abs(numbers[whole]).max() >= GREATEST_EXACT:
+        return value_cells(predictions.values(name) if told is None else told)
     if kinds == {int} and len(own) == len(numbers):
         return number_cells(numbers, True, absent)
     integers = np.zeros(len(numbers), dtype=np.bool_)
-    integers[places if few else slice(None)] = [type(value) is int for value in own]
+    integers[whole if told is None else slice(None)] = [type(value) is int for value in own]
     return number_cells(numbers, integers, absent)
 
 

@@ -1,7 +1,7 @@
 """The log of the join: the topic `PREFIX.join`, from which a worker loads what waits in a partition of events.
 
 Rules:
-1. The log is read twice: first its keys, then its values. Chunks are taken in the order of their offsets, whatever order
+1. A long log is read twice: first its keys, then its values. Chunks are taken in the order of their offsets, whatever order
    compaction left them in; a value that comes before its turn waits as it is.
 2. A flush counts only if all its chunks are there, and so does every flush before it: the writer went on only after all were
    acknowledged. What a flush without all its chunks has is read from the events again.
@@ -78,7 +78,7 @@ def records_of(kafka: KafkaSettings, partition: int) -> Iterator[Record]:
     topic = topic_name(kafka.prefix, JOIN)
     log = Log(kafka, "join", queue_bytes=_QUEUE_BYTES)
     try:
-        first, end = log.ends(topic)[partition]
+        first, end = log.ends_of(topic, partition)
         if first < end:
             yield from log.read(topic, {partition: first})
     finally:
@@ -91,6 +91,8 @@ class JoinLog:
     def __init__(self, records: Callable[[], Iterable[Record]]) -> None:
         """Take what gives all records of the log, oldest first; it is called for each reading."""
         self.records = records
+        #: All records, if they are few: then the log is read once.
+        self._kept: list[Record] | None = None
 
     def keys(self) -> Keys:
         """Return what the log has.
@@ -100,8 +102,13 @@ class JoinLog:
         """
         begin: Begin | None = None
         places: dict[bytes, Place] = {}
+        kept: list[Record] = []
+        size = 0
         for record in self.records():
             key = record.key or b""
+            size += len(record.value or b"")
+            if size <= _QUEUE_BYTES:
+                kept.append(record)
             try:
                 if key == BEGIN:
                     begin = decode_begin(record.value or b"")
@@ -111,6 +118,7 @@ class JoinLog:
                     places[key] = Place.of(key, record.headers)
             except EventError as error:
                 self._warn(record, error)
+        self._kept = kept if size <= _QUEUE_BYTES else None
         return Keys(begin, tuple(sorted(places.values(), key=_order)))
 
     def chunks(self, places: Sequence[Place]) -> Iterator[Chunk]:
@@ -122,7 +130,7 @@ class JoinLog:
         wanted = {place.key for place in places}
         early: dict[bytes, Record] = {}
         turn = 0
-        for record in self.records():
+        for record in self.records() if self._kept is None else self._kept:
             if record.key in wanted and record.value is not None:
                 wanted.discard(record.key)
                 early[record.key] = record

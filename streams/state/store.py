@@ -284,7 +284,7 @@ class Store:
             int.from_bytes(hmac.digest(self._key.reveal(), f"seed:{self._settings.prefix}:{purpose}".encode(), "sha256")[:8]) >> 1
         )
 
-    # -- pending predictions, of versions before 0.2 -------------------------------------------
+    # -- pending predictions, which earlier versions kept here ---------------------------------
 
     def pending(self, partition: int) -> Iterator[tuple[str, str, bytes]]:
         """Yield (model, "p" for a prediction or "l" for a label, value) of what waited for its other half in a partition."""

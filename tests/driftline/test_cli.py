@@ -324,6 +324,10 @@ def test_a_missing_topic_is_one_line_and_create_makes_it(
     assert first.status == second.status == 0
     assert _states(first) == {"created"}
     assert _states(second) == {"exists"}
+    assert "note:" not in first.stdout + second.stdout
+    looked = call("check", "--connect")
+    assert looked.status == 0
+    assert "note: the events topic holds too little yet" in looked.stdout
     assert {state.split(" ")[0] for state in _states(call("topics", "list"))} == {"exists"}
 
 

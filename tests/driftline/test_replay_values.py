@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,13 @@ from driftline.config.load import parse_settings
 from driftline.readers import cells
 from driftline.readers.csv_rows import read_csv
 from driftline.readers.json_lines import read_events, read_json_rows
-from driftline.readers.opened import opened
+from driftline.readers.opened import Opened, opened
 from driftline.readers.pairs import Pairs
 from driftline.readers.parquet import read_parquet
 from driftline.readers.roles import Roles
-from driftline.readers.stretch import Stretch
+from driftline.readers.stretch import LabelCount, Stretch
 from driftline.replay.replaying import Replaying
-from streams.events.event import Event
+from streams.events.decoding import Decoding
 from tests.support.replayed import BEGIN, CONFIG, csv_text
 
 SETTINGS = parse_settings(CONFIG, "driftline.toml", {}, home=Path())

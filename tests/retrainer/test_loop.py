@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import numpy as np
 import orjson
 import pytest
 
@@ -18,8 +19,10 @@ from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
 from retrainer.publish import publish
 from streams.kafka import create_topics, delete_topics
+from streams.records.outcomes import Outcome, outcomes_of
+from streams.records.training_rows import parse as parse_rows
 from streams.settings import KafkaSettings, RedisSettings, Secret
-from streams.topics import ALERTS, DEAD, OUTCOMES, RETRAINS, SWAPS
+from streams.topics import ALERTS, DEAD, OUTCOMES, RETRAINS, ROWS, SWAPS
 from tests.data.loop.loop_model import make
 from tests.support.deployment import MODEL, ShopDeployment, end_of, event, shop_log, shop_rows, until
 
@@ -88,13 +91,13 @@ def _features(value: bytes) -> list[dict[str, Any]]:
 
 
 def test_kill_9_in_the_middle_changes_no_alert_and_no_outcome(deploy: Deploy) -> None:
-    """Workers that are killed again and again at full speed leave the same alerts, requests and outcomes behind."""
+    """Workers that are killed again and again at full speed leave the same alerts, requests, outcomes and rows behind."""
     calm, rough = deploy("calm"), deploy("rough")
     for deployment in (calm, rough):
         deployment.send(shop_log(deployment.kafka.prefix, WINDOWS, drift_at=DRIFT_AT))
-    calm.ready("worker")
+    worker, _ = calm.ready("worker")
     finished(calm)
-    calm.stop()
+    worker.stop()  # writes the rows that waited to be more
     moments = random.Random(11)  # which seed is no matter; that it is the same in each run is
     for _ in range(4):
         worker = rough.start("worker")
@@ -103,34 +106,52 @@ def test_kill_9_in_the_middle_changes_no_alert_and_no_outcome(deploy: Deploy) ->
     worker = rough.start("worker")
     until(lambda: rough.read(ALERTS) or None, seconds=60, what=f"the first alert; {tails(rough)}")
     worker.kill()  # between an alert and the snapshot that knows of it, or soon after
-    rough.ready("worker")
+    worker, _ = rough.ready("worker")
     finished(rough)
+    worker.stop()
     assert calm.read(ALERTS)
     for topic in (ALERTS, RETRAINS):
         assert rough.bytes_by_id(topic) == calm.bytes_by_id(topic)
     assert _outcomes(rough) == _outcomes(calm)
+    rows = _rows(calm)
+    assert len(rows) == WINDOWS * 40 + 4
+    assert _rows(rough) == rows
+
+
+def _rows(deployment: ShopDeployment) -> dict[tuple[int, int], Any]:
+    """Return where a prediction stands -> its features, after checking that repeats say the same."""
+    found: dict[tuple[int, int], Any] = {}
+    for record in deployment.read(ROWS):
+        rows = parse_rows(record.value)
+        for offset, features in zip(rows.offsets.tolist(), rows.features(np.arange(len(rows))), strict=True):
+            assert found.setdefault((record.partition, offset), features) == features
+    return found
 
 
 def _kill_on_the_way(deployment: ShopDeployment, worker: Any, share: float) -> None:
     """Kill -9 a worker once the windows topic has grown by some share of what a calm run writes."""
-    before = len(deployment.read(OUTCOMES))
+    before = _count(deployment)
     wanted = before + int(share * 900) + 1
     total = (WINDOWS - 2) * 40  # the labels of the last minute never come
     until(
-        lambda: len(deployment.read(OUTCOMES)) >= min(wanted, total) or None,
+        lambda: _count(deployment) >= min(wanted, total) or None,
         seconds=60,
         what=f"outcomes beyond {before}; {tails(deployment)}",
     )
     worker.kill()
 
 
-def _outcomes(deployment: ShopDeployment) -> dict[tuple[int, int], bytes]:
-    """Return source -> outcome, after checking that each partition's sources grow but for repeats."""
-    by_source: dict[tuple[int, int], bytes] = {}
+def _count(deployment: ShopDeployment) -> int:
+    return sum(len(outcomes_of(record.value)) for record in deployment.read(OUTCOMES))
+
+
+def _outcomes(deployment: ShopDeployment) -> dict[tuple[int, int], Outcome]:
+    """Return source -> outcome, after checking that repeats say the same."""
+    by_source: dict[tuple[int, int], Outcome] = {}
     for record in deployment.read(OUTCOMES):
-        source = orjson.loads(record.value or b"")["source"]
-        key = (source["partition"], source["offset"])
-        assert by_source.setdefault(key, record.value or b"") == record.value
+        for outcome in outcomes_of(record.value):
+            key = (outcome.source.partition, outcome.source.offset)
+            assert by_source.setdefault(key, outcome) == outcome
     return by_source
 
 
@@ -280,7 +301,7 @@ async def test_redis_away_for_ten_seconds_loses_nothing(deploy: Any, own_redis: 
     _, url = rough.ready("serve")
     log = shop_log(rough.kafka.prefix, WINDOWS, drift_at=DRIFT_AT)
     rough.send(log[: len(log) // 3])
-    until(lambda: len(rough.read(OUTCOMES)) > 200 or None, what="some outcomes")
+    until(lambda: _count(rough) > 200 or None, what="some outcomes")
     own_redis.freeze()
     try:
         rough.send(log[len(log) // 3 :])
@@ -295,8 +316,7 @@ async def test_redis_away_for_ten_seconds_loses_nothing(deploy: Any, own_redis: 
 
 def _pairs(deployment: ShopDeployment) -> dict[str, tuple[Any, ...]]:
     """Return id -> what was joined: the questions asked meanwhile have moved the offsets."""
-    outcomes = [orjson.loads(value) for value in _outcomes(deployment).values()]
-    return {each["id"]: (each["ts"], each["predicted_at"], each["features"], each["label"]) for each in outcomes}
+    return {each.id: (each.ts, each.predicted_at, each.prediction, each.label) for each in _outcomes(deployment).values()}
 
 
 async def _answering(url: str, *, seconds: float) -> None:

@@ -194,11 +194,11 @@ def test_a_router_that_is_frozen_and_one_that_is_killed_lose_and_repeat_nothing(
         with process("other", "never") as other:
             until(lambda: as_many(kafka, 600), what=f"the other router; {other.tail()}")
             frozen.signal(signal.SIGCONT)
-            _in_turn(kafka, labels, range(600, 3000), lambda: other.signal(signal.SIGKILL))
-            until(lambda: as_many(kafka, 3000), what=f"the first router; {frozen.tail()}")
+            _in_turn(kafka, labels, range(600, 1800), lambda: other.signal(signal.SIGKILL))
+            until(lambda: as_many(kafka, 1800), what=f"the first router; {frozen.tail()}")
     time.sleep(0.5)  # whatever a repeat would still need
     found = routed(kafka)
-    assert Counter(record.value for record in found) == Counter(label(number) for number in range(3000))
+    assert Counter(record.value for record in found) == Counter(label(number) for number in range(1800))
 
 
 def _is_stopped(pid: int) -> bool:
@@ -207,10 +207,10 @@ def _is_stopped(pid: int) -> bool:
 
 def _in_turn(kafka: KafkaSettings, topic: str, numbers: range, in_the_middle: Callable[[], object]) -> None:
     """Write labels for some seconds, and do something when half of them are written."""
-    step = len(numbers) // 24
+    step = len(numbers) // 12
     for turn, first in enumerate(range(0, len(numbers), step)):
         sent(kafka, topic, [label(number) for number in numbers[first : first + step]])
-        if turn == 12:
+        if turn == 6:
             in_the_middle()
         time.sleep(0.25)
 
