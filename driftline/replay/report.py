@@ -82,8 +82,8 @@ def _label_notes(labels: Mapping[str, LabelCount], models: Mapping[str, ModelSpe
         if count.too_late:
             within = format_duration(models[name].outcomes.label_within_seconds)
             notes.append(
-                f"{name}: {count.too_late:,} of {count.labels:,} labels came too late: raise models.{name}.outcomes.label_within, "
-                f"which is {within}"
+                f"{name}: {count.too_late:,} of {count.labels:,} labels came too late: raise "
+                f"models.{name}.outcomes.label_within, which is {within}"
             )
     return notes
 
