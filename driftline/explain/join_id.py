@@ -245,12 +245,13 @@ def _sentences(spec: ModelSpec, found: IdAccount) -> Iterator[str]:
     prediction = next((one for one in reversed(found.records) if one.kind == "prediction"), None)
     labels = [one for one in found.records if one.kind == "label"]
     yield _fate(found, within, prediction, labels)
-    for late in labels if prediction is not None else ():
-        if late.at - prediction.at > within:
-            yield (
-                f"The label at offset {late.offset} came too late: {format_duration(round(late.at - prediction.at))} after the "
-                f"prediction, and label_within is {format_duration(within)}."
-            )
+    if prediction is not None:
+        for late in labels:
+            if late.at - prediction.at > within:
+                yield (
+                    f"The label at offset {late.offset} came too late: {format_duration(round(late.at - prediction.at))} after "
+                    f"the prediction, and label_within is {format_duration(within)}."
+                )
     newer = [one.offset for one in found.records if one.offset >= found.reached]
     if newer:
         reached = f"the log of the join, which reaches offset {found.reached}"

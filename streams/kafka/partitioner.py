@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiokafka.partitioner import murmur2
+from aiokafka.partitioner import murmur2  # type: ignore[import-untyped] # aiokafka carries no types
 
 
 def partition_of(key: bytes, partitions: int) -> int:
