@@ -17,6 +17,10 @@ from streams.topics import OUTCOMES, ROWS, topic_name
 Ends = Mapping[int, tuple[int, int]]
 
 
+#: Rows without features are no news if they are fewer than one in so many.
+_FEW_MISSING = 20
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingTopics:
     """The names of the topics that rows come from: labels, and features."""
@@ -126,7 +130,8 @@ class TrainingSet:
     def note(self) -> str:
         """What a person must know beside the number of rows, "" or a clause that begins with "; "."""
         sampled = f"; from 1 in {1.0 / self.share:.3g} predictions" if self.share < 1.0 else ""
-        if not self.missing:
+        # The newest rows are nearly always on their way.
+        if self.missing * _FEW_MISSING <= self.labelled:
             return sampled
         return (
             f"{sampled}; {self.missing} of {self.labelled} labelled rows have no features in {self.topics.rows} "

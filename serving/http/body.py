@@ -90,9 +90,11 @@ def read_label(body: bytes) -> LabelRequest:
     identity = _identity(fields)
     if identity is None:
         raise refusal("id", "the id that came with the prediction", None)
-    label = fields.get("label")
-    if label is None or label.__class__ not in _SCALARS:
-        raise refusal("label", "true, false, a number or a string", label)
+    if "label" not in fields:
+        raise refusal("label", "true, false, a number or a string, or null if there will never be a label", None)
+    label = fields["label"]
+    if label.__class__ not in _SCALARS:
+        raise refusal("label", "true, false, a number or a string, or null if there will never be a label", label)
     if label.__class__ is str and len(label) > MAX_LABEL_LENGTH:
         raise refusal("label", f"a string of at most {MAX_LABEL_LENGTH} characters", label)
     return LabelRequest(id=identity, label=label, ts=_time(fields), client=_text(fields, "client", MAX_NAME_LENGTH))

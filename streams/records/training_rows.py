@@ -13,8 +13,9 @@ Rules:
 4. A record is at most `MOST_BYTES` long and has at most `MOST_ROWS` rows.
 5. A reader believes nothing: counts and lengths are checked before memory is taken for them.
 
-On the disk of the broker, with 20 features and 3,000 rows a record: two decimals 33 bytes a row, full doubles 147, half of them
-words of eight 22. The producer's lz4 finds nothing more in it. zstd by the broker, on plain columns, takes 46, 153 and 31, and its CPU.
+Bytes a row on the disk of the broker, with 20 features and 3,000 rows a record: 33 for two decimals, 147 for full doubles, 22 if
+half of them are words of eight. The producer's lz4 finds nothing more in it. If the broker compressed plain columns with
+zstd, they would take 46, 153 and 31, and its CPU.
 """
 
 from __future__ import annotations

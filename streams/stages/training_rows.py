@@ -39,7 +39,7 @@ from streams.stages.wiring import Wiring
 from streams.topics import DAY_SECONDS, ROWS, topic_name
 
 #: Rows from which on they are sent, and seconds after which even one is.
-_MANY, _LONGEST_WAIT = 1_000, 30.0
+_MANY, _LONGEST_WAIT = 1_000, 5.0
 #: From one whole number in so many on, the types of all values of a column are looked at together.
 _FEW = 8
 #: Bits of a hash.

@@ -12,8 +12,9 @@ from confluent_kafka.cimpl import NewPartitions
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detectors.pairing.bounds import ROW_BYTES
 from detectors.spec import ModelSpec, OutcomeSpec
-from driftline.explain.join_room import BYTES_EACH, connected_notes, rate_seen, room_note, sample_of
+from driftline.explain.join_room import connected_notes, rate_seen, room_note, sample_of
 from driftline.servers.ports import free_port
 from streams.kafka import Outgoing, Sender, partition_counts
 from streams.settings import JoinSettings, KafkaSettings, Settings
@@ -90,7 +91,7 @@ def test_what_does_not_fit_is_said_with_the_share_and_with_what_would_hold_it(lo
     rate, _ = rate_seen(looked.kafka)
     assert one_in > 1
     assert one_in & (one_in - 1) == 0
-    assert megabytes >= 0.5 * rate * 2 * DAY * BYTES_EACH / (1 << 20)
+    assert megabytes >= 0.5 * rate * 2 * DAY * ROW_BYTES / (1 << 20)
 
 
 def test_topics_that_would_stop_a_worker_are_said(looked: Settings) -> None:

@@ -36,7 +36,7 @@ from retrainer.publish import publish
 from serving.registry.artifact import predict
 from streams.events.event import Event
 from streams.kafka import Log, Record, delete_topics
-from streams.records.outcomes import Outcome, parse
+from streams.records.outcomes import Outcome, outcomes_of
 from streams.settings import Settings
 from streams.topics import DEAD, EVENTS, OUTCOMES, RETRAINS, TOPICS, Topic, topic_name
 from tests.support.command_line import Done
@@ -197,9 +197,7 @@ class Reader:
 
     def joined(self) -> bool:
         """Whether the worker has joined every label that was sent with its prediction."""
-        self.outcomes = {
-            outcome.id: outcome for record in self.records(OUTCOMES) if isinstance(outcome := parse(record.value), Outcome)
-        }
+        self.outcomes = {one.id: one for record in self.records(OUTCOMES) for one in outcomes_of(record.value)}
         return self.labelled() <= set(self.outcomes)
 
     def labelled(self) -> set[str]:

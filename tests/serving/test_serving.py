@@ -395,7 +395,7 @@ WRONG: tuple[tuple[str, bytes, int, str], ...] = (
     (PREDICT, b"x" * 300_000, 413, "body: more than 262144 bytes"),
     (PREDICT, b'{"features":{"amount":"twelve"}}', 422, "the model cannot answer for these features"),
     (LABEL, b'{"label":true}', 400, "id: expected the id that came with the prediction"),
-    (LABEL, b'{"id":"1"}', 400, "label: expected true, false, a number or a string, got null"),
+    (LABEL, b'{"id":"1"}', 400, "label: expected true, false, a number or a string"),
     (LABEL, b'{"id":"1","label":[1]}', 400, "label: expected"),
     (LABEL, b'{"id":"1","label":"%s"}' % (b"l" * 257), 400, "label: expected a string of at most 256 characters"),
     (LABEL, b'{"id":"1","label":1,"client":""}', 400, "client: expected a string of 1 to 128"),

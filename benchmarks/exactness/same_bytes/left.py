@@ -7,7 +7,7 @@ is a line of its own, so it shows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -25,9 +25,24 @@ MarkSource = tuple[str, str, int]
 _Identity = tuple[Any, ...]
 
 
-def _is_tick(record: TopicRecord) -> bool:
-    """Tell whether a record of the outcomes topic only moves time on."""
-    return bool(orjson.loads(record.value or b"")["type"] == "tick")
+def _outcomes(record: TopicRecord) -> Iterator[tuple[_Identity, bytes]]:
+    """Yield (source, line) of the outcomes in a record, with what both versions of a record say; no corrections, no ticks."""
+    body = orjson.loads(record.value or b"")
+    if body["type"] == "outcome" and not body.get("corrects"):
+        prediction, source = body["prediction"], body["source"]
+        said = [body[name] for name in ("id", "model", "segment", "ts", "predicted_at", "model_version")]
+        values = [*said, prediction["label"], prediction["score"], body["label"]]
+        yield (source["partition"], source["offset"]), line(orjson.dumps(values))
+    elif body["type"] == "outcomes":
+        n = len(body["id"])
+        names = ("id", "segment", "ts", "predicted_at", "model_version", "label", "score", "truth")
+        defaults = {"segment": ""}
+        columns = {name: body.get(name) or [defaults.get(name)] * n for name in names}
+        corrects = body.get("corrects") or [False] * n
+        for place, offset in enumerate(body["source"]):
+            if not corrects[place]:
+                first, *others = (columns[name][place] for name in names)
+                yield (body["partition"], offset), line(orjson.dumps([first, body["model"], *others]))
 
 
 def marks(records: Iterable[TopicRecord]) -> dict[MarkSource, list[tuple[float, TopicRecord]]]:
@@ -46,7 +61,7 @@ def left(topics: Mapping[str, Sequence[TopicRecord]]) -> dict[str, list[bytes]]:
     until = {source: max(end for end, _ in found) for source, found in marks(windows).items()}
     alerts = _by_identity((_id(record), _whole(record)) for record in topics["alerts"])
     return {
-        "outcomes": _sorted((_joined(record), _whole(record)) for record in topics["outcomes"] if not _is_tick(record)),
+        "outcomes": _sorted(one for record in topics["outcomes"] for one in _outcomes(record)),
         "windows of features": _windows(windows, "features"),
         "windows of outcomes": _windows(windows, "outcomes"),
         "marks": [line(*source, end) for source, end in sorted(until.items())],
@@ -88,11 +103,6 @@ def _id(record: TopicRecord) -> _Identity:
     event = orjson.loads(record.value or b"")
     data = event["data"]
     return data["model"], data.get("level") or data["reason"], event["id"]
-
-
-def _joined(record: TopicRecord) -> _Identity:
-    source = orjson.loads(record.value or b"")["source"]
-    return source["partition"], source["offset"]
 
 
 def _place(record: TopicRecord) -> _Identity:

@@ -115,6 +115,7 @@ def _finish(at: RunningDeployment, worker: Child) -> None:
 
 def _taken_over(at: RunningDeployment, executable: Executable, prints: Prints) -> bytes:
     """Let a worker go on with what another one left, and return what it made of that; take the way out if it refuses."""
+    at.command(executable, "topics", "create")  # those that before did not have
     second = at.start(executable)
     if at.until(second, at.finished):
         state = _TAKEN_OVER
