@@ -206,7 +206,8 @@ def _taken(
     partition = Partition(within, most_bytes=most_bytes)
     places = keys.up_to(end)
     seed: int | None = None
-    totals: dict[str, int] = {}
+    #: Model -> (offset of events, bytes that waited there), of its last chunk.
+    totals: dict[str, tuple[int, int]] = {}
     for chunk in log.chunks(places):
         stretch = chunk.stretch
         seed = chunk.seed if seed is None else seed
@@ -215,10 +216,10 @@ def _taken(
             continue
         partition.load(stretch)
         if stretch.model in within and stretch.within == within[stretch.model]:
-            totals[stretch.model] = stretch.total
+            totals[stretch.model] = max(totals.get(stretch.model, (-1, 0)), (chunk.flush[1], stretch.total))
     partition.begin(end)
     if lost is None:
-        missing = [model for model, total in totals.items() if partition.models[model].bounds.total < total]
+        missing = [model for model, (_, total) in totals.items() if partition.models[model].bounds.total < total]
         holes = [start for start, _ in keys.holes() if start < end]
         if missing:
             lost = min(holes, default=0)
