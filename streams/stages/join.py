@@ -249,9 +249,13 @@ class Join:
         return [*messages, *self._expired()]
 
     def _expired(self) -> Iterable[Outgoing]:
-        """Return records that delete chunks whose rows have all expired."""
+        """Return records that delete chunks whose rows have all expired, the oldest first: what is left has no hole.
+
+        The pieces of the newest flush stay together: only a whole flush says how far the log reaches.
+        """
         floors = {model: pairs.bounds.floor for model, pairs in self._partition.models.items()}
-        gone = [place for place in self._places if place.end <= floors.get(place.model, -1)]
+        gone = [place for place in self._places if place.flush_end <= floors.get(place.model, -1)]
+        gone.sort(key=lambda place: place.end)
         self._places.difference_update(gone)
         return [Outgoing(self._log, place.key, None, partition=self._number) for place in gone]
 
