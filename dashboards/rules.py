@@ -111,6 +111,9 @@ def _data() -> tuple[Rule, ...]:
     all_of_model = _grew("driftline_events_total", "model", window="5m", where='{kind!="tick"}')
     unread = _metric("driftline_unread_records")
     skew, window = _metric("driftline_watermark_skew_seconds"), _metric("driftline_window_close_delay_seconds")
+    share = _metric("driftline_join_share")
+    foreign = _grew("driftline_outcomes_total", "model", window="1h", where='{result="foreign"}')
+    labels = _grew("driftline_events_total", "model", window="1h", where='{kind="label"}')
     return (
         Rule(
             "DriftlineDeadLetters",
@@ -172,6 +175,24 @@ def _data() -> tuple[Rule, ...]:
             "Model {{ $labels.model }}: predictions are not being logged",
             "Prediction logs of model {{ $labels.model }} dropped in 10 minutes: {{ $value | humanize }}. "
             "Requests are answered, but drift is judged on what is left.",
+        ),
+        Rule(
+            "DriftlineJoinSampled",
+            f"min by (model) ({share}) < 1",
+            "warning",
+            "Model {{ $labels.model }}: only a sample of predictions is joined",
+            "{{ $value | humanizePercentage }} of the ids of model {{ $labels.model }} are joined with their labels, because more "
+            "predictions wait than [join] most_bytes holds.",
+            hold="10m",
+        ),
+        Rule(
+            "DriftlineForeignLabels",
+            f"({foreign}) / ({labels}) > 0.1",
+            "warning",
+            "Model {{ $labels.model }}: over a tenth of its labels find no prediction",
+            "{{ $value | humanizePercentage }} of the labels of model {{ $labels.model }} in an hour found no prediction: is the "
+            "key of their messages the id?",
+            hold="10m",
         ),
     )
 

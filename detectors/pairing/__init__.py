@@ -1,8 +1,21 @@
-"""Pairing: a prediction and the label of the same id make an outcome.
+"""Pairing: predictions and labels of one partition of events make pairs.
 
-In: an event with an id, and what is kept of the two halves of that id. Out: what becomes of the event (`Pairing`).
-Whoever uses the room keeps the halves: the join stage in Redis (streams/stages/join.py), the reader of a file of
-events in memory (driftline/readers/pairs.py).
+In: columns of predictions and labels with an id, in offset order. Out: pairs, what became of every label, what waits, and
+what a flush has to store. The join stage (streams/stages/join.py) and the reader of a file of events
+(driftline/readers/pairs.py) use it.
 
-Open `pairing.py`: it is all there is.
+==================  ====================================================================
+`pairing.py`        the rules: which prediction and which label make a pair
+`by_columns.py`     the same for a stretch at once; `one_by_one.py` for ids that are used again
+`columns.py`        types of the columns: a prediction, a label, a pair
+`taken.py`          what a stretch led to
+`pairs.py`          what waits of one model
+`table.py`          rows by key, with their `index.py`
+`keys.py`           an id as 96 bits
+`values.py`         any value as a number of 64 bits
+`bounds.py`         what is alive: expiry, the sample, bytes
+`partition.py`      all models of a partition in one bound, and what is stored
+==================  ====================================================================
+
+Open `pairing.py` first, then `partition.py`.
 """

@@ -16,13 +16,13 @@ from typing import Any
 import orjson
 
 from detectors.spec import ModelSpec
-from detectors.windows.block import ABSENT, blocks_of, columns
+from detectors.windows.block import ABSENT, columns
 from detectors.windows.row import Value
 from driftline.readers.opened import Opened
 from driftline.readers.pairs import Pairs
 from driftline.readers.roles import Roles
 from driftline.readers.rows import Table, stretch_of
-from driftline.readers.stretch import RowFault, Stretch
+from driftline.readers.stretch import LabelCount, RowFault, Stretch
 from streams.events.decoding import Decoding
 
 #: Lines of one stretch.
@@ -127,9 +127,13 @@ def read_events(
             for letter in found.dead
         ]
         blocks = [block for block in found.blocks if only in (None, block.model)]
-        outcomes = blocks_of(pairs.rows(found.events(("prediction", "label"), with_id=True)))
-        yield Stretch(len(read), blocks, [block for block in outcomes if only in (None, block.model)], faults)
+        outcomes = [block for block in pairs.blocks(found) if only in (None, block.model)]
+        yield Stretch(len(read), blocks, outcomes, faults, _of_one(pairs.labels(), only))
         offset += len(read)
+
+
+def _of_one(labels: Mapping[str, LabelCount], only: str | None) -> dict[str, LabelCount]:
+    return {model: count for model, count in labels.items() if only in (None, model)}
 
 
 def _explained(reason: str, detail: str, line: bytes | None) -> tuple[str, str]:

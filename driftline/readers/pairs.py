@@ -1,91 +1,121 @@
 """Pairs: predictions and labels of a file of events, by id -> errors.
 
 Rules:
-1. Which prediction and which label make a pair stands in detectors/pairing/pairing.py, as for the workers' join.
-2. A half is forgotten after `kept_seconds` of event time, because a file has no clock. The workers go by wall time.
-3. A half whose partner was used up already still waits. The join uses it up too (streams/stages/join.py, rule 5).
+1. Which prediction and which label make a pair stands in detectors/pairing/pairing.py, as for the workers' join. The file
+   is one partition, and the index of a record is its offset.
+2. A file has no broker's clock. The newest event time so far, of all models, stands in for it.
+3. What the windows count of the pairs stands in streams/records/outcome_errors.py, as for the workers.
+4. Nothing depends on how many records are read at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
 
-from detectors.pairing.pairing import USING_UP, Half, Pairing, half_of, in_order, kept_seconds, other, paired
+import numpy as np
+
+from detectors.arrays import Integers
+from detectors.pairing.columns import Halves
+from detectors.pairing.pairs import Pairs as Waiting
+from detectors.pairing.partition import Clock, Partition
+from detectors.pairing.taken import Pairing, Taken
+from detectors.pairing.values import NULL, UNKNOWN
 from detectors.spec import ModelSpec
-from detectors.windows.row import ERROR, Row, Value
-from streams.events.event import Event
-from streams.records.outcomes import error_between
+from detectors.windows.block import Block
+from driftline.readers.stretch import LabelCount
+from streams.events.decoding import Decoded
+from streams.events.identified import Identified, identified
+from streams.records.outcome_errors import block_of_errors, errors_between
 
-#: Halves that are kept before expired ones are looked for.
-_SWEEP_HALVES = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class _HalfValues:
-    """What an error needs of an event."""
-
-    ts: float
-    segment: str
-    label: Value
-    score: float | None
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """One half: its position among the events, its event until it was used up, the newest event time that still knows it."""
-
-    offset: int
-    event: _HalfValues | None
-    until: float
+#: What waits takes no more: some 13 million predictions. Beyond, a sample is joined, as by the workers.
+_MOST_BYTES = 1 << 30
+#: Nobody else knows the keys of a file, and the same file gives the same sample.
+_SEED = 0
 
 
 class Pairs:
-    """The halves that wait."""
+    """The predictions and labels that wait."""
 
-    def __init__(self, models: Mapping[str, ModelSpec]) -> None:
-        """`models`: the configured ones by name."""
-        self._models = models
-        self._halves: dict[tuple[str, str, Half], _Waiting] = {}
-        #: Model -> newest event time.
-        self._newest: dict[str, float] = {}
-        self._count = 0
-        self._sweep_at = _SWEEP_HALVES
+    def __init__(self, models: Mapping[str, ModelSpec], *, most_bytes: int = _MOST_BYTES) -> None:
+        """Begin with nothing.
 
-    def rows(self, events: Iterable[Event]) -> list[Row]:
-        """Read events that have an id, in order, and return a row of the error of each pair that they complete."""
-        rows = []
-        for event in events:
-            newest = self._newest[event.model] = max(event.ts, self._newest.get(event.model, event.ts))
-            row = self._pair(event, newest)
-            if row is not None:
-                rows.append(row)
-        if len(self._halves) > self._sweep_at:
-            self._halves = {key: entry for key, entry in self._halves.items() if entry.until >= self._newest[key[0]]}
-            self._sweep_at = max(_SWEEP_HALVES, 2 * len(self._halves))
-        return rows
+        Args:
+            models: the configured ones by name.
+            most_bytes: of everything that waits.
+        """
+        within = {name: spec.outcomes.label_within_seconds for name, spec in models.items()}
+        self._partition = Partition(within, most_bytes=most_bytes)
+        self._newest = 0.0
+        self._labels: Counter[str] = Counter()
+        #: Model -> what became of its records.
+        self._counts: dict[str, Counter[Pairing]] = {}
 
-    def _pair(self, event: Event, newest: float) -> Row | None:
-        self._count += 1
-        identity, half = str(event.id), half_of(event.kind)
-        same = self._known(event.model, identity, half, newest)
-        partner = self._known(event.model, identity, other(half), newest)
-        within = self._models[event.model].outcomes.label_within_seconds
-        answer = _HalfValues(event.ts, event.segment, event.label, event.score)
-        result = paired(half, answer, self._count, same=same, partner=partner, label_within_seconds=within)
-        if result is Pairing.DUPLICATE:
-            return None
-        entry = _Waiting(self._count, answer, event.ts + kept_seconds(within))
-        self._halves[event.model, identity, half] = entry
-        if partner is None or partner.event is None or result not in USING_UP:
-            return None
-        prediction, label = in_order(half, answer, partner.event)
-        entry.event = partner.event = None
-        if result is Pairing.TOO_LATE:
-            return None
-        error = error_between(prediction.label, prediction.score, label.label)
-        return None if error is None else Row(event.offset, event.model, label.ts, prediction.segment, {ERROR: error})
+    @property
+    def waiting(self) -> int:
+        """Return how many predictions are kept."""
+        return sum(pairs.waiting.count for pairs in self._partition.models.values())
 
-    def _known(self, model: str, identity: str, half: Half, newest: float) -> _Waiting | None:
-        entry = self._halves.get((model, identity, half))
-        return entry if entry is not None and entry.until >= newest else None
+    def blocks(self, found: Decoded) -> list[Block]:
+        """Take the next events of the file, and return a row of the error of each pair that they complete."""
+        known: dict[str, Identified] = {}
+        for model in dict.fromkeys(model for model, kind in found.kinds if kind in ("prediction", "label")):
+            one = identified(found, model, self._partition.models[model], seed=_SEED, position=0, groups=())
+            if one is not None:
+                known[model] = one
+                self._labels[model] += len(one.halves.labels)
+        if not known:
+            return []
+        halves = {model: one.halves for model, one in known.items()}
+        blocks: list[Block] = []
+        for model, taken in self._partition.take(halves, self._clock(halves)):
+            self._counts.setdefault(model, Counter()).update(taken.counts)
+            block = _block(model, self._partition.models[model], taken)
+            if block is not None:
+                blocks.append(block)
+        end = self._partition.seen + 1
+        self._partition.stored(self._partition.position, end)  # nobody stores it
+        self._partition.position = end
+        return blocks
+
+    def _clock(self, found: Mapping[str, Halves]) -> Clock:
+        """Return rule 2's clock for the next records."""
+        rows = [rows for halves in found.values() for rows in (halves.predictions, halves.labels)]
+        offsets: Integers = np.concatenate([one["offset"] for one in rows])
+        order = np.argsort(offsets)
+        clocks = np.maximum(np.maximum.accumulate(np.concatenate([one["ts"] for one in rows])[order]), self._newest)
+        self._newest = float(clocks[-1])
+        return Clock(offsets[order], clocks)
+
+    def labels(self) -> dict[str, LabelCount]:
+        """Return model -> what became of its labels so far, for the models that have labels with an id."""
+        found: dict[str, LabelCount] = {}
+        for model, count in self._labels.items():
+            if count:
+                pairs, counts = self._partition.models[model], self._counts[model]
+                waiting = pairs.early.count
+                found[model] = LabelCount(count, waiting + counts[Pairing.FOREIGN], counts[Pairing.TOO_LATE])
+        return found
+
+
+def _block(model: str, pairs: Waiting, taken: Taken) -> Block | None:
+    """Return the rows of pairs in windows of outcomes; None without any."""
+    rows = taken.pairs
+    if not len(rows):
+        return None
+    values, missing = pairs.boxes.values_of, np.isnan(rows["score"])
+    labels = values(np.ascontiguousarray(rows["answer"]))
+    scores = [None if gone else score for gone, score in zip(missing.tolist(), rows["score"].tolist(), strict=True)]
+    return block_of_errors(
+        model,
+        sources=rows["source"],
+        ts=rows["label_ts"],
+        segments=[what.segment for what in pairs.whats.values_of(rows["what"].tolist())],
+        errors=errors_between(
+            None if labels.count(None) == len(labels) else labels,
+            None if missing.all() else scores,
+            values(np.ascontiguousarray(rows["truth"])),
+        ),
+        counts=(rows["was"] == UNKNOWN) | (rows["was"] == NULL),
+        share=taken.share,
+    )

@@ -21,7 +21,7 @@ from detectors.model.finding import Finding, ReferenceLearned
 from detectors.model.model_monitor import ModelMonitor
 from detectors.spec import ModelSpec, shapes_of, width
 from detectors.windows.record import Kind, Mark, Window
-from driftline.readers.stretch import RowFault, Stretch
+from driftline.readers.stretch import LabelCount, RowFault, Stretch
 from driftline.replay.lane import ReplayLane
 from streams.records import window_codec
 
@@ -111,6 +111,8 @@ class Replaying:
         #: Reason -> rows that could not be used, and the first of them.
         self.faults: dict[str, int] = {}
         self.first_faults: list[RowFault] = []
+        #: Model -> what became of its labels, where they are events of their own.
+        self.labels: Mapping[str, LabelCount] = {}
 
     @property
     def rows(self) -> int:
@@ -120,6 +122,7 @@ class Replaying:
     def add(self, stretch: Stretch) -> Iterator[Alert | Request]:
         """Take the next rows and yield what follows from them."""
         self._rows += stretch.rows
+        self.labels = stretch.labels
         for fault in stretch.faults:
             self._note_fault(fault)
         found: list[tuple[int, int, Window | Mark]] = []

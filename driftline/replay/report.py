@@ -8,6 +8,7 @@ import click
 
 from detectors.spec import ModelSpec
 from driftline.readers.options import Options
+from driftline.readers.stretch import LabelCount
 from driftline.replay.replaying import ModelTally, Replaying
 from driftline.text.durations import format_duration
 from driftline.text.tables import show_table
@@ -20,7 +21,7 @@ def report(replaying: Replaying, models: Mapping[str, ModelSpec], options: Optio
     """Print the table and the notes."""
     tallies = replaying.tallies()
     show_table(_HEADINGS, [_row(model, tally) for model, tally in tallies.items()], err=True)
-    for note in [*_notes(tallies, models), *fault_notes(replaying, options)]:
+    for note in [*_notes(tallies, models), *_label_notes(replaying.labels, models), *fault_notes(replaying, options)]:
         click.echo(f"note: {note}", err=True)
 
 
@@ -66,6 +67,24 @@ def _notes(tallies: Mapping[str, ModelTally], models: Mapping[str, ModelSpec]) -
             )
         if tally.waiting:
             notes.append(f"{name}: {tally.waiting:,} windows were not judged: not all partitions have come as far")
+    return notes
+
+
+def _label_notes(labels: Mapping[str, LabelCount], models: Mapping[str, ModelSpec]) -> list[str]:
+    """Return how many labels made no outcome, where some did not."""
+    notes: list[str] = []
+    for name, count in sorted(labels.items()):
+        if count.without_prediction:
+            notes.append(
+                f"{name}: {count.without_prediction:,} of {count.labels:,} labels found no prediction in the file: is the id of "
+                "a label that of its prediction?"
+            )
+        if count.too_late:
+            within = format_duration(models[name].outcomes.label_within_seconds)
+            notes.append(
+                f"{name}: {count.too_late:,} of {count.labels:,} labels came too late: raise "
+                f"models.{name}.outcomes.label_within, which is {within}"
+            )
     return notes
 
 

@@ -6,6 +6,8 @@ In and out: `Window`, `Mark`, `Decision`, `Acceptance`, `Outcome`, `Alert`, `Req
 `window_codec.py`      windows topic: MessagePack of a record; needs no Kafka
 `window_records.py`    windows topic: the message with its topic and key
 `outcomes.py`          outcomes topic: JSON, and the error of an outcome
+`outcome_errors.py`    the errors of many outcomes, as rows of windows
+`join_chunks.py`       topic of the join: what a flush took, packed
 `training_rows.py`     rows topic: features of predictions, packed
 `feature_columns.py`   the columns of a record of rows, and several records as one
 `cloudevents.py`       alerts, outliers, retrains, swaps: CloudEvents

@@ -5,26 +5,23 @@ Rules:
    offset is that of the first record that has a row of the oldest open window, or a later one.
 2. An outcome whose source is not greater than the greatest one seen of its model is a repeat after a crash and is
    dropped. The first record after a restart is no repeat: its rows are those that the run before counted.
-3. The first known label of a prediction counts, in the window of that label. A correction reopens no window.
+3. The first known label of a prediction counts (streams/records/outcome_errors.py). A correction reopens no window.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from operator import ne
-from typing import Any
 
 import numpy as np
 
-from detectors.arrays import Floats
 from detectors.errors import EventError
-from detectors.windows.block import Block, Coded, Columns, blocks_of
-from detectors.windows.row import ERROR, Row, Value
+from detectors.windows.block import Block, blocks_of
+from detectors.windows.row import ERROR, Row
 from streams.engine.checkpoint import Checkpoint
 from streams.kafka import Outgoing
 from streams.kafka.batch import Batch
 from streams.records.dead_letters import dead_letter
+from streams.records.outcome_errors import block_of_errors, errors_between
 from streams.records.outcomes import Outcome, OutcomeColumns, OutcomeTick, error_between, parse
 from streams.stages.summarise import Summariser
 from streams.stages.wiring import Wiring
@@ -132,44 +129,15 @@ def _alone(outcome: Outcome) -> OutcomeColumns:
 def block_of(found: OutcomeColumns, seen: int) -> Block | None:
     """Return the rows of outcomes whose source is beyond `seen`; None if none of them has an error that counts."""
     sources = np.array(found.source, np.int64)
-    errors = errors_between(found.label, found.score, found.truth)
-    counts = (sources > seen) & ~np.isnan(errors)
+    counts = sources > seen
     if found.corrects is not None and found.was is not None:
         counts &= ~np.array([corrects and was is not None for corrects, was in zip(found.corrects, found.was, strict=True)])
-    places = np.flatnonzero(counts)
-    if not len(places):
-        return None
-    segments = found.segment
-    if segments is not None and len(places) < len(sources):
-        segments = [segments[place] for place in places.tolist()]
-    return Block(
+    return block_of_errors(
         found.model,
-        offsets=sources[places],
-        ts=np.array(found.ts)[places],
-        segments=segments if segments is not None and any(segments) else None,
-        ticks=None,
-        columns=Columns((ERROR,), errors[None, places], Coded((), (), np.empty((0, len(places)))), {}, {}, {}),
-        share=None if found.share is None else np.array(found.share)[places],
+        sources=sources,
+        ts=np.array(found.ts),
+        segments=found.segment,
+        errors=errors_between(found.label, found.score, found.truth),
+        counts=counts,
+        share=None if found.share is None else np.array(found.share),
     )
-
-
-def errors_between(labels: Sequence[Value] | None, scores: Sequence[float | None] | None, truths: Sequence[Value]) -> Floats:
-    """Return the errors of outcomes by `error_between`, NaN where there is none, shape (n,).
-
-    >>> errors_between([True, True], None, [True, False]).tolist()
-    [0.0, 1.0]
-    """
-    n = len(truths)
-    predicted: set[type[Any]] = set() if labels is None else set(map(type, labels))
-    true = set(map(type, truths))
-    if labels is not None and predicted == true and len(true) == 1:
-        kind = true.pop()
-        if kind in (bool, str, int):
-            return np.fromiter(map(ne, labels, truths), np.float64, n)
-        if kind is float:
-            return np.abs(np.array(labels, np.float64) - np.array(truths, np.float64))
-    if labels is None and true <= {bool, int, float} and scores is not None:
-        return np.abs(np.array(scores, np.float64) - np.array(truths, np.float64))
-    nothing = [None] * n
-    errors = map(error_between, labels or nothing, scores or nothing, truths)
-    return np.array([np.nan if error is None else error for error in errors], np.float64)

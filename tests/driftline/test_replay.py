@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import pytest
@@ -36,7 +36,9 @@ from streams.records.outcomes import OutcomeTick
 from streams.settings import KafkaSettings, RedisSettings, Secret
 from streams.stages.join import Join
 from streams.stages.judge import JudgeStage
-from streams.stages.summarise import SummariseEvents, SummariseOutcomes
+from streams.stages.summarise import SummariseEvents
+from streams.stages.summarise_outcomes import SummariseOutcomes
+from streams.stages.wiring import Wiring
 from streams.state.store import Store
 from streams.topics import WINDOWS, topic_name
 from tests.support.command_line import Done, beside
@@ -68,13 +70,18 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 class Partition:
     """The workers' stages over one partition of events, one record at a time."""
 
-    def __init__(self, store: Store, kafka: KafkaSettings) -> None:
-        self.wiring = wired(MODELS, kafka=kafka, store=store)
+    def __init__(self, wiring: Wiring, join: Join) -> None:
+        self.wiring, self.join = wiring, join
         self.summarise = SummariseEvents(self.wiring, source=0, start=0)
-        self.join = Join(self.wiring, partition=0, start=0)
         self.outcomes = SummariseOutcomes(self.wiring, source=0, start=0)
         self.windows: list[bytes] = []
         self.offset = self.outcome = 0
+
+    @classmethod
+    async def begin(cls, store: Store, kafka: KafkaSettings) -> Self:
+        """Return the stages at the beginning of a partition, with an empty log of the join."""
+        wiring = replace(wired(MODELS, kafka=kafka, store=store), join_records=lambda _: ())
+        return cls(wiring, await Join.open(wiring, 0, LogState(None, 0, 0)))
 
     def _take(self, messages: list[Outgoing]) -> None:
         self.windows += [message.value or b"" for message in messages]
@@ -87,7 +94,8 @@ class Partition:
         self._take(await make_durable(self.summarise.checkpoint(self.offset, final=False)))
         await self.join.feed(batch, position)
         for message in await make_durable(self.join.checkpoint(self.offset, final=False)):
-            await self.outcome_record(message.value)
+            if message.topic == "t.outcomes":
+                await self.outcome_record(message.value)
 
     async def outcome_record(self, value: bytes | None) -> None:
         """Take the next record of the outcomes topic."""
@@ -112,7 +120,7 @@ def told(redis_settings: RedisSettings, signing_key: Secret) -> Tell:
     """A function that gives what the workers write for the events of one partition."""
 
     async def tell(log: list[dict[str, Any]]) -> list[str]:
-        partition = Partition(Store(redis_settings, signing_key), KafkaSettings(prefix="t"))
+        partition = await Partition.begin(Store(redis_settings, signing_key), KafkaSettings(prefix="t"))
         for event in log:
             await partition.event(json.dumps(event).encode())
         end = max(event["ts"] for event in log) + SPEC.window_seconds

@@ -1,4 +1,4 @@
-"""`driftline explain`: how every threshold follows from the budget of false alarms.
+"""`driftline explain`: how every threshold follows from the budget of false alarms; explain_join.py: what waits for labels.
 
 Rules:
 1. Read-only: the command reads the snapshot that the judge stored last, with workers running or stopped.
@@ -12,6 +12,7 @@ from dataclasses import asdict
 
 import click
 
+from driftline.cli.commands.look.explain_join import join
 from driftline.cli.invocation import Invocation, configured
 from driftline.cli.known_model import known_model
 from driftline.explain.thresholds import ThresholdRow, explain
@@ -28,7 +29,10 @@ _HEADINGS = (
 
 @click.group("explain")
 def command() -> None:
-    """Show how a model's thresholds follow from its budget of false alarms."""
+    """Show how a model's thresholds follow from its budget, and what became of its predictions and labels."""
+
+
+command.add_command(join)
 
 
 @command.command("thresholds")

@@ -1,0 +1,171 @@
+"""`driftline explain join`: what waits, and what became of an id, by the log of the join."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from detectors.errors import DriftlineError
+from detectors.spec import ModelSpec, OutcomeSpec
+from driftline.explain.join import overview
+from driftline.explain.join_id import IdAccount, sentences, trace
+from streams.engine.transport import LogState
+from streams.kafka import Record
+from streams.kafka.partitioner import partition_of
+from streams.stages.join import Join
+from tests.support.records import Fetched, batch_of
+from tests.support.wired import wired
+
+SPEC = ModelSpec("m", outcomes=OutcomeSpec(label_within_seconds=100.0))
+BEGIN = 1_795_240_800.0
+
+
+def half(kind: str, at: float, *, identity: str = "a", value: Any = True, key: str = "") -> tuple[bytes, bytes]:
+    """Return key and value of a prediction or label, `at` seconds after the beginning."""
+    what: dict[str, Any] = {"label": value} if kind == "label" else {"prediction": value, "segment": "eu", "features": {}}
+    event = {"type": kind, "model": "m", "ts": BEGIN + at, "id": identity, **what}
+    return (key or identity).encode(), json.dumps(event).encode()
+
+
+class Topics:
+    """The events and the log of the join of some partitions, as a worker wrote it."""
+
+    def __init__(self, partitions: int) -> None:
+        self.partitions = partitions
+        self._events: dict[int, list[Record]] = {number: [] for number in range(partitions)}
+        self._log: dict[int, list[Record]] = {number: [] for number in range(partitions)}
+
+    async def write(self, partition: int, *halves: tuple[bytes, bytes], durable: bool = True) -> None:
+        """Let a worker read more events of a partition; without `durable` it has not written its chunk yet."""
+        events = self._events[partition]
+        first = len(events)
+        for offset, (key, value) in enumerate(halves, first):
+            events.append(Record("t.events", partition, offset, BEGIN + 50.0, key, value))
+        if not durable:
+            return
+        wiring = replace(wired({"m": SPEC}), join_records=self.log)
+        join = await Join.open(wiring, partition, LogState(first or None, 0, first))
+        await join.feed(batch_of([Fetched(event.value or b"", event.offset) for event in events[first:]]), first)
+        checkpoint = join.checkpoint(len(events), final=True)
+        assert checkpoint is not None
+        log = self._log[partition]
+        for message in checkpoint.state:
+            log.append(Record("t.join", partition, len(log), 0.0, message.key, message.value, message.headers))
+
+    def log(self, partition: int) -> Iterable[Record]:
+        """Return the log of a partition."""
+        return self._log[partition]
+
+    def events(self, partition: int, start: int) -> Iterator[Record]:
+        """Yield the events of a partition."""
+        yield from self._events[partition][start:]
+
+    def trace(self, identity: str = "a", partition: int = 0) -> IdAccount:
+        """Return what became of an id."""
+        return trace(SPEC, identity, partition, log=self.log, events=self.events, seed=lambda: 7)
+
+    def said(self, identity: str = "a") -> str:
+        """Return that in words, of one partition or of all."""
+        return " ".join(sentences(SPEC, 0, [self.trace(identity, number) for number in range(self.partitions)]))
+
+
+async def test_a_partition_says_what_waits() -> None:
+    """Predictions with and without a label, labels without a prediction, and the oldest of them are counted."""
+    topics = Topics(2)
+    await topics.write(0, half("prediction", 1.0), half("label", 2.0), half("prediction", 3.0, identity="b"))
+    await topics.write(1, half("label", 4.0, identity="c"))
+    first, second = overview(2, topics.log, SPEC)
+    assert (first.predictions, first.unlabelled, first.labels, first.share) == (2, 1, 0, 1.0)
+    assert (first.oldest, first.reached) == ("2026-11-21T06:00:01.000Z", 3)
+    assert (second.predictions, second.labels, second.oldest) == (0, 1, None)
+
+
+def test_a_log_that_no_worker_began_is_said() -> None:
+    """Before the first worker there is nothing to read, and the sentence says who begins it."""
+    with pytest.raises(DriftlineError, match="the join has no log yet: a worker begins it"):
+        overview(2, Topics(2).log, SPEC)
+
+
+async def test_an_id_that_was_joined_and_corrected() -> None:
+    """The prediction with answer, segment and offset, and both labels are there; the newest truth is named."""
+    topics = Topics(1)
+    await topics.write(0, half("prediction", 1.0), half("label", 2.0))
+    joined = topics.trace()
+    assert joined.state == "joined"
+    assert [(one.kind, one.offset, one.value, one.segment) for one in joined.records] == [
+        ("prediction", 0, True, "eu"),
+        ("label", 1, True, ""),
+    ]
+    await topics.write(0, half("label", 3.0, value=False))
+    assert topics.trace().state == "corrected"
+    assert topics.said() == "Corrected in partition 0 at offset 2: the truth is false."
+
+
+async def test_texts_are_read_with_the_words_of_their_chunk() -> None:
+    """Answers and truths that are texts come back as they were sent, from chunks that number their words differently."""
+    topics = Topics(1)
+    await topics.write(0, half("prediction", 1.0, identity="b", value="dog"), half("prediction", 1.0, value="cat"))
+    await topics.write(0, half("label", 2.0, value="dog"), half("label", 2.0, identity="b", value="cat"))
+    assert [one.value for one in topics.trace().records] == ["cat", "dog"]
+    assert [one.value for one in topics.trace("b").records] == ["dog", "cat"]
+
+
+async def test_an_id_that_waits_says_until_when() -> None:
+    """A prediction waits for `label_within` of event time; a label that came later is found in the events."""
+    topics = Topics(1)
+    await topics.write(0, half("prediction", 1.0))
+    assert topics.said() == (
+        "The prediction waits in partition 0 for its label, which counts up to 2026-11-21T06:01:41.000Z of event time."
+    )
+    await topics.write(0, half("label", 110.0))
+    assert "The label at offset 1 came too late: 109s after the prediction, and label_within is 100s." in topics.said()
+
+
+async def test_a_null_label_and_a_label_alone() -> None:
+    """A null label closes the prediction; a label whose prediction never came waits."""
+    topics = Topics(1)
+    await topics.write(0, half("prediction", 1.0), half("label", 2.0, value=None), half("label", 2.0, identity="b"))
+    assert topics.trace().state == "none"
+    assert "there will be no label" in topics.said()
+    assert topics.trace("b").state == "label_waiting"
+    assert "is foreign" in topics.said("b")
+
+
+async def test_what_the_log_has_not_yet_is_read_from_the_events() -> None:
+    """Events that are newer than the last chunk are shown, with the advice to ask again."""
+    topics = Topics(1)
+    await topics.write(0, half("prediction", 1.0))
+    await topics.write(0, half("label", 2.0), durable=False)
+    assert [one.where for one in topics.trace().records] == ["log", "events"]
+    assert "newer than the log of the join, which reaches offset 1: ask again" in topics.said()
+
+
+async def test_a_label_under_another_key_is_found_anywhere() -> None:
+    """Prediction and label in different partitions never meet, and the sentence says which key the message should have."""
+    topics = Topics(2)
+    await topics.write(0, half("prediction", 1.0))
+    await topics.write(1, half("label", 2.0, key="customer-9"))
+    said = topics.said()
+    assert "The prediction is in partition 0 and the label in partition 1: they never meet." in said
+    assert "with the id as the key of the message, which gives partition 0" in said
+    assert "The key of a message is 'customer-9' and should be the id." in said
+
+
+async def test_an_id_that_nobody_sent() -> None:
+    """An id without a trace is said to be so, with the way to look further."""
+    topics = Topics(1)
+    await topics.write(0, half("prediction", 1.0))
+    assert topics.trace("z").state == "unknown"
+    assert "Never seen in partition 0" in topics.said("z")
+    assert "--anywhere" in topics.said("z")
+
+
+def test_keys_go_where_java_sends_them() -> None:
+    """The partition of a key is that of Java's producer, as its own tests have it."""
+    # org.apache.kafka.common.utils.UtilsTest.testMurmur2
+    for key, murmur2 in ((b"21", -973932308), (b"foobar", -790332482), (b"a-little-bit-long-string", -985981536)):
+        assert partition_of(key, 1_000_003) == (murmur2 & 0x7FFFFFFF) % 1_000_003
