@@ -116,6 +116,10 @@ class Bounds:
         for before in self.looks:
             if before.clock + self.within < look.clock and before.newest + self.within < look.newest:
                 floor = max(floor, before.offset)
+        self.raise_floor(floor)
+
+    def raise_floor(self, floor: int) -> None:
+        """Let rows at smaller offsets be dead."""
         if floor > self.floor:
             self.floor = floor
             self.looks = [one for one in self.looks if one.offset >= floor]

@@ -41,7 +41,7 @@ class Stretch:
     Args:
         seen: offset of the last record with an id, of any model.
         newest: newest event time of the model.
-        level: that before the first of these records.
+        level: that before the first of these records; `floor` likewise.
         within: longest time from a prediction to its label that held, seconds.
         total: bytes of what waits after the last of them, by the count of detectors/pairing/bounds.py.
         looks: those among the records; `levels` likewise.
@@ -55,6 +55,7 @@ class Stretch:
     seen: int
     newest: float
     level: int
+    floor: int
     within: float
     total: int
     looks: tuple[Look, ...]
@@ -63,6 +64,8 @@ class Stretch:
     words: dict[int, str | int]
     whats: dict[int, What]
     clients: dict[int, str | None]
+    #: (offset of a look, floor from it on), for pieces that begin later.
+    floors: tuple[tuple[int, int], ...] = ()
 
     def split(self, most_bytes: int) -> list[Stretch]:
         """Return the same in pieces of about so many bytes at most; `total` is that of the whole in each."""
@@ -84,10 +87,14 @@ class Stretch:
     def _piece(self, low: int, high: int, *, first: bool) -> Stretch:
         halves = self.halves.cut(-1 if first else low, high)
         extras = {offset: halves.extras[offset] for offset in halves.predictions["offset"].tolist() if offset in halves.extras}
+        levels = [self.level, *(level.level for level in self.levels if level.offset < low and not first)]
+        floors = [self.floor, *(floor for offset, floor in self.floors if offset < low and not first)]
         return replace(
             self,
             start=low,
             end=high,
+            level=levels[-1],
+            floor=floors[-1],
             looks=tuple(look for look in self.looks if (first or look.offset >= low) and look.offset < high),
             levels=tuple(level for level in self.levels if (first or level.offset >= low) and level.offset < high),
             halves=replace(halves, extras=extras),
@@ -104,6 +111,7 @@ class _Pending:
     """What a model took since it was stored last."""
 
     level: int = 0
+    floor: int = 0
     records: int = 0
     added: list[Columns] = field(default_factory=list)
     used: list[Columns] = field(default_factory=list)
@@ -111,6 +119,7 @@ class _Pending:
     extras: Extras = field(default_factory=dict)
     looks: list[Look] = field(default_factory=list)
     levels: list[Level] = field(default_factory=list)
+    floors: list[tuple[int, int]] = field(default_factory=list)
 
 
 class Partition:
@@ -203,7 +212,8 @@ class Partition:
     def _of(self, model: str) -> _Pending:
         pending = self._pending.get(model)
         if pending is None:
-            pending = self._pending[model] = _Pending(self.models[model].bounds.level)
+            bounds = self.models[model].bounds
+            pending = self._pending[model] = _Pending(bounds.level, bounds.floor)
         return pending
 
     # -- the bound -----------------------------------------------------------------------------
@@ -212,8 +222,10 @@ class Partition:
         for model, pairs in self.models.items():
             if pairs.bounds.total:
                 look = Look(offset, clock, pairs.newest)
-                self._of(model).looks.append(look)
+                pending = self._of(model)
+                pending.looks.append(look)
                 pairs.bounds.look(look)
+                pending.floors.append((offset, pairs.bounds.floor))
         bounds = {model: pairs.bounds for model, pairs in self.models.items()}
         while sum(one.total for one in bounds.values()) > self.most_bytes:
             open_to_more = [model for model, one in bounds.items() if one.level < MOST_LEVEL]
@@ -254,6 +266,7 @@ class Partition:
             seen=self.seen,
             newest=pairs.newest,
             level=pending.level,
+            floor=pending.floor,
             within=pairs.within,
             total=pairs.bounds.total,
             looks=tuple(pending.looks),
@@ -262,6 +275,7 @@ class Partition:
             words=dict(zip(codes, pairs.boxes.words.values_of(codes), strict=True)),
             whats=dict(zip(whats, pairs.whats.values_of(whats), strict=True)),
             clients=dict(zip(clients, pairs.clients.values_of(clients), strict=True)),
+            floors=tuple(pending.floors),
         )
 
     def load(self, stretch: Stretch) -> None:
@@ -270,8 +284,9 @@ class Partition:
         if pairs is None:
             return
         bounds, position = pairs.bounds, pairs.position
-        if bounds.looked < 0 and not bounds.total:
-            bounds.begin(stretch.level)
+        if stretch.level != bounds.level and stretch.start >= position:
+            bounds.begin(stretch.level)  # what came before has expired: the changes of its level are gone
+        bounds.raise_floor(stretch.floor)  # and so are the looks by which a late repeat of it would be dead
         halves = _translated(stretch, pairs).cut(position, 1 << 62)
         changes: list[Look | Level] = [*stretch.looks, *stretch.levels]
         changes = [change for change in changes if change.offset > bounds.looked]

@@ -1,8 +1,9 @@
 """Chunks: what the join took in a stretch of a partition of events, as records of the topic `PREFIX.join`.
 
 Rules:
-1. A chunk is a function of the events alone. Its key names model, first and last offset: so a second owner of the
-   partition, or a repeat, writes what is there already, and compaction keeps both ends of every stretch.
+1. A chunk is a function of the events alone. Its key names model, first and last offset, and those of its flush: so a second
+   owner of the partition, or a repeat, writes what is there already, and compaction keeps both ends of every stretch.
+   A piece of one flush never replaces a piece of another, which would be incomplete without it.
 2. Columns are written in byte planes (all first bytes, then all second bytes), offsets as differences, and everything is
    compressed with zstd: a prediction and its label take some 40 bytes.
 3. A reader trusts no length: it unpacks into a buffer of at most `MOST_BYTES`, and every column has to have the rows that
@@ -34,8 +35,8 @@ PIECE_BYTES = 700_000
 MOST_BYTES = 8 << 20
 #: Key of the record that begins a partition.
 BEGIN = b"~begin"
-#: Header of a record: first and last offset of the flush, number of this chunk in it, number of chunks.
-_FLUSH = "flush"
+#: Header of a record: number of this chunk in its flush, number of chunks.
+_PART = "part"
 _LEVEL = 3
 _SIZE = 4
 
@@ -54,12 +55,12 @@ class Place(NamedTuple):
     @property
     def key(self) -> bytes:
         """Return the key of the record."""
-        return f"{self.model}|{self.start}|{self.end}".encode()
+        return f"{self.model}|{self.start}|{self.end}|{self.flush_start}|{self.flush_end}".encode()
 
     @property
     def headers(self) -> tuple[tuple[str, bytes], ...]:
         """Return the headers of the record."""
-        return ((_FLUSH, f"{self.flush_start}|{self.flush_end}|{self.part}|{self.parts}".encode()),)
+        return ((_PART, f"{self.part}|{self.parts}".encode()),)
 
     @classmethod
     def of(cls, key: bytes, headers: tuple[tuple[str, bytes], ...]) -> Self:
@@ -69,9 +70,10 @@ class Place(NamedTuple):
             EventError: it names none.
         """
         try:
-            model, start, end = key.decode().rsplit("|", 2)
-            numbers = [int(number) for number in dict(headers)[_FLUSH].split(b"|", 3)]
-            return cls(model, int(start), int(end), *numbers)
+            model, *offsets = key.decode().rsplit("|", 4)
+            start, end, flush_start, flush_end = map(int, offsets)
+            part, parts = map(int, dict(headers)[_PART].split(b"|"))
+            return cls(model, start, end, flush_start, flush_end, part, parts)
         except (ValueError, KeyError, TypeError) as error:
             raise EventError("not_a_chunk", "", f"expected a key and headers of a chunk, got {key[:80]!r} ({error!r})") from None
 
@@ -131,6 +133,7 @@ class _Wire(msgspec.Struct, array_like=True, frozen=True):
     seen: int
     newest: float
     level: int
+    floor: int
     within: float
     total: int
     looks: list[tuple[int, float, float]]
@@ -171,6 +174,7 @@ def encode(chunk: Chunk) -> bytes:
         seen=stretch.seen,
         newest=stretch.newest,
         level=stretch.level,
+        floor=stretch.floor,
         within=stretch.within,
         total=stretch.total,
         looks=[tuple(look) for look in stretch.looks],  # type: ignore[misc] # as long as a look
@@ -245,6 +249,7 @@ def _chunk(wire: _Wire) -> Chunk:
         seen=wire.seen,
         newest=wire.newest,
         level=wire.level,
+        floor=wire.floor,
         within=wire.within,
         total=wire.total,
         looks=tuple(Look(*look) for look in wire.looks),

@@ -259,11 +259,17 @@ class Join:
         return [*messages, *self._expired()]
 
     def _expired(self) -> Iterable[Outgoing]:
-        """Return records that delete chunks whose rows have all expired."""
+        """Return records that delete chunks whose rows have all expired, the oldest first: what is left has no hole.
+
+        The pieces of the newest flush stay together: only a whole flush says how far the log reaches.
+        """
+        gone: list[Place] = []
         for model, places in self._places.items():
             pairs = self._partition.models.get(model)
-            while pairs is not None and places and places[0].end <= pairs.bounds.floor:
-                yield Outgoing(self._log, places.popleft().key, None, partition=self._number)
+            while pairs is not None and places and places[0].flush_end <= pairs.bounds.floor:
+                gone.append(places.popleft())
+        gone.sort(key=lambda place: place.end)
+        return [Outgoing(self._log, place.key, None, partition=self._number) for place in gone]
 
 
 def _has_ticks(found: Decoded) -> bool:

@@ -45,28 +45,32 @@ class Keys:
     @property
     def end(self) -> int:
         """Return the offset of events up to which the log has everything; 0 when it has nothing."""
-        whole: dict[tuple[int, int], int] = {}
-        parts: dict[tuple[int, int], int] = {}
+        ends = [end for (_, end), missing in self._flushes().items() if not missing]
+        return max(ends, default=0 if self.begin is None else self.begin.start)
+
+    def _flushes(self) -> dict[tuple[int, int], int]:
+        """Return first and last offset of each flush -> how many of its chunks are missing."""
+        missing: dict[tuple[int, int], int] = {}
         for place in self.places:
             flush = (place.flush_start, place.flush_end)
-            whole[flush] = whole.get(flush, 0) + 1
-            parts[flush] = place.parts
-        ends = [flush[1] for flush, count in whole.items() if count >= parts[flush]]
-        return max(ends, default=0 if self.begin is None else self.begin.start)
+            missing[flush] = missing.get(flush, place.parts) - 1
+        return missing
 
     def up_to(self, end: int) -> tuple[Place, ...]:
         """Return the chunks of flushes that end at or before an offset."""
         return tuple(place for place in self.places if place.flush_end <= end)
 
-    def holes(self) -> list[tuple[int, int]]:
-        """Return the stretches of events that no flush covers, from the beginning on."""
-        found: list[tuple[int, int]] = []
+    def holes(self, end: int) -> list[int]:
+        """Return where stretches of events begin that no flush covers, or one without all its chunks, up to an offset."""
+        found: list[int] = []
         reached = 0 if self.begin is None else self.begin.start
-        for start, end in sorted({(place.flush_start, place.flush_end) for place in self.places}):
-            if start > reached:
-                found.append((reached, start))
-            reached = max(reached, end)
-        return found
+        for (flush_start, flush_end), missing in sorted(self._flushes().items()):
+            if flush_start > reached:
+                found.append(reached)
+            if missing:
+                found.append(flush_start)
+            reached = max(reached, flush_end)
+        return [start for start in found if start < end]
 
 
 def records_of(kafka: KafkaSettings, partition: int) -> Iterator[Record]:
@@ -191,13 +195,15 @@ def load(log: JoinLog, within: Mapping[str, float], *, most_bytes: int, first: i
     """
     keys = log.keys()
     loaded = _taken(log, keys, keys.end, within=within, most_bytes=most_bytes)
-    if loaded.lost is None:
+    if loaded.lost is not None and (newer := log.keys()) != keys:
+        # Another owner went on meanwhile, and what it deleted was not read any more.
+        keys = newer
+        loaded = _taken(log, keys, keys.end, within=within, most_bytes=most_bytes)
+    again = [start for start in keys.holes(keys.end) if start >= first]
+    if loaded.lost is None or not again:
         return loaded
-    again = [start for start, _ in keys.holes() if start >= first]
-    if loaded.lost >= first and again:
-        # From the hole on the events have everything.
-        return _taken(log, keys, min(again), within=within, most_bytes=most_bytes, lost=min(again))
-    return loaded
+    # From the hole on the events have everything.
+    return _taken(log, keys, min(again), within=within, most_bytes=most_bytes, lost=min(again))
 
 
 def _taken(
@@ -206,7 +212,8 @@ def _taken(
     partition = Partition(within, most_bytes=most_bytes)
     places = keys.up_to(end)
     seed: int | None = None
-    totals: dict[str, int] = {}
+    #: Model -> (offset of events, bytes that waited there), of its last chunk.
+    totals: dict[str, tuple[int, int]] = {}
     for chunk in log.chunks(places):
         stretch = chunk.stretch
         seed = chunk.seed if seed is None else seed
@@ -215,11 +222,10 @@ def _taken(
             continue
         partition.load(stretch)
         if stretch.model in within and stretch.within == within[stretch.model]:
-            totals[stretch.model] = stretch.total
+            totals[stretch.model] = max(totals.get(stretch.model, (-1, 0)), (chunk.flush[1], stretch.total))
     partition.begin(end)
     if lost is None:
-        missing = [model for model, total in totals.items() if partition.models[model].bounds.total < total]
-        holes = [start for start, _ in keys.holes() if start < end]
+        missing = [model for model, (_, total) in totals.items() if partition.models[model].bounds.total < total]
         if missing:
-            lost = min(holes, default=0)
+            lost = min(keys.holes(end), default=0)
     return Loaded(partition, seed, keys.begin, end, places, lost)
