@@ -53,14 +53,17 @@ There are three kinds of records:
 
 | key | value |
 | --- | --- |
-| `MODEL&#124;FIRST&#124;END&#124;FROM&#124;TO` | a chunk: what the model took of the events from FIRST up to END, not included; part of the flush FROM to TO |
+| `MODEL&#124;FIRST&#124;END&#124;FROM&#124;TO` | a chunk: what the model took of the events from FIRST up to END |
 | the same | no value: all rows of the chunk have expired |
 | `~begin` | JSON `{"start", "upgraded", "format"}`: from offset `start` on, the log has everything |
 
-The header `part` of a chunk is its number in the flush and how many there are, `PART|PARTS`: a flush counts only with all of them.
+A chunk is part of the flush from offset FROM up to TO; no END is included.
+Its header `part` is its number in the flush, and how many there are: `PART|PARTS`.
+A flush counts only with all of them.
 The value is the length of what follows when unpacked (4 bytes, little-endian), then a zstd frame of at most 8 MiB unpacked.
 In the frame stands a MessagePack list: format (1), model, first offset, end, flush, part, parts, seed of the hash.
-Then come the last offset with an id, the newest event time, the level, the floor, `label_within` in seconds, and the bytes that wait.
+Then come the last offset with an id, the newest event time, the level and the floor.
+Then come `label_within` in seconds, and the bytes that wait.
 Then come looks, changes of level, words, (segment, version, client) of predictions, and clients of labels.
 Last come predictions, labels, a bit for each label that waits, and extras.
 Predictions and labels are `[rows, planes]`: for each column the first bytes of all rows, then the second bytes, and so on.
