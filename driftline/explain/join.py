@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from detectors.errors import DriftlineError
+from detectors.errors import DriftlineError, UnavailableError
 from detectors.pairing.pairs import Pairs
 from detectors.pairing.partition import Partition
 from detectors.pairing.values import UNKNOWN
@@ -88,8 +88,7 @@ class JoinTopics:
             draw: shows the share of a partition that was read, and how many records were read in all.
 
         Raises:
-            UnavailableError: the broker cannot be reached.
-            DriftlineError: there are no topics yet.
+            UnavailableError: the broker cannot be reached, or has no topics yet.
         """
         self._prefix, self._draw, self._read = kafka.prefix, draw, 0
         counts = partition_counts(kafka, _KAFKA_SECONDS)

@@ -223,6 +223,8 @@ def test_a_broker_that_is_away_is_named(call: Callable[..., Done]) -> None:
 
 async def test_the_log_of_a_broker_is_read(call: Callable[..., Done], kafka_settings: KafkaSettings) -> None:
     """What our sender wrote under an id is found in the partition of the id; before that there is no log, and a pipe is quiet."""
+    missing = call(replace(kafka_settings, prefix="none"), "--model", "fraud")
+    assert (missing.status, "no topic none.events at" in missing.stderr) == (3, True)
     assert "the join has no log yet" in call(kafka_settings, "--model", "fraud").stderr
     sender = Sender(kafka_settings, client="test")
     events = topic_name(kafka_settings.prefix, EVENTS)
