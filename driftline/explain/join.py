@@ -94,7 +94,7 @@ class JoinTopics:
         counts = partition_counts(kafka, _KAFKA_SECONDS)
         missing = [name for topic in (EVENTS, JOIN) if (name := topic_name(kafka.prefix, topic)) not in counts]
         if missing:
-            raise DriftlineError(
+            raise UnavailableError(
                 f"no topic {missing[0]} at {kafka.bootstrap}: run `driftline topics create`, then start a worker"
             )
         self.partitions = counts[topic_name(kafka.prefix, EVENTS)]
