@@ -77,7 +77,7 @@ NOTHING_BUT = {"detectors.windows": ("detectors.arrays", "msgspec", "numpy")}
 
 #: Library -> the files through which it comes in.
 DOORS = {
-    "aiokafka": ("streams/engine/fetch.py", "streams/engine/transport.py"),
+    "aiokafka": ("streams/engine/fetch.py", "streams/engine/transport.py", "streams/kafka/partitioner.py"),
     "click": ("driftline/*",),
     "confluent_kafka": ("streams/kafka/*", "driftline/servers/*"),
     "faust": ("streams/engine/lanes.py", "streams/engine/transport.py", "streams/kafka/batch.py", "streams/worker/*"),
