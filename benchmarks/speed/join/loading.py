@@ -2,10 +2,10 @@
 
     python -m benchmarks.speed.join.loading write|load --bootstrap ADDRESS --prefix PREFIX --predictions N --end SECONDS
 
-Run by `benchmarks.join`. `write` goes the way of a worker's flush: `Partition.stored`, `chunks_of`, `encode`, the topic. It prints the
-offset up to which the broker has acknowledged everything, line by line, and one JSON object at the end. `load` prints one JSON object.
-With `--compare` it also feeds the same records to a partition of its own and compares the states, and while the log is loaded by
-a thread, the main thread takes fetches of another partition, as a worker does.
+Run by `benchmarks.join`. `write` goes the way of a worker's flush: `Partition.stored`, `chunks_of`, `encode`, the topic. Line by line
+it prints the offset up to which the broker has acknowledged everything, and one JSON object at the end.
+`load` prints one JSON object. With `--compare` it also feeds the same records to a partition of its own and compares the states;
+and while a thread loads the log, the main thread takes fetches of another partition, as a worker does.
 """
 
 from __future__ import annotations
@@ -142,9 +142,7 @@ def load_and_compare(kafka: KafkaSettings, stream: JoinStream) -> dict[str, Any]
     wanted = roomy(stream.predictions)
     again = ColumnFeed(stream, wanted)
     for halves, clock, end in again.columns():
-        if end > found.end:
-            halves = halves.cut(-1, found.end)
-        again.take(halves, clock, min(end, found.end))
+        again.take(halves if end <= found.end else halves.cut(-1, found.end), clock, min(end, found.end))
         wanted.stored(0, end)
         if end >= found.end:
             break
@@ -158,13 +156,11 @@ def load_and_compare(kafka: KafkaSettings, stream: JoinStream) -> dict[str, Any]
 
 
 def differences(found: Partition, wanted: Partition) -> list[str]:
-    """Return the names of what two states of the model differ in: rows and truths, labels that wait, totals, clocks, the position."""
+    """Return what two states of the model differ in: rows and truths, labels that wait, totals, clocks, the position."""
     mine, other = found.models[MODEL], wanted.models[MODEL]
     differing = []
     for table, names in (("waiting", ("key", "check", "offset", "ts", "score", "answer", "truth")), ("early", None)):
-        rows, others = (
-            one.rows[one.taken()] for one in (getattr(mine, table), getattr(other, table))
-        )
+        rows, others = (one.rows[one.taken()] for one in (getattr(mine, table), getattr(other, table)))
         rows, others = rows[np.argsort(rows["offset"])], others[np.argsort(others["offset"])]
         columns: Iterable[str] = names or ("key", "check", "offset", "ts", "truth")
         if len(rows) != len(others):

@@ -2,8 +2,8 @@
 
     python -m benchmarks.speed.join.parts --predictions N --end SECONDS
 
-Run by `benchmarks.join` in a process of its own; prints one JSON object: step -> CPU microseconds of each thing that it takes. A fetch
-has 3,000 records, and is read as an agent reads it. Nothing is sent: producing and waiting is in whole workers only.
+Run by `benchmarks.join` in a process of its own; prints one JSON object: step -> CPU microseconds of each thing that it takes.
+A fetch has 3,000 records, and is read as an agent reads it. Nothing is sent: that and waiting is in whole workers only.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ class Steps:
                 ]
                 values = [outcomes.encode(record) for record in columns]
             written["outcomes"] += sum(map(len, values))
-            self._read_back(values, records, made, outcomes_of_fetch, back)
+            self._read_back(values, records, outcomes_of_fetch, back)
             made, records = made + outcomes_of_fetch, records + len(values)
         count = self._stream.predictions
         return {
@@ -191,7 +191,7 @@ class Steps:
             "predictions_of_a_record": count / len(self._stream),
         }
 
-    def _read_back(self, values: list[bytes], records: int, seen: int, count: int, back: Windows) -> None:
+    def _read_back(self, values: list[bytes], records: int, count: int, back: Windows) -> None:
         if not values:
             return
         clock = np.full(len(values), self._stream.end)

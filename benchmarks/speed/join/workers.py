@@ -1,10 +1,10 @@
 """Whole worker processes over the stream: CPU time, Redis, the broker's disk, memory, and what an idle worker takes.
 
 Rules:
-1. A worker starts on empty topics and is frozen. Then the records are written, and it is thawed. Its CPU time from there until the
-   last window of features and of outcomes is acknowledged counts, so its start does not, and the waiting does not either.
-2. All cases have about as many records, over the same days of event time, and the same windows. So what a worker does once, such as
-   learning the type of the events, weighs alike on all.
+1. A worker starts on empty topics and is frozen. Then the records are written, and it is thawed. Its CPU time from there until
+   the last window of features and of outcomes is acknowledged counts. So its start does not, and the waiting does not either.
+2. All cases have about as many records, over the same days of event time, and the same windows. So what a worker does once,
+   such as learning the type of the events, weighs alike on all.
 3. A run checks its own arithmetic: rows in windows, outcomes that were made, predictions that wait.
 """
 
@@ -86,7 +86,7 @@ class WorkerRun:
         records: predictions and labels; `predictions` of them are those.
         cpu_seconds: of the worker.
         outcomes: that it counted as joined.
-        outcome_bytes: on the broker's disk, of all outcomes; `join_bytes` of the log of the join, `row_bytes` of the training rows.
+        outcome_bytes: of all outcomes on the broker's disk; `join_bytes` of the log of the join, `row_bytes` of the training rows.
         redis_bytes: growth of Redis' memory; `redis_keys` of the number of its keys.
         resident_bytes: growth of the worker's memory.
         waiting: predictions that wait at the end.
@@ -116,7 +116,7 @@ class CaseRunner:
     """Runs cases on the benchmark's servers, each with topics of its own."""
 
     def __init__(self, on: BenchmarkServers, records: int, end: float) -> None:
-        """`records`: about so many in each case."""
+        """Make the streams of about so many records."""
         self._on = on
         self._end = end
         self._runs = 0
@@ -196,10 +196,14 @@ def _check(case: Case, stream: JoinStream, outcomes: int, waiting: int) -> None:
     labels = stream.row[stream.labelled]
     wanted = len(np.unique(labels[labels < stream.predictions])) if case.labels else 0
     if outcomes != wanted:
-        raise UnavailableError(f"{case.name}: {wanted} labels have a prediction and {outcomes} were joined: the run measures nothing")
+        raise UnavailableError(
+            f"{case.name}: {wanted} labels have a prediction and {outcomes} were joined: the run measures nothing"
+        )
     # A gauge is set at a flush that has something to store: the last records may not be in it.
     if case.with_ids and waiting < 0.9 * stream.predictions:
-        raise UnavailableError(f"{case.name}: {stream.predictions} predictions were sent and {waiting} wait: the run measures nothing")
+        raise UnavailableError(
+            f"{case.name}: {stream.predictions} predictions were sent and {waiting} wait: the run measures nothing"
+        )
 
 
 def _idle_share(worker: ReadyWorker, seconds: float) -> float:
