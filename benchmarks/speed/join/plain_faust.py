@@ -1,7 +1,7 @@
 """What people write today: a Faust agent whose Table has the predictions that wait by id; a label takes its own out.
 
-Run by `benchmarks.join` in a process of its own; prints one JSON object and ends. Everything is Faust's default but what would keep
-it from running beside others: no web server, no leader topic.
+Run by `benchmarks.join` in a process of its own; prints one JSON object and ends. Everything is Faust's default but what would
+keep it from running beside others: no web server, no leader topic.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def workers(on: BenchmarkServers, sizes: Sizes, end: float) -> dict[str, Any]:
             if case is not WITH_IDS or number == 0:
                 looks = case in _IDLE_CASES and number == 0
                 runs[case].append(runner.run(case, idle_seconds=sizes.idle if looks else 0.0))
-    runs[WITH_DOUBLES].append(CaseRunner(on, max(1000, sizes.records // 4), end).run(WITH_DOUBLES))
+    runs[WITH_DOUBLES].append(CaseRunner(on, max(1000, sizes.records // 4), end, prefix="join-doubles").run(WITH_DOUBLES))
     cpu = {case: statistics.median(one.microseconds for one in of_case) for case, of_case in runs.items()}
     rows = []
     for case, of_case in runs.items():

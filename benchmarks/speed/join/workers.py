@@ -86,7 +86,7 @@ class WorkerRun:
         records: predictions and labels; `predictions` of them are those.
         cpu_seconds: of the worker.
         outcomes: that it counted as joined.
-        outcome_bytes: of all outcomes on the broker's disk; `join_bytes` of the log of the join, `row_bytes` of the training rows.
+        outcome_bytes: of all outcomes on the broker's disk; `join_bytes` of the log of the join, `row_bytes` of training rows.
         redis_bytes: growth of Redis' memory; `redis_keys` of the number of its keys.
         resident_bytes: growth of the worker's memory.
         waiting: predictions that wait at the end.
@@ -115,9 +115,10 @@ class WorkerRun:
 class CaseRunner:
     """Runs cases on the benchmark's servers, each with topics of its own."""
 
-    def __init__(self, on: BenchmarkServers, records: int, end: float) -> None:
-        """Make the streams of about so many records."""
+    def __init__(self, on: BenchmarkServers, records: int, end: float, *, prefix: str = "join") -> None:
+        """Make the streams of about so many records; names of topics begin with `prefix`."""
         self._on = on
+        self._prefix = prefix
         self._end = end
         self._runs = 0
         self._plain = only_predictions(records, end)
@@ -130,7 +131,7 @@ class CaseRunner:
         self._runs += 1
         stream = self._labelled if case.labels else self._plain
         text = _MODEL.format(most_bytes=max(64, len(stream) >> 11), factory=_FACTORY if case.retrained else "")
-        prefix = f"join-{self._runs}"
+        prefix = f"{self._prefix}-{self._runs}"
         fleet = WorkerFleet(self._on, text, prefix=prefix, partitions=PARTITIONS, session_timeout_seconds=_SESSION_SECONDS)
         try:
             return self._measured(fleet, case, stream, idle_seconds)
