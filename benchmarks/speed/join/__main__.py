@@ -1,6 +1,6 @@
 """Predictions with labels beside predictions without ids: rate, memory, disk, Redis, load after kill -9, a plain Faust table.
 
-    python -m benchmarks.join [--quick] [--records N] [--rounds N] [--waiting N] [--only PART ...]
+    python -m benchmarks.join [--quick] [--records N] [--rounds N] [--waiting N] [--only PART ...] [--brief]
 
 A rate is that of records, predictions *and* labels, by the CPU time of the whole worker; cases take turns in one run, and medians
 are compared. The last line is one JSON object. Status 1 says that a run of full size is short of what a figure must be; the quick
@@ -18,6 +18,7 @@ parts       where the time goes: the worker's own functions, step by step
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.machine import run, servers, show_table, whole_number
@@ -38,8 +39,10 @@ def benchmark() -> tuple[dict[str, Any], int]:
     parser.add_argument("--rounds", type=whole_number(1), help=f"runs of each case, in turns [{FULL.rounds}]")
     parser.add_argument("--waiting", type=whole_number(1000), help=f"predictions that wait and are loaded [{FULL.waiting:,}]")
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="parts to run [all of them]")
+    parser.add_argument("--brief", action="store_true", help="without the workers that get ids alone, or full doubles")
     arguments = parser.parse_args()
     sizes = (QUICK if arguments.quick else FULL).changed(arguments.records, arguments.rounds, arguments.waiting)
+    sizes = replace(sizes, brief=arguments.brief)
     end = last_end()
     found: dict[str, Any] = {}
     with servers() as on:
@@ -48,10 +51,11 @@ def benchmark() -> tuple[dict[str, Any], int]:
             if part in arguments.only:
                 found[part] = getattr(rooms, part)(on, sizes, end)
     result = {"benchmark": "join", "records": sizes.records, "rounds": sizes.rounds, "waiting": sizes.waiting, **reported(found)}
+    print("the figures; before: measured at 86be610, with the join in Redis")
     show_table(
         ["figure", "measured", "must", "aim", "before"],
         [figure.row(result) for figure in FIGURES if figure.value(result) is not None],
-        "the join (before: measured at 86be610, with the join in Redis)",
+        "the join",
     )
     short = short_of(result)
     for line in short:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.speed.join.loading write|load --bootstrap ADDRESS --prefix PREFIX --predictions N --end SECONDS
 
-Run by `benchmarks.join`. `write` goes the way of a worker's flush: `Partition.stored`, `chunks_of`, `encode`, the topic. Line by line
-it prints the offset up to which the broker has acknowledged everything, and one JSON object at the end.
+Run by `benchmarks.join`. `write` goes the way of a worker's flush: `Partition.stored`, `chunks_of`, `encode`, the topic.
+Line by line it prints the offset up to which the broker has acknowledged everything, and one JSON object at the end.
 `load` prints one JSON object. With `--compare` it also feeds the same records to a partition of its own and compares the states;
 and while a thread loads the log, the main thread takes fetches of another partition, as a worker does.
 """

@@ -85,9 +85,7 @@ def reported(found: Mapping[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     if "workers" in found:
         of_workers = found["workers"]
-        for name in ("ratio", "ratio_with_rows", "ratio_with_ids", "cpu_microseconds", "disk_bytes", "redis_keys", "idle_share"):
-            result[name] = of_workers[name]
-        result["redis_bytes"], result["worker_memory_bytes"] = of_workers["redis_bytes"], of_workers["worker_memory"]
+        result |= of_workers
         without, waiting = (max(0.001, share) for share in of_workers["idle_share"].values())
         result["idle_ratio"] = waiting / without
     if "memory" in found:

@@ -52,6 +52,7 @@ class Sizes:
         waiting: predictions whose memory is measured; `loaded` of those that are loaded.
         rival: predictions that plain Faust gets; `parts` those that go through the steps.
         idle: seconds for which an idle worker is looked at.
+        brief: leaves out the workers that decide nothing.
     """
 
     records: int
@@ -61,12 +62,14 @@ class Sizes:
     rival: int
     parts: int
     idle: float
+    brief: bool = False
 
     def changed(self, records: int | None, rounds: int | None, waiting: int | None) -> Sizes:
         """Return the sizes with what was asked for instead; a run of few records is small in all."""
         found = replace(self, rounds=rounds or self.rounds)
         if records is not None:
-            found = replace(found, records=records, rival=min(self.rival, records), parts=min(self.parts, records))
+            found = replace(found, records=records, idle=min(self.idle, records / 10_000))
+            found = replace(found, rival=min(self.rival, records), parts=min(self.parts, records))
         if waiting is not None:
             found = replace(found, waiting=waiting, loaded=waiting)
         return found
@@ -101,10 +104,11 @@ def workers(on: BenchmarkServers, sizes: Sizes, end: float) -> dict[str, Any]:
     for number in range(sizes.rounds):
         for case in (WITHOUT_IDS, WITH_IDS, WITH_LABELS, WITH_ROWS):
             # What ids cost alone decides nothing: once is enough.
-            if case is not WITH_IDS or number == 0:
+            if case is not WITH_IDS or (number == 0 and not sizes.brief):
                 looks = case in _IDLE_CASES and number == 0
                 runs[case].append(runner.run(case, idle_seconds=sizes.idle if looks else 0.0))
-    runs[WITH_DOUBLES].append(CaseRunner(on, max(1000, sizes.records // 4), end, prefix="join-doubles").run(WITH_DOUBLES))
+    if not sizes.brief:
+        runs[WITH_DOUBLES].append(CaseRunner(on, max(1000, sizes.records // 4), end, prefix="join-doubles").run(WITH_DOUBLES))
     cpu = {case: statistics.median(one.microseconds for one in of_case) for case, of_case in runs.items()}
     rows = []
     for case, of_case in runs.items():
@@ -129,27 +133,32 @@ def workers(on: BenchmarkServers, sizes: Sizes, end: float) -> dict[str, Any]:
         )
     columns = ["worker", "runs", "CPU us/record", "range", "of no ids", "join B", "rows B", "outcome B"]
     columns += ["Redis keys", "Redis KiB", "grew MiB", "idle"]
-    show_table(columns, rows, f"whole workers, {sizes.records:,} records (bytes on the broker's disk, a prediction; an outcome)")
+    print(f"whole workers, {sizes.records:,} records; bytes on the broker's disk of a prediction, or of an outcome")
+    show_table(columns, rows, "whole workers")
     print()
     joined = runs[WITH_ROWS][-1]
     return {
         "ratio": cpu[WITHOUT_IDS] / cpu[WITH_LABELS],
         "ratio_with_rows": cpu[WITHOUT_IDS] / cpu[WITH_ROWS],
-        "ratio_with_ids": cpu[WITHOUT_IDS] / cpu[WITH_IDS],
         "cpu_microseconds": {case.name: round(value, 2) for case, value in cpu.items()},
         "disk_bytes": {
             "join": joined.join_bytes / joined.predictions,
             "rows": joined.row_bytes / joined.predictions,
             "outcome": joined.outcome_bytes / max(1, joined.outcomes),
             "two decimals": (joined.join_bytes + joined.row_bytes) / joined.predictions,
-            "full doubles": _disk(runs[WITH_DOUBLES][-1]),
+            **({} if sizes.brief else {"full doubles": _disk(runs[WITH_DOUBLES][-1])}),
         },
         "redis_keys": _median(runs[WITH_LABELS], "redis_keys") - _median(runs[WITHOUT_IDS], "redis_keys"),
         "redis_bytes": (_median(runs[WITH_LABELS], "redis_bytes") - _median(runs[WITHOUT_IDS], "redis_bytes"))
         / runs[WITH_LABELS][0].predictions,
-        "worker_memory": (runs[WITH_IDS][-1].resident_bytes - runs[WITHOUT_IDS][-1].resident_bytes) / runs[WITH_IDS][-1].waiting,
         "idle_share": {case.name: runs[case][0].idle_share for case in _IDLE_CASES},
+        **({} if sizes.brief else _of_ids(cpu[WITHOUT_IDS] / cpu[WITH_IDS], runs[WITH_IDS][-1], runs[WITHOUT_IDS][-1])),
     }
+
+
+def _of_ids(ratio: float, waiting: WorkerRun, without: WorkerRun) -> dict[str, float]:
+    """Return what predictions that all wait show: their rate, and the memory of a worker for each."""
+    return {"ratio_with_ids": ratio, "worker_memory_bytes": (waiting.resident_bytes - without.resident_bytes) / waiting.waiting}
 
 
 def _disk(one: WorkerRun) -> float:
@@ -175,7 +184,8 @@ def memory(on: BenchmarkServers, sizes: Sizes, end: float) -> dict[str, Any]:
                 raise UnavailableError(f"{count} predictions were fed and {one['predictions']} wait: the run measures nothing")
             found.setdefault(said, {})[f"{count}"] = one["bytes"]
             rows.append([f"{count:,}", said, f"{one['bytes']:.1f}", f"{one['bytes_at_most']:.1f}"])
-    show_table(["waiting", "answers", "bytes each", "at most meanwhile"], rows, "memory of the core's process")
+    print("memory of a process that has the core alone")
+    show_table(["waiting", "answers", "bytes each", "at most meanwhile"], rows, "memory")
     print()
     return {"bytes": {said: max(sizes_of.values()) for said, sizes_of in found.items()}, "by_size": found}
 
@@ -189,6 +199,8 @@ def loading(on: BenchmarkServers, sizes: Sizes, end: float) -> dict[str, Any]:
     whole = _child(on, "loading", "load", *where, *size)
     if whole["waiting"] != sizes.loaded or whole["end"] != written["records"]:
         raise UnavailableError(f"{sizes.loaded} predictions were written and {whole['waiting']} loaded: the run measures nothing")
+    state = f"another state: {killed['differs_in']}" if killed["differs_in"] else "the same state"
+    print(f"load from the log; a writer was killed after {killed['acknowledged']:,} records were acknowledged, and left {state}")
     show_table(
         ["log", "end", "waiting", "CPU s", "us/record", "longest take ms"],
         [
@@ -202,8 +214,7 @@ def loading(on: BenchmarkServers, sizes: Sizes, end: float) -> dict[str, Any]:
                 f"{written['longest_take_ms']:.1f}",
             ],
         ],
-        f"load from the log (killed after {killed['acknowledged']:,} were acknowledged: "
-        f"{'another state' if killed['differs_in'] else 'the same state'})",
+        "load",
     )
     print()
     return {
@@ -285,7 +296,7 @@ def rival(on: BenchmarkServers, sizes: Sizes, end: float) -> dict[str, Any]:
             raise UnavailableError(f"plain Faust made {one['outcomes']} outcomes: the run measures nothing")
         found[store] = 1e6 * one["cpu_seconds"] / one["records"]
         rows.append([store, f"{one['records']:,}", f"{one['outcomes']:,}", f"{found[store]:.0f}"])
-    show_table(["plain Faust, Table", "records", "outcomes", "CPU us/record"], rows, "the rival")
+    show_table(["plain Faust, Table", "records", "outcomes", "CPU us/record"], rows, "rival")
     print()
     return {"cpu_microseconds": found}
 
@@ -309,7 +320,8 @@ def parts(on: BenchmarkServers, sizes: Sizes, end: float) -> dict[str, Any]:
         ["ids and labels, in all", "record", "", f"{whole:.2f}"],
         ["and training rows", "record", "", f"{with_rows:.2f}"],
     ]
-    show_table(["step", "of each", "CPU us", "us/record"], rows, "where the time goes, without sending and waiting")
+    print("where the time goes, without sending and waiting")
+    show_table(["step", "of each", "CPU us", "us/record"], rows, "steps")
     print(f"of the rate without ids, by these steps: {plain / whole:.2f}, with training rows {plain / with_rows:.2f}")
     print()
     return {

@@ -136,7 +136,8 @@ class CaseRunner:
         try:
             return self._measured(fleet, case, stream, idle_seconds)
         finally:
-            fleet.stop()
+            for child in fleet.children:
+                child.kill()  # nothing of it is needed any more
 
     def _measured(self, fleet: WorkerFleet, case: Case, stream: JoinStream, idle_seconds: float) -> WorkerRun:
         ending = Ending(fleet.kafka)
@@ -209,7 +210,7 @@ def _check(case: Case, stream: JoinStream, outcomes: int, waiting: int) -> None:
 
 def _idle_share(worker: ReadyWorker, seconds: float) -> float:
     """Return the share of a core that a worker takes when nothing comes."""
-    time.sleep(_CALM_SECONDS)
+    time.sleep(min(_CALM_SECONDS, seconds))
     used, began = usage(worker.pid).cpu_seconds, time.monotonic()
     time.sleep(seconds)
     return (usage(worker.pid).cpu_seconds - used) / (time.monotonic() - began)
