@@ -36,7 +36,7 @@ OUTCOMES = Topic(
     # The time of appending is the broker's: training finds its rows by it (retrainer/training.py).
     "outcomes",
     "predictions joined with their labels",
-    "partition of the event",
+    'model, or id with `format = "rows"`; in the partition of the events',
     90 * DAY_SECONDS,
     None,
     broker_time=True,

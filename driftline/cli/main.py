@@ -43,7 +43,7 @@ HELP_SECTIONS: dict[str, tuple[str, dict[str, str]]] = {
         "Look, and change nothing",
         {
             "check": "Validate the configuration, and print what it means.",
-            "explain": "Show how a model's thresholds follow from its budget of false alarms.",
+            "explain": "Show how a model's thresholds follow from its budget, and what became of its predictions and labels.",
             "replay": "Print the alerts that a file would have raised, without Kafka.",
         },
     ),

@@ -68,7 +68,7 @@ class IdAccount:
     """What became of an id in one partition.
 
     Args:
-        hash: of the id, in hexadecimal digits.
+        hash: of the id, in hexadecimal digits; None if nothing says the seed.
         reached: offset of events up to which the log of the join has everything.
         level: one in 2^level ids is kept now.
         records: by offset.
@@ -76,7 +76,7 @@ class IdAccount:
 
     model: str
     id: str
-    hash: str
+    hash: str | None
     partition: int
     reached: int
     level: int
@@ -87,15 +87,15 @@ class IdAccount:
 class _Search:
     """The records of one id in the chunks of a partition."""
 
-    def __init__(self, identity: str, partition: int, seed: Callable[[], int]) -> None:
-        self._identity, self._partition, self._seed = identity, partition, seed
+    def __init__(self, identity: str, partition: int) -> None:
+        self._identity, self._partition = identity, partition
         self._hash: tuple[int, int] | None = None
         self.records: dict[int, IdRecord] = {}
 
-    def hash(self, seed: int | None = None) -> tuple[int, int]:
-        """Return key and check of the id."""
+    def hash(self, seed: int) -> tuple[int, int]:
+        """Return key and check of the id; all chunks of a deployment have one seed."""
         if self._hash is None:
-            keys, checks = keys_of([self._identity], self._seed() if seed is None else seed)
+            keys, checks = keys_of([self._identity], seed)
             self._hash = int(keys[0]), int(checks[0])
         return self._hash
 
@@ -128,7 +128,9 @@ def _values(rows: Columns, name: str, words: dict[int, str | int]) -> list[Value
     return boxes.values_of(with_codes(np.ascontiguousarray(rows[name]), np.array(old, np.int64), np.array(new, np.int64)))
 
 
-def trace(spec: ModelSpec, identity: str, partition: int, *, log: Records, events: Events, seed: Callable[[], int]) -> IdAccount:
+def trace(
+    spec: ModelSpec, identity: str, partition: int, *, log: Records, events: Events, seed: Callable[[], int | None]
+) -> IdAccount:
     """Return what became of an id in a partition.
 
     Args:
@@ -137,25 +139,28 @@ def trace(spec: ModelSpec, identity: str, partition: int, *, log: Records, event
         partition: of events.
         log: gives the log of the join for a partition.
         events: gives the events of a partition from an offset on.
-        seed: gives the seed of the hash where no chunk says it.
+        seed: gives the seed of the hash where no chunk says it, None if it is not known.
 
     Raises:
         UnavailableError: the broker cannot be reached.
     """
-    search = _Search(identity, partition, seed)
+    search = _Search(identity, partition)
     found = loaded(partial(log, partition), spec, search.choose)
-    key, check = search.hash(found.seed)
-    state = _state(found, key, check, search.records.values())
+    known = seed() if found.seed is None else found.seed
+    digits = None
+    state: State = "unknown"
+    if known is not None:
+        key, check = search.hash(known)
+        digits = f"{key:016x}{check:08x}"
+        state = _state(found, key, check, search.records.values())
     records = dict(search.records)
     if state in _OPEN:
         start = min((one.offset for one in records.values() if one.kind == "prediction"), default=0)
         for offset, record in _in_events(spec, identity, partition, events(partition, start)):
-            known = records.get(offset)
-            records[offset] = record if known is None else replace(known, key=record.key)
+            stored = records.get(offset)
+            records[offset] = record if stored is None else replace(stored, key=record.key)
     ordered = tuple(sorted(records.values(), key=lambda one: one.offset))
-    return IdAccount(
-        spec.name, identity, f"{key:016x}{check:08x}", partition, found.reached, found.pairs.bounds.level, state, ordered
-    )
+    return IdAccount(spec.name, identity, digits, partition, found.reached, found.pairs.bounds.level, state, ordered)
 
 
 def _state(found: LoadedPartition, key: int, check: int, known: Iterable[IdRecord]) -> State:
@@ -220,7 +225,9 @@ def sentences(spec: ModelSpec, home: int, accounts: list[IdAccount]) -> list[str
         home: partition of the id, if it is the message key.
         accounts: of `home`, or of all partitions.
     """
-    said = [sentence for one in accounts if one.records or len(accounts) == 1 for sentence in _sentences(spec, one)]
+    left_out = [one for one in accounts if one.partition == home and one.state == "sampled_out"]
+    told = [one for one in accounts if one.records or len(accounts) == 1 or one in left_out]
+    said = [sentence for one in told for sentence in _sentences(spec, one)]
     predicted = sorted({one.partition for each in accounts for one in each.records if one.kind == "prediction"})
     labelled = sorted({one.partition for each in accounts for one in each.records if one.kind == "label"})
     if predicted and labelled and not set(predicted) & set(labelled):
@@ -228,7 +235,7 @@ def sentences(spec: ModelSpec, home: int, accounts: list[IdAccount]) -> list[str
             f"The prediction is in partition {_list(predicted)} and the label in partition {_list(labelled)}: they never meet. "
             f"Send both with the id as the key of the message, which gives partition {home}."
         )
-    elif len(accounts) > 1 and not predicted and not labelled:
+    elif len(accounts) > 1 and not predicted and not labelled and not left_out:
         said.append("No partition has the id, neither in the log of the join nor in the events that are kept.")
     keys = sorted({one.key for each in accounts for one in each.records if one.key is not None})
     if keys:

@@ -19,7 +19,7 @@ from detectors.spec import ModelSpec
 from detectors.windows.block import ABSENT, columns
 from detectors.windows.row import Value
 from driftline.readers.opened import Opened
-from driftline.readers.pairs import Pairs
+from driftline.readers.pairs import FilePairs
 from driftline.readers.roles import Roles
 from driftline.readers.rows import Table, stretch_of
 from driftline.readers.stretch import LabelCount, RowFault, Stretch
@@ -113,7 +113,7 @@ def read_events(
 ) -> Iterator[Stretch]:
     """Yield the events of a file in which each line is one, of all models or of one only."""
     decoding = Decoding(models)
-    pairs = Pairs(models)
+    pairs = FilePairs(models)
     offset = 0
     feed = file.lines()
     while read := list(islice(feed, lines)):

@@ -17,7 +17,7 @@ import numpy as np
 
 from detectors.arrays import Integers
 from detectors.pairing.columns import Halves
-from detectors.pairing.pairs import Pairs as Waiting
+from detectors.pairing.pairs import Pairs
 from detectors.pairing.partition import Clock, Partition
 from detectors.pairing.taken import Pairing, Taken
 from detectors.pairing.values import NULL, UNKNOWN
@@ -34,7 +34,7 @@ _MOST_BYTES = 1 << 30
 _SEED = 0
 
 
-class Pairs:
+class FilePairs:
     """The predictions and labels that wait."""
 
     def __init__(self, models: Mapping[str, ModelSpec], *, most_bytes: int = _MOST_BYTES) -> None:
@@ -98,7 +98,7 @@ class Pairs:
         return found
 
 
-def _block(model: str, pairs: Waiting, taken: Taken) -> Block | None:
+def _block(model: str, pairs: Pairs, taken: Taken) -> Block | None:
     """Return the rows of pairs in windows of outcomes; None without any."""
     rows = taken.pairs
     if not len(rows):

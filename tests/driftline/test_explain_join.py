@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from detectors.errors import DriftlineError
 from detectors.spec import ModelSpec, OutcomeSpec
+from driftline.cli.main import run
 from driftline.explain.join import overview
 from driftline.explain.join_id import IdAccount, sentences, trace
+from driftline.servers.ports import free_port
 from streams.engine.transport import LogState
-from streams.kafka import Record
+from streams.kafka import Log, Outgoing, Record, Sender, partition_counts
 from streams.kafka.partitioner import partition_of
+from streams.records.join_chunks import decode, encode
+from streams.settings import KafkaSettings
 from streams.stages.join import Join
+from streams.topics import EVENTS, topic_name
+from tests.support.command_line import Done, beside
 from tests.support.records import Fetched, batch_of
 from tests.support.wired import wired
 
@@ -56,7 +63,7 @@ class Topics:
         for message in checkpoint.state:
             log.append(Record("t.join", partition, len(log), 0.0, message.key, message.value, message.headers))
 
-    def log(self, partition: int) -> Iterable[Record]:
+    def log(self, partition: int) -> list[Record]:
         """Return the log of a partition."""
         return self._log[partition]
 
@@ -164,8 +171,88 @@ async def test_an_id_that_nobody_sent() -> None:
     assert "--anywhere" in topics.said("z")
 
 
+async def test_an_id_beyond_the_sample() -> None:
+    """At level 2 three of four ids are not joined, and the sentence names the level, here and anywhere."""
+    topics = Topics(2)
+    await topics.write(0, half("prediction", 1.0))
+    chunk = decode(topics.log(0)[-1].value or b"")
+    raised = replace(chunk, stretch=replace(chunk.stretch, level=2, levels=()))
+    topics.log(0)[-1] = replace(topics.log(0)[-1], value=encode(raised))
+    left_out = next(one for one in map(str, range(100)) if topics.trace(one).state == "sampled_out")
+    assert topics.said(left_out) == "Sampled out in partition 0 at level 2: 1 in 4 ids is joined, and this is not."
+
+
 def test_keys_go_where_java_sends_them() -> None:
     """The partition of a key is that of Java's producer, as its own tests have it."""
     # org.apache.kafka.common.utils.UtilsTest.testMurmur2
     for key, murmur2 in ((b"21", -973932308), (b"foobar", -790332482), (b"a-little-bit-long-string", -985981536)):
         assert partition_of(key, 1_000_003) == (murmur2 & 0x7FFFFFFF) % 1_000_003
+
+
+# -- the command ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Done]]:
+    """A function that runs `driftline explain join` beside a configuration for a broker."""
+    with beside(tmp_path, None, monkeypatch):
+
+        def run_it(kafka: KafkaSettings, *arguments: str) -> Done:
+            text = f'[kafka]\nbootstrap = "{kafka.bootstrap}"\nprefix = "{kafka.prefix}"\n[models.fraud]\nwindow = "1m"\n'
+            (tmp_path / "driftline.toml").write_text(text)
+            return Done(run(["explain", "join", *arguments]), *capsys.readouterr())
+
+        yield run_it
+
+
+def test_a_model_that_is_not_configured_has_a_near_name(call: Callable[..., Done]) -> None:
+    """A misspelt model is answered with the nearest name, before any broker is asked."""
+    done = call(KafkaSettings(), "--model", "frayd")
+    assert done.status == 2
+    assert 'did you mean "fraud"?' in done.stderr
+    assert call(KafkaSettings(), "--model", "fraud", "--anywhere").status == 2
+
+
+def test_a_broker_that_is_away_is_named(call: Callable[..., Done]) -> None:
+    """Without Kafka the command ends with 3 and the address that does not answer."""
+    kafka = KafkaSettings(bootstrap=f"127.0.0.1:{free_port()}")
+    done = call(kafka, "--model", "fraud")
+    assert done.status == 3
+    assert f"no Kafka at {kafka.bootstrap}" in done.stderr
+
+
+async def test_the_log_of_a_broker_is_read(call: Callable[..., Done], kafka_settings: KafkaSettings) -> None:
+    """What our sender wrote under an id is found in the partition of the id; before that there is no log, and a pipe is quiet."""
+    assert "the join has no log yet" in call(kafka_settings, "--model", "fraud").stderr
+    sender = Sender(kafka_settings, client="test")
+    events = topic_name(kafka_settings.prefix, EVENTS)
+    partitions = partition_counts(kafka_settings)[events]
+    ids = [f"c0ffee-{number}" for number in range(20)]
+    sent = [Outgoing(events, one.encode(), json.dumps({"model": "fraud", "id": one, "prediction": True}).encode()) for one in ids]
+    await sender.send_all(sent)
+    seen: dict[str, int] = {}
+    spec = ModelSpec("fraud")
+    for partition in range(partitions):
+        log = Log(kafka_settings, "test")
+        records = list(log.read(events, {partition: 0}))
+        log.close()
+        seen |= {(record.key or b"").decode(): record.partition for record in records}
+        join = await Join.open(wired({"fraud": spec}, kafka=kafka_settings), partition, LogState(None, 0, len(records)))
+        if records:
+            values = [Fetched(one.value, one.offset, round(one.timestamp_seconds * 1000), events, partition) for one in records]
+            await join.feed(batch_of(values), 0)
+        checkpoint = join.checkpoint(len(records), final=True)
+        assert checkpoint is not None
+        await sender.send_all(checkpoint.state)
+    sender.close()
+    assert seen == {one: partition_of(one.encode(), partitions) for one in ids}
+    shown = call(kafka_settings, "--model", "fraud", "--json")
+    assert sum(line["unlabelled"] for line in shown.result["partitions"]) == len(ids)
+    assert shown.stderr == ""
+    one = call(kafka_settings, "--model", "fraud", "--id", ids[0])
+    assert one.stdout.startswith(f"id {ids[0]}: hash ")
+    assert f"The prediction waits in partition {seen[ids[0]]} for its label" in one.stdout
+    nobody = call(kafka_settings, "--model", "fraud", "--id", "nobody", "--anywhere", "--json")
+    assert nobody.result["sentences"] == [
+        "No partition has the id, neither in the log of the join nor in the events that are kept."
+    ]

@@ -67,7 +67,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 # -- the same as in Kafka --------------------------------------------------------------------------
 
 
-class Partition:
+class WorkerStages:
     """The workers' stages over one partition of events, one record at a time."""
 
     def __init__(self, wiring: Wiring, join: Join) -> None:
@@ -120,7 +120,7 @@ def told(redis_settings: RedisSettings, signing_key: Secret) -> Tell:
     """A function that gives what the workers write for the events of one partition."""
 
     async def tell(log: list[dict[str, Any]]) -> list[str]:
-        partition = await Partition.begin(Store(redis_settings, signing_key), KafkaSettings(prefix="t"))
+        partition = await WorkerStages.begin(Store(redis_settings, signing_key), KafkaSettings(prefix="t"))
         for event in log:
             await partition.event(json.dumps(event).encode())
         end = max(event["ts"] for event in log) + SPEC.window_seconds

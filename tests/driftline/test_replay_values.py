@@ -22,7 +22,7 @@ from driftline.readers import cells
 from driftline.readers.csv_rows import read_csv
 from driftline.readers.json_lines import read_events, read_json_rows
 from driftline.readers.opened import Opened, opened
-from driftline.readers.pairs import Pairs
+from driftline.readers.pairs import FilePairs
 from driftline.readers.parquet import read_parquet
 from driftline.readers.roles import Roles
 from driftline.readers.stretch import LabelCount, Stretch
@@ -236,7 +236,7 @@ def test_many_predictions_are_forgotten_after_their_label_window() -> None:
     """What waits in a file of an hour is what came within `label_within`, so a long file takes no more memory."""
     log = (half("prediction", 10.0 + at / 20.0, identity=str(at)) for at in range(80_000))
     file = Opened("events.jsonl", io.BytesIO(b"".join(json.dumps(event).encode() + b"\n" for event in log)), None)
-    pairs, decoding = Pairs(PAIRED), Decoding(PAIRED)
+    pairs, decoding = FilePairs(PAIRED), Decoding(PAIRED)
     most = 0
     for offset in range(0, 80_000, 4_000):
         values = [line for _, line in islice(file.lines(), 4_000)]

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import click
 
+from detectors.errors import ConfigError
 from driftline.cli.invocation import Invocation, configured
 from driftline.cli.known_model import known_model
 from driftline.explain.join import JoinTopics, PartitionAccount, overview
@@ -46,8 +47,11 @@ def join(invocation: Invocation, *, model: str, identity: str | None, anywhere: 
             return
         home = partition_of(identity.encode(), topics.partitions)
 
-        def seed() -> int:
-            keyed = invocation.settings(need_key=True, references=False, log_notes=False)
+        def seed() -> int | None:
+            try:
+                keyed = invocation.settings(need_key=True, references=False, log_notes=False)
+            except ConfigError:  # without a key: nothing of the model is in the log, so there is nothing to look up
+                return None
             return Store(keyed.redis, keyed.signing_key).seed("join")
 
         places = range(topics.partitions) if anywhere else [home]
@@ -102,7 +106,8 @@ def _show_id(accounts: list[IdAccount], home: int, said: list[str], *, as_json: 
             )
         )
         return
-    click.echo(f"id {first.id}: hash {first.hash}, partition {home} of events.")
+    digits = next((one.hash for one in accounts if one.hash is not None), "not known without the signing key")
+    click.echo(f"id {first.id}: hash {digits}, partition {home} of events.")
     records = [record for one in accounts for record in one.records]
     if records:
         show_table(_ID_HEADINGS, [_id_cells(record) for record in records])
