@@ -9,20 +9,21 @@ Rules:
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from benchmarks.machine import BenchmarkServers, pin
 from detectors.errors import UnavailableError
-from detectors.windows.record import Mark, Window
+from detectors.windows.record import Kind, Mark, Window
 from driftline.config.load import load_settings
 from driftline.servers.child import Child
 from streams.kafka import Log, create_topics
@@ -41,6 +42,7 @@ _CONFIG = """
 bootstrap = "{bootstrap}"
 prefix = "{prefix}"
 partitions = {partitions}
+session_timeout = "{session:g}s"
 
 [redis]
 url = "{redis}"
@@ -85,11 +87,18 @@ class ReadyWorker:
 class WorkerFleet:
     """Topics, configuration and workers of one deployment on a benchmark's servers."""
 
-    def __init__(self, on: BenchmarkServers, models: str, *, prefix: str, partitions: int = 4) -> None:
-        """Create the topics; `models` is the part of `driftline.toml` that describes the models."""
+    def __init__(
+        self, on: BenchmarkServers, models: str, *, prefix: str, partitions: int = 4, session_timeout_seconds: float | None = None
+    ) -> None:
+        """Create the topics; `models` is the part of `driftline.toml` that describes the models.
+
+        A worker that is frozen for less than `session_timeout_seconds` keeps its partitions.
+        """
         self._servers = on
         self._models = models
         self.kafka = KafkaSettings(bootstrap=on.kafka.bootstrap, prefix=prefix, partitions=partitions)
+        if session_timeout_seconds is not None:
+            self.kafka = replace(self.kafka, session_timeout_seconds=session_timeout_seconds)
         self._home = on.home / prefix
         self._home.mkdir()
         self._key = secrets.token_hex(32)
@@ -104,6 +113,7 @@ class WorkerFleet:
             bootstrap=self.kafka.bootstrap,
             prefix=self.kafka.prefix,
             partitions=self.kafka.partitions,
+            session=self.kafka.session_timeout_seconds,
             redis=self._servers.redis.url,
             state=f"{self.kafka.prefix}-{self._runs}",
         )
@@ -234,13 +244,16 @@ class Ending:
         workers: Iterable[ReadyWorker],
         timeout_seconds: float,
         meanwhile: Callable[[], None] = lambda: None,
+        kinds: Iterable[Kind] = ("features",),
     ) -> Finished:
         """Return once all sources have closed what ends at or before `end`; `meanwhile` is called now and then.
+
+        `kinds` are those of the windows that are waited for; the rows are those of the windows of features.
 
         Raises:
             UnavailableError: that took too long, a worker ended, or the windows do not hold all rows.
         """
-        waiting = set(range(sources))
+        waiting = set(itertools.product(kinds, range(sources)))
         found: dict[tuple[str, int, float], int] = {}
         deadline = time.monotonic() + timeout_seconds
         children = [worker.child for worker in workers]
@@ -249,9 +262,9 @@ class Ending:
             for message in self._consumer.consume(1000, timeout=0.1):
                 at = time.time()
                 record = window_codec.parse(message.value())
-                if isinstance(record, Mark) and record.kind == "features" and record.until >= end:
-                    waiting.discard(record.source)
-                elif isinstance(record, Window) and record.end <= end:
+                if isinstance(record, Mark) and record.until >= end:
+                    waiting.discard((record.kind, record.source))
+                elif isinstance(record, Window) and record.kind == "features" and record.end <= end:
                     found[record.segment, record.source, record.start] = record.n
             meanwhile()
             dead = [child for child in children if not child.running]

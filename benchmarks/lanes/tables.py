@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.lanes.lane import Printed
+from benchmarks.speed.join.report import FIGURES
 from driftline.text.tables import markdown
 
 
@@ -180,6 +181,15 @@ def scale(printed: Sequence[Printed]) -> str:
     """Return how two workers compare with one."""
     rows = [["by the clock", printed[0]["ratio_by_clock"]], ["by CPU time", printed[0]["ratio_by_cpu"]]]
     return markdown(["two workers to one, with the broker on the same cores", "ratio"], _rows(rows))
+
+
+def join(printed: Sequence[Printed]) -> str:
+    """Return the figures of the join, with what each must be and what it was before; then the steps of a worker."""
+    result = {key: value for part in printed for key, value in part.items()}
+    rows = [figure.row(result) for figure in FIGURES if figure.value(result) is not None]
+    figures = markdown(["figure", "measured", "must", "aim", "before, at 86be610"], rows)
+    steps = markdown(["step of a worker", "CPU us of each"], _rows(result["steps"]["microseconds"].items()))
+    return f"{figures}\n\n{steps}"
 
 
 def latency(printed: Sequence[Printed]) -> str:

@@ -215,7 +215,7 @@ class Join:
 
     def checkpoint(self, position: int, *, final: bool) -> Checkpoint | None:
         """Return the outcomes made since the last checkpoint, and chunks when it is time for them."""
-        state, complete = self._beginning()
+        state, complete = self._beginning(position)
         pending = self._partition.pending
         due = pending and (final or pending >= _CHUNK_RECORDS or self._is_old())
         if due:
@@ -228,13 +228,13 @@ class Join:
         self._gauges.show(self._partition.models)
         return Checkpoint([] if checkpoint is None else checkpoint.outgoing, self._durable, complete, state)
 
-    def _beginning(self) -> tuple[list[Outgoing], Callable[[], Awaitable[None]] | None]:
+    def _beginning(self, position: int) -> tuple[list[Outgoing], Callable[[], Awaitable[None]] | None]:
         """Return the beginning of the log when it is time to write it, with what follows on that."""
         if self._begun_at is not None and self._clock() - self._begun_at < _BEGIN_SECONDS:
             return [], None
         self._begun_at = self._clock()
-        # What was taken over from Redis is in the log before the beginning says so.
-        state = [] if self._begin.upgraded else self._chunks(self._durable)
+        # What was taken over from Redis is in the log before the beginning says so, with what came since.
+        state = [] if self._begin.upgraded else self._chunks(position)
         state.append(Outgoing(self._log, BEGIN, encode_begin(self._begin), partition=self._number))
         return state, None if self._begin.upgraded else self._upgraded
 

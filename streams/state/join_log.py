@@ -28,6 +28,8 @@ _LOG = logging.getLogger("driftline.worker")
 
 #: Bytes of the log that are fetched ahead.
 _QUEUE_BYTES = 16 << 20
+#: How often a log that changes while it is read is read again.
+_READINGS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,7 @@ class Loaded:
         end: offset of events up to which the log has everything.
         places: of the chunks that were taken.
         lost: first offset of events that the log should have and has not; None if nothing is lost.
+        unread: chunks that the log had when its keys were read, and not when its values were.
     """
 
     partition: Partition
@@ -179,6 +182,7 @@ class Loaded:
     end: int
     places: tuple[Place, ...]
     lost: int | None = None
+    unread: int = 0
 
 
 def load(log: JoinLog, within: Mapping[str, float], *, most_bytes: int, first: int) -> Loaded:
@@ -195,8 +199,10 @@ def load(log: JoinLog, within: Mapping[str, float], *, most_bytes: int, first: i
     """
     keys = log.keys()
     loaded = _taken(log, keys, keys.end, within=within, most_bytes=most_bytes)
-    if loaded.lost is not None and (newer := log.keys()) != keys:
-        # Another owner went on meanwhile, and what it deleted was not read any more.
+    for _ in range(_READINGS):
+        # Another owner may have gone on meanwhile: what it deleted was not read any more, though it had not expired yet at `end`.
+        if not loaded.unread or (newer := log.keys()) == keys:
+            break
         keys = newer
         loaded = _taken(log, keys, keys.end, within=within, most_bytes=most_bytes)
     again = [start for start in keys.holes(keys.end) if start >= first]
@@ -214,7 +220,9 @@ def _taken(
     seed: int | None = None
     #: Model -> (offset of events, bytes that waited there), of its last chunk.
     totals: dict[str, tuple[int, int]] = {}
+    unread = len(places)
     for chunk in log.chunks(places):
+        unread -= 1
         stretch = chunk.stretch
         seed = chunk.seed if seed is None else seed
         if chunk.seed != seed:
@@ -222,10 +230,11 @@ def _taken(
             continue
         partition.load(stretch)
         if stretch.model in within and stretch.within == within[stretch.model]:
+            # The chunk that reaches furthest is not always the last one: an owner that was late wrote others.
             totals[stretch.model] = max(totals.get(stretch.model, (-1, 0)), (chunk.flush[1], stretch.total))
     partition.begin(end)
     if lost is None:
         missing = [model for model, (_, total) in totals.items() if partition.models[model].bounds.total < total]
         if missing:
             lost = min(keys.holes(end), default=0)
-    return Loaded(partition, seed, keys.begin, end, places, lost)
+    return Loaded(partition, seed, keys.begin, end, places, lost, unread)

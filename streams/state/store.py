@@ -36,23 +36,6 @@ _BINDING = "binding"
 _SCANNED = 1000
 _T = TypeVar("_T")
 
-# KEYS: pending keys; ARGV: time to live in seconds, then one value a key. The first write wins
-# unless it is the same write again.
-_PUT_PENDING = """
-for i, key in ipairs(KEYS) do
-  redis.call('SET', key, ARGV[i + 1], 'NX', 'EX', ARGV[1])
-end
-return #KEYS
-"""
-
-# KEYS: pending keys; ARGV: the value each is to shrink to. What has expired stays away.
-_SHRINK_PENDING = """
-for i, key in ipairs(KEYS) do
-  redis.call('SET', key, ARGV[i], 'XX', 'KEEPTTL')
-end
-return #KEYS
-"""
-
 
 class FencedError(StateError):
     """Another worker has written a newer snapshot: this one no longer owns the partition."""
@@ -73,8 +56,6 @@ class Store:
             socket_connect_timeout=timeout_seconds,
             health_check_interval=15,
         )
-        self._put_pending = self._redis.register_script(_PUT_PENDING)
-        self._shrink_pending = self._redis.register_script(_SHRINK_PENDING)
 
     def _name(self, *parts: str) -> str:
         return ":".join((self._settings.prefix, *parts))

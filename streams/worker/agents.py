@@ -14,7 +14,7 @@ notify                 alerts, swaps        webhook, annotations
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import faust
@@ -23,6 +23,7 @@ from faust.types import TP
 from streams.engine.lanes import Lanes, StageMaker
 from streams.engine.stage import Stage
 from streams.engine.transport import LogState
+from streams.kafka import Record
 from streams.kafka.batch import Batch
 from streams.metrics import Metrics
 from streams.settings import Settings
@@ -89,7 +90,13 @@ def _maker(agent: Agent, wiring: Wiring) -> StageMaker:
 
 
 def stage_makers(
-    settings: Settings, *, store: Store, metrics: Metrics, sinks: Sequence[Sink], sources: int
+    settings: Settings,
+    *,
+    store: Store,
+    metrics: Metrics,
+    sinks: Sequence[Sink],
+    sources: int,
+    join_records: Callable[[int], Iterable[Record]] | None = None,
 ) -> dict[str, dict[str, StageMaker]]:
     """Return name of the topic on the broker -> name of the agent -> maker of its stages.
 
@@ -99,6 +106,7 @@ def stage_makers(
         metrics: of the process.
         sinks: get alerts and swaps.
         sources: partitions of the events topic, and of the outcomes topic.
+        join_records: gives the log of the join for a partition; None reads it from Kafka.
     """
     wiring = Wiring.of(
         settings.kafka,
@@ -109,6 +117,7 @@ def stage_makers(
         sources=sources,
         join=settings.join,
         outcomes_format=settings.outcomes_format,
+        join_records=join_records,
     )
     makers: dict[str, dict[str, StageMaker]] = {}
     for agent in AGENTS:

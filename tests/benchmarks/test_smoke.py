@@ -86,6 +86,23 @@ def test_scale_compares_one_worker_with_two():
 
 
 @with_servers
+def test_join_compares_records_with_ids_with_records_without():
+    """Every part has its figures, the writer that was killed left the same state, and nothing is kept in Redis."""
+    sizes = ("--records", "2000", "--rounds", "1", "--waiting", "30000", "--brief")
+    result, text = benchmark("join", *sizes, "--only", "workers", "memory", "loading", "parts")
+    assert result["ratio"] > 0
+    assert result["ratio_with_rows"] > 0
+    assert set(result["disk_bytes"]) == {"join", "rows", "outcome", "two decimals"}
+    assert result["redis_keys"] == 0
+    assert result["same_state"]
+    assert 0 < result["killed_at"] < 2 * 30_000
+    assert set(result["memory_bytes"]) == {"classes", "numbers"}
+    assert "the same state" in text
+    assert "where the time goes" in text
+    assert "rate with ids and labels, of the rate without ids" in text
+
+
+@with_servers
 def test_latency_reads_a_backlog_and_then_times_alerts():
     """Alerts of live events have latencies in order, and the backlog's memory was looked at."""
     result, _ = benchmark("latency", "--backlog", "1000", "--seconds", "6", "--rate", "200")

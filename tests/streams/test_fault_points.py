@@ -27,6 +27,7 @@ from streams.engine.lanes import Lane
 from streams.kafka import create_topics, delete_topics
 from streams.patience import Backoff
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
+from streams.stages import join, training_rows
 from tests.support.fault_borders import faulty_functions, faulty_redis
 from tests.support.fault_log import MODELS, SOURCES
 from tests.support.fault_told import Told
@@ -68,6 +69,9 @@ async def brokers(made: list[Broker], monkeypatch: pytest.MonkeyPatch) -> AsyncI
     """Brokers, with everything in place for faults to happen."""
     # Rewinds are what is tested here, not how long they wait before.
     monkeypatch.setattr(lanes, "_PAUSES", Backoff(0.005, 5.0))
+    # In a log so short there would be few chunks, and rows only at the end.
+    monkeypatch.setattr(join, "_CHUNK_RECORDS", 60)
+    monkeypatch.setattr(training_rows, "_MANY", 60)
     loop = asyncio.get_running_loop()
     watch_tasks(loop)
     loop.set_exception_handler(lambda *_: None)  # tasks that died with their worker have nobody to tell
@@ -212,7 +216,15 @@ class StoredTooEarly(MortalLanes):
     async def _make_durable(self, lane: Lane, checkpoint: Checkpoint) -> None:
         if checkpoint.complete is not None:
             await checkpoint.complete()
-        await super()._make_durable(lane, Checkpoint(checkpoint.outgoing, checkpoint.durable))
+        await super()._make_durable(lane, replace(checkpoint, complete=None))
+
+
+class ChunksTooEarly(MortalLanes):
+    """Lanes that send the state before the messages that were made with it."""
+
+    async def _make_durable(self, lane: Lane, checkpoint: Checkpoint) -> None:
+        await self._sender.send_all(checkpoint.state)
+        await super()._make_durable(lane, replace(checkpoint, state=[]))
 
 
 class GoesOn(MortalLanes):
@@ -228,6 +240,7 @@ class GoesOn(MortalLanes):
     [
         (DurableTooEarly, "acknowledgements", "crash before"),
         (StoredTooEarly, "acknowledgements", "crash before"),
+        (ChunksTooEarly, "produce", "crash before"),
         (GoesOn, "produce", "held"),
     ],
 )
@@ -239,7 +252,7 @@ async def test_a_wrong_order_is_noticed(brokers: list[Broker], kind: type[Mortal
     points = [
         Point(of, site, number)
         for (of, site), count in injector.seen.items()
-        if of == border and site in ("flush", "alerts")
+        if of == border and site in ("flush", "alerts", "outcomes")
         for number in range(count)
     ]
     wrong, happened = await inexact(brokers, [Fault(point, fault) for point in points], reference, kind)

@@ -1,37 +1,33 @@
-"""The join on a real Redis: which outcomes come out depends on the log alone, whatever crashes in between."""
+"""The join stage: which outcomes come out depends on the log alone, whatever crashes in between."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
-import redis
-from hypothesis import given
-from hypothesis import settings as effort
-from hypothesis import strategies as st
 
-from detectors.errors import UnavailableError
+from detectors.pairing import partition as pairing_partition
 from detectors.spec import ModelSpec, OutcomeSpec
 from streams.events.event import outcome_tick
-from streams.kafka import Outgoing
-from streams.metrics import Metrics
-from streams.records.outcomes import Outcome, PredictionValue, SourceOffset, error_of, parse
-from streams.settings import KafkaSettings, RedisSettings, Secret
+from streams.records.join_chunks import BEGIN, decode, decode_begin
+from streams.records.outcomes import Outcome, OutcomeColumns, PredictionValue, SourceOffset, error_of, parse
+from streams.settings import RedisSettings, Secret
 from streams.stages.join import Join
 from streams.state.store import Store
-from tests.support.records import NOW, Fetched, batch_of, checkpoints, feed, log_of, make_durable
-from tests.support.wired import wired
+from tests.support.joins import PARTITION, Joins, pending, put_halves, put_pending
+from tests.support.records import NOW, Fetched, batch_of, feed, log_of
+from tests.support.records import decode as events_of
+
+pytestmark = pytest.mark.fast
 
 WITHIN = 100.0
 MODELS = {name: ModelSpec(name, outcomes=OutcomeSpec(label_within_seconds=WITHIN)) for name in ("m", "n")}
-KAFKA = KafkaSettings(prefix="t")
-PARTITION = 2
 
 
 def prediction(identity: str | None, at: float = 0.0, *, model: str = "m", **fields: Any) -> dict[str, Any]:
@@ -40,307 +36,483 @@ def prediction(identity: str | None, at: float = 0.0, *, model: str = "m", **fie
     return {"model": model, "ts": NOW - 5000 + at, "features": {"x": at}, "prediction": True, **known, **fields}
 
 
-def truth(identity: str, at: float = 10.0, *, model: str = "m", label: Any = False) -> dict[str, Any]:
+def truth(identity: Any, at: float = 10.0, *, model: str = "m", label: Any = False, **fields: Any) -> dict[str, Any]:
     """Return a label that comes `at` seconds after that."""
-    return {"model": model, "id": identity, "ts": NOW - 5000 + at, "label": label}
+    return {"type": "label", "model": model, "id": identity, "ts": NOW - 5000 + at, "label": label, **fields}
 
 
-@pytest.fixture
-def store(redis_settings: RedisSettings, signing_key: Secret) -> Store:
-    """A Redis of the test's own."""
-    return Store(redis_settings, signing_key)
-
-
-@pytest.fixture
-def metrics() -> Metrics:
-    """Metrics of the test's own."""
-    return Metrics()
-
-
-def join(store: Store, start: int = 0, metrics: Metrics | None = None) -> Join:
-    """Return the stage as a worker begins it."""
-    return Join(wired(MODELS, store=store, metrics=metrics), partition=PARTITION, start=start)
-
-
-def outcomes_of(messages: Iterable[Outgoing]) -> list[Outcome]:
-    """Return what messages to the outcomes topic say."""
-    found = [parse(message.value) for message in messages]
-    return [one for one in found if isinstance(one, Outcome)]
-
-
-async def joined(store: Store, events: Sequence[Any], metrics: Metrics | None = None) -> list[Outcome]:
+async def joined(joins: Joins, events: Sequence[Any], sizes: Sequence[int] = ()) -> list[Outcome]:
     """Return the outcomes of a log that is read once, without trouble."""
-    stage = join(store, metrics=metrics)
-    position = await feed(stage, log_of(events, partition=PARTITION))
-    return outcomes_of(await make_durable(stage.checkpoint(position, final=False)))
+    stage = await joins.begin()
+    position = await feed(stage, log_of(events, partition=PARTITION), sizes)
+    return await joins.flush(stage.checkpoint(position, final=True))
 
 
-def counted(metrics: Metrics, result: str, model: str = "m") -> float:
-    """Return how many labels came to that."""
-    return metrics.registry.get_sample_value("driftline_outcomes_total", {"model": model, "result": result}) or 0.0
-
-
-async def test_a_pair_is_an_outcome_with_everything_about_it(store: Store) -> None:
-    """An outcome has the prediction's features, segment and version, the label's truth and time, and the later offset."""
+async def test_a_pair_is_an_outcome_with_everything_about_it() -> None:
+    """An outcome has the prediction's segment and version, the label's truth and time, and the later offset; no features."""
     full = prediction("a", segment="eu", model_version="7", prediction={"label": "spam", "score": 0.9})
-    found = await joined(store, [full, truth("a", label="ham")])
-    assert found == [
+    assert await joined(Joins(MODELS), [full, truth("a", label="ham")]) == [
         Outcome(
-            "a",
-            "m",
-            "eu",
-            NOW - 4990,
-            NOW - 5000,
-            "7",
-            {"x": 0.0},
-            PredictionValue("spam", 0.9),
-            "ham",
-            SourceOffset(PARTITION, 1),
+            id="a",
+            model="m",
+            segment="eu",
+            ts=NOW - 4990,
+            predicted_at=NOW - 5000,
+            model_version="7",
+            prediction=PredictionValue("spam", 0.9),
+            label="ham",
+            source=SourceOffset(PARTITION, 1),
+            at=0,
         )
     ]
 
 
-async def test_outcomes_go_to_the_partition_of_their_events(store: Store) -> None:
-    """The message names its partition and carries the id as its key: sources of one partition stay in order."""
-    stage = join(store)
-    position = await feed(stage, log_of([prediction("a"), truth("a")], partition=PARTITION))
-    checkpoint = stage.checkpoint(position, final=False)
+async def test_what_else_is_known_of_a_prediction_comes_with_its_outcome() -> None:
+    """Clients of both halves, entity, probabilities and groups, these from tags first, come out; also after a restart."""
+    models = {"m": replace(MODELS["m"], groups=("country", "channel", "nowhere"))}
+    full = prediction(
+        "a",
+        client="shop",
+        entity="card-1",
+        prediction={"label": True, "score": 0.9, "probabilities": {"true": 0.9, "false": 0.1}},
+        features={"country": "NO", "channel": "app", "x": 1.0},
+        tags={"channel": "web"},
+    )
+    joins = Joins(models)
+    log = log_of([full, prediction("b"), truth("a", client="lab"), truth("b")], partition=PARTITION)
+    first = await joins.begin()
+    await joins.flush(first.checkpoint(await feed(first, log[:2]), final=True))
+    second = await joins.begin()
+    one, other = await joins.flush(second.checkpoint(await feed(second, log), final=True))
+    assert (one.client, one.label_client, one.entity) == ("shop", "lab", "card-1")
+    assert one.probabilities == {"true": 0.9, "false": 0.1}
+    assert one.groups == {"country": "NO", "channel": "web"}
+    assert (other.client, other.label_client, other.entity, other.probabilities, other.groups) == (None,) * 5
+
+
+async def test_outcomes_of_a_fetch_are_one_record_of_their_partition() -> None:
+    """The message names its partition, its key is the model: sources of one partition stay in order."""
+    stage = await Joins(MODELS).begin()
+    position = await feed(stage, log_of([prediction("a"), prediction("b"), truth("a"), truth("b")], partition=PARTITION))
+    checkpoint = stage.checkpoint(position, final=True)
     assert checkpoint is not None
-    assert [(message.topic, message.key, message.partition) for message in checkpoint.outgoing] == [
-        ("t.outcomes", b"a", PARTITION)
+    (message,) = checkpoint.outgoing
+    assert (message.topic, message.key, message.partition) == ("t.outcomes", b"m", PARTITION)
+    found = parse(message.value)
+    assert isinstance(found, OutcomeColumns)
+    assert (found.id, found.source, found.at) == (["a", "b"], [2, 3], [0, 1])
+    assert checkpoint.durable == 4
+
+
+async def test_outcomes_may_be_records_of_their_own() -> None:
+    """With `format = "rows"` each outcome is a record with the id as its key, and says the same."""
+    log = [prediction("a"), prediction("b", segment="eu"), truth("a"), truth("b"), truth("b", 11.0, label=True)]
+    columns, rows = Joins(MODELS), Joins(MODELS, form="rows")
+    assert await joined(rows, log) == await joined(columns, log)
+    assert [message.key for message in rows.topic] == [b"a", b"b", b"b"]
+    assert all(isinstance(parse(message.value), Outcome) for message in rows.topic)
+
+
+async def test_a_label_may_come_first() -> None:
+    """A label that overtook its prediction is joined all the same, at the prediction's offset; the newest one counts."""
+    (found,) = await joined(Joins(MODELS), [truth("a", label=True), truth("a", 11.0), prediction("a")])
+    assert (found.label, found.source.offset, found.at, found.ts) == (False, 2, 2, NOW - 4989)
+
+
+async def test_the_first_prediction_and_the_newest_label_count() -> None:
+    """Repeated predictions change nothing; an equal label says nothing, and another one corrects the label before."""
+    joins = Joins(MODELS)
+    log = [
+        prediction("a", 1.0),
+        prediction("a", 2.0, segment="other"),
+        truth("a", 10.0, label=True),
+        truth("a", 11.0, label=True),
+        truth("a", 12.0, label=1),
+        prediction("a", 3.0),
+        truth("a", 13.0, label=None),
+        truth("a", 14.0, label="1"),
     ]
-    assert checkpoint.durable == 2
+    found = await joined(joins, log)
+    assert [(one.label, one.corrects, one.was, one.source.offset, one.segment) for one in found] == [
+        (True, False, None, 2, ""),
+        (1, True, True, 4, ""),
+        (None, True, 1, 6, ""),
+        ("1", True, None, 7, ""),
+    ]
+    assert [type(one.label) for one in found] == [bool, int, type(None), str]
+    assert [joins.counted(result) for result in ("joined", "corrected", "duplicate", "repeated")] == [1, 3, 1, 2]
 
 
-async def test_a_label_may_come_first(store: Store) -> None:
-    """A label that overtook its prediction is joined all the same, at the prediction's offset."""
-    (found,) = await joined(store, [truth("a"), prediction("a")])
-    assert (found.label, found.source.offset, found.ts) == (False, 1, NOW - 4990)
+async def test_a_null_label_closes_a_prediction() -> None:
+    """It is counted and makes no outcome; a label that comes all the same corrects it."""
+    joins = Joins(MODELS)
+    (found,) = await joined(joins, [prediction("a"), prediction("b"), truth("a", label=None), truth("b", label=None), truth("a")])
+    assert (found.id, found.label, found.corrects, found.was) == ("a", False, True, None)
+    assert (joins.counted("none"), joins.counted("corrected"), joins.counted("joined")) == (2, 1, 0)
 
 
-async def test_the_first_of_each_half_counts(store: Store, metrics: Metrics) -> None:
-    """Repeated predictions and labels of an id change nothing; repeated labels are counted."""
-    log = [prediction("a", 1.0), prediction("a", 2.0), truth("a", 10.0, label=True), truth("a", 11.0), prediction("a", 3.0)]
-    (found,) = await joined(store, log, metrics)
-    assert (found.features, found.label, found.source.offset) == ({"x": 1.0}, True, 2)
-    assert (counted(metrics, "joined"), counted(metrics, "duplicate")) == (1, 1)
-
-
-async def test_a_label_in_time_is_joined_and_a_later_one_is_counted(store: Store, metrics: Metrics) -> None:
+async def test_a_label_in_time_is_joined_and_a_later_one_is_counted() -> None:
     """`label_within` after the prediction is in time to the second, and later is too late."""
-    found = await joined(store, [prediction("a"), prediction("b"), truth("a", WITHIN), truth("b", WITHIN + 0.001)], metrics)
+    joins = Joins(MODELS)
+    found = await joined(joins, [prediction("a"), prediction("b"), truth("a", WITHIN), truth("b", WITHIN + 0.001)])
     assert [one.id for one in found] == ["a"]
-    assert counted(metrics, "too_late") == 1
+    assert joins.counted("too_late") == 1
 
 
-async def test_what_cannot_be_joined_waits_or_is_passed_over(store: Store, metrics: Metrics) -> None:
+async def test_an_id_may_be_used_again_after_its_time() -> None:
+    """A prediction more than `label_within` after the first of its id takes its place."""
+    found = await joined(Joins(MODELS), [prediction("a"), prediction("a", WITHIN + 1, segment="new"), truth("a", WITHIN + 2)])
+    assert [(one.segment, one.at) for one in found] == [("new", 1)]
+
+
+async def test_what_cannot_be_joined_waits_or_is_passed_over() -> None:
     """Predictions without an id, feature-only events and labels of other models join nothing."""
     log = [prediction(None), {"model": "m", "id": "a", "features": {"x": 1}}, truth("a"), prediction("b"), truth("b", model="n")]
-    assert await joined(store, log, metrics) == []
-    assert (counted(metrics, "waiting"), counted(metrics, "waiting", "n")) == (1, 1)
+    stage = await Joins(MODELS).begin()
+    await feed(stage, log_of(log, partition=PARTITION))
+    assert {model: (pairs.waiting.count, pairs.early.count) for model, pairs in stage.pairs.items()} == {"m": (1, 1), "n": (0, 1)}
+    assert len(stage.outbox) == 0
 
 
-async def test_ids_that_look_alike_stay_apart(store: Store) -> None:
+async def test_ids_that_look_alike_stay_apart() -> None:
     """Ids with separators, other scripts or the names of halves meet only themselves; 7 and "7" are the same."""
-    ids = ["l:a", "p:l:a", "a", "", "é", "日本", "a\x00b", "a\nb", ":", "*", "7"]
-    log = [prediction(name) for name in ids if name] + [truth(name, label=name) for name in ids if name]
-    log += [prediction("8"), {**truth("x"), "id": 8}]
-    found = await joined(store, log)
-    assert [(one.id, one.label) for one in found] == [(name, name) for name in ids if name] + [("8", False)]
+    ids = ["l:a", "p:l:a", "a", "é", "日本", "a\x00b", "a\nb", ":", "*", "7"]
+    log = [prediction(name) for name in ids] + [truth(name, label=name) for name in ids]
+    log += [prediction("8"), truth(8)]
+    found = await joined(Joins(MODELS), log)
+    assert [(one.id, one.label) for one in found] == [(name, name) for name in ids] + [("8", False)]
 
 
-async def test_a_half_waits_in_redis_for_a_later_run(store: Store) -> None:
+async def test_a_foreign_label_is_told_with_an_example(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A label that nobody waited for is counted when it expires, and a line in the log names an id, once for a while."""
+    joins = _looking_often(monkeypatch, 4)
+    late = [prediction(f"p{number}", 50.0 * number) for number in range(40)]
+    log = [truth("stranger"), truth("other stranger"), *late]
+    records = [
+        replace(record, timestamp=record.timestamp + 50_000 * place) for place, record in enumerate(log_of(log, partition=2))
+    ]
+    stage = await joins.begin()
+    with caplog.at_level(logging.WARNING, "driftline.worker"):
+        await feed(stage, records, [1] * len(records))
+    assert joins.counted("foreign") == 2
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "m: no prediction came for the label of id stranger in partition 2 of events" in line
+    assert stage.pairs["m"].early.count == 0
+
+
+async def test_beyond_the_bound_a_sample_is_joined_and_says_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outcomes carry the part of the ids that was kept; labels beyond it are counted, and a restart keeps the same sample."""
+    joins = _looking_often(monkeypatch, 16, most_bytes=4 * 80 * 100)
+    log = [prediction(f"i{number}") for number in range(1000)] + [truth(f"i{number}") for number in range(1000)]
+    records = log_of(log, partition=PARTITION)
+    whole = await joined(joins, log)
+    assert {one.share for one in whole} <= {0.5**level for level in range(2, 7)}
+    assert 0 < len(whole) < 200
+    assert joins.counted("sampled_out") + len(whole) == pytest.approx(1000, abs=300)
+    again = _looking_often(monkeypatch, 16, most_bytes=4 * 80 * 100)
+    for start in range(0, 2000, 130):
+        stage = await again.begin()
+        await again.flush(stage.checkpoint(await feed(stage, records[: start + 130]), final=True))
+    assert again.outcomes() == whole
+
+
+def _looking_often(monkeypatch: pytest.MonkeyPatch, every: int, **options: Any) -> Joins:
+    """Return joins whose looks are so many offsets apart."""
+    original = pairing_partition.Partition.__init__
+
+    def often(self: Any, within: Any, *, most_bytes: int, look_every: int = every) -> None:
+        original(self, within, most_bytes=most_bytes, look_every=every)
+
+    monkeypatch.setattr(pairing_partition.Partition, "__init__", often)
+    return Joins(MODELS, **options)
+
+
+async def test_a_tick_for_outcomes_keeps_its_place() -> None:
+    """It is passed on behind the outcomes of what stood before it, and before those of what came after."""
+    ticked = orjson.loads(outcome_tick("m", NOW))
+    events = [prediction("a"), truth("a"), ticked, prediction("b"), truth("b"), ticked]
+    for form in ("columns", "rows"):
+        joins = Joins(MODELS, form=form)  # type: ignore[arg-type]
+        await joined(joins, events)
+        told = [parse(message.value) for message in joins.topic]
+        ids = [one.id if isinstance(one, (Outcome, OutcomeColumns)) else one.source for one in told]
+        assert ids == ([["a"], 2, ["b"], 5] if form == "columns" else ["a", 2, "b", 5])
+
+
+# -- the log of the join ---------------------------------------------------------------------------
+
+
+async def test_what_waits_is_in_the_log_for_a_later_run() -> None:
     """A prediction made durable by one worker is joined by the next one with its label."""
+    joins = Joins(MODELS)
     log = log_of([prediction("a"), truth("a")], partition=PARTITION)
-    first = join(store)
-    await make_durable(first.checkpoint(await feed(first, log[:1]), final=True))
-    second = join(store, start=1)
-    found = outcomes_of(await make_durable(second.checkpoint(await feed(second, log), final=False)))
-    assert [(one.id, one.features) for one in found] == [("a", {"x": 0.0})]
+    first = await joins.begin()
+    await joins.flush(first.checkpoint(await feed(first, log[:1]), final=True))
+    second = await joins.begin()
+    assert second.start == 1
+    assert [one.id for one in await joins.flush(second.checkpoint(await feed(second, log), final=True))] == ["a"]
 
 
-async def test_what_is_joined_shrinks_to_its_offset(store: Store, redis_settings: RedisSettings) -> None:
-    """After a pair is durable Redis keeps a few bytes of each half, for a bounded time, to know repeats by."""
-    raw: Any = redis.Redis.from_url(redis_settings.url)
-    log = log_of([prediction("a", note="x" * 5000, features={"x": "y" * 5000}), truth("a"), truth("a")], partition=PARTITION)
-    stage = join(store)
-    await make_durable(stage.checkpoint(await feed(stage, log[:1]), final=False))
-    (key,) = raw.keys(f"{redis_settings.prefix}:pending:*")
-    assert raw.strlen(key) > 5000
-    await stage.feed(batch_of(log[1:2]), 1)
-    await make_durable(stage.checkpoint(2, final=False))
-    keys = raw.keys(f"{redis_settings.prefix}:pending:*")
-    assert len(keys) == 2
-    assert all(raw.strlen(key) < 16 and 0 < raw.ttl(key) <= WITHIN + 2 * 86_400 for key in keys)
-    await stage.feed(batch_of(log[2:]), 2)
-    assert await make_durable(stage.checkpoint(3, final=False)) == []
+async def test_a_log_begins_with_its_beginning() -> None:
+    """The first flush says from where on the log has everything; once a day it is said again, and nothing else has changed."""
+    joins = Joins(MODELS, committed=None)
+    now = [0.0]
+    stage = await joins.begin(first=7)
+    stage._clock = lambda: now[0]
+    await joins.flush(stage.checkpoint(7, final=False))
+    assert [record.key for record in joins.log] == [BEGIN]
+    assert decode_begin(joins.log[0].value or b"").start == 7
+    now[0] = 86_000.0
+    assert stage.checkpoint(7, final=False) is None
+    now[0] = 200_000.0
+    await joins.flush(stage.checkpoint(7, final=False))
+    assert [record.value for record in joins.log] == [joins.log[0].value] * 2
+    again = (await joins.begin(first=7)).checkpoint(7, final=True)
+    assert again is not None
+    assert (again.durable, again.outgoing, again.state) == (7, [], [])
 
 
-async def test_nothing_new_is_nothing_to_do(store: Store) -> None:
+async def test_chunks_are_written_when_there_are_many_records_or_some_are_old_or_the_partition_goes() -> None:
+    """Until then outcomes go out and the durable offset stands: a crash repeats outcomes."""
+    joins = Joins(MODELS)
+    now = [0.0]
+    stage = await joins.begin()
+    stage._clock = lambda: now[0]
+    await joins.flush(stage.checkpoint(0, final=False))
+    log = log_of([prediction("a"), truth("a"), *(prediction(f"i{number}") for number in range(1500))], partition=PARTITION)
+    await stage.feed(batch_of(log[:2]), 0)
+    checkpoint = stage.checkpoint(2, final=False)
+    assert checkpoint is not None
+    assert (len(checkpoint.outgoing), checkpoint.state, checkpoint.durable) == (1, [], 0)
+    now[0] = 29.0
+    assert stage.checkpoint(2, final=False) is None
+    now[0] = 31.0
+    old = stage.checkpoint(2, final=False)
+    assert old is not None
+    assert (len(old.state), old.durable) == (1, 2)
+    await stage.feed(batch_of(log[2:900]), 2)
+    assert stage.checkpoint(900, final=False) is None
+    last = stage.checkpoint(900, final=True)
+    assert last is not None
+    assert (len(last.state), last.durable) == (1, 900)
+    await stage.feed(batch_of(log[900:]), 900)
+    assert stage.checkpoint(1502, final=False) is None
+    await stage.feed(batch_of(log_of([prediction(f"j{n}") for n in range(400)], partition=PARTITION, first=1502)), 1502)
+    many = stage.checkpoint(1902, final=False)
+    assert many is not None
+    assert [(chunk.stretch.start, chunk.stretch.end) for chunk in (decode(one.value or b"") for one in many.state)] == [
+        (900, 1902)
+    ]
+
+
+async def test_records_without_an_id_make_no_chunk() -> None:
+    """The durable offset follows a partition in which nothing is to be joined."""
+    joins = Joins(MODELS)
+    stage = await joins.begin()
+    await joins.flush(stage.checkpoint(0, final=True))
+    position = await feed(stage, log_of([prediction(None)] * 3, partition=PARTITION))
+    await joins.flush(stage.checkpoint(position, final=False))
+    assert len(joins.log) == 1
+    assert stage.checkpoint(position, final=True) is None or joins.committed == 3
+
+
+async def test_chunks_whose_rows_have_expired_are_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record without a value under the key of a chunk follows once everything in it is over, and a start needs it no more."""
+    joins = _looking_often(monkeypatch, 4)
+    records = [
+        replace(record, timestamp=record.timestamp + 50_000 * place)
+        for place, record in enumerate(log_of([prediction(f"i{n}", 50.0 * n) for n in range(60)], partition=PARTITION))
+    ]
+    for end in range(10, 61, 10):
+        stage = await joins.begin()
+        await joins.flush(stage.checkpoint(await feed(stage, records[:end]), final=True))
+    deleted = [record.key for record in joins.log if record.value is None]
+    assert deleted[:2] == [b"m|0|10|0|10", b"m|10|20|10|20"]
+    alive = {int(offset) for offset in stage.pairs["m"].waiting.rows["offset"] if offset >= stage.pairs["m"].bounds.floor}
+    joins.compact()
+    again = await joins.begin()
+    assert again.start == 60
+    floor = again.pairs["m"].bounds.floor
+    assert {int(offset) for offset in again.pairs["m"].waiting.rows["offset"] if offset >= floor} == alive
+    assert floor == stage.pairs["m"].bounds.floor
+
+
+async def test_a_lost_log_lets_the_join_read_the_events_again(caplog: pytest.LogCaptureFixture) -> None:
+    """A log that is empty although an offset is committed was lost, or its topic created again: outcomes are repeats, none is missing."""
+    joins = Joins(MODELS)
+    log = log_of([prediction("a"), prediction("b"), truth("a"), truth("b")], partition=PARTITION)
+    first = await joins.begin()
+    await joins.flush(first.checkpoint(await feed(first, log[:3]), final=True))
+    joins.log.clear()
+    joins.store = _Nothing()
+    with caplog.at_level(logging.WARNING, "driftline.worker"):
+        second = await joins.begin()
+    assert second.start == 0
+    assert "t.join/2 has no log of the join, so the join reads the events again from offset 0 on" in caplog.text
+    await joins.flush(second.checkpoint(await feed(second, log), final=True))
+    assert [one.id for one in joins.outcomes()] == ["a", "b"]
+    assert (await joins.begin()).start == 4
+
+
+class _Nothing(Store):
+    """A Redis in which nothing waits."""
+
+    def __init__(self) -> None:
+        super().__init__(RedisSettings(url="redis://127.0.0.1:1"), Secret(b"asked for by nobody"))
+
+    def pending(self, partition: int) -> Any:
+        """Yield nothing."""
+        return iter(())
+
+
+async def test_a_log_without_its_beginning_chunks_is_made_again_from_the_events(caplog: pytest.LogCaptureFixture) -> None:
+    """A hole in the log, of whole flushes or of one model's chunk, is read again from the events, as far as these are kept."""
+    log = log_of(
+        [prediction("a"), prediction("a", model="n"), prediction("b"), truth("a"), truth("a", model="n"), truth("b")],
+        partition=PARTITION,
+    )
+    for lost in ((b"m|0|2",), (b"m|0|2", b"n|0|2"), (b"n|0|2",)):
+        joins = Joins(MODELS, store=_Nothing())
+        for end in (2, 3):
+            stage = await joins.begin()
+            await joins.flush(stage.checkpoint(await feed(stage, log[:end]), final=True))
+        stage = await joins.begin()
+        await joins.flush(
+            stage.checkpoint(await feed(stage, log_of([prediction("c", model="n")], partition=2, first=3)), final=True)
+        )
+        joins.log = [record for record in joins.log if not (record.key or b"").startswith(lost)]
+        caplog.clear()
+        again = await joins.begin()
+        assert again.start == 0, lost
+        assert "lacks what was taken from offset 0 of events on: the join reads the events again from offset 0 on" in caplog.text
+        gone = await joins.begin(first=2)
+        assert gone.start >= 3
+        assert "the events are gone" in caplog.text
+    # Nothing is said of a log that is whole.
+    caplog.clear()
+    joins = Joins(MODELS)
+    stage = await joins.begin()
+    await joins.flush(stage.checkpoint(await feed(stage, log), final=True))
+    await joins.begin()
+    assert not caplog.records
+
+
+async def test_chunks_of_another_seed_are_left_out(signing_key: Secret) -> None:
+    """The seed of the hash stands in the chunks and stays, whatever the signing key becomes."""
+    joins = Joins(MODELS)
+    log = log_of([prediction("a"), truth("a")], partition=PARTITION)
+    first = await joins.begin()
+    await joins.flush(first.checkpoint(await feed(first, log[:1]), final=True))
+    joins.store = Store(RedisSettings(url="redis://127.0.0.1:1"), signing_key)
+    second = await joins.begin()
+    assert [one.id for one in await joins.flush(second.checkpoint(await feed(second, log), final=True))] == ["a"]
+    assert len({decode(record.value or b"").seed for record in joins.log if record.key != BEGIN}) == 1
+
+
+async def test_nothing_new_is_nothing_to_do() -> None:
     """A stage that has read nothing since its last cut has nothing to flush."""
-    stage = join(store)
+    joins = Joins(MODELS)
+    stage = await joins.begin()
+    await joins.flush(stage.checkpoint(0, final=True))
     assert stage.checkpoint(0, final=True) is None
     position = await feed(stage, log_of([prediction("a")], partition=PARTITION))
-    assert len(stage.outbox) == 1
-    await make_durable(stage.checkpoint(position, final=False))
-    assert len(stage.outbox) == 0
-    assert stage.checkpoint(position, final=False) is None
-
-
-class Held(Store):
-    """A Redis whose answer to the join arrives only when the test lets it."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.asked, self.arrive = threading.Event(), threading.Event()
-        self.arrive.set()
-
-    def get_pending(self, scope: str, ids: Iterable[str]) -> list[bytes | None]:
-        """Ask now, answer later."""
-        found = super().get_pending(scope, ids)
-        self.asked.set()
-        assert self.arrive.wait(30)
-        return found
-
-
-async def test_a_flush_while_redis_is_asked_loses_no_pair(redis_settings: RedisSettings, signing_key: Secret) -> None:
-    """A half stored between the question to Redis and its answer is in neither, and is joined all the same."""
-    held = Held(redis_settings, signing_key)
-    log = log_of([prediction("a"), truth("a")], partition=PARTITION)
-    stage = join(held)
-    await feed(stage, log[:1])
-    held.asked.clear()
-    held.arrive.clear()
-    feeding = asyncio.create_task(stage.feed(batch_of(log[1:]), 1))
-    await asyncio.to_thread(held.asked.wait, 30)
-    await make_durable(stage.checkpoint(1, final=False))
-    held.arrive.set()
-    await feeding
-    assert [one.id for one in outcomes_of(await make_durable(stage.checkpoint(2, final=False)))] == ["a"]
+    await joins.flush(stage.checkpoint(position, final=True))
+    assert stage.checkpoint(position, final=True) is None
 
 
 # -- crashes ---------------------------------------------------------------------------------------
 
 
-class MortalStore(Store):
-    """A Redis that goes away after so many writes."""
-
-    lives = 1_000_000
-
-    def put_pending(self, scope: str, items: Sequence[tuple[str, bytes]], ttl_seconds: float) -> None:
-        """Keep values, while it lives."""
-        self._die()
-        super().put_pending(scope, items, ttl_seconds)
-
-    def shrink_pending(self, scope: str, items: Sequence[tuple[str, bytes]]) -> None:
-        """Shrink values, while it lives."""
-        self._die()
-        super().shrink_pending(scope, items)
-
-    def _die(self) -> None:
-        self.lives -= 1
-        if self.lives < 0:
-            raise UnavailableError("gone")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a worker, until it is killed.
-
-    Args:
-        back: how far before the durable offset it begins.
-        sizes: of the batches it reads; after each it flushes.
-        sent: of the last flush, how many messages arrive; beyond them it is dead.
-        lives: writes to Redis that the last flush still does.
-    """
-
-    back: int
-    sizes: list[int]
-    sent: int
-    lives: int
-
-
-_EVENTS = st.lists(
-    st.tuples(st.sampled_from("pl"), st.sampled_from("abc"), st.sampled_from((0.0, 50.0, 99.0, 200.0)), st.sampled_from("mn")),
-    max_size=14,
-)
-_RUNS = st.lists(
-    st.builds(Run, st.integers(0, 14), st.lists(st.integers(1, 6), min_size=1, max_size=4), st.integers(0, 4), st.integers(0, 5)),
-    max_size=4,
-)
-
-
-def _expected(events: Sequence[tuple[str, str, float, str]]) -> list[tuple[str, str, float, float, int]]:
-    """Return what rules 1, 3 and 5 of the join say, without any machinery: (model, id, p.x, l.x, offset)."""
-    first: dict[tuple[str, str, str], tuple[int, float]] = {}
-    found = []
-    for offset, (half, identity, at, model) in enumerate(events):
-        if (model, identity, half) in first:
-            continue
-        first[model, identity, half] = (offset, at)
-        predicted, known = first.get((model, identity, "p")), first.get((model, identity, "l"))
-        if predicted and known and known[1] - predicted[1] <= WITHIN:
-            found.append((model, identity, predicted[0], known[0], offset))
-    return found
-
-
-async def _survive(stores: tuple[MortalStore, Store], log: list[Fetched], runs: Sequence[Run]) -> list[Outcome]:
-    """Return the outcomes topic after the runs, and one that is left alone."""
-    mortal, store = stores
-    topic: list[Outcome] = []
-    durable = 0
-    for run in runs:
-        stage = join(mortal, start=max(0, durable - run.back))
-        mortal.lives = 1_000_000
-        written: list[Outcome] = []
-        async for checkpoint, last in checkpoints(stage, log, run.sizes):
-            found = outcomes_of(checkpoint.outgoing[: run.sent] if last else checkpoint.outgoing)
-            written += found
-            if last and len(found) < len(checkpoint.outgoing):
-                break
-            mortal.lives = run.lives if last else 1_000_000
-            try:
-                await make_durable(checkpoint)
-            except UnavailableError:
-                break
-            durable = max(durable, checkpoint.durable or 0)
-        assert [one.source.offset for one in written] == sorted({one.source.offset for one in written})
-        topic += written
-    stage = join(store, start=durable)
-    return topic + outcomes_of(await make_durable(stage.checkpoint(await feed(stage, log), final=True)))
-
-
-def test_outcomes_are_the_same_whatever_crashes(redis_settings: RedisSettings, signing_key: Secret) -> None:
-    """After any crashes, with replay from any offset before the durable one, dropping repeats leaves a clean run's outcomes.
-
-    A repeat is what SummariseOutcomes takes for one: a source at or before the newest seen.
-    """
-    examples = itertools.count()
-
-    def fresh(kind: type[Store]) -> Any:
-        return kind(RedisSettings(redis_settings.url, f"{redis_settings.prefix}:{next(examples)}"), signing_key)
-
-    @effort(max_examples=150, deadline=None)
-    @given(_EVENTS, _RUNS)
-    def check(events: list[tuple[str, str, float, str]], runs: list[Run]) -> None:
-        values = [
-            prediction(identity, at, model=model, features={"at": number})
-            if half == "p"
-            else truth(identity, at, model=model, label=number)
-            for number, (half, identity, at, model) in enumerate(events)
-        ]
+@pytest.mark.parametrize("part", range(3))
+def test_outcomes_are_the_same_whatever_crashes(part: int) -> None:
+    """After any crashes, of two owners as well, dropping repeats leaves the outcomes of a run without trouble."""
+    for number in range(part, 90, 3):
+        draw = random.Random(number)
+        values = [_random_event(draw) for _ in range(draw.randint(2, 40))]
         log = log_of(values, partition=PARTITION)
-        mortal = fresh(MortalStore)
-        name = mortal._settings.prefix
-        topic = asyncio.run(_survive((mortal, Store(RedisSettings(redis_settings.url, name), signing_key)), log, runs))
-        kept: list[Outcome] = []
-        for one in topic:
-            if not kept or one.source.offset > kept[-1].source.offset:
-                kept.append(one)
-        assert [(one.model, one.id, one.features["at"], one.label, one.source.offset) for one in kept] == _expected(events)
-        assert kept == asyncio.run(joined(fresh(Store), values))
+        calm = Joins(MODELS)
+        asyncio.run(joined(calm, values))
+        joins = Joins(MODELS)
+        asyncio.run(_survive(joins, log, draw))
+        assert joins.outcomes() == calm.outcomes(), number
 
-    check()
+
+def _random_event(draw: random.Random) -> dict[str, Any]:
+    identity, at, model = draw.choice("abcd"), draw.choice((0.0, 50.0, 99.0, 200.0)), draw.choice("mn")
+    if draw.random() < 0.5:
+        return prediction(identity, at, model=model, features={"at": draw.random()}, segment=draw.choice(("", "eu")))
+    if draw.random() < 0.1:
+        return orjson.loads(outcome_tick(model, NOW))
+    return truth(identity, at, model=model, label=draw.choice((True, 1, "x", None)))
+
+
+async def _survive(joins: Joins, log: list[Fetched], draw: random.Random) -> None:
+    owners: list[tuple[Join, int]] = []
+    while True:
+        if not owners or (len(owners) < 2 and draw.random() < 0.2):
+            stage = await joins.begin()
+            owners.append((stage, stage.start))
+        stage, position = owners.pop(draw.randrange(len(owners)))
+        records = log[position : position + draw.randint(1, 6)]
+        if records:
+            await stage.feed(batch_of(records), position)
+            position += len(records)
+        if draw.random() < 0.5 or not records:
+            sent = draw.randint(0, 4) if draw.random() < 0.3 else 1 << 40
+            await joins.flush(stage.checkpoint(position, final=draw.random() < 0.7 or not records), sent=sent)
+            if sent < 1 << 40:
+                continue  # killed
+            if not records:
+                return
+        if draw.random() < 0.1:
+            joins.compact()
+        if draw.random() > 0.1:
+            owners.append((stage, position))
+
+
+# -- from versions before 0.2 ----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [None, (0, 3), (1, 3), (2, 3), (1 << 40, 1), (1 << 40, 2)])
+@pytest.mark.parametrize("fed", [False, True])
+async def test_halves_in_redis_are_taken_over(
+    redis_settings: RedisSettings, signing_key: Secret, killed: tuple[int, int] | None, *, fed: bool
+) -> None:
+    """Halves from before the committed offset are in the log before they leave Redis, whatever is killed; the next start asks no Redis."""
+    values = [
+        prediction("a", segment="eu", model_version="3", prediction={"label": "x", "score": 0.5}),
+        truth("early", label="y"),
+        prediction("joined"),
+        truth("joined"),
+        prediction("b"),  # of a run that crashed further on
+        truth("a", label="z"),
+        prediction("early"),
+        truth("b"),
+    ]
+    log = log_of(values, partition=PARTITION)
+    parsed, _ = events_of(log, MODELS)
+    halves = [(record, None if event.id == "joined" else event) for record, event in zip(log[:5], parsed, strict=False)]
+    put_halves(redis_settings, PARTITION, halves)
+    put_pending(redis_settings, "m:22", [("p:a", b"another partition"), (f"p:x:{PARTITION}:p:y", b"another partition")])
+    joins = Joins(MODELS, store=Store(redis_settings, signing_key), committed=4)
+    if killed is not None:
+        stage = await joins.begin()
+        position = await feed(stage, log[:6]) if fed else stage.start
+        await joins.flush(stage.checkpoint(position, final=False), sent=killed[0], steps=killed[1])
+    stage = await joins.begin()
+    position = await feed(stage, log[:6]) if fed else stage.start
+    await joins.flush(stage.checkpoint(position, final=False))
+    assert set(pending(redis_settings)) == {"m:22:p:a", f"m:22:p:x:{PARTITION}:p:y"}
+    await joins.flush(stage.checkpoint(position, final=False))
+    joins.store = Store(RedisSettings(url="redis://127.0.0.1:1"), signing_key)
+    last = await joins.begin()
+    await joins.flush(last.checkpoint(await feed(last, log), final=True))
+    assert [(one.id, one.segment, one.model_version, one.prediction.label, one.label) for one in joins.outcomes()] == [
+        ("a", "eu", "3", "x", "z"),
+        ("early", "", None, True, "y"),
+        ("b", "", None, True, False),
+    ]
 
 
 # -- errors ----------------------------------------------------------------------------------------
@@ -373,17 +545,13 @@ def test_an_error_is_a_distance_for_numbers_and_right_or_wrong_for_classes(
     label: Any, score: float | None, known: Any, error: float | None
 ) -> None:
     """A float on either side makes both numbers; integers, booleans and strings are names of classes."""
-    outcome = Outcome("a", "m", "", 1.0, 0.0, None, {}, PredictionValue(label, score), known, SourceOffset(0, 1))
+    outcome = Outcome(
+        id="a",
+        model="m",
+        ts=1.0,
+        predicted_at=0.0,
+        prediction=PredictionValue(label, score),
+        label=known,
+        source=SourceOffset(0, 1),
+    )
     assert error_of(outcome) == error
-
-
-async def test_a_tick_for_outcomes_keeps_its_place(store: Store) -> None:
-    """It is passed on behind the outcomes of what stood before it, and before those of what came after."""
-    ticked = orjson.loads(outcome_tick("m", NOW))
-    events = [prediction("a"), truth("a"), ticked, prediction("b"), truth("b")]
-    log = log_of(events, topic="t.events", partition=PARTITION)
-    stage = join(store)
-    await feed(stage, log)
-    sent = await make_durable(stage.checkpoint(len(log), final=False))
-    assert [getattr(parse(one.value), "id", "tick") for one in sent] == ["a", "tick", "b"]
-    assert {(one.topic, one.partition) for one in sent} == {("t.outcomes", PARTITION)}

@@ -36,6 +36,7 @@ from streams.state.rebuild import Plan, Rebuild, placed
 from streams.state.store import Store
 from streams.topics import ALERTS, EVENTS, JOIN, OUTCOMES, RETRAINS, ROWS, WINDOWS, topic_name
 from tests.support.deployment import MODEL, ShopDeployment, end_of, shop_log, until
+from tests.support.joins import pending, put_pending
 from tests.support.simulated import watched
 from tests.support.story import ROUND_ROBIN, SOURCES, SPEC, Record, as_bytes, check_carried_over, features_only
 
@@ -302,7 +303,7 @@ def test_a_state_of_another_cluster_is_taken_over_only_when_asked(rebuild: Rebui
     store = Store(settings.redis, settings.signing_key)
     mine = binding.current(settings.kafka)
     binding.replace(store, msgspec.structs.replace(mine, cluster="elsewhere"))
-    store.put_pending("m:0", [("p:1", b"half")], 60.0)
+    put_pending(settings.redis, "m:0", [("p:1", b"half")])
     store.save_snapshot("judge/2", None, 5, b"state")
     outcomes = topic_name(settings.kafka.prefix, OUTCOMES)
     send(settings.kafka, [Outgoing(outcomes, b"a", b"{}", partition=1)] * 3)
@@ -310,7 +311,7 @@ def test_a_state_of_another_cluster_is_taken_over_only_when_asked(rebuild: Rebui
         rebuild.plan("windows")
     said = carried_out(rebuild, rebuild.plan("windows", allow_loss=True))
     assert binding.recorded(store) == mine
-    assert store.get_pending("m:0", ["p:1"]) == [None]
+    assert pending(settings.redis) == {}
     assert store.load_snapshot("judge/2") is None
     assert _log(settings.kafka, outcomes) == {}
     assert sum("read again" in sentence for sentence in said) == 3
@@ -323,16 +324,16 @@ def test_other_keys_and_models_are_left_alone(rebuild: Rebuild, settings: Settin
     for one in (store, other):
         one.put_blob("model/m/1", b"weights")
         one.move_pointer("m", 0, {"version": "1"})
-        one.put_pending("m:0", [(f"p:{number}", b"half") for number in range(2500)], 60.0)
+        put_pending(one._settings, "m:0", [(f"p:{number}", b"half") for number in range(2500)])
         one.save_snapshot("judge/0", None, 5, b"state")
     said = carried_out(rebuild, rebuild.plan("events"))
     assert any("2,500 waiting predictions and labels in Redis dropped" in sentence for sentence in said)
     assert store.get_blob("model/m/1") == b"weights"
     assert store.pointer("m")["version"] == "1"
     assert store.load_snapshot("judge/0") is None
-    assert store.get_pending("m:0", ["p:0", "p:2499"]) == [None, None]
+    assert pending(store._settings) == {}
     assert other.load_snapshot("judge/0") == (5, b"state")
-    assert other.get_pending("m:0", ["p:2499"]) == [b"half"]
+    assert len(pending(other._settings)) == 2500
 
 
 def test_the_history_follows_models_into_other_partitions(rebuild: Rebuild, settings: Settings) -> None:

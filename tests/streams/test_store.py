@@ -1,4 +1,4 @@
-"""The door to Redis, against a real redis-server: blobs, pointers, snapshots, pending, and Redis away."""
+"""The door to Redis, against a real redis-server: blobs, pointers, snapshots, what waited, and Redis away."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from driftline.servers.redis_server import RedisServer
 from streams.settings import RedisSettings, Secret
 from streams.state.signature import sign
 from streams.state.store import FencedError, Store
+from tests.support.joins import put_pending
 
 
 @pytest.fixture
@@ -167,31 +168,16 @@ def test_a_blob_is_not_taken_for_a_snapshot(store: Store, raw: Any, prefix: str,
         store.load_snapshot("judge/0")
 
 
-def test_the_first_pending_prediction_stays(store: Store) -> None:
-    """A repeated id keeps its first value; unknown ids give None."""
-    store.put_pending("fraud", [], 60)
-    store.put_pending("fraud", [("a", b"1"), ("b", b"2")], 60)
-    store.put_pending("fraud", [("b", b"other"), ("c", b"3")], 60)
-    assert store.get_pending("fraud", ["a", "b", "c", "d"]) == [b"1", b"2", b"3", None]
-    assert store.get_pending("churn", ["a"]) == [None]
-    assert store.get_pending("fraud", []) == []
-
-
-def test_a_pending_prediction_shrinks_in_its_time(store: Store, raw: Any, prefix: str) -> None:
-    """Shrinking replaces a value that is still kept, prolongs nothing, and brings nothing back."""
-    store.put_pending("fraud", [("a", b"features and all")], 120)
-    store.shrink_pending("fraud", [])
-    store.shrink_pending("fraud", [("a", b"joined"), ("expired", b"joined")])
-    assert store.get_pending("fraud", ["a", "expired"]) == [b"joined", None]
-    assert 0 < raw.ttl(f"{prefix}:pending:fraud:a") <= 120
-
-
-def test_pending_predictions_expire(store: Store, raw: Any, prefix: str) -> None:
-    """Every pending prediction has a time to live, so that labels which never come cost nothing for ever."""
-    store.put_pending("fraud", [("a", b"1"), ("b", b"2")], 120)
-    keys = list(raw.scan_iter(f"{prefix}:pending:*"))
-    assert len(keys) == 2
-    assert all(0 < raw.ttl(key) <= 120 for key in keys)
+def test_what_waited_in_a_partition_is_read_and_deleted_alone(store: Store, redis_settings: RedisSettings) -> None:
+    """Halves of one partition are found by model and kind, and go without those of others, whatever the ids look like."""
+    put_pending(redis_settings, "fraud:1", [("p:a", b"1"), ("l:b:c", b"2")])
+    put_pending(redis_settings, "churn:1", [("p:a", b"3")])
+    put_pending(redis_settings, "fraud:11", [("p:a", b"4"), ("p:x:1:p:y", b"5")])
+    assert sorted(store.pending(1)) == [("churn", "p", b"3"), ("fraud", "l", b"2"), ("fraud", "p", b"1")]
+    assert store.drop_pending(1) == 3
+    assert list(store.pending(1)) == []
+    assert sorted(store.pending(11)) == [("fraud", "p", b"4"), ("fraud", "p", b"5")]
+    assert store.drop("pending") == 2
 
 
 def test_an_announcement_is_heard(store: Store) -> None:
@@ -222,9 +208,8 @@ CALLS: dict[str, Callable[[Store], Any]] = {
     "publish": lambda store: store.publish("x", "y"),
     "load_snapshot": lambda store: store.load_snapshot("x"),
     "save_snapshot": lambda store: store.save_snapshot("x", None, 1, b""),
-    "put_pending": lambda store: store.put_pending("x", [("a", b"")], 1),
-    "get_pending": lambda store: store.get_pending("x", ["a"]),
-    "shrink_pending": lambda store: store.shrink_pending("x", [("a", b"")]),
+    "pending": lambda store: list(store.pending(0)),
+    "drop_pending": lambda store: store.drop_pending(0),
 }
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -31,9 +32,15 @@ from tests.support.faults import DETECTORS, LIFE, PRODUCT, STREAMS, Life, die
 _STAGE_CODE = tuple(
     str(path.resolve(strict=True))
     for path in (
-        *(STREAMS / "stages" / f"{name}.py" for name in ("join", "judge", "summarise")),
+        *(
+            STREAMS / "stages" / f"{name}.py"
+            for name in ("join", "outcome_columns", "judge", "summarise", "summarise_outcomes", "training_rows")
+        ),
         STREAMS / "engine" / "outbox.py",
         *(STREAMS / "records" / f"{name}.py" for name in ("window_records", "window_codec", "outcomes", "dead_letters")),
+        STREAMS / "records" / "join_chunks.py",
+        STREAMS / "events" / "identified.py",
+        *(DETECTORS / "pairing" / f"{name}.py" for name in ("partition", "pairing", "one_by_one", "by_columns", "pairs")),
         *(DETECTORS / "windows" / f"{name}.py" for name in ("windows", "record")),
         *(DETECTORS / "model" / f"{name}.py" for name in ("model_monitor", "aligner", "channel")),
         *(DETECTORS / "incidents" / f"{name}.py" for name in ("incident", "retrain")),
@@ -229,7 +236,7 @@ class _FaultyStage:
             with _failing(f"{self._agent} store"):
                 await keep()
 
-        return Checkpoint(checkpoint.outgoing, checkpoint.durable, store)
+        return replace(checkpoint, complete=store)
 
 
 @contextmanager

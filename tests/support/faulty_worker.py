@@ -2,12 +2,14 @@
 
 The consumer's part is played by `FaultyWorker`: it hands out batches, commits, rewinds, rebalances, and begins a
 new life after a crash. Every run has Redis keys of its own, but all share the topics: a run sees what was
-written since it began, with offsets from 0, so hundreds of runs need no topics of their own.
+written since it began, with offsets from 0, so hundreds of runs need no topics of their own. So it is with the log of the
+join, which the join stage reads when it begins.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,7 +26,7 @@ from streams.kafka.message import record_of
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.state.store import Store
-from streams.topics import ALERTS, DEAD, EVENTS, OUTCOMES, RETRAINS, WINDOWS, Topic, topic_name
+from streams.topics import ALERTS, DEAD, EVENTS, JOIN, OUTCOMES, RETRAINS, ROWS, WINDOWS, Topic, topic_name
 from streams.worker.agents import stage_makers
 from tests.support.fault_borders import FaultyProducer, faulty_makers
 from tests.support.fault_log import SOURCES, events
@@ -32,7 +34,7 @@ from tests.support.fault_told import Told, told
 from tests.support.faults import LIFE, Fault, Injector, Killed, Life
 from tests.support.records import Fetched, batch_of
 
-_READ = (OUTCOMES, WINDOWS, ALERTS, RETRAINS, DEAD)
+_READ = (OUTCOMES, JOIN, ROWS, WINDOWS, ALERTS, RETRAINS, DEAD)
 #: Records of one batch, by the last part of the topic's name.
 _FETCH = {"outcomes": 60, "windows": 60}
 #: How long a flush may take that is to be broken off.
@@ -64,6 +66,7 @@ class Broker:
         self.records: dict[TP, list[Record]] = {tp: [] for tp in partitions}
         self._consumer = Consumer({"bootstrap.servers": settings.kafka.bootstrap, "group.id": f"{self.prefix}.test"})
         self._consumer.assign([TopicPartition(tp.topic, tp.partition, 0) for tp in partitions])
+        self._reading = threading.Lock()
 
     def _topic(self, topic: Topic) -> str:
         return topic_name(self.prefix, topic)
@@ -77,6 +80,10 @@ class Broker:
 
     def read(self) -> bool:
         """Read everything that was acknowledged; tell whether there was anything new."""
+        with self._reading:
+            return self._read()
+
+    def _read(self) -> bool:
         fresh = False
         while missing := sum(self.producer.ends.get(tp, 0) - first - len(self.records[tp]) for tp, first in self._begin.items()):
             for message in self._consumer.consume(missing, timeout=1.0):
@@ -94,6 +101,11 @@ class Broker:
                 if tp.topic == self._topic(topic):
                     found[tp] = [_fetched(record, first) for record in self.records[tp]]
         return found
+
+    def join_records(self, partition: int) -> list[Record]:
+        """Return the log of the join, as a worker that begins now reads it."""
+        self.read()
+        return [record for record in self.told(JOIN) if record.partition == partition]
 
     def told(self, topic: Topic) -> list[Record]:
         """Return what the run wrote to a topic."""
@@ -212,7 +224,15 @@ class FaultyWorker:
         self._places.clear()
         metrics = Metrics()
         settings = self._broker.settings
-        makers = faulty_makers(stage_makers(settings, store=self._store, metrics=metrics, sinks=(), sources=SOURCES))
+        made = stage_makers(
+            settings,
+            store=self._store,
+            metrics=metrics,
+            sinks=(),
+            sources=SOURCES,
+            join_records=self._broker.join_records,
+        )
+        makers = faulty_makers(made)
         self._lanes = self._kind(settings.kafka, self._broker.sender, metrics, makers)
         self._lanes.attach(self)
         self._moving = asyncio.Lock()
