@@ -181,8 +181,8 @@ def _data() -> tuple[Rule, ...]:
             f"min by (model) ({share}) < 1",
             "warning",
             "Model {{ $labels.model }}: only a sample of predictions is joined",
-            "{{ $value | humanizePercentage }} of the ids of {{ $labels.model }} are joined with their labels, because more "
-            "predictions wait than [join] most_bytes holds.",
+            "{{ $value | humanizePercentage }} of the ids of model {{ $labels.model }} are joined with their labels, "
+            "because more predictions wait than [join] most_bytes holds.",
             hold="10m",
         ),
         Rule(
