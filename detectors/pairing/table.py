@@ -94,14 +94,21 @@ class Table:
         self.count -= len(slots)
 
     def next_swept(self, added: int) -> Integers:
-        """Return the next slots to be looked at by a sweep that follows on `added` rows; they have rows."""
+        """Return the next slots to be looked at by a sweep that follows on `added` rows; they have rows.
+
+        After the last slot the sweep begins again, so it comes to every slot however many rows are added.
+        """
         if self.count == 0:
             return np.empty(0, np.int64)
+        budget = min(self.end, _SWEPT + _SWEPT_FOR_EACH * added)
         low = self._swept if self._swept < self.end else 0
-        high = min(self.end, low + _SWEPT + _SWEPT_FOR_EACH * added)
+        high = min(self.end, low + budget)
         self._swept = high
         slots = np.arange(low, high)
-        taken: Integers = slots[self.rows["key"][low:high] != NOBODY]
+        if high - low < budget:
+            self._swept = budget - (high - low)
+            slots = np.concatenate([slots, np.arange(self._swept)])
+        taken: Integers = slots[self.rows["key"][slots] != NOBODY]
         return taken
 
     def taken(self) -> Integers:
