@@ -231,7 +231,6 @@ def test_an_id_is_used_again_after_its_label_window() -> None:
     assert paired(first, half("prediction", 110.0, value=False), half("label", 110.0)) == [(110.0, 0.0)]
 
 
-@pytest.mark.xfail(reason="Table.next_swept looks at new slots only while rows are added: nothing is given back")
 def test_many_predictions_are_forgotten_after_their_label_window() -> None:
     """What waits in a file of an hour is what came within `label_within`, so a long file takes no more memory."""
     log = (half("prediction", 10.0 + at / 20.0, identity=str(at)) for at in range(80_000))
