@@ -20,8 +20,8 @@ from benchmarks.exactness.chaos.expected import Place, WindowKey
 from detectors.windows.record import Kind, Mark, Window
 from streams.kafka import Record
 from streams.records import window_codec
-from streams.records.outcomes import encode, outcomes_of
 from streams.records.dead_letters import REASON, SOURCE
+from streams.records.outcomes import encode, outcomes_of
 from streams.topics import ALERTS, DEAD, EVENTS, OUTCOMES, RETRAINS, WINDOWS
 
 K = TypeVar("K")
