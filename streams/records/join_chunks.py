@@ -6,8 +6,8 @@ Rules:
    A piece of one flush never replaces a piece of another, which would be incomplete without it.
 2. Columns are written in byte planes (all first bytes, then all second bytes), offsets as differences, and everything is
    compressed with zstd: a prediction and its label take some 40 bytes.
-3. A reader trusts no length: it unpacks into a buffer of at most `MOST_BYTES`, and every column has to have the rows that
-   are named.
+3. A reader trusts nothing: a checksum comes before, it unpacks into a buffer of at most `MOST_BYTES`, and every column has
+   to have the rows that are named, and values for its numbers.
 4. A record that begins a partition (`BEGIN`) says that everything from there on is in the log: the log was not lost.
 
 docs/topics.md has the format.
@@ -21,12 +21,13 @@ from typing import Any, NamedTuple, Self
 import cramjam
 import msgspec
 import numpy as np
+from xxhash import xxh3_64_digest
 
 from detectors.errors import EventError
 from detectors.pairing.bounds import MOST_LEVEL, Level, Look
 from detectors.pairing.columns import LABEL, PREDICTION, Columns, Halves, What, empty
 from detectors.pairing.partition import Stretch
-from detectors.pairing.values import UNKNOWN
+from detectors.pairing.values import UNKNOWN, word_codes
 
 FORMAT = 1
 #: Bytes of a chunk's columns before they are compressed; a record stays below the limit of its topic in any case.
@@ -38,7 +39,8 @@ BEGIN = b"~begin"
 #: Header of a record: number of this chunk in its flush, number of chunks.
 _PART = "part"
 _LEVEL = 3
-_SIZE = 4
+#: Bytes of the size of what is unpacked, and of its checksum (xxh3 of 64 bits).
+_SIZE, _SUM = 4, 8
 
 
 class Place(NamedTuple):
@@ -188,7 +190,7 @@ def encode(chunk: Chunk) -> bytes:
         extras=halves.extras,
     )
     plain = _encoder.encode(wire)
-    return len(plain).to_bytes(_SIZE, "little") + bytes(cramjam.zstd.compress(plain, level=_LEVEL))
+    return len(plain).to_bytes(_SIZE, "little") + xxh3_64_digest(plain) + bytes(cramjam.zstd.compress(plain, level=_LEVEL))
 
 
 def decode(value: bytes) -> Chunk:
@@ -234,14 +236,7 @@ def _chunk(wire: _Wire) -> Chunk:
         raise ValueError(f"offsets {wire.start} to {wire.end} of flush {wire.flush}")
     if not 0 <= wire.part < wire.parts:
         raise ValueError(f"part {wire.part} of {wire.parts}")
-    for rows in (predictions, labels):
-        offsets = rows["offset"]
-        if len(offsets) and not (offsets[0] >= wire.start and offsets[-1] < wire.end and bool((np.diff(offsets) > 0).all())):
-            raise ValueError("offsets of rows that do not grow, or lie outside")
-        if not bool(np.isfinite(rows["ts"]).all()):
-            raise ValueError("a time that is none")
-        if not bool(rows["key"].all()):
-            raise ValueError("a key of 0")
+    _check_rows(wire, predictions, labels)
     stretch = Stretch(
         model=wire.model,
         start=wire.start,
@@ -260,6 +255,26 @@ def _chunk(wire: _Wire) -> Chunk:
         clients=wire.clients,
     )
     return Chunk(stretch, wire.seed, wire.part, wire.parts, wire.flush)
+
+
+def _check_rows(wire: _Wire, predictions: Columns, labels: Columns) -> None:
+    """Return if rows lie in their stretch, and their numbers stand for something.
+
+    Raises:
+        ValueError: they do not.
+    """
+    for rows in (predictions, labels):
+        offsets = rows["offset"]
+        if len(offsets) and not (offsets[0] >= wire.start and offsets[-1] < wire.end and bool((np.diff(offsets) > 0).all())):
+            raise ValueError("offsets of rows that do not grow, or lie outside")
+        if not bool(np.isfinite(rows["ts"]).all()):
+            raise ValueError("a time that is none")
+        if not bool(rows["key"].all()):
+            raise ValueError("a key of 0")
+    codes = word_codes(np.concatenate([predictions["answer"], labels["truth"]]))
+    for numbers, values in ((codes, wire.words), (predictions["what"], wire.whats), (labels["what"], wire.clients)):
+        if not set(np.unique(numbers).tolist()) <= values.keys():
+            raise ValueError("a number that stands for nothing")
 
 
 def _packed(rows: Columns, leave_out: str = "") -> _Rows:
@@ -296,9 +311,11 @@ def _rows(packed: _Rows, kind: np.dtype[Any], leave_out: str = "") -> Columns:
 
 def _unpacked(value: bytes) -> bytes:
     size = int.from_bytes(value[:_SIZE], "little")
-    if len(value) <= _SIZE or size > MOST_BYTES:
+    if len(value) <= _SIZE + _SUM or size > MOST_BYTES:
         raise ValueError(f"{size} bytes when unpacked, at most {MOST_BYTES} are read")
     plain = bytearray(size)
-    if cramjam.zstd.decompress_into(value[_SIZE:], plain) != size:
+    if cramjam.zstd.decompress_into(value[_SIZE + _SUM :], plain) != size:
         raise ValueError("fewer bytes than named")
+    if xxh3_64_digest(plain) != value[_SIZE : _SIZE + _SUM]:
+        raise ValueError("its checksum is another one")
     return bytes(plain)

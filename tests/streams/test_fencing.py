@@ -9,7 +9,6 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import orjson
 import pytest
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
@@ -27,6 +26,7 @@ from streams.engine.transport import LogState
 from streams.kafka import Log, Sender, create_topics, delete_topics
 from streams.metrics import Metrics
 from streams.records import window_records
+from streams.records.outcomes import Outcome, outcomes_of
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
 from streams.state.store import FencedError, Store
 from streams.topics import ALERTS, EVENTS, OUTCOMES, RETRAINS, WINDOWS, topic_name
@@ -283,9 +283,7 @@ def test_a_worker_that_wakes_up_after_its_session_changes_nothing(deployments: l
     assert finish(rough) == expected
     watched.look()
     assert frozen.running
-    outcomes: dict[tuple[int, int], bytes] = {}
+    outcomes: dict[tuple[str, int, int], Outcome] = {}
     for record in rough.read(OUTCOMES):
-        source = orjson.loads(record.value or b"").get("source")
-        if source is not None:  # a tick has none
-            key = (source["partition"], source["offset"])
-            assert outcomes.setdefault(key, record.value or b"") == record.value
+        for one in outcomes_of(record.value):
+            assert outcomes.setdefault((one.model, one.source.partition, one.source.offset), one) == one

@@ -338,7 +338,7 @@ async def test_chunks_whose_rows_have_expired_are_deleted(monkeypatch: pytest.Mo
 
 
 async def test_a_lost_log_lets_the_join_read_the_events_again(caplog: pytest.LogCaptureFixture) -> None:
-    """A log that is empty although an offset is committed was lost, or its topic created again: outcomes are repeats, none is missing."""
+    """It is empty although an offset is committed, as when its topic was created again: outcomes are repeats, none is missing."""
     joins = Joins(MODELS)
     log = log_of([prediction("a"), prediction("b"), truth("a"), truth("b")], partition=PARTITION)
     first = await joins.begin()
@@ -360,7 +360,7 @@ class _Nothing(Store):
     def __init__(self) -> None:
         super().__init__(RedisSettings(url="redis://127.0.0.1:1"), Secret(b"asked for by nobody"))
 
-    def pending(self, partition: int) -> Any:
+    def pending(self, _partition: int) -> Any:
         """Yield nothing."""
         return iter(())
 
@@ -479,7 +479,7 @@ async def _survive(joins: Joins, log: list[Fetched], draw: random.Random) -> Non
 async def test_halves_in_redis_are_taken_over(
     redis_settings: RedisSettings, signing_key: Secret, killed: tuple[int, int] | None, *, fed: bool
 ) -> None:
-    """Halves from before the committed offset are in the log before they leave Redis, whatever is killed; the next start asks no Redis."""
+    """Halves from before the committed offset are in the log before they leave Redis, whatever is killed; then none is asked."""
     values = [
         prediction("a", segment="eu", model_version="3", prediction={"label": "x", "score": 0.5}),
         truth("early", label="y"),

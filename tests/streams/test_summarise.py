@@ -26,11 +26,11 @@ from streams.kafka import Outgoing
 from streams.metrics import Metrics
 from streams.records import window_codec, window_records
 from streams.records.dead_letters import REASON, SOURCE
-from streams.records.outcomes import Outcome, PredictionValue, SourceOffset, encode
+from streams.records.outcomes import Outcome, OutcomeColumns, OutcomeTick, PredictionValue, SourceOffset, encode
 from streams.settings import KafkaSettings
 from streams.stages.summarise import SummariseEvents
 from streams.stages.summarise_outcomes import SummariseOutcomes
-from tests.support.records import Fetched, checkpoints, decode, feed, log_of, make_durable
+from tests.support.records import Fetched, batch_of, checkpoints, decode, feed, log_of, make_durable
 from tests.support.wired import wired
 
 KAFKA = KafkaSettings(prefix="t")
@@ -350,3 +350,110 @@ def test_repeated_outcomes_count_once_whatever_crashes(
     through = judged(asyncio.run(survive(outcomes_stage, log, [])))
     assert _contents(through) == _contents(once)
     assert judged(asyncio.run(survive(outcomes_stage, log, lives))) == through
+
+
+# -- outcomes as columns ---------------------------------------------------------------------------
+
+_KINDS = (True, False, 0.5, "spam", "tick", "corrects", "corrects null", None)
+_TOLD = st.lists(st.tuples(_AT, st.sampled_from("mn"), st.sampled_from(_KINDS)), max_size=24)
+#: Owners of the join one after the other: how far before the end of what is there each begins, and its fetches.
+_OWNERS = st.lists(st.tuples(st.integers(0, 24), st.lists(st.integers(1, 9), min_size=1, max_size=4)), max_size=4)
+
+
+def _told(told_of: Sequence[tuple[float, str, Any]]) -> list[Outcome | OutcomeTick]:
+    """Return outcomes and ticks by the offset of their event."""
+    found: list[Outcome | OutcomeTick] = []
+    for offset, (at, model, kind) in enumerate(told_of):
+        if kind == "tick":
+            found.append(OutcomeTick(model, BEGIN + at, offset))
+        elif kind in ("corrects", "corrects null"):
+            was = True if kind == "corrects" else None
+            found.append(msgspec.structs.replace(outcome(offset, at, model, False), corrects=True, was=was))
+        else:
+            segment = ("", "eu")[offset % 2]
+            found.append(msgspec.structs.replace(outcome(offset, at, model, kind), segment=segment))
+    return found
+
+
+def columns_of(outcomes: Sequence[Outcome]) -> OutcomeColumns:
+    """Return outcomes of one model as one record."""
+    return OutcomeColumns(
+        model=outcomes[0].model,
+        partition=0,
+        id=[one.id for one in outcomes],
+        ts=[one.ts for one in outcomes],
+        predicted_at=[one.predicted_at for one in outcomes],
+        label=[one.prediction.label for one in outcomes],
+        score=[one.prediction.score for one in outcomes],
+        truth=[one.label for one in outcomes],
+        at=[one.at or 0 for one in outcomes],
+        source=[one.source.offset for one in outcomes],
+        segment=[one.segment for one in outcomes] if any(one.segment for one in outcomes) else None,
+        corrects=[one.corrects for one in outcomes] if any(one.corrects for one in outcomes) else None,
+        was=[one.was for one in outcomes] if any(one.corrects for one in outcomes) else None,
+        v=2,
+    )
+
+
+def _fetch(records: Sequence[Outcome | OutcomeTick]) -> list[bytes]:
+    """Return what the join writes for one fetch: each model's outcomes as columns, cut at its ticks."""
+    written: list[bytes] = []
+    for model in dict.fromkeys(one.model for one in records):
+        held: list[Outcome] = []
+        for one in [*records, None]:
+            if isinstance(one, Outcome) and one.model == model:
+                held.append(one)
+            elif one is None or one.model == model:
+                written += [encode(columns_of(held))] if held else []
+                written += [encode(one)] if isinstance(one, OutcomeTick) else []
+                held = []
+    return written
+
+
+def columns_log(told_of: Sequence[tuple[float, str, Any]], owners: Sequence[tuple[int, list[int]]]) -> list[Fetched]:
+    """Return a partition of outcomes that several owners of the join wrote; the last one begins where the one before ended."""
+    records = _told(told_of)
+    written: list[bytes] = []
+    reached = 0
+    for back, sizes in [*owners, (0, [5] * len(records))]:
+        at = max(0, reached - back)
+        for size in sizes:
+            written += _fetch(records[at : at + size])
+            at += size
+        reached = max(reached, min(at, len(records)))
+    return log_of([*written, tick("m", BEGIN + 10_000), tick("n", BEGIN + 10_000)], topic="t.outcomes")
+
+
+@effort(max_examples=300, deadline=None)
+@given(_TOLD, _OWNERS, _LIVES)
+def test_columns_cut_anywhere_make_the_windows_of_single_outcomes(
+    told_of: list[tuple[float, str, Any]], owners: list[tuple[int, list[int]]], lives: list[SummariseLife]
+) -> None:
+    """Neither how outcomes share records, nor repeats that share them otherwise, nor a kill within one changes a window."""
+    ends = [tick("m", BEGIN + 10_000), tick("n", BEGIN + 10_000)]
+    single = log_of([*map(encode, _told(told_of)), *ends], topic="t.outcomes")
+    wanted = judged(asyncio.run(survive(outcomes_stage, single, [])))
+    log = columns_log(told_of, owners)
+    assert judged(asyncio.run(survive(outcomes_stage, log, []))) == wanted
+    assert judged(asyncio.run(survive(outcomes_stage, log, lives))) == wanted
+
+
+def test_a_restart_in_the_middle_of_a_record_makes_no_part_twice() -> None:
+    """A window that closes between two outcomes of one record is written once, and the durable offset is that of the record."""
+    told_of = [(0.0, "m", True), (1.0, "m", True), (40.0, "m", False), (41.0, "m", True), (42.0, "m", True)]
+    log = log_of([_fetch(_told(told_of))[0], tick("m", BEGIN + 10_000)], topic="t.outcomes")
+
+    async def run() -> tuple[list[Any], int | None, list[Any]]:
+        first = outcomes_stage(Metrics())
+        await first.feed(batch_of(log[:1]), 0)
+        checkpoint = first.checkpoint(1, final=False)
+        assert checkpoint is not None
+        second = outcomes_stage(Metrics(), checkpoint.durable or 0)
+        await feed(second, log)
+        return told(checkpoint.outgoing), checkpoint.durable, told(await make_durable(second.checkpoint(2, final=True)))
+
+    before, durable, after = asyncio.run(run())
+    assert durable == 0
+    assert [(one.start - BEGIN, one.n) for one in before if isinstance(one, Window)] == [(0.0, 2)]
+    windows = judged([*before, *after])["m"]
+    assert [(one.start - BEGIN, one.n, one.first, one.last) for one in windows] == [(0.0, 2, 0, 1), (40.0, 3, 2, 4)]

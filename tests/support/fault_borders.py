@@ -40,7 +40,7 @@ _STAGE_CODE = tuple(
         *(STREAMS / "records" / f"{name}.py" for name in ("window_records", "window_codec", "outcomes", "dead_letters")),
         STREAMS / "records" / "join_chunks.py",
         STREAMS / "events" / "identified.py",
-        *(DETECTORS / "pairing" / f"{name}.py" for name in ("partition", "pairing", "one_by_one", "by_columns", "pairs")),
+        *(DETECTORS / "pairing" / f"{name}.py" for name in ("partition", "pairing", "pairs")),
         *(DETECTORS / "windows" / f"{name}.py" for name in ("windows", "record")),
         *(DETECTORS / "model" / f"{name}.py" for name in ("model_monitor", "aligner", "channel")),
         *(DETECTORS / "incidents" / f"{name}.py" for name in ("incident", "retrain")),
@@ -78,9 +78,7 @@ def _faulty(original: Callable[..., Any], title: Callable[..., str]) -> Callable
             return original(self, *args, **options)
         life.check()
         named = title(self, *args, **options)
-        border = "redis script" if named == "EVALSHA" else "redis"
-        if isinstance(self, redis.client.Pipeline):
-            border = "redis transaction"
+        border = "redis transaction" if isinstance(self, redis.client.Pipeline) else "redis"
         kind = life.injector.reached(border, f"{named} {_caller()}") or ""
         die(kind, "before", life)
         if kind in _REFUSALS:
@@ -99,7 +97,6 @@ def _faulty(original: Callable[..., Any], title: Callable[..., str]) -> Callable
 _REFUSALS: dict[str, Exception] = {
     "refused": redis.ConnectionError("injected"),
     "oom": redis.ResponseError("OOM command not allowed when used memory > 'maxmemory'."),
-    "forgotten": redis.exceptions.NoScriptError("injected"),
     "broken before": redis.WatchError("injected"),
 }
 

@@ -36,7 +36,6 @@ KINDS: dict[str, tuple[str, ...]] = {
     "idle": ("cancel early", "crash early", "cancel late", "crash late"),
     "redis": ("lost", "refused", "crash after", "oom", "crash before"),
     "redis transaction": ("lost", "broken after", "refused", "crash after", "oom", "crash before", "broken before"),
-    "redis script": ("lost", "forgotten", "refused", "crash after", "oom", "crash before"),
     "produce": ("crash after", "refused before", "held", "full", "crash before", "refused after"),
     "acknowledgements": ("unacknowledged", "crash before", "all delivered", "crash after", "raises before", "raises after"),
     "stage": ("error after", "error before", "away after", "away before", "crash after"),

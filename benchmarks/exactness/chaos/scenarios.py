@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.exactness.chaos.replay import forget
+from benchmarks.exactness.chaos.replay import forget, forget_events, forget_join, forget_state
 from benchmarks.exactness.chaos.run import DisturbedRun, freeze, thaw
 from driftline.servers.server import PrivateServer
 
@@ -128,6 +128,33 @@ def _replay(run: DisturbedRun, times: int) -> None:
         run.figures["replays"] += 1
 
 
+def _redis_flush(run: DisturbedRun, times: int) -> None:
+    """Delete every key while workers go on.
+
+    The snapshots of the judge go too, so it judges all windows again: the same alerts, which count once. What waits for
+    labels is not in Redis, so outcomes and windows are compared as in every scenario.
+    """
+    for _ in run.moments(times):
+        forget_state(run.deployment.redis)
+        run.figures["flushes"] += 1
+        run.again()
+
+
+def _while_stopped(change: Callable[[DisturbedRun], object], figure: str) -> Disturb:
+    """Return what stops all workers, changes something and starts them again, counted as `figure`."""
+
+    def disturb(run: DisturbedRun, times: int) -> None:
+        for _ in run.moments(times):
+            count = len(run.workers)
+            for worker in list(run.workers):
+                run.terminate(worker)
+            change(run)
+            run.figures[figure] += 1
+            run.begin(count)
+
+    return disturb
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario("kill-9", "kill -9 of a worker at random moments", _kills, 2, (20, 5), quick=True),
     Scenario("sigterm", "SIGTERM to a worker at random moments", _stops, 2, (10, 3)),
@@ -139,5 +166,21 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("redis-restart", "kill -9 of Redis in the middle", _restart("redis", "redis_restarts"), 2, (3, 1)),
     Scenario("redis-freeze", "Redis does not answer for 10 s", _redis_freeze, 2, (1, 1), quick=True),
     Scenario("zombie", "a worker frozen past its session timeout, which then goes on", _zombie, 2, (3, 1), quick=True),
+    Scenario("redis-flush", "every key in Redis deleted in the middle", _redis_flush, 2, (2, 1)),
+    Scenario(
+        "join-log-lost",
+        "the log of the join deleted and created again while workers are stopped",
+        _while_stopped(forget_join, "logs_lost"),
+        2,
+        (2, 1),
+        quick=True,
+    ),
+    Scenario(
+        "events-gone",
+        "events deleted up to the committed offsets, far within the time of labels",
+        _while_stopped(forget_events, "truncations"),
+        2,
+        (3, 2),
+    ),
     Scenario("replay", "read again from offset zero, with no snapshot and no committed offset", _replay, 2, (1, 1)),
 )
