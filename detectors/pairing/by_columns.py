@@ -22,13 +22,16 @@ def take_columns(pairs: Pairs, halves: Halves, noted: Noted) -> None:
     if len(labels):
         slots = pairs.find(labels)
         ahead = (slots < 0) | (pairs.waiting.rows["offset"][slots] > labels["offset"])
-        if ahead.any():
+        some_wait = bool(ahead.any())
+        if some_wait:
             # A stored label that did not wait had a prediction: if that is gone by now, so is the label.
             _wait(pairs, labels[ahead if halves.waits is None else ahead & halves.waits], noted)
     if pairs.early.count and len(fresh):
         _meet(pairs, fresh, noted)
     if len(labels):
-        _pair(pairs, slots[~ahead], labels[~ahead], labels["offset"][~ahead], noted, early=False)
+        if some_wait:
+            slots, labels = slots[~ahead], labels[~ahead]
+        _pair(pairs, slots, labels, labels["offset"], noted, early=False)
 
 
 def _add(pairs: Pairs, rows: Columns, extras: Extras, noted: Noted) -> Integers:
@@ -101,9 +104,11 @@ def _pair(pairs: Pairs, slots: Integers, labels: Columns, sources: Integers, not
     noted.count(Pairing.JOINED, int(made.sum()) - int(corrected.sum()))
     if not early:
         noted.used(labels[new], waits=False)
-    found = pairs_of(held[made], labels[made], was[made], sources[made])
+    if not made.all():
+        held, labels, was, sources, slots = held[made], labels[made], was[made], sources[made], slots[made]
+    found = pairs_of(held, labels, was, sources)
     noted.paired(found)
     if pairs.extras:
-        for slot, source in zip(slots[made].tolist(), found["source"].tolist(), strict=True):
+        for slot, source in zip(slots.tolist(), found["source"].tolist(), strict=True):
             if slot in pairs.extras:
                 noted.extras[source] = pairs.extras[slot]

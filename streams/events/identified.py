@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -18,10 +20,12 @@ from detectors.windows.block import ABSENT
 from detectors.windows.row import Value
 from streams.events.decoding import Decoded
 from streams.events.event import MAX_TAG_LENGTH, Event
-from streams.events.record_types import Word, answer_of, probabilities_of
+from streams.events.record_types import Word, answer_columns
 from streams.events.typed_records import Group
 
 _HALVES = frozenset({"prediction", "label"})
+_id, _prediction, _label, _entity = map(attrgetter, ("id", "prediction", "label", "entity"))
+_segment, _version, _client = map(attrgetter, ("segment", "model_version", "client"))
 
 
 class Extra(msgspec.Struct, array_like=True, omit_defaults=True):
@@ -69,13 +73,13 @@ class _Reader:
     def of_group(self, group: Group, position: int) -> Identified | None:
         """Return those that fit the type of their model; None without any."""
         wires, offsets, ts = group.wires, group.offsets, group.ts
-        ids: list[Any] = [wire.id for wire in wires]
+        ids: list[Any] = list(map(_id, wires))
         wanted = offsets >= position
         if None in ids:
             wanted &= np.fromiter((one is not None for one in ids), bool, len(ids))
         if not group.distinct <= _HALVES:
             wanted &= np.fromiter((kind in _HALVES for kind in group.kinds), bool, len(ids))
-        labelled = np.fromiter((kind == "label" for kind in group.kinds), bool, len(ids)) if "label" in group.distinct else None
+        labelled = np.fromiter(map("label".__eq__, group.kinds), bool, len(ids)) if "label" in group.distinct else None
         if not wanted.all():
             places = np.flatnonzero(wanted)
             if not len(places):
@@ -87,20 +91,23 @@ class _Reader:
             ids = list(map(str, ids))
         flags = np.zeros(len(ids), bool) if labelled is None else labelled
         predictions, labels = _parted(wires, labelled)
-        answers = [wire.prediction for wire in predictions]
+        answers, scores, probabilities = answer_columns(list(map(_prediction, predictions)))
+        entities = list(map(_entity, predictions))
         extras: list[Extra] | None = None
-        if self._groups or _has_extras(predictions, answers):
-            extras = [_extra_of(wire, answer, group, self._groups) for wire, answer in zip(predictions, answers, strict=True)]
+        if self._groups or probabilities is not None or not _is_nothing(entities):
+            likely = probabilities or [None] * len(predictions)
+            extras = [_extra_of(wire, one, group, self._groups) for wire, one in zip(predictions, likely, strict=True)]
         return self._columns(
             ids,
             offsets,
             ts,
             flags,
-            answers=[answer_of(answer) for answer in answers],
-            whats=[(wire.segment or "", wire.model_version, wire.client) for wire in predictions],
+            answers=answers,
+            scores=scores,
+            whats=(list(map(_segment, predictions)), list(map(_version, predictions)), list(map(_client, predictions))),
             extras=extras,
-            truths=[wire.label for wire in labels],
-            clients=[wire.client for wire in labels],
+            truths=list(map(_label, labels)),
+            clients=list(map(_client, labels)),
         )
 
     def of_events(self, events: list[Event]) -> Identified:
@@ -114,8 +121,9 @@ class _Reader:
             np.array([event.offset for event in events], np.int64),
             np.array([event.ts for event in events]),
             flags,
-            answers=[(event.label, event.score) for event in predictions],
-            whats=[(event.segment, event.model_version, event.client) for event in predictions],
+            answers=[event.label for event in predictions],
+            scores=[event.score for event in predictions],
+            whats=(list(map(_segment, predictions)), list(map(_version, predictions)), list(map(_client, predictions))),
             extras=extras if any(extras) else None,
             truths=[event.label for event in labels],
             clients=[event.client for event in labels],
@@ -128,8 +136,9 @@ class _Reader:
         ts: Floats,
         labelled: Flags,
         *,
-        answers: list[tuple[Value, float | None]],
-        whats: list[tuple[str, Any, Any]],
+        answers: list[Value],
+        scores: list[Any],
+        whats: tuple[list[Any], list[Any], list[Any]],
         extras: list[Extra] | None,
         truths: list[Value],
         clients: list[Any],
@@ -141,41 +150,53 @@ class _Reader:
             rows["key"], rows["check"], rows["offset"], rows["ts"] = keys[at], checks[at], offsets[at], ts[at]
         pairs, kept = self._pairs, {}
         if len(places):
-            predictions["answer"] = pairs.boxes.boxed([answer for answer, _ in answers])
-            predictions["score"] = np.array([score for _, score in answers], np.float64)  # None becomes NaN
-            known = {what: pairs.whats.code(_what(what)) for what in set(whats)}
-            predictions["what"] = np.fromiter(map(known.__getitem__, whats), np.int64, len(whats))
+            predictions["answer"] = pairs.boxes.boxed(answers)
+            predictions["score"] = np.array(scores, np.float64)  # None becomes NaN
+            predictions["what"] = self._codes_of(*whats)
             predictions["truth"] = UNKNOWN
             if extras is not None:
                 at_offset = zip(predictions["offset"].tolist(), extras, strict=True)
                 kept = {offset: _encode_extra(extra) for offset, extra in at_offset if extra}
         if len(label_places):
             labels["truth"] = pairs.boxes.boxed(truths)
-            of_clients = {one: pairs.clients.code(None if one is None else str(one)) for one in set(clients)}
-            labels["what"] = np.fromiter(map(of_clients.__getitem__, clients), np.int64, len(clients))
+            if _is_nothing(clients):
+                labels["what"] = pairs.clients.code(None)
+            else:
+                of_clients = {one: pairs.clients.code(None if one is None else str(one)) for one in set(clients)}
+                labels["what"] = np.fromiter(map(of_clients.__getitem__, clients), np.int64, len(clients))
         return Identified(Halves(predictions, labels, kept), offsets, ids)
+
+    def _codes_of(self, segments: list[Any], versions: list[Any], clients: list[Any]) -> Integers:
+        """Return the numbers of what few predictions differ in."""
+        code = self._pairs.whats.code
+        if _is_nothing(versions) and _is_nothing(clients):
+            of_segments = {one: code(_what((one, None, None))) for one in set(segments)}
+            return np.fromiter(map(of_segments.__getitem__, segments), np.int64, len(segments))
+        whats = list(zip(segments, versions, clients, strict=True))
+        known = {what: code(_what(what)) for what in set(whats)}
+        return np.fromiter(map(known.__getitem__, whats), np.int64, len(whats))
 
 
 def _parted(wires: list[Any], labelled: Flags | None) -> tuple[list[Any], list[Any]]:
     """Return (predictions, labels)."""
     if labelled is None:
         return wires, []
-    places, label_places = np.flatnonzero(~labelled).tolist(), np.flatnonzero(labelled).tolist()
-    return [wires[place] for place in places], [wires[place] for place in label_places]
+    return list(compress(wires, (~labelled).tolist())), list(compress(wires, labelled.tolist()))
 
 
-def _what(values: tuple[str, Any, Any]) -> What:
+def _is_nothing(column: list[Any]) -> bool:
+    """Return whether a column has nothing but None."""
+    return column.count(None) == len(column)
+
+
+def _what(values: tuple[str | None, Any, Any]) -> What:
     segment, version, client = values
-    return What(segment, None if version is None else str(version), None if client is None else str(client))
+    return What(segment or "", None if version is None else str(version), None if client is None else str(client))
 
 
-def _has_extras(wires: list[Any], answers: list[Any]) -> bool:
-    return any(wire.entity is not None for wire in wires) or any(probabilities_of(answer) is not None for answer in answers)
-
-
-def _extra_of(wire: Any, answer: Any, group: Group, names: tuple[str, ...]) -> Extra:
+def _extra_of(wire: Any, probabilities: dict[str, float] | None, group: Group, names: tuple[str, ...]) -> Extra:
     entity = None if wire.entity is None else str(wire.entity)
-    return Extra(entity, probabilities_of(answer), _groups_of_wire(wire, group, names) if names else None)
+    return Extra(entity, probabilities, _groups_of_wire(wire, group, names) if names else None)
 
 
 def _groups_of(event: Event, names: Iterable[str]) -> dict[str, Value] | None:

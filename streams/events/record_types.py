@@ -11,6 +11,7 @@ import struct
 from abc import ABC
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated, Any, Literal, Self, cast
 
 import msgspec
@@ -272,6 +273,7 @@ def _kind_of(value: Value, known: FeatureKind | None) -> FeatureKind:
     return kind if known in (None, kind) else "any"
 
 
+_label, _score, _probabilities = map(attrgetter, ("label", "score", "probabilities"))
 #: Makes a union of the types of the models, so that a record without a model fits none of them.
 NoModel = msgspec.defstruct("NoModel", [], tag_field="model", tag="", gc=False)
 
@@ -294,6 +296,26 @@ def answer_of(prediction: Any) -> tuple[Value, float | None]:
 def probabilities_of(prediction: Any) -> dict[str, float] | None:
     """Return class -> probability of a `prediction`, as streams/events/event.py does."""
     return cast("dict[str, float] | None", prediction.probabilities) if type(prediction) is _Predicted else None
+
+
+def answer_columns(
+    predictions: Sequence[Any],
+) -> tuple[list[Value], list[Any], list[dict[str, float] | None] | None]:
+    """Return (labels, scores, probabilities) of predictions as columns, by `answer_of` and `probabilities_of`.
+
+    A score is a number or None, and no double yet. Probabilities are None if no prediction has any.
+    """
+    labels: list[Value]
+    scores: list[Any]
+    if set(map(type, predictions)) == {_Predicted}:
+        labels, scores, probabilities = (list(map(get, predictions)) for get in (_label, _score, _probabilities))
+        if msgspec.UNSET in scores:
+            scores = [one.value if one.score is msgspec.UNSET else one.score for one in predictions]
+    else:
+        answers = [answer_of(one) for one in predictions]
+        labels, scores = [label for label, _ in answers], [score for _, score in answers]
+        probabilities = [probabilities_of(one) for one in predictions]
+    return labels, scores, None if probabilities.count(None) == len(probabilities) else probabilities
 
 
 def class_of(label: Value) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -61,7 +61,10 @@ def _columns(
     ids: Sequence[str],
     extras: Sequence[Extra | None] | None,
 ) -> OutcomeColumns:
-    whats = pairs.whats.values_of(rows["what"].tolist())
+    whats = rows["what"].tolist()
+    known = {code: pairs.whats.values_of([code])[0] for code in set(whats)}
+    label_whats = rows["label_what"].tolist()
+    clients = {code: pairs.clients.values_of([code])[0] for code in set(label_whats)}
     scores = rows["score"]
     corrects = rows["was"] != UNKNOWN
     values = pairs.boxes.values_of
@@ -76,13 +79,13 @@ def _columns(
         truth=values(np.ascontiguousarray(rows["truth"])),
         at=rows["offset"].tolist(),
         source=rows["source"].tolist(),
-        segment=_unless("", [what.segment for what in whats]),
-        model_version=_unless(None, [what.model_version for what in whats]),
+        segment=_looked_up("", {code: what.segment for code, what in known.items()}, whats),
+        model_version=_looked_up(None, {code: what.model_version for code, what in known.items()}, whats),
         corrects=corrects.tolist() if corrects.any() else None,
         was=values(np.ascontiguousarray(rows["was"])) if corrects.any() else None,
         share=None if share is None else _unless(1.0, share.tolist()),
-        client=_unless(None, [what.client for what in whats]),
-        label_client=_unless(None, pairs.clients.values_of(rows["label_what"].tolist())),
+        client=_looked_up(None, {code: what.client for code, what in known.items()}, whats),
+        label_client=_looked_up(None, clients, label_whats),
         entity=None if extras is None else _unless(None, [None if extra is None else extra.entity for extra in extras]),
         probabilities=None
         if extras is None
@@ -100,6 +103,13 @@ def _scores(scores: Floats) -> list[float | None] | None:
     for place in np.flatnonzero(missing).tolist():
         found[place] = None
     return found
+
+
+def _looked_up(default: T, values: Mapping[int, T], codes: list[int]) -> list[T] | None:
+    """Return the values of codes, None if all are the default."""
+    if all(value == default for value in values.values()):
+        return None
+    return list(map(values.__getitem__, codes))
 
 
 def _unless(default: T, column: Iterable[T]) -> list[T] | None:
