@@ -9,13 +9,13 @@ import numpy as np
 
 from detectors.arrays import Integers
 from detectors.pairing.columns import Columns, Extras, Halves
-from detectors.pairing.pairs import Pairs, pairs_of
+from detectors.pairing.pairs import ModelPairs, pairs_of
 from detectors.pairing.table import firsts
 from detectors.pairing.taken import Noted, Pairing
 from detectors.pairing.values import NULL, UNKNOWN
 
 
-def take_columns(pairs: Pairs, halves: Halves, noted: Noted) -> None:
+def take_columns(pairs: ModelPairs, halves: Halves, noted: Noted) -> None:
     """Take predictions and labels."""
     fresh = _add(pairs, halves.predictions, halves.extras, noted)
     labels = halves.labels
@@ -34,7 +34,7 @@ def take_columns(pairs: Pairs, halves: Halves, noted: Noted) -> None:
         _pair(pairs, slots, labels, labels["offset"], noted, early=False)
 
 
-def _add(pairs: Pairs, rows: Columns, extras: Extras, noted: Noted) -> Integers:
+def _add(pairs: ModelPairs, rows: Columns, extras: Extras, noted: Noted) -> Integers:
     """Add the first prediction of each id that has none, and return their slots."""
     if not len(rows):
         return np.empty(0, np.int64)
@@ -48,7 +48,7 @@ def _add(pairs: Pairs, rows: Columns, extras: Extras, noted: Noted) -> Integers:
     return slots
 
 
-def _wait(pairs: Pairs, labels: Columns, noted: Noted) -> None:
+def _wait(pairs: ModelPairs, labels: Columns, noted: Noted) -> None:
     """Let labels wait, of each id the newest one."""
     if not len(labels):
         return
@@ -64,7 +64,7 @@ def _wait(pairs: Pairs, labels: Columns, noted: Noted) -> None:
     noted.used(labels, waits=True)
 
 
-def _meet(pairs: Pairs, fresh: Integers, noted: Noted) -> None:
+def _meet(pairs: ModelPairs, fresh: Integers, noted: Noted) -> None:
     """Pair predictions that were added with the labels that waited for them."""
     early = pairs.find_early(pairs.waiting.rows[fresh])
     met = early >= 0
@@ -75,7 +75,7 @@ def _meet(pairs: Pairs, fresh: Integers, noted: Noted) -> None:
         _pair(pairs, slots, labels, pairs.waiting.rows["offset"][slots], noted, early=True)
 
 
-def _pair(pairs: Pairs, slots: Integers, labels: Columns, sources: Integers, noted: Noted, *, early: bool) -> None:
+def _pair(pairs: ModelPairs, slots: Integers, labels: Columns, sources: Integers, noted: Noted, *, early: bool) -> None:
     """Pair labels, in offset order, with predictions; of several labels of one prediction each is held against the one before."""
     rows = pairs.waiting.rows
     late = labels["ts"] - rows["ts"][slots] > pairs.within

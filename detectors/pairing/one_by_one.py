@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from detectors.pairing.columns import Columns, Extras, Halves
-from detectors.pairing.pairs import Pairs, pairs_of
+from detectors.pairing.pairs import ModelPairs, pairs_of
 from detectors.pairing.taken import Noted, Pairing
 from detectors.pairing.values import NULL, UNKNOWN
 
 
-def take_one_by_one(pairs: Pairs, halves: Halves, noted: Noted) -> None:
+def take_one_by_one(pairs: ModelPairs, halves: Halves, noted: Noted) -> None:
     """Take predictions and labels in offset order."""
     predictions, labels = halves.predictions, halves.labels
     for place in np.argsort(np.concatenate([predictions["offset"], labels["offset"]]), kind="stable").tolist():
@@ -24,7 +24,7 @@ def take_one_by_one(pairs: Pairs, halves: Halves, noted: Noted) -> None:
             _label(pairs, labels[at : at + 1], noted, may_wait=halves.waits is None or bool(halves.waits[at]))
 
 
-def _slot(pairs: Pairs, row: Columns) -> int:
+def _slot(pairs: ModelPairs, row: Columns) -> int:
     """Return the slot of the prediction with the id of a row, -1 without one."""
     slot = pairs.waiting.find_one(int(row["key"][0]), int(row["check"][0]))
     if slot >= 0 and not pairs.bounds.is_alive(int(row["key"][0]), int(pairs.waiting.rows["offset"][slot])):
@@ -33,14 +33,14 @@ def _slot(pairs: Pairs, row: Columns) -> int:
     return slot
 
 
-def _early_slot(pairs: Pairs, row: Columns) -> int:
+def _early_slot(pairs: ModelPairs, row: Columns) -> int:
     """Return the slot of the label that waits for the id of a row, -1 without one."""
     slot = pairs.early.find_one(int(row["key"][0]), int(row["check"][0])) if pairs.early.count else -1
     alive = slot >= 0 and pairs.bounds.is_alive(int(row["key"][0]), int(pairs.early.rows["offset"][slot]))
     return slot if alive else -1
 
 
-def _prediction(pairs: Pairs, row: Columns, extras: Extras, noted: Noted) -> None:
+def _prediction(pairs: ModelPairs, row: Columns, extras: Extras, noted: Noted) -> None:
     slot = _slot(pairs, row)
     if slot >= 0:
         if float(row["ts"][0]) - float(pairs.waiting.rows["ts"][slot]) <= pairs.within:
@@ -56,7 +56,7 @@ def _prediction(pairs: Pairs, row: Columns, extras: Extras, noted: Noted) -> Non
         _pair(pairs, int(slots[0]), label, int(row["offset"][0]), noted)
 
 
-def _label(pairs: Pairs, label: Columns, noted: Noted, *, may_wait: bool) -> None:
+def _label(pairs: ModelPairs, label: Columns, noted: Noted, *, may_wait: bool) -> None:
     slot = _slot(pairs, label)
     if slot >= 0:
         if _pair(pairs, slot, label, int(label["offset"][0]), noted):
@@ -73,7 +73,7 @@ def _label(pairs: Pairs, label: Columns, noted: Noted, *, may_wait: bool) -> Non
     noted.used(label, waits=True)
 
 
-def _pair(pairs: Pairs, slot: int, label: Columns, source: int, noted: Noted) -> bool:
+def _pair(pairs: ModelPairs, slot: int, label: Columns, source: int, noted: Noted) -> bool:
     """Pair a label with a prediction; return whether it says something new."""
     held = pairs.waiting.rows[slot : slot + 1]
     if float(label["ts"][0]) - float(held["ts"][0]) > pairs.within:

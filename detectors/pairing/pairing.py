@@ -23,22 +23,22 @@ from numpy.typing import NDArray
 from detectors.pairing.by_columns import take_columns
 from detectors.pairing.columns import Columns, Halves
 from detectors.pairing.one_by_one import take_one_by_one
-from detectors.pairing.pairs import Pairs
+from detectors.pairing.pairs import ModelPairs
 from detectors.pairing.table import firsts
-from detectors.pairing.taken import Noted, Pairing, Taken
+from detectors.pairing.taken import Noted, Pairing, TakenPairs
 
 #: Stretches of fewer records are taken one by one: NumPy's price is by the call.
 _SHORT = 12
 
 
-def take(pairs: Pairs, halves: Halves) -> Taken:
+def take(pairs: ModelPairs, halves: Halves) -> TakenPairs:
     """Take a stretch of the log, between two looks, and return what it led to.
 
     >>> from detectors.pairing.columns import LABEL, PREDICTION
     >>> from detectors.pairing.values import UNKNOWN
     >>> prediction = np.array([(5, 0, 0, 1, 100.0, 0.5, 7, UNKNOWN)], PREDICTION)
     >>> label = np.array([(5, 0, 0, 2, 130.0, 8)], LABEL)
-    >>> take(Pairs(within=60.0), Halves(prediction, label)).pairs["source"].tolist()
+    >>> take(ModelPairs(within=60.0), Halves(prediction, label)).pairs["source"].tolist()
     [2]
     """
     noted = Noted()
@@ -62,7 +62,7 @@ def take(pairs: Pairs, halves: Halves) -> Taken:
     return taken
 
 
-def _sampled(pairs: Pairs, halves: Halves, noted: Noted) -> Halves:
+def _sampled(pairs: ModelPairs, halves: Halves, noted: Noted) -> Halves:
     """Return what is in the sample."""
     kept, kept_labels = (pairs.bounds.kept(rows["key"]) for rows in (halves.predictions, halves.labels))
     if kept is None or kept_labels is None:
@@ -71,7 +71,7 @@ def _sampled(pairs: Pairs, halves: Halves, noted: Noted) -> Halves:
     return halves.where(kept, kept_labels)
 
 
-def _used_again(pairs: Pairs, rows: Columns) -> NDArray[np.uint64]:
+def _used_again(pairs: ModelPairs, rows: Columns) -> NDArray[np.uint64]:
     """Return the keys that have predictions more than `within` apart, in the table or here."""
     keys: NDArray[np.uint64] = rows["key"]
     if not len(rows):

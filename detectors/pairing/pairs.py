@@ -10,7 +10,7 @@ import numpy as np
 from detectors.arrays import Integers
 from detectors.pairing.bounds import EXTRA_BYTES, LOOK_EVERY, ROW_BYTES, Bounds
 from detectors.pairing.columns import LABEL, PAIR, PREDICTION, Columns, Extras, What
-from detectors.pairing.table import Table
+from detectors.pairing.table import RowTable
 from detectors.pairing.taken import Noted, Pairing
 from detectors.pairing.values import Boxes, Words, word_codes
 
@@ -18,7 +18,7 @@ from detectors.pairing.values import Boxes, Words, word_codes
 _FEW_WORDS = 1 << 16
 
 
-class Pairs:
+class ModelPairs:
     """What waits."""
 
     __slots__ = (
@@ -39,8 +39,8 @@ class Pairs:
         """Begin with nothing; `within` in seconds, `reserve` rows have room beforehand."""
         self.within = within
         self.bounds = Bounds(within, look_every)
-        self.waiting = Table(PREDICTION, reserve=reserve)
-        self.early = Table(LABEL, reserve=reserve // 4)
+        self.waiting = RowTable(PREDICTION, reserve=reserve)
+        self.early = RowTable(LABEL, reserve=reserve // 4)
         self.extras: Extras = {}
         #: Newest event time of a prediction or label.
         self.newest = 0.0
@@ -75,7 +75,7 @@ class Pairs:
             slots[found[~self.bounds.alive(held["key"], held["offset"])]] = -1
         return slots
 
-    def _living(self, table: Table, slots: Integers) -> Integers:
+    def _living(self, table: RowTable, slots: Integers) -> Integers:
         found = np.flatnonzero(slots >= 0)
         if len(found):
             held = slots[found]

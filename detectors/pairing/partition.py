@@ -22,8 +22,8 @@ from detectors.arrays import Flags, Floats, Integers
 from detectors.pairing.bounds import LOOK_EVERY, MOST_LEVEL, ROW_BYTES, Level, Look
 from detectors.pairing.columns import LABEL, PREDICTION, Columns, Extras, Halves, What, empty
 from detectors.pairing.pairing import take
-from detectors.pairing.pairs import Pairs
-from detectors.pairing.taken import Taken
+from detectors.pairing.pairs import ModelPairs
+from detectors.pairing.taken import TakenPairs
 from detectors.pairing.values import UNKNOWN, Words, text_bytes, with_codes, word_codes
 
 H = TypeVar("H")
@@ -35,7 +35,7 @@ _LOW = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class TakenStretch:
     """What one model took in the records from one offset up to another.
 
     Args:
@@ -67,7 +67,7 @@ class Stretch:
     #: (offset of a look, floor from it on), for pieces that begin later.
     floors: tuple[tuple[int, int], ...] = ()
 
-    def split(self, most_bytes: int) -> list[Stretch]:
+    def split(self, most_bytes: int) -> list[TakenStretch]:
         """Return the same in pieces of about so many bytes at most; `total` is that of the whole in each."""
         predictions, labels = self.halves.predictions, self.halves.labels
         weights = [
@@ -84,7 +84,7 @@ class Stretch:
         cuts = [self.start, *(int(offsets[order][at]) for at in np.flatnonzero(np.diff(piece)) + 1), self.end]
         return [self._piece(low, high, first=low == self.start) for low, high in pairwise(cuts)]
 
-    def _piece(self, low: int, high: int, *, first: bool) -> Stretch:
+    def _piece(self, low: int, high: int, *, first: bool) -> TakenStretch:
         halves = self.halves.cut(-1 if first else low, high)
         extras = {offset: halves.extras[offset] for offset in halves.predictions["offset"].tolist() if offset in halves.extras}
         levels = [self.level, *(level.level for level in self.levels if level.offset < low and not first)]
@@ -122,7 +122,7 @@ class _Pending:
     floors: list[tuple[int, int]] = field(default_factory=list)
 
 
-class Partition:
+class PartitionPairs:
     """The pairs of all models in one partition."""
 
     __slots__ = ("_every", "_pending", "models", "most_bytes", "position", "seen")
@@ -138,7 +138,7 @@ class Partition:
         self.most_bytes = most_bytes
         self._every = look_every
         reserve = int(most_bytes / ROW_BYTES)
-        self.models = {name: Pairs(within=most, look_every=look_every, reserve=reserve) for name, most in within.items()}
+        self.models = {name: ModelPairs(within=most, look_every=look_every, reserve=reserve) for name, most in within.items()}
         self._pending: dict[str, _Pending] = {}
         #: Offset after the last record taken, and of the last one with an id; -1 before the first.
         self.position = 0
@@ -155,14 +155,14 @@ class Partition:
         """Return how many records with an id were taken since the last call of `stored`, and looks."""
         return sum(pending.records + len(pending.looks) for pending in self._pending.values())
 
-    def take(self, found: Mapping[str, Halves], clock: Mapping[int, float] | Clock) -> list[tuple[str, Taken]]:
+    def take(self, found: Mapping[str, Halves], clock: Mapping[int, float] | BrokerClock) -> list[tuple[str, TakenPairs]]:
         """Take the records of a stretch of the partition, and return what they led to, stretch by stretch.
 
         Args:
             found: model -> its records with an id, from `position` on.
             clock: offset of a record -> the broker's time of it, epoch seconds.
         """
-        taken: list[tuple[str, Taken]] = []
+        taken: list[tuple[str, TakenPairs]] = []
         cuts = self._cuts(found)
         if not cuts:
             for model, halves in found.items():
@@ -195,7 +195,7 @@ class Partition:
         cuts: list[int] = offsets[blocks > before].tolist()
         return cuts
 
-    def _take(self, model: str, halves: Halves) -> Taken:
+    def _take(self, model: str, halves: Halves) -> TakenPairs:
         pending = self._of(model)
         pending.records += len(halves)
         taken = take(self.models[model], halves)
@@ -245,7 +245,7 @@ class Partition:
 
     # -- what is stored ------------------------------------------------------------------------
 
-    def stored(self, start: int, end: int) -> list[Stretch]:
+    def stored(self, start: int, end: int) -> list[TakenStretch]:
         """Return what each model took from `start` up to `end` since the last call, and forget it."""
         stretches = [self._stretch(model, pending, start, end) for model, pending in sorted(self._pending.items())]
         self._pending = {}
@@ -253,13 +253,13 @@ class Partition:
             pairs.forget_words()
         return stretches
 
-    def _stretch(self, model: str, pending: _Pending, start: int, end: int) -> Stretch:
+    def _stretch(self, model: str, pending: _Pending, start: int, end: int) -> TakenStretch:
         pairs = self.models[model]
         predictions, labels = _joined(pending.added, empty(PREDICTION)), _joined(pending.used, empty(LABEL))
         codes = word_codes(np.concatenate([predictions["answer"], labels["truth"]])).tolist()
         whats, clients = np.unique(predictions["what"]).tolist(), np.unique(labels["what"]).tolist()
         predictions["truth"] = UNKNOWN  # what the labels say
-        return Stretch(
+        return TakenStretch(
             model=model,
             start=start,
             end=end,
@@ -278,7 +278,7 @@ class Partition:
             floors=tuple(pending.floors),
         )
 
-    def load(self, stretch: Stretch) -> None:
+    def load(self, stretch: TakenStretch) -> None:
         """Take what was stored; stretches come in the order of (start, end), and what is below the position is known already."""
         pairs = self.models.get(stretch.model)
         if pairs is None:
@@ -306,7 +306,7 @@ class Partition:
         self.position = max(self.position, stretch.end)
 
 
-def _translated(stretch: Stretch, pairs: Pairs) -> Halves:
+def _translated(stretch: TakenStretch, pairs: ModelPairs) -> Halves:
     """Return the halves of a stretch with the numbers of these pairs for its words."""
     halves = stretch.halves
     predictions, labels = halves.predictions.copy(), halves.labels.copy()
@@ -326,7 +326,7 @@ def _codes(codes: np.ndarray, values: Mapping[int, H], words: Words[H]) -> np.nd
     return mine[np.searchsorted(np.array(known, np.int64), codes)] if known else codes
 
 
-class Clock:
+class BrokerClock:
     """The broker's time of records, by their offsets."""
 
     __slots__ = ("_clocks", "_offsets")

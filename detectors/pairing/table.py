@@ -1,4 +1,4 @@
-"""Table: rows by key, in one array that only grows; slots that were given back are used again.
+"""RowTable: rows by key, in one array that only grows; slots that were given back are used again.
 
 A row that has expired, or that is beyond the sample, is dead at once, whoever finds it: `Alive` says so. `sweep` gives such
 slots back some at a time, so no call is long, and when they are given back changes no result.
@@ -23,7 +23,7 @@ _FEW_ROWS = 1 << 16
 _SWEPT, _SWEPT_FOR_EACH = 4_096, 8
 
 
-class Table:
+class RowTable:
     """Rows of one type, which has the fields `key`, `check` and `offset`."""
 
     __slots__ = ("_free", "_free_count", "_index", "_reserved", "_swept", "count", "end", "rows")

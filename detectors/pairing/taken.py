@@ -31,7 +31,7 @@ class Pairing(StrEnum):
 
 
 @dataclass(slots=True)
-class Taken:
+class TakenPairs:
     """What a stretch of records led to.
 
     Args:
@@ -93,11 +93,11 @@ class Noted:
         self.count(Pairing.FOREIGN, len(labels))
         self._foreign.append(labels)
 
-    def taken(self) -> Taken:
+    def taken(self) -> TakenPairs:
         """Return everything, in order."""
         used, waits = _joined(self._used, LABEL), _joined(self._waits, np.dtype(bool))
         order = _order(used["offset"])
-        return Taken(
+        return TakenPairs(
             pairs=_sorted(_joined(self._pairs, PAIR), "source"),
             extras=self.extras,
             added=_sorted(_joined(self._added, PREDICTION), "offset"),

@@ -15,8 +15,8 @@ from functools import partial
 import numpy as np
 
 from detectors.errors import DriftlineError, UnavailableError
-from detectors.pairing.pairs import Pairs
-from detectors.pairing.partition import Partition
+from detectors.pairing.pairs import ModelPairs
+from detectors.pairing.partition import PartitionPairs
 from detectors.pairing.values import UNKNOWN
 from detectors.spec import ModelSpec
 from streams.kafka import Log, Record, partition_counts
@@ -31,7 +31,7 @@ NO_LOG = "the join has no log yet: a worker begins it within a second of its sta
 _CLIENT = "explain"
 _KAFKA_SECONDS = 5.0
 
-#: Partition -> all records of its log, oldest first.
+#: PartitionPairs -> all records of its log, oldest first.
 Records = Callable[[int], Iterable[Record]]
 #: Takes a chunk, and returns what of it is to be loaded.
 Choice = Callable[[Chunk], Chunk]
@@ -48,7 +48,7 @@ class LoadedPartition:
         seed: of the hash of ids; None if no chunk of the model says one.
     """
 
-    pairs: Pairs
+    pairs: ModelPairs
     begin: Begin | None
     reached: int
     seed: int | None
@@ -138,7 +138,7 @@ def loaded(records: Callable[[], Iterable[Record]], spec: ModelSpec, choose: Cho
     log = JoinLog(records)
     keys = log.keys()
     # The levels stand in the chunks, so the bound that led to them is not needed.
-    state = Partition({spec.name: spec.outcomes.label_within_seconds}, most_bytes=1)
+    state = PartitionPairs({spec.name: spec.outcomes.label_within_seconds}, most_bytes=1)
     seed: int | None = None
     for chunk in log.chunks([place for place in keys.up_to(keys.end) if place.model == spec.name]):
         seed = chunk.seed if seed is None else seed

@@ -1,4 +1,4 @@
-"""Pairs: predictions and labels of a file of events, by id -> errors.
+"""ModelPairs: predictions and labels of a file of events, by id -> errors.
 
 Rules:
 1. Which prediction and which label make a pair stands in detectors/pairing/pairing.py, as for the workers' join. The file
@@ -17,9 +17,9 @@ import numpy as np
 
 from detectors.arrays import Integers
 from detectors.pairing.columns import Halves
-from detectors.pairing.pairs import Pairs
-from detectors.pairing.partition import Clock, Partition
-from detectors.pairing.taken import Pairing, Taken
+from detectors.pairing.pairs import ModelPairs
+from detectors.pairing.partition import BrokerClock, PartitionPairs
+from detectors.pairing.taken import Pairing, TakenPairs
 from detectors.pairing.values import NULL, UNKNOWN
 from detectors.spec import ModelSpec
 from detectors.windows.block import Block
@@ -45,7 +45,7 @@ class FilePairs:
             most_bytes: of everything that waits.
         """
         within = {name: spec.outcomes.label_within_seconds for name, spec in models.items()}
-        self._partition = Partition(within, most_bytes=most_bytes)
+        self._partition = PartitionPairs(within, most_bytes=most_bytes)
         self._newest = 0.0
         self._labels: Counter[str] = Counter()
         #: Model -> what became of its records.
@@ -78,14 +78,14 @@ class FilePairs:
         self._partition.position = end
         return blocks
 
-    def _clock(self, found: Mapping[str, Halves]) -> Clock:
+    def _clock(self, found: Mapping[str, Halves]) -> BrokerClock:
         """Return rule 2's clock for the next records."""
         rows = [rows for halves in found.values() for rows in (halves.predictions, halves.labels)]
         offsets: Integers = np.concatenate([one["offset"] for one in rows])
         order = np.argsort(offsets)
         clocks = np.maximum(np.maximum.accumulate(np.concatenate([one["ts"] for one in rows])[order]), self._newest)
         self._newest = float(clocks[-1])
-        return Clock(offsets[order], clocks)
+        return BrokerClock(offsets[order], clocks)
 
     def labels(self) -> dict[str, LabelCount]:
         """Return model -> what became of its labels so far, for the models that have labels with an id."""
@@ -98,7 +98,7 @@ class FilePairs:
         return found
 
 
-def _block(model: str, pairs: Pairs, taken: Taken) -> Block | None:
+def _block(model: str, pairs: ModelPairs, taken: TakenPairs) -> Block | None:
     """Return the rows of pairs in windows of outcomes; None without any."""
     rows = taken.pairs
     if not len(rows):

@@ -14,7 +14,7 @@ import numpy as np
 from detectors.arrays import Flags, Floats, Integers
 from detectors.pairing.columns import LABEL, PREDICTION, Columns, Extras, Halves, What
 from detectors.pairing.keys import keys_of
-from detectors.pairing.pairs import Pairs
+from detectors.pairing.pairs import ModelPairs
 from detectors.pairing.values import UNKNOWN
 from detectors.windows.block import ABSENT
 from detectors.windows.row import Value
@@ -65,7 +65,7 @@ class Identified:
 class _Reader:
     """Makes the columns of one model."""
 
-    def __init__(self, pairs: Pairs, seed: int, groups: tuple[str, ...]) -> None:
+    def __init__(self, pairs: ModelPairs, seed: int, groups: tuple[str, ...]) -> None:
         self._pairs = pairs
         self._seed = seed
         self._groups = groups
@@ -229,7 +229,7 @@ def _shortened(value: Value) -> Value:
 
 
 def identified(
-    found: Decoded, model: str, pairs: Pairs, *, seed: int, position: int, groups: tuple[str, ...]
+    found: Decoded, model: str, pairs: ModelPairs, *, seed: int, position: int, groups: tuple[str, ...]
 ) -> Identified | None:
     """Return the predictions and labels of a model with an id, from an offset on; None without any.
 

@@ -26,7 +26,7 @@ from xxhash import xxh3_64_digest
 from detectors.errors import EventError
 from detectors.pairing.bounds import MOST_LEVEL, Level, Look
 from detectors.pairing.columns import LABEL, PREDICTION, Columns, Halves, What, empty
-from detectors.pairing.partition import Stretch
+from detectors.pairing.partition import TakenStretch
 from detectors.pairing.values import UNKNOWN, word_codes
 
 FORMAT = 1
@@ -43,7 +43,7 @@ _LEVEL = 3
 _SIZE, _SUM = 4, 8
 
 
-class Place(NamedTuple):
+class ChunkPlace(NamedTuple):
     """Where a chunk belongs, which its record says outside of its value."""
 
     model: str
@@ -91,16 +91,16 @@ class Chunk:
         flush: first and last offset of the flush.
     """
 
-    stretch: Stretch
+    stretch: TakenStretch
     seed: int
     part: int
     parts: int
     flush: tuple[int, int]
 
     @property
-    def place(self) -> Place:
+    def place(self) -> ChunkPlace:
         """Return its place in the log."""
-        return Place(self.stretch.model, self.stretch.start, self.stretch.end, *self.flush, self.part, self.parts)
+        return ChunkPlace(self.stretch.model, self.stretch.start, self.stretch.end, *self.flush, self.part, self.parts)
 
 
 class Begin(msgspec.Struct, frozen=True):
@@ -123,7 +123,7 @@ class _Rows(msgspec.Struct, array_like=True, frozen=True):
     planes: bytes
 
 
-class _Wire(msgspec.Struct, array_like=True, frozen=True):
+class _ChunkWire(msgspec.Struct, array_like=True, frozen=True):
     format: int
     model: str
     start: int
@@ -150,11 +150,11 @@ class _Wire(msgspec.Struct, array_like=True, frozen=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Wire)
+_decoder = msgspec.msgpack.Decoder(_ChunkWire)
 _begin = msgspec.json.Decoder(Begin)
 
 
-def chunks_of(stretches: list[Stretch], seed: int, flush: tuple[int, int]) -> list[Chunk]:
+def chunks_of(stretches: list[TakenStretch], seed: int, flush: tuple[int, int]) -> list[Chunk]:
     """Return the stretches of one flush as chunks, none of them too large for a record."""
     pieces = [piece for stretch in stretches for piece in stretch.split(PIECE_BYTES)]
     return [Chunk(piece, seed, part, len(pieces), flush) for part, piece in enumerate(pieces)]
@@ -164,7 +164,7 @@ def encode(chunk: Chunk) -> bytes:
     """Return the bytes of a chunk."""
     stretch = chunk.stretch
     halves = stretch.halves
-    wire = _Wire(
+    wire = _ChunkWire(
         format=FORMAT,
         model=stretch.model,
         start=stretch.start,
@@ -222,7 +222,7 @@ def encode_begin(begin: Begin) -> bytes:
     return msgspec.json.encode(begin)
 
 
-def _chunk(wire: _Wire) -> Chunk:
+def _chunk(wire: _ChunkWire) -> Chunk:
     if wire.format != FORMAT:
         raise ValueError(f"format {wire.format}, this Driftline reads {FORMAT}")
     predictions, labels = _rows(wire.predictions, PREDICTION, leave_out="truth"), _rows(wire.labels, LABEL)
@@ -237,7 +237,7 @@ def _chunk(wire: _Wire) -> Chunk:
     if not 0 <= wire.part < wire.parts:
         raise ValueError(f"part {wire.part} of {wire.parts}")
     _check_rows(wire, predictions, labels)
-    stretch = Stretch(
+    stretch = TakenStretch(
         model=wire.model,
         start=wire.start,
         end=wire.end,
@@ -257,7 +257,7 @@ def _chunk(wire: _Wire) -> Chunk:
     return Chunk(stretch, wire.seed, wire.part, wire.parts, wire.flush)
 
 
-def _check_rows(wire: _Wire, predictions: Columns, labels: Columns) -> None:
+def _check_rows(wire: _ChunkWire, predictions: Columns, labels: Columns) -> None:
     """Return if rows lie in their stretch, and their numbers stand for something.
 
     Raises:

@@ -26,9 +26,9 @@ from typing import Self
 
 import numpy as np
 
-from detectors.pairing.pairs import Pairs
-from detectors.pairing.partition import Clock
-from detectors.pairing.taken import Pairing, Taken
+from detectors.pairing.pairs import ModelPairs
+from detectors.pairing.partition import BrokerClock
+from detectors.pairing.taken import Pairing, TakenPairs
 from streams.engine.checkpoint import Checkpoint
 from streams.engine.outbox import Outbox
 from streams.engine.transport import LogState
@@ -38,7 +38,7 @@ from streams.events.identified import Identified, identified
 from streams.kafka import Outgoing
 from streams.kafka.batch import Batch
 from streams.patience import LogLimit
-from streams.records.join_chunks import BEGIN, Begin, Place, chunks_of, encode, encode_begin
+from streams.records.join_chunks import BEGIN, Begin, ChunkPlace, chunks_of, encode, encode_begin
 from streams.records.outcomes import OutcomeColumns, OutcomeTick
 from streams.records.outcomes import encode as encode_outcomes
 from streams.stages.join_start import Start, started
@@ -60,7 +60,7 @@ _MOST_EXAMPLES = 64
 
 
 class Join:
-    """Pairs of one partition of events."""
+    """ModelPairs of one partition of events."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Join:
         self._begin = start.begin
         self._begun_at: float | None = clock() if start.written else None
         #: Model -> chunks in the log, in order of their ends.
-        self._places: dict[str, deque[Place]] = {}
+        self._places: dict[str, deque[ChunkPlace]] = {}
         for place in sorted(start.places, key=lambda one: one.end):
             self._places.setdefault(place.model, deque()).append(place)
         #: (model, key) of labels that wait -> id.
@@ -114,7 +114,7 @@ class Join:
         return cls(wiring, start, partition=partition)
 
     @property
-    def pairs(self) -> Mapping[str, Pairs]:
+    def pairs(self) -> Mapping[str, ModelPairs]:
         """Return model -> what waits."""
         return self._partition.models
 
@@ -125,7 +125,7 @@ class Join:
         ticks = [event for event in found.events(_TICKS) if event.offset >= position] if _has_ticks(found) else []
         if known:
             offsets = np.asarray(batch.offsets, np.int64)
-            clock = Clock(offsets, batch.timestamps / 1000.0)
+            clock = BrokerClock(offsets, batch.timestamps / 1000.0)
             for model, taken in self._partition.take({model: one.halves for model, one in known.items()}, clock):
                 self._emit(model, taken, known[model], ticks)
             if self._pending_since is None:
@@ -151,7 +151,7 @@ class Join:
 
     # -- what comes out ------------------------------------------------------------------------
 
-    def _emit(self, model: str, taken: Taken, known: Identified, ticks: list[Event]) -> None:
+    def _emit(self, model: str, taken: TakenPairs, known: Identified, ticks: list[Event]) -> None:
         for result, count in taken.counts.items():
             if count:
                 self._metrics.count("driftline_outcomes_total", count, model=model, result=result.value)
@@ -192,7 +192,7 @@ class Join:
         value = encode_outcomes(OutcomeTick(event.model, event.ts, event.offset))
         return Outgoing(self._outcomes, None, value, partition=self._number)
 
-    def _note_foreign(self, model: str, taken: Taken, known: Identified) -> None:
+    def _note_foreign(self, model: str, taken: TakenPairs, known: Identified) -> None:
         """Remember ids of labels that wait, and log one that nobody waited for."""
         waiting = taken.used[taken.waits]
         if len(waiting) and len(self._examples) < _MOST_EXAMPLES:
@@ -263,7 +263,7 @@ class Join:
 
         The pieces of the newest flush stay together: only a whole flush says how far the log reaches.
         """
-        gone: list[Place] = []
+        gone: list[ChunkPlace] = []
         for model, places in self._places.items():
             pairs = self._partition.models.get(model)
             while pairs is not None and places and places[0].flush_end <= pairs.bounds.floor:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 from weakref import WeakSet
 
-from detectors.pairing.pairs import Pairs
+from detectors.pairing.pairs import ModelPairs
 from streams.metrics import Metrics
 
 
@@ -14,7 +14,7 @@ class Joins(Protocol):
     """What has pairs: the join of one partition."""
 
     @property
-    def pairs(self) -> Mapping[str, Pairs]:
+    def pairs(self) -> Mapping[str, ModelPairs]:
         """Return model -> what waits."""
 
 

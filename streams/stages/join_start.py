@@ -18,12 +18,12 @@ import numpy as np
 
 from detectors.pairing.columns import LABEL, PREDICTION, Halves, What
 from detectors.pairing.keys import keys_of
-from detectors.pairing.partition import Clock, Partition
+from detectors.pairing.partition import BrokerClock, PartitionPairs
 from detectors.pairing.values import UNKNOWN
 from streams.engine.start_offsets import resumed
 from streams.engine.transport import LogState
 from streams.events.event import Event
-from streams.records.join_chunks import Begin, Place
+from streams.records.join_chunks import Begin, ChunkPlace
 from streams.stages.wiring import Wiring
 from streams.state.join_log import JoinLog, Loaded, load
 from streams.topics import EVENTS, JOIN, topic_name
@@ -54,11 +54,11 @@ class Start:
         begin: the beginning of the log; `written` tells whether the log has it, as it is.
     """
 
-    partition: Partition
+    partition: PartitionPairs
     seed: int
     offset: int
     end: int
-    places: tuple[Place, ...]
+    places: tuple[ChunkPlace, ...]
     begin: Begin
     written: bool
 
@@ -76,7 +76,7 @@ def started(wiring: Wiring, partition: int, log: LogState) -> Start:
     committed = resumed(log)
     if loaded.begin is not None:
         return _from_log(wiring, partition, log, loaded, loaded.begin)
-    state = Partition(within, most_bytes=most_bytes)
+    state = PartitionPairs(within, most_bytes=most_bytes)
     if log.committed is None and not loaded.places:
         state.begin(committed)
         return Start(state, seed, committed, committed, (), Begin(committed, upgraded=True), written=False)
@@ -118,7 +118,7 @@ def _from_log(wiring: Wiring, partition: int, log: LogState, loaded: Loaded, beg
     return Start(loaded.partition, seed, offset, loaded.end, loaded.places, begin, written=begin.upgraded)
 
 
-def _from_redis(wiring: Wiring, partition: int, state: Partition, seed: int, committed: int) -> int:
+def _from_redis(wiring: Wiring, partition: int, state: PartitionPairs, seed: int, committed: int) -> int:
     """Take over what an earlier version left in Redis from before the committed offset, and return how many it were."""
     halves: dict[str, list[tuple[str, _Half]]] = {}
     for model, kind, value in wiring.store.pending(partition):
@@ -129,11 +129,11 @@ def _from_redis(wiring: Wiring, partition: int, state: Partition, seed: int, com
     if found:
         offsets = np.unique(np.concatenate([rows["offset"] for one in found.values() for rows in (one.predictions, one.labels)]))
         # They waited until now, so none of them is older than any other.
-        state.take(found, Clock(offsets, np.full(len(offsets), 0.0)))
+        state.take(found, BrokerClock(offsets, np.full(len(offsets), 0.0)))
     return sum(map(len, found.values()))
 
 
-def _columns(state: Partition, model: str, halves: list[tuple[str, _Half]], seed: int) -> Halves:
+def _columns(state: PartitionPairs, model: str, halves: list[tuple[str, _Half]], seed: int) -> Halves:
     halves.sort(key=lambda one: one[1].offset)
     predictions = [half for kind, half in halves if kind == "p"]
     labels = [half for kind, half in halves if kind == "l"]

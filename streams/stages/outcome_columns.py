@@ -1,4 +1,4 @@
-"""Pairs of the join as records of the outcomes topic."""
+"""ModelPairs of the join as records of the outcomes topic."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from detectors.arrays import Floats
 from detectors.pairing.columns import Columns
-from detectors.pairing.pairs import Pairs
-from detectors.pairing.taken import Taken
+from detectors.pairing.pairs import ModelPairs
+from detectors.pairing.taken import TakenPairs
 from detectors.pairing.values import UNKNOWN
 from streams.events.identified import Extra, decode_extra
 from streams.records.outcomes import OutcomeColumns
@@ -21,7 +21,7 @@ MOST_OUTCOMES = 3_000
 T = TypeVar("T")
 
 
-def outcome_columns(model: str, partition: int, pairs: Pairs, taken: Taken, ids: Sequence[str]) -> list[OutcomeColumns]:
+def outcome_columns(model: str, partition: int, pairs: ModelPairs, taken: TakenPairs, ids: Sequence[str]) -> list[OutcomeColumns]:
     """Return what a stretch of events was joined to, as few records.
 
     Args:
@@ -54,7 +54,7 @@ def outcome_columns(model: str, partition: int, pairs: Pairs, taken: Taken, ids:
 def _columns(
     model: str,
     partition: int,
-    pairs: Pairs,
+    pairs: ModelPairs,
     rows: Columns,
     *,
     share: Floats | None,

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from detectors.errors import EventError
-from detectors.pairing.partition import Partition
+from detectors.pairing.partition import PartitionPairs
 from streams.kafka import Log, Record
-from streams.records.join_chunks import BEGIN, Begin, Chunk, Place, decode, decode_begin
+from streams.records.join_chunks import BEGIN, Begin, Chunk, ChunkPlace, decode, decode_begin
 from streams.settings import KafkaSettings
 from streams.topics import JOIN, topic_name
 
@@ -42,7 +42,7 @@ class Keys:
     """
 
     begin: Begin | None
-    places: tuple[Place, ...]
+    places: tuple[ChunkPlace, ...]
 
     @property
     def end(self) -> int:
@@ -58,7 +58,7 @@ class Keys:
             missing[flush] = missing.get(flush, place.parts) - 1
         return missing
 
-    def up_to(self, end: int) -> tuple[Place, ...]:
+    def up_to(self, end: int) -> tuple[ChunkPlace, ...]:
         """Return the chunks of flushes that end at or before an offset."""
         return tuple(place for place in self.places if place.flush_end <= end)
 
@@ -107,7 +107,7 @@ class JoinLog:
             UnavailableError: the broker cannot be reached.
         """
         begin: Begin | None = None
-        places: dict[bytes, Place] = {}
+        places: dict[bytes, ChunkPlace] = {}
         kept: list[Record] = []
         size = 0
         for record in self.records():
@@ -121,13 +121,13 @@ class JoinLog:
                 elif record.value is None:
                     places.pop(key, None)
                 else:
-                    places[key] = Place.of(key, record.headers)
+                    places[key] = ChunkPlace.of(key, record.headers)
             except EventError as error:
                 self._warn(record, error)
         self._kept = kept if size <= _QUEUE_BYTES else None
         return Keys(begin, tuple(sorted(places.values(), key=_order)))
 
-    def chunks(self, places: Sequence[Place]) -> Iterator[Chunk]:
+    def chunks(self, places: Sequence[ChunkPlace]) -> Iterator[Chunk]:
         """Yield the chunks at some places, in their order; one that cannot be read is left out.
 
         Raises:
@@ -158,7 +158,7 @@ class JoinLog:
         _LOG.error("%s/%d: the record at offset %d is left out: %s", record.topic, record.partition, record.offset, error)
 
 
-def _order(place: Place) -> tuple[int, int, str]:
+def _order(place: ChunkPlace) -> tuple[int, int, str]:
     return place.start, place.end, place.model
 
 
@@ -176,11 +176,11 @@ class Loaded:
         unread: chunks that the log had when its keys were read, and not when its values were.
     """
 
-    partition: Partition
+    partition: PartitionPairs
     seed: int | None
     begin: Begin | None
     end: int
-    places: tuple[Place, ...]
+    places: tuple[ChunkPlace, ...]
     lost: int | None = None
     unread: int = 0
 
@@ -215,7 +215,7 @@ def load(log: JoinLog, within: Mapping[str, float], *, most_bytes: int, first: i
 def _taken(
     log: JoinLog, keys: Keys, end: int, *, within: Mapping[str, float], most_bytes: int, lost: int | None = None
 ) -> Loaded:
-    partition = Partition(within, most_bytes=most_bytes)
+    partition = PartitionPairs(within, most_bytes=most_bytes)
     places = keys.up_to(end)
     seed: int | None = None
     #: Model -> (offset of events, bytes that waited there), of its last chunk.

@@ -17,10 +17,10 @@ from detectors.pairing.bounds import ROW_BYTES, Bounds, Look, limit
 from detectors.pairing.columns import LABEL, PREDICTION, Halves, What
 from detectors.pairing.keys import keys_of
 from detectors.pairing.pairing import take
-from detectors.pairing.pairs import Pairs
-from detectors.pairing.partition import Clock, Partition, Stretch
-from detectors.pairing.table import Table, firsts
-from detectors.pairing.taken import Pairing, Taken
+from detectors.pairing.pairs import ModelPairs
+from detectors.pairing.partition import BrokerClock, PartitionPairs, TakenStretch
+from detectors.pairing.table import RowTable, firsts
+from detectors.pairing.taken import Pairing, TakenPairs
 from detectors.pairing.values import NULL, UNKNOWN, Boxes, Words, with_codes, word_codes
 
 pytestmark = pytest.mark.fast
@@ -141,7 +141,7 @@ _STEPS = st.lists(
 @given(_STEPS)
 def test_a_table_is_a_dictionary(steps: list[tuple[str, list[int]]]) -> None:
     """Rows are found by key and check through adding, giving back, and using slots again, also while the index grows."""
-    table, known = Table(LABEL), {}
+    table, known = RowTable(LABEL), {}
     spread = np.uint64(0x9E3779B97F4A7C15)
     with np.errstate(over="ignore"):
         for number, (what, drawn) in enumerate(steps):
@@ -169,7 +169,7 @@ def test_a_table_is_a_dictionary(steps: list[tuple[str, list[int]]]) -> None:
 def test_tables_of_any_size_find_their_rows_while_they_grow(n: int) -> None:
     """At the borders of 16 bits, and with two arrays at a time, nothing is missing and nothing else is found."""
     keys = many_keys(n)
-    table, grew = Table(LABEL), False
+    table, grew = RowTable(LABEL), False
     for low in range(0, n, 3_000):
         some = keys[low : low + 3_000]
         table.add(labels(some, np.arange(low, low + len(some))))
@@ -182,9 +182,9 @@ def test_tables_of_any_size_find_their_rows_while_they_grow(n: int) -> None:
 
 
 def test_outcomes_are_the_same_while_the_index_has_two_arrays() -> None:
-    """Pairs made by labels that come while entries are moved are those of one record at a time."""
+    """ModelPairs made by labels that come while entries are moved are those of one record at a time."""
     n = 120_000
-    keys, pairs, grew, found = many_keys(n), Pairs(within=1e9), 0, 0
+    keys, pairs, grew, found = many_keys(n), ModelPairs(within=1e9), 0, 0
     for low in range(0, n, 2_000):
         some = keys[low : low + 2_000]
         take(pairs, Halves(predictions(some, np.arange(2 * low, 2 * low + 4_000, 2))))
@@ -200,7 +200,7 @@ def test_outcomes_are_the_same_while_the_index_has_two_arrays() -> None:
 def test_ids_of_one_key_are_kept_apart_by_their_check() -> None:
     """Two ids whose keys of 64 bits are equal never share a label; the second of them is not kept for a label of the first."""
     for short in (0, 100):
-        pairs = Pairs(within=1e9)
+        pairs = ModelPairs(within=1e9)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(pairing, "_SHORT", short)
             take(pairs, Halves(predictions([5], [0], checks=1)))
@@ -218,8 +218,8 @@ def test_firsts_are_the_first_of_each_key() -> None:
 # -- many of everything ----------------------------------------------------------------------------
 
 
-def _seconds_of(n: int) -> tuple[float, Taken]:
-    pairs = Pairs(within=1e9)
+def _seconds_of(n: int) -> tuple[float, TakenPairs]:
+    pairs = ModelPairs(within=1e9)
     take(pairs, Halves(predictions([5], [0])))
     told = labels(np.full(n, 5, np.uint64), np.arange(1, n + 1), truths=np.arange(n) % 3 + 16)
     began = time.process_time()
@@ -240,15 +240,15 @@ def test_a_million_labels_of_one_id_take_linear_time() -> None:
 def test_more_words_than_16_bits_are_kept_and_forgotten() -> None:
     """More than 65,535 different texts stand for themselves, through what is stored; those of nobody are forgotten."""
     n = 70_000
-    partition = Partition({"m": 1e9}, most_bytes=10**9)
+    partition = PartitionPairs({"m": 1e9}, most_bytes=10**9)
     pairs = partition.models["m"]
     pairs.whats.code(What())
     rows = predictions(many_keys(n), np.arange(n))
     texts = [f"answer {number}" for number in range(n)]
     rows["answer"] = pairs.boxes.boxed(texts)
-    partition.take({"m": Halves(rows)}, Clock(np.arange(n), np.zeros(n)))
+    partition.take({"m": Halves(rows)}, BrokerClock(np.arange(n), np.zeros(n)))
     (stretch,) = partition.stored(0, n)
-    other = Partition({"m": 1e9}, most_bytes=10**9)
+    other = PartitionPairs({"m": 1e9}, most_bytes=10**9)
     other.models["m"].boxes.words.codes(["something", "else"])
     other.load(stretch)
     held = other.models["m"].waiting.rows[other.models["m"].waiting.find(rows["key"], rows["check"])]
@@ -286,7 +286,7 @@ def test_bytes_are_counted_until_rows_die() -> None:
 
 def _sampled(cut: int, n: int = 40_000) -> list[tuple[int, float, bool]]:
     """Return (source, share, truth) of outcomes of a log that is too large for its bound, taken in fetches of that size."""
-    partition = Partition({"m": 1e9}, most_bytes=ROW_BYTES * 1500, look_every=256)
+    partition = PartitionPairs({"m": 1e9}, most_bytes=ROW_BYTES * 1500, look_every=256)
     keys = keys_of([f"i{number}" for number in range(n)], 3)[0]
     found: list[tuple[int, float, bool]] = []
     for low in range(0, 2 * n, cut):
@@ -295,7 +295,7 @@ def _sampled(cut: int, n: int = 40_000) -> list[tuple[int, float, bool]]:
         made, told = offsets[offsets % 2 == 0], offsets[(offsets % 2 == 1) & (offsets > 2_000)]
         rows = predictions(keys[made // 2], made, ts=made.astype(float))
         answers = labels(keys[(told - 2_000) // 2], told, ts=told.astype(float), truths=np.where((told // 2) % 3 == 0, 17, 16))
-        for _, taken in partition.take({"m": Halves(rows, answers)}, Clock(offsets, offsets.astype(float))):
+        for _, taken in partition.take({"m": Halves(rows, answers)}, BrokerClock(offsets, offsets.astype(float))):
             share = np.ones(len(taken.pairs)) if taken.share is None else taken.share
             truths = (taken.pairs["truth"] == 17).tolist()
             found += zip(taken.pairs["source"].tolist(), share.tolist(), truths, strict=True)
@@ -322,21 +322,21 @@ def test_sums_divided_by_the_share_are_right_within_their_error() -> None:
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(1, 2000))
 def test_pieces_of_a_stretch_load_to_the_same_state(kinds: list[int], most_bytes: int) -> None:
     """However small the pieces, loading them in order is loading the whole."""
-    partition = Partition({"m": 1e9}, most_bytes=10**9, look_every=8)
+    partition = PartitionPairs({"m": 1e9}, most_bytes=10**9, look_every=8)
     partition.models["m"].whats.code(What())
     partition.models["m"].clients.code(None)
     offsets = np.arange(len(kinds))
     keys = np.array(kinds, np.uint64) * np.uint64(77) + np.uint64(1)
     halves = Halves(predictions(keys[::2], offsets[::2]), labels(keys[1::2], offsets[1::2], truths=offsets[1::2] + 16))
-    partition.take({"m": halves}, Clock(offsets, offsets.astype(float)))
+    partition.take({"m": halves}, BrokerClock(offsets, offsets.astype(float)))
     (whole,) = partition.stored(0, len(kinds))
     pieces = whole.split(most_bytes)
     assert [pieces[0].start, *(one.end for one in pieces)] == [*(one.start for one in pieces), len(kinds)]
     assert _state([whole]) == _state(pieces)
 
 
-def _state(stretches: list[Stretch]) -> Any:
-    partition = Partition({"m": 1e9}, most_bytes=10**9, look_every=8)
+def _state(stretches: list[TakenStretch]) -> Any:
+    partition = PartitionPairs({"m": 1e9}, most_bytes=10**9, look_every=8)
     for stretch in stretches:
         partition.load(stretch)
     pairs = partition.models["m"]

@@ -41,7 +41,7 @@ ROOM_BYTES = 64 << 20
 
 def padded(message: Outgoing, draw: random.Random) -> Outgoing:
     """Return an event that is long, and does not become short when it is compressed."""
-    padding = b',"tags":{"padding":"' + draw.randbytes(EVENT_BYTES // 2).hex().encode() + b'"}}'
+    padding = b',"padding":"' + draw.randbytes(EVENT_BYTES // 2).hex().encode() + b'"}'
     return replace(message, value=(message.value or b"")[:-1] + padding)
 
 
@@ -124,8 +124,8 @@ def test_with_redis_frozen_the_lag_grows_and_the_memory_does_not(
         rewinds = metric(address, "driftline_rewinds_total")
         until(lambda: look(metric(address, "driftline_rewinds_total") > rewinds + 3), what=f"failures; {worker.tail()}")
         left = 0.9 * (len(log) - few)
-        for name in ("driftline_lag_records", "driftline_unread_records"):
-            until(lambda name=name: look(metric(address, name, topic=events) >= left), what=f"{name} to grow")
+        until(lambda: look(metric(address, "driftline_lag_records", topic=events) >= left), what="the lag to grow")
+        until(lambda: look(metric(address, "driftline_unread_records", topic=events) >= 0.5 * left), what="unread records")
         age = metric(address, "driftline_watermark_age_seconds", kind="features")
         until(
             lambda: look(metric(address, "driftline_watermark_age_seconds", kind="features") > age + 3),
@@ -135,7 +135,7 @@ def test_with_redis_frozen_the_lag_grows_and_the_memory_does_not(
         own_redis.thaw()
     with slow(own_redis.url, 0.1):
         until(
-            lambda: look(metric(address, "driftline_unread_records", topic=events) < 0.8 * left), seconds=120, what="some of it"
+            lambda: look(metric(address, "driftline_unread_records", topic=events) < 0.4 * left), seconds=120, what="some of it"
         )
     assert finish(rough, address) == expected
     look(True)

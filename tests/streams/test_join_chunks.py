@@ -13,12 +13,12 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from detectors.errors import EventError
-from detectors.pairing.partition import Partition
+from detectors.pairing.partition import PartitionPairs
 from streams.records.join_chunks import (
     MOST_BYTES,
     Begin,
     Chunk,
-    Place,
+    ChunkPlace,
     chunks_of,
     decode,
     decode_begin,
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.fast
 def chunks(seed: int) -> list[Chunk]:
     """Return the chunks of a flush over a random log."""
     one = case(seed)
-    partition = Partition(one.within, most_bytes=one.most_bytes, look_every=one.every)
+    partition = PartitionPairs(one.within, most_bytes=one.most_bytes, look_every=one.every)
     take(partition, one.log, one.names)
     flush = (0, one.log[-1].offset + 1)
     return chunks_of(partition.stored(*flush), SEED, flush)
@@ -54,14 +54,14 @@ def test_a_chunk_that_is_written_is_read(seed: int) -> None:
     """Every column, word and change of level comes back, and the place is what key and headers say."""
     for chunk in chunks(seed):
         assert _plain(decode(encode(chunk))) == _plain(chunk)
-        assert Place.of(chunk.place.key, chunk.place.headers) == chunk.place
+        assert ChunkPlace.of(chunk.place.key, chunk.place.headers) == chunk.place
 
 
 @pytest.mark.parametrize("model", ["m", "a|b", "|", "1|2|3|4|5", "é"])
 def test_a_place_is_read_from_its_key_whatever_the_model_is_called(model: str) -> None:
     """Names with the separator in them stay whole, and other keys are refused."""
-    place = Place(model, 1, 20, 0, 30, 1, 3)
-    assert Place.of(place.key, place.headers) == place
+    place = ChunkPlace(model, 1, 20, 0, 30, 1, 3)
+    assert ChunkPlace.of(place.key, place.headers) == place
     for key, headers in (
         (b"m|1|2", place.headers),
         (place.key, ()),
@@ -69,7 +69,7 @@ def test_a_place_is_read_from_its_key_whatever_the_model_is_called(model: str) -
         (b"m|a|2|3|4", place.headers),
     ):
         with pytest.raises(EventError, match="expected a key and headers of a chunk"):
-            Place.of(key, headers)
+            ChunkPlace.of(key, headers)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -20,15 +20,15 @@ import numpy as np
 from detectors.pairing import pairing
 from detectors.pairing.columns import LABEL, PREDICTION, Halves, What
 from detectors.pairing.keys import keys_of
-from detectors.pairing.pairs import Pairs
-from detectors.pairing.partition import Partition
-from detectors.pairing.taken import Taken
+from detectors.pairing.pairs import ModelPairs
+from detectors.pairing.partition import PartitionPairs
+from detectors.pairing.taken import TakenPairs
 from detectors.pairing.values import UNKNOWN
 from streams.kafka import Record
-from streams.records.join_chunks import BEGIN, Begin, Chunk, Place, decode, encode, encode_begin
+from streams.records.join_chunks import BEGIN, Begin, Chunk, ChunkPlace, decode, encode, encode_begin
 from streams.state import join_log
 from streams.state.join_log import JoinLog, Loaded, load
-from tests.support.naive_join import NaiveJoin, Sent
+from tests.support.naive_join import NaiveJoin, SentRecord
 
 SEED = 7
 #: More than any log has.
@@ -40,7 +40,7 @@ Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Case:
+class JoinCase:
     """A log, and how it is taken.
 
     Args:
@@ -51,7 +51,7 @@ class Case:
         piece: bytes of a chunk at most.
     """
 
-    log: list[Sent]
+    log: list[SentRecord]
     within: dict[str, float]
     most_bytes: int
     every: int
@@ -74,22 +74,22 @@ class Case:
         """Let the product look as often as this case says."""
         with ExitStack() as stack:
             stack.enter_context(patch.object(pairing, "_SHORT", self.short))
-            stack.enter_context(patch.object(join_log, "Partition", partial(Partition, look_every=self.every)))
+            stack.enter_context(patch.object(join_log, "PartitionPairs", partial(PartitionPairs, look_every=self.every)))
             yield
 
 
-def case(seed: int, *, longest: int = 400) -> Case:
+def case(seed: int, *, longest: int = 400) -> JoinCase:
     """Return a log with everything that the rules speak of, drawn at random."""
     draw = random.Random(seed)
     ids = [f"i{number}" for number in range(draw.choice((2, 5, 30, 300)))]
     now, offset = 1000.0, draw.choice((0, 0, 70_000))
-    log: list[Sent] = []
+    log: list[SentRecord] = []
     for _ in range(draw.randint(5, draw.choice((120, longest)))):
         now += draw.random()
         offset += draw.choice((1, 1, 1, 1, 1, 7))
         kind = draw.choice(("prediction", "prediction", "label"))
         log.append(
-            Sent(
+            SentRecord(
                 offset,
                 now + draw.choice((0, 0, 0, 0, 50, -50)),
                 draw.choice(("a", "a", "b")),
@@ -100,7 +100,7 @@ def case(seed: int, *, longest: int = 400) -> Case:
                 draw.choice((None, None, b"xx")) if kind == "prediction" else None,
             )
         )
-    return Case(
+    return JoinCase(
         log,
         {model: draw.choice((5.0, 40.0, 1e9)) for model in ("a", "b")},
         most_bytes=draw.choice((10**9, 80 * 10, 80 * 40)),
@@ -126,7 +126,7 @@ def key_without_end(key: bytes) -> bytes:
 
 
 @dataclass
-class Topic:
+class JoinTopic:
     """One partition of PREFIX.join, with compaction at any time."""
 
     draw: random.Random
@@ -177,7 +177,7 @@ class Topic:
 class InLogOrder(JoinLog):
     """A log whose chunks are taken as they stand there: wrong once compaction has left a repeat at its later place."""
 
-    def chunks(self, places: Sequence[Place]) -> Iterator[Chunk]:
+    def chunks(self, places: Sequence[ChunkPlace]) -> Iterator[Chunk]:
         """Yield chunks in the order of their records."""
         wanted = {place.key for place in places}
         for record in self.records():
@@ -188,7 +188,7 @@ class InLogOrder(JoinLog):
 # -- one owner -------------------------------------------------------------------------------------
 
 
-def halves_of(pairs: Pairs, records: Sequence[Sent]) -> Halves:
+def halves_of(pairs: ModelPairs, records: Sequence[SentRecord]) -> Halves:
     """Return records of one model as columns."""
     made = [record for record in records if record.kind == "prediction"]
     told = [record for record in records if record.kind == "label"]
@@ -205,7 +205,7 @@ def halves_of(pairs: Pairs, records: Sequence[Sent]) -> Halves:
     return Halves(rows, labels, {one.offset: one.extra for one in made if one.extra is not None})
 
 
-def rows_of(model: str, pairs: Pairs, taken: Taken, names: Mapping[int, str]) -> list[Row]:
+def rows_of(model: str, pairs: ModelPairs, taken: TakenPairs, names: Mapping[int, str]) -> list[Row]:
     """Return the pairs of a stretch as plain rows."""
     shares = np.ones(len(taken.pairs)) if taken.share is None else taken.share
     value = pairs.boxes.value
@@ -227,7 +227,7 @@ def rows_of(model: str, pairs: Pairs, taken: Taken, names: Mapping[int, str]) ->
     ]
 
 
-def take(partition: Partition, records: Sequence[Sent], names: Mapping[int, str]) -> list[Row]:
+def take(partition: PartitionPairs, records: Sequence[SentRecord], names: Mapping[int, str]) -> list[Row]:
     """Take a fetch, and return the outcomes."""
     found = {model: halves_of(pairs, [one for one in records if one.model == model]) for model, pairs in partition.models.items()}
     clock = {record.offset: record.clock for record in records}
@@ -237,7 +237,7 @@ def take(partition: Partition, records: Sequence[Sent], names: Mapping[int, str]
     return rows
 
 
-def loaded(topic: Topic, case: Case, kind: type[JoinLog] = JoinLog) -> Loaded:
+def loaded(topic: JoinTopic, case: JoinCase, kind: type[JoinLog] = JoinLog) -> Loaded:
     """Return what an owner begins with."""
     return load(kind(topic.records), case.within, most_bytes=case.most_bytes, first=0)
 
@@ -246,9 +246,9 @@ def loaded(topic: Topic, case: Case, kind: type[JoinLog] = JoinLog) -> Loaded:
 class World:
     """What is left of owners that were killed: topics, and the committed offset."""
 
-    case: Case
+    case: JoinCase
     draw: random.Random
-    topic: Topic
+    topic: JoinTopic
     chunks_first: bool = False
     kind: type[JoinLog] = JoinLog
     outcomes: list[Row] = field(default_factory=list)
@@ -291,7 +291,7 @@ class World:
             self.outcomes.append(row)
             yield
 
-    def _write(self, chunks: Iterable[Chunk], partition: Partition, places: set[Place]) -> Iterator[None]:
+    def _write(self, chunks: Iterable[Chunk], partition: PartitionPairs, places: set[ChunkPlace]) -> Iterator[None]:
         for chunk in chunks:
             self.topic.append(chunk.place.key, encode(chunk), chunk.place.headers)
             places.add(chunk.place)
@@ -353,7 +353,7 @@ def played(seed: int, **faults: Any) -> tuple[list[str], World]:
     """Return what is wrong after owners took a log, and what they left; `faults` are bugs that are planted."""
     one = case(seed)
     draw = random.Random(f"{seed}/owners")
-    topic = Topic(draw, key=faults.pop("key", whole_key), compacts=faults.pop("compacts", True))
+    topic = JoinTopic(draw, key=faults.pop("key", whole_key), compacts=faults.pop("compacts", True))
     world = World(one, draw, topic, **faults)
     with one.in_force():
         world.run()

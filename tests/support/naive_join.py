@@ -15,7 +15,7 @@ from detectors.pairing.keys import keys_of
 
 
 @dataclass(frozen=True)
-class Sent:
+class SentRecord:
     """One record: `value` is the answer of a prediction, or the truth of a label."""
 
     offset: int
@@ -58,7 +58,7 @@ class NaiveJoin:
         self.outcomes: list[tuple[Any, ...]] = []
         self.counts: Counter[str] = Counter()
 
-    def take(self, log: Iterable[Sent]) -> None:
+    def take(self, log: Iterable[SentRecord]) -> None:
         """Take records in order."""
         for record in log:
             if record.offset // self.every > self.seen // self.every:
@@ -87,7 +87,7 @@ class NaiveJoin:
     def _total(self, model: str) -> int:
         return sum(size for _, _, size in self.counted[model])
 
-    def _prediction(self, record: Sent) -> None:
+    def _prediction(self, record: SentRecord) -> None:
         rows, early = self.rows[record.model], self.early[record.model]
         known = self._alive(record.model, rows.get(record.id))
         if known is not None and record.ts - known.ts <= self.within[record.model]:
@@ -100,7 +100,7 @@ class NaiveJoin:
             del early[record.id]
             self._pair(record, row, label.ts, label.value)
 
-    def _label(self, record: Sent) -> None:
+    def _label(self, record: SentRecord) -> None:
         row = self._alive(record.model, self.rows[record.model].get(record.id))
         if row is not None:
             self._pair(record, row, record.ts, record.value)
@@ -113,7 +113,7 @@ class NaiveJoin:
         else:
             self.counts["duplicate"] += 1
 
-    def _pair(self, record: Sent, row: _Row, ts: float, truth: Any) -> None:
+    def _pair(self, record: SentRecord, row: _Row, ts: float, truth: Any) -> None:
         if ts - row.ts > self.within[record.model]:
             self.counts["too_late"] += 1
             return

@@ -21,7 +21,7 @@ from benchmarks.speed.join.stream import (
 )
 from detectors.arrays import Integers
 from detectors.pairing.columns import LABEL, PREDICTION, Halves, What
-from detectors.pairing.partition import Clock, Partition
+from detectors.pairing.partition import BrokerClock, PartitionPairs
 from detectors.pairing.values import UNKNOWN
 
 #: What the model says: classes, or numbers.
@@ -29,15 +29,15 @@ Answers = Literal["classes", "numbers"]
 _WHATS = tuple(What(f"s{number}", "7") for number in range(5))
 
 
-def roomy(predictions: int) -> Partition:
+def roomy(predictions: int) -> PartitionPairs:
     """Return a partition whose bound holds so many predictions and the labels that wait; it is reserved, and not used."""
-    return Partition({MODEL: WITHIN_SECONDS}, most_bytes=max(1 << 20, 200 * predictions))
+    return PartitionPairs({MODEL: WITHIN_SECONDS}, most_bytes=max(1 << 20, 200 * predictions))
 
 
 class ColumnFeed:
     """Feeds a stream to a partition; offsets are the places in the stream, and the broker's clock is event time."""
 
-    def __init__(self, stream: JoinStream, partition: Partition, said: Answers = "classes") -> None:
+    def __init__(self, stream: JoinStream, partition: PartitionPairs, said: Answers = "classes") -> None:
         """Feed from the position of the partition on."""
         self._stream = stream
         self._partition = partition
@@ -46,13 +46,13 @@ class ColumnFeed:
         self._whats = self._pairs.whats.codes(_WHATS)
         self._client = self._pairs.clients.code(None)
 
-    def columns(self) -> Iterator[tuple[Halves, Clock, int]]:
+    def columns(self) -> Iterator[tuple[Halves, BrokerClock, int]]:
         """Yield what each fetch holds, the clock, and the offset after its last record."""
         for places in fetches(self._stream, FETCH):
             if places[-1] >= self._partition.position:
-                yield self._halves(places), Clock(places, self._stream.at[places]), int(places[-1]) + 1
+                yield self._halves(places), BrokerClock(places, self._stream.at[places]), int(places[-1]) + 1
 
-    def take(self, halves: Halves, clock: Clock, end: int) -> None:
+    def take(self, halves: Halves, clock: BrokerClock, end: int) -> None:
         """Let the partition take a fetch."""
         self._partition.take({MODEL: halves}, clock)
         self._partition.begin(end)

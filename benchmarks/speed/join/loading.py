@@ -2,7 +2,7 @@
 
     python -m benchmarks.speed.join.loading write|load --bootstrap ADDRESS --prefix PREFIX --predictions N --end SECONDS
 
-Run by `benchmarks.join`. `write` goes the way of a worker's flush: `Partition.stored`, `chunks_of`, `encode`, the topic.
+Run by `benchmarks.join`. `write` goes the way of a worker's flush: `PartitionPairs.stored`, `chunks_of`, `encode`, the topic.
 Line by line it prints the offset up to which the broker has acknowledged everything, and one JSON object at the end.
 `load` prints one JSON object. With `--compare` it also feeds the same records to a partition of its own and compares the states;
 and while a thread loads the log, the main thread takes fetches of another partition, as a worker does.
@@ -26,7 +26,7 @@ from benchmarks.machine import usage
 from benchmarks.speed.join.columns import ColumnFeed, roomy
 from benchmarks.speed.join.stream import MODEL, WITHIN_SECONDS, JoinStream, predictions_and_labels
 from detectors.errors import DriftlineError
-from detectors.pairing.partition import Partition
+from detectors.pairing.partition import PartitionPairs
 from driftline.cli.processor import advise_numpy
 from streams.kafka import Outgoing, Sender
 from streams.records.join_chunks import BEGIN, Begin, chunks_of, encode, encode_begin
@@ -50,7 +50,7 @@ class Takes:
     count: int = 0
     _grew: list[float] = field(default_factory=list)
 
-    def take(self, feed: ColumnFeed, fetched: Any, partition: Partition) -> None:
+    def take(self, feed: ColumnFeed, fetched: Any, partition: PartitionPairs) -> None:
         """Take a fetch, and note how long it computes."""
         began = time.thread_time()
         feed.take(*fetched)
@@ -155,7 +155,7 @@ def load_and_compare(kafka: KafkaSettings, stream: JoinStream) -> dict[str, Any]
     }
 
 
-def differences(found: Partition, wanted: Partition) -> list[str]:
+def differences(found: PartitionPairs, wanted: PartitionPairs) -> list[str]:
     """Return what two states of the model differ in: rows and truths, labels that wait, totals, clocks, the position."""
     mine, other = found.models[MODEL], wanted.models[MODEL]
     differing = []

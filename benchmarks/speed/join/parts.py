@@ -37,7 +37,7 @@ from benchmarks.speed.join.stream import (
 )
 from detectors.arrays import Integers
 from detectors.errors import DriftlineError
-from detectors.pairing.partition import Clock
+from detectors.pairing.partition import BrokerClock
 from detectors.spec import ModelSpec, OutcomeSpec, shapes_of
 from detectors.windows.windows import Windows
 from driftline.cli.processor import advise_numpy
@@ -163,7 +163,7 @@ class Steps:
             if known is None:
                 continue
             with step("take", n):
-                clock = Clock(np.asarray(batch.offsets, np.int64), batch.timestamps / 1000.0)
+                clock = BrokerClock(np.asarray(batch.offsets, np.int64), batch.timestamps / 1000.0)
                 taken = [one for _, one in partition.take({MODEL: known.halves}, clock)]
                 partition.begin(batch.end)
             with step("chunks", n):
