@@ -1,4 +1,4 @@
-"""RowTable: rows by key, in one array that only grows; slots that were given back are used again.
+"""Table: rows by key, in one array that only grows; slots that were given back are used again.
 
 A row that has expired, or that is beyond the sample, is dead at once, whoever finds it: `Alive` says so. `sweep` gives such
 slots back some at a time, so no call is long, and when they are given back changes no result.

@@ -1,4 +1,4 @@
-"""ModelPairs: predictions and labels of a file of events, by id -> errors.
+"""Pairs: predictions and labels of a file of events, by id -> errors.
 
 Rules:
 1. Which prediction and which label make a pair stands in detectors/pairing/pairing.py, as for the workers' join. The file

@@ -60,7 +60,7 @@ _MOST_EXAMPLES = 64
 
 
 class Join:
-    """ModelPairs of one partition of events."""
+    """Pairs of one partition of events."""
 
     def __init__(
         self,

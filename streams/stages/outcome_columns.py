@@ -1,4 +1,4 @@
-"""ModelPairs of the join as records of the outcomes topic."""
+"""Pairs of the join as records of the outcomes topic."""
 
 from __future__ import annotations
 

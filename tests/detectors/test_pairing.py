@@ -182,7 +182,7 @@ def test_tables_of_any_size_find_their_rows_while_they_grow(n: int) -> None:
 
 
 def test_outcomes_are_the_same_while_the_index_has_two_arrays() -> None:
-    """ModelPairs made by labels that come while entries are moved are those of one record at a time."""
+    """Pairs made by labels that come while entries are moved are those of one record at a time."""
     n = 120_000
     keys, pairs, grew, found = many_keys(n), ModelPairs(within=1e9), 0, 0
     for low in range(0, n, 2_000):
