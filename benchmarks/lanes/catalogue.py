@@ -142,9 +142,7 @@ _TABLE = (
         ),
         checks="growth of memory and open files; processes that end in order",
         full=(FullPart(("--minutes", "10"), 720.0),),
-        page=Page(
-            _SCALING, tables.soak, lambda printed: {"redis_prediction_bytes": printed[0]["redis_bytes_per_labelled_prediction"]}
-        ),
+        page=Page(_SCALING, tables.soak),
         needs=_SERVERS,
     ),
     BenchmarkLane(
@@ -181,7 +179,7 @@ _TABLE = (
         ),
         checks="CPU time beside that without ids and that of plain Faust; bytes in memory and on disk; the state after kill -9",
         full=(FullPart(("--only", "workers", "rival"), 1500.0), FullPart(("--only", "memory", "loading", "parts"), 1200.0)),
-        page=Page(_SCALING, tables.join),
+        page=Page(_SCALING, tables.join, tables.join_constants),
         needs=_SERVERS,
     ),
     BenchmarkLane(

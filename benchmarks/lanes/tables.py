@@ -192,6 +192,11 @@ def join(printed: Sequence[Printed]) -> str:
     return f"{figures}\n\n{steps}"
 
 
+def join_constants(printed: Sequence[Printed]) -> dict[str, float]:
+    """Return the constant of docs/scaling.md that the join measures."""
+    return {"join_prediction_bytes": next(part["memory_bytes"]["classes"] for part in printed if "memory_bytes" in part)}
+
+
 def latency(printed: Sequence[Printed]) -> str:
     """Return the delays of alerts."""
     names = ("alerts", "events_per_second", "p50_seconds", "p99_seconds", "max_seconds")

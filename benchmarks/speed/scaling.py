@@ -36,7 +36,7 @@ CONSTANTS = (
     "judge_feature_microseconds",
     "judge_part_microseconds",
     "snapshot_feature_bytes",
-    "redis_prediction_bytes",
+    "join_prediction_bytes",
     "alert_p99_seconds",
     "load",
     "features",
@@ -86,10 +86,9 @@ class Paper:
 
     @property
     def waiting_bytes(self) -> float:
-        """Bytes in Redis for predictions that have or await a label: kept for `label_within` and two days."""
+        """Bytes of memory, of all workers together, for predictions that have or await a label: kept for `label_within`."""
         given = self.given
-        kept = (given["label_within_days"] + 2) * DAY_SECONDS
-        return self.rate * given["id_share"] * kept * (given["redis_prediction_bytes"] + given["event_bytes"])
+        return self.rate * given["id_share"] * given["label_within_days"] * DAY_SECONDS * given["join_prediction_bytes"]
 
     def disk(self, bytes_per_second: float, seconds: float) -> float:
         """Bytes on all brokers' disks."""
@@ -135,7 +134,7 @@ ROWS: dict[str, Callable[[Paper], str]] = {
     "cores for the model's judge": lambda paper: count(paper.judge_cores),
     "models like it that one core judges": lambda paper: count(paper.given["load"] / paper.judge_cores),
     "snapshots to Redis, at most": lambda paper: f"{size(paper.given['features'] * paper.given['snapshot_feature_bytes'])}/s",
-    "Redis for waiting labels": lambda paper: size(paper.waiting_bytes),
+    "memory for waiting labels, all workers": lambda paper: size(paper.waiting_bytes),
     "an alert after the change's first window, p99": lambda paper: (
         f"{paper.given['window_seconds'] + paper.given['alert_p99_seconds']:.3g} s"
     ),

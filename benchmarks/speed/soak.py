@@ -268,7 +268,7 @@ def soak(minutes: float, rate: int, decide: Collection[str] = tuple(MEASURES)) -
         "flat": flat,
         "exit_statuses": statuses,
         "counted": counted,
-        "redis_bytes_per_labelled_prediction": round(redis_bytes / max(1, load.sent)),
+        "redis_bytes": redis_bytes,
         "trends": {
             trend.name: {
                 "at_first": round(trend.level, 1),

@@ -31,7 +31,7 @@ NO_LOG = "the join has no log yet: a worker begins it within a second of its sta
 _CLIENT = "explain"
 _KAFKA_SECONDS = 5.0
 
-#: PartitionPairs -> all records of its log, oldest first.
+#: Partition -> all records of its log, oldest first.
 Records = Callable[[int], Iterable[Record]]
 #: Takes a chunk, and returns what of it is to be loaded.
 Choice = Callable[[Chunk], Chunk]

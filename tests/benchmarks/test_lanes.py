@@ -174,7 +174,6 @@ _PRINTED: dict[str, list[dict[str, Any]]] = {
     "soak": [
         {
             "trends": {"worker memory": {"at_first": 1.0, "growth": 0.0, "allowed": 2.0, "flat": True}},
-            "redis_bytes_per_labelled_prediction": 330,
         }
     ],
 }
