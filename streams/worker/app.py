@@ -70,6 +70,8 @@ def build_app(settings: Settings, lanes: Lanes) -> faust.App:
         broker_commit_interval=1.0,
         broker_session_timeout=settings.kafka.session_timeout_seconds,
         broker_heartbeat_interval=settings.kafka.session_timeout_seconds / 4,
+        # A client library refuses a session that is longer than a request may take.
+        broker_request_timeout=max(90.0, settings.kafka.session_timeout_seconds + 10.0),
         # Durable offsets may rightly stand still (an open window), so Faust's livelock warnings mislead.
         broker_commit_livelock_soft_timeout=365 * 86_400.0,
         stream_processing_timeout=365 * 86_400.0,
