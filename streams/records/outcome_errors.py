@@ -1,7 +1,8 @@
 """Errors of outcomes as rows of windows: predictions and true labels, column by column -> a block.
 
 Rules:
-1. The first known label of a prediction counts, in the window of that label. A correction reopens no window.
+1. The first known label of a prediction counts, in the window of that label. A correction reopens no window. A label that was
+   taken back, and given again, counts once more.
 2. An error beyond a double counts as missing, as every infinity does.
 
 Worker and replay make their rows here, so both count the same ones.
