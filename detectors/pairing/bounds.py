@@ -3,7 +3,8 @@
 Rules:
 1. A `Look` is taken where the offsets pass a multiple of `LOOK_EVERY`: the clock of the broker and the newest event time.
    Rows before a look are dead once a later look is more than `within` seconds beyond it by *both* clocks. So neither
-   a broker with a wrong clock nor old events that are sent again can drop what may still be joined.
+   a broker with a wrong clock nor old events that are sent again can drop what may still be joined. After a month more the
+   broker's clock alone decides, or a model that has fallen silent would keep its rows for ever.
 2. At level L only keys below 2^(64 - L) are kept: a sample of 1 in 2^L by the hash of the id. A row that a level once
    dropped stays dead. The level changes at looks only (detectors/pairing/partition.py).
 3. So what is alive follows from the log alone: not from the worker, nor from its clock or memory.
@@ -24,6 +25,11 @@ LOOK_EVERY = 1 << 14
 MOST_LEVEL = 32
 #: Bytes that a prediction counts for: its columns and its share of the index; and what it has besides its columns, plus this.
 ROW_BYTES, EXTRA_BYTES = 80, 120
+#: Answers, and segments with versions and clients, of up to so many bytes are taken to be few. A longer text counts for each
+#: prediction that has it, with what Python keeps for it.
+SHORT_TEXT, TEXT_BYTES = 32, 150
+#: Seconds after which the broker's clock alone lets rows expire, besides `within`: of a model that has fallen silent.
+_SILENT_SECONDS = 30 * 86_400.0
 
 
 class Look(NamedTuple):
@@ -114,7 +120,8 @@ class Bounds:
         self.looks.append(look)
         floor = self.floor
         for before in self.looks:
-            if before.clock + self.within < look.clock and before.newest + self.within < look.newest:
+            silent = before.clock + self.within + _SILENT_SECONDS < look.clock
+            if before.clock + self.within < look.clock and (silent or before.newest + self.within < look.newest):
                 floor = max(floor, before.offset)
         self.raise_floor(floor)
 

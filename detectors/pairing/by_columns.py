@@ -59,7 +59,7 @@ def _wait(pairs: ModelPairs, labels: Columns, noted: Noted) -> None:
     slots = pairs.find_early(labels)
     known = slots >= 0
     noted.count(Pairing.DUPLICATE, int(known.sum()))
-    pairs.early.rows[slots[known]] = labels[known]
+    pairs.replace_waiting(slots[known], labels[known])
     pairs.begin_to_wait(labels[~known], noted)
     noted.used(labels, waits=True)
 

@@ -91,7 +91,8 @@ class _Entries:
             left, at = left[go], (at[go] + 1) & self.mask
         for one, start in zip(left, at.tolist(), strict=True):
             place = start
-            while self.array[place] != _EMPTY:
+            # An id that is used again in its slot has its entry already; another one each time would fill the array.
+            while self.array[place] != _EMPTY and self.array[place] != one:
                 place = (place + 1) & self.mask
             self.array[place] = one
         self.used += len(packed)

@@ -67,7 +67,7 @@ def _label(pairs: ModelPairs, label: Columns, noted: Noted, *, may_wait: bool) -
     early = _early_slot(pairs, label)
     if early >= 0:
         noted.count(Pairing.DUPLICATE, 1)
-        pairs.early.rows[early] = label[0]
+        pairs.replace_waiting(np.array([early]), label)
     else:
         pairs.begin_to_wait(label, noted)
     noted.used(label, waits=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from detectors.arrays import Integers
-from detectors.pairing.bounds import EXTRA_BYTES, LOOK_EVERY, ROW_BYTES, Bounds
+from detectors.pairing.bounds import EXTRA_BYTES, LOOK_EVERY, ROW_BYTES, SHORT_TEXT, TEXT_BYTES, Bounds, limit
 from detectors.pairing.columns import LABEL, PAIR, PREDICTION, Columns, Extras, What
 from detectors.pairing.table import RowTable
 from detectors.pairing.taken import Noted, Pairing
@@ -94,9 +94,9 @@ class ModelPairs:
 
     def keep(self, slots: Integers, added: Columns, extras: Extras, noted: Noted) -> None:
         """Note predictions that were added, with what else is kept of them."""
-        sizes = None
+        sizes = self._sizes(added)
         if extras:
-            sizes = np.full(len(added), ROW_BYTES)
+            sizes = np.full(len(added), ROW_BYTES) if sizes is None else sizes
             for place, (slot, offset) in enumerate(zip(slots.tolist(), added["offset"].tolist(), strict=True)):
                 extra = extras.get(offset)
                 if extra is not None:
@@ -104,6 +104,20 @@ class ModelPairs:
                     sizes[place] += EXTRA_BYTES + len(extra)
         self.bounds.add(added["key"], added["offset"], sizes)
         noted.added(added)
+
+    def _sizes(self, added: Columns) -> Integers | None:
+        """Return the bytes of predictions, with their long texts as if each were the only one that has it; None without any."""
+        answers, whats = self.boxes.words.longest > SHORT_TEXT, self.whats.longest > SHORT_TEXT
+        if not (answers or whats) or not len(added):
+            return None
+        sizes = np.full(len(added), ROW_BYTES)
+        if answers:
+            texts = self.boxes.sizes(added["answer"])
+            sizes += np.where(texts > SHORT_TEXT, texts + TEXT_BYTES, 0)
+        if whats:
+            texts = self.whats.sizes(added["what"].astype(np.int64))
+            sizes += np.where(texts > SHORT_TEXT, texts + TEXT_BYTES, 0)
+        return sizes
 
     def begin_to_wait(self, labels: Columns, noted: Noted) -> None:
         """Let labels of different ids wait; no living one of these ids does."""
@@ -114,6 +128,16 @@ class ModelPairs:
             self.early.release(slots)
         self.early.add(labels)
         self.bounds.add(labels["key"], labels["offset"])
+
+    def replace_waiting(self, slots: Integers, labels: Columns) -> None:
+        """Let labels wait in the place of others of their ids.
+
+        An id counts once in each block of offsets: a label counts unless the one before is of the same block.
+        """
+        every = self.bounds.every
+        later = self.early.rows["offset"][slots] // every < labels["offset"] // every
+        self.early.rows[slots] = labels
+        self.bounds.add(labels["key"][later], labels["offset"][later])
 
     def forget_words(self) -> None:
         """Forget words that nothing here refers to any more, once there are many new ones."""
@@ -137,7 +161,10 @@ class ModelPairs:
             dead = ~self.bounds.alive(labels["key"], labels["offset"])
             expired = labels[dead & (labels["offset"] < self.bounds.floor)]
             if len(expired):
-                noted.foreign(expired)
+                # Its prediction may have been dropped by a level that has fallen since.
+                out = expired["key"] >= limit(max(change.level for change in self.bounds.levels))
+                noted.count(Pairing.SAMPLED_OUT, int(out.sum()))
+                noted.foreign(expired[~out])
             self.early.release(slots[dead])
 
 

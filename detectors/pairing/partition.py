@@ -29,7 +29,7 @@ from detectors.pairing.values import UNKNOWN, Words, text_bytes, with_codes, wor
 H = TypeVar("H")
 
 #: So few values are small beside the rows that have them.
-_FEW_WORDS = 200
+_FEW_WORDS = 100
 #: A level falls again when less than this part of the bound is taken.
 _LOW = 4
 
@@ -89,6 +89,8 @@ class TakenStretch:
         extras = {offset: halves.extras[offset] for offset in halves.predictions["offset"].tolist() if offset in halves.extras}
         levels = [self.level, *(level.level for level in self.levels if level.offset < low and not first)]
         floors = [self.floor, *(floor for offset, floor in self.floors if offset < low and not first)]
+        predictions, labels = halves.predictions, halves.labels
+        codes = word_codes(np.concatenate([predictions["answer"], labels["truth"]])).tolist()
         return replace(
             self,
             start=low,
@@ -98,6 +100,9 @@ class TakenStretch:
             looks=tuple(look for look in self.looks if (first or look.offset >= low) and look.offset < high),
             levels=tuple(level for level in self.levels if (first or level.offset >= low) and level.offset < high),
             halves=replace(halves, extras=extras),
+            words={code: self.words[code] for code in codes},
+            whats={code: self.whats[code] for code in np.unique(predictions["what"]).tolist()},
+            clients={code: self.clients[code] for code in np.unique(labels["what"]).tolist()},
         )
 
 

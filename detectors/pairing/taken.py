@@ -103,7 +103,7 @@ class Noted:
             added=_sorted(_joined(self._added, PREDICTION), "offset"),
             used=used if order is None else used[order],
             waits=waits if order is None else waits[order],
-            foreign=_joined(self._foreign, LABEL),
+            foreign=_sorted(_joined(self._foreign, LABEL), "offset"),
             counts=self.counts,
         )
 

@@ -41,12 +41,14 @@ class Words(Generic[H]):
     ([0, 1, 0], ['a', 'b'])
     """
 
-    __slots__ = ("_codes", "_free", "_values")
+    __slots__ = ("_codes", "_free", "_values", "longest")
 
     def __init__(self) -> None:
         self._codes: dict[H, int] = {}
         self._values: list[H | None] = []
         self._free: list[int] = []
+        #: Bytes of the longest value so far.
+        self.longest = 0
 
     def __len__(self) -> int:
         """Return the number of values."""
@@ -63,7 +65,13 @@ class Words(Generic[H]):
                 code = len(self._values)
                 self._values.append(value)
             self._codes[value] = code
+            self.longest = max(self.longest, bytes_of(value))
         return code
+
+    def sizes(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the bytes of the values of numbers, shape (n,)."""
+        distinct, places = np.unique(codes, return_inverse=True)
+        return np.array([bytes_of(value) for value in self.values_of(distinct.tolist())], np.int64)[places]
 
     def codes(self, values: Sequence[H]) -> NDArray[np.int64]:
         """Return the numbers of values, shape (n,)."""
@@ -86,6 +94,17 @@ class Words(Generic[H]):
                 del self._codes[value]
                 self._values[code] = None
                 self._free.append(code)
+
+
+def bytes_of(value: object) -> int:
+    """Return the bytes of a text, or of the texts in a tuple; 0 for anything else.
+
+    >>> bytes_of("\u00e4"), bytes_of(("a", None)), bytes_of(1)
+    (2, 1, 0)
+    """
+    if isinstance(value, str):
+        return len(value.encode())
+    return sum(map(bytes_of, value)) if isinstance(value, tuple) else 0
 
 
 class Boxes:
@@ -132,6 +151,13 @@ class Boxes:
         if isinstance(value, int) and -_MOST_WHOLE <= value < _MOST_WHOLE:
             return _WHOLE | (value & _PAYLOAD)
         return _CODE + _FIRST + self.words.code(value)
+
+    def sizes(self, boxes: U64) -> NDArray[np.int64]:
+        """Return the bytes of the texts that boxes refer to, shape (n,)."""
+        refers = ((boxes >> _SHIFT) == _IS_CODE) & (boxes >= np.uint64(_CODE + _FIRST))
+        found = np.zeros(len(boxes), np.int64)
+        found[refers] = self.words.sizes((boxes[refers] - np.uint64(_CODE + _FIRST)).astype(np.int64))
+        return found
 
     def values_of(self, boxes: U64) -> list[Value]:
         """Return the values of numbers; None for `UNKNOWN` and `NULL`."""

@@ -178,7 +178,11 @@ def _state(found: LoadedPartition, key: int, check: int, known: Iterable[IdRecor
     slot = pairs.early.find_one(key, check)
     if slot >= 0 and bounds.is_alive(key, int(pairs.early.rows["offset"][slot])):
         return "label_waiting"
-    if any(True for _ in known):
+    told = list(known)
+    predictions = [one for one in told if one.kind == "prediction"]
+    if predictions and predictions[-1].offset >= bounds.floor:  # it has not expired, so a level has dropped it
+        return "sampled_out"
+    if told:
         return "expired"
     return "sampled_out" if bounds.level and key >= 1 << (64 - min(bounds.level, MOST_LEVEL)) else "unknown"
 

@@ -31,7 +31,7 @@ from detectors.pairing.values import UNKNOWN, word_codes
 
 FORMAT = 1
 #: Bytes of a chunk's columns before they are compressed; a record stays below the limit of its topic in any case.
-PIECE_BYTES = 700_000
+PIECE_BYTES = 600_000
 #: Most bytes of a chunk when unpacked.
 MOST_BYTES = 8 << 20
 #: Key of the record that begins a partition.

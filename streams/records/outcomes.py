@@ -179,6 +179,9 @@ class OutcomeTick(msgspec.Struct, frozen=True, tag_field="type", tag="tick"):
     v: int = 1
 
 
+#: Offsets are smaller; whole numbers have 64 bits, as in events.
+_MOST_OFFSET = 1 << 62
+_LEAST, _GREATEST = -(1 << 63), (1 << 64) - 1
 #: Types of numbers; a bool is none.
 _NUMBERS = (int, float)
 
@@ -217,6 +220,14 @@ def _check(found: OutcomeColumns) -> None:
         column = getattr(found, name)
         if column is not None and len(column) != n:
             raise EventError("not_an_outcome", name, f"expected {n} values, as there are ids, got {len(column)}")
+    if n and not (found.source[0] >= 0 and found.source[-1] < _MOST_OFFSET and all(-1 <= at < _MOST_OFFSET for at in found.at)):
+        raise EventError("not_an_outcome", "source", f"expected offsets from 0 to {_MOST_OFFSET}")
+    if found.share is not None and not all(0.0 < share <= 1.0 for share in found.share):
+        raise EventError("not_an_outcome", "share", "expected shares above 0 and up to 1")
+    for name in ("label", "truth", "was"):
+        column = getattr(found, name) or ()
+        if int in set(map(type, column)) and any(type(one) is int and not _LEAST <= one <= _GREATEST for one in column):
+            raise EventError("not_an_outcome", name, "expected whole numbers of 64 bits")
     if any(later <= earlier for earlier, later in zip(found.source, found.source[1:], strict=False)):
         raise EventError("not_an_outcome", "source", "expected offsets that grow")
 

@@ -71,7 +71,7 @@ def started(wiring: Wiring, partition: int, log: LogState) -> Start:
     """
     within = {name: spec.outcomes.label_within_seconds for name, spec in wiring.models.items()}
     most_bytes = max(1, wiring.join.most_bytes // wiring.sources)
-    loaded = load(JoinLog(lambda: wiring.join_records(partition)), within, most_bytes=most_bytes, first=log.first)
+    loaded = load(JoinLog(lambda: wiring.join_records(partition)), within, most_bytes=most_bytes, first=log.first, last=log.end)
     seed = loaded.seed if loaded.seed is not None else wiring.store.seed("join")
     committed = resumed(log)
     if loaded.begin is not None:

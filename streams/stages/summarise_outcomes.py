@@ -53,6 +53,7 @@ class SummariseOutcomes(Summariser):
         for record in batch.records(position):
             try:
                 found = parse(record.value)
+                _check_partition(found, batch.tp.partition)
             except EventError as error:
                 letters.append(dead_letter(self._kafka, batch.tp, record, error))
                 continue
@@ -141,3 +142,20 @@ def block_of(found: OutcomeColumns, seen: int) -> Block | None:
         counts=counts,
         share=None if found.share is None else np.array(found.share),
     )
+
+
+def _check_partition(found: Outcome | OutcomeColumns | OutcomeTick, partition: int) -> None:
+    """Return if outcomes are of the partition in which they stand.
+
+    Raises:
+        EventError: they are of another one.
+    """
+    own = (
+        found.partition
+        if isinstance(found, OutcomeColumns)
+        else found.source.partition
+        if isinstance(found, Outcome)
+        else partition
+    )
+    if own != partition:
+        raise EventError("not_an_outcome", "partition", f"expected {partition}, the partition of the record, got {own}")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detectors.errors import EventError
 from detectors.pairing.partition import PartitionPairs
@@ -99,6 +99,8 @@ class JoinLog:
         self.records = records
         #: All records, if they are few: then the log is read once.
         self._kept: list[Record] | None = None
+        #: Keys of chunks that cannot be read, or are not what their keys say.
+        self.unreadable: set[bytes] = set()
 
     def keys(self) -> Keys:
         """Return what the log has.
@@ -150,12 +152,26 @@ class JoinLog:
 
     def _decoded(self, record: Record) -> Iterator[Chunk]:
         try:
-            yield decode(record.value or b"")
+            chunk = decode(record.value or b"")
+            _check_place(chunk, record)
         except EventError as error:
+            self.unreadable.add(record.key or b"")
             self._warn(record, error)
+        else:
+            yield chunk
 
     def _warn(self, record: Record, error: EventError) -> None:
         _LOG.error("%s/%d: the record at offset %d is left out: %s", record.topic, record.partition, record.offset, error)
+
+
+def _check_place(chunk: Chunk, record: Record) -> None:
+    """Return if a chunk is the one that its record names.
+
+    Raises:
+        EventError: it is another one.
+    """
+    if chunk.place != ChunkPlace.of(record.key or b"", record.headers):
+        raise EventError("not_a_chunk", "", f"expected the chunk that its key names, got {chunk.place.key!r}")
 
 
 def _order(place: ChunkPlace) -> tuple[int, int, str]:
@@ -185,7 +201,7 @@ class Loaded:
     unread: int = 0
 
 
-def load(log: JoinLog, within: Mapping[str, float], *, most_bytes: int, first: int) -> Loaded:
+def load(log: JoinLog, within: Mapping[str, float], *, most_bytes: int, first: int, last: int = 1 << 62) -> Loaded:
     """Return the state of a partition.
 
     Args:
@@ -193,23 +209,37 @@ def load(log: JoinLog, within: Mapping[str, float], *, most_bytes: int, first: i
         within: model -> longest time from a prediction to its label, seconds.
         most_bytes: bound of the partition.
         first: first offset of events that are kept.
+        last: offset after the last event.
 
     Raises:
         UnavailableError: the broker cannot be reached.
     """
-    keys = log.keys()
+    keys = _believed(log, last)
     loaded = _taken(log, keys, keys.end, within=within, most_bytes=most_bytes)
     for _ in range(_READINGS):
         # Another owner may have gone on meanwhile: what it deleted was not read any more, though it had not expired yet at `end`.
-        if not loaded.unread or (newer := log.keys()) == keys:
+        # Or chunks cannot be read: then their flushes lack them.
+        if not loaded.unread or (newer := _believed(log, last)) == keys:
             break
         keys = newer
         loaded = _taken(log, keys, keys.end, within=within, most_bytes=most_bytes)
+    if log.unreadable and loaded.lost is None and loaded.end >= first:
+        loaded = replace(loaded, lost=loaded.end)  # what was stored behind it may be committed
     again = [start for start in keys.holes(keys.end) if start >= first]
     if loaded.lost is None or not again:
         return loaded
     # From the hole on the events have everything.
     return _taken(log, keys, min(again), within=within, most_bytes=most_bytes, lost=min(again))
+
+
+def _believed(log: JoinLog, last: int) -> Keys:
+    """Return what the log has, without chunks that cannot be read, or that reach beyond the end of the events."""
+    keys = log.keys()
+    beyond = [place for place in keys.places if place.flush_end > last]
+    if beyond:
+        _LOG.error("%d chunks of the join reach beyond offset %d, where the events end, and are left out", len(beyond), last)
+    log.unreadable.update(place.key for place in beyond)
+    return Keys(keys.begin, tuple(place for place in keys.places if place.key not in log.unreadable))
 
 
 def _taken(

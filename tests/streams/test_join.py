@@ -218,12 +218,12 @@ async def test_beyond_the_bound_a_sample_is_joined_and_says_its_share(monkeypatc
 
 def _looking_often(monkeypatch: pytest.MonkeyPatch, every: int, **options: Any) -> Joins:
     """Return joins whose looks are so many offsets apart."""
-    original = pairing_partition.Partition.__init__
+    original = pairing_partition.PartitionPairs.__init__
 
     def often(self: Any, within: Any, *, most_bytes: int, look_every: int = every) -> None:
         original(self, within, most_bytes=most_bytes, look_every=every)
 
-    monkeypatch.setattr(pairing_partition.Partition, "__init__", often)
+    monkeypatch.setattr(pairing_partition.PartitionPairs, "__init__", often)
     return Joins(MODELS, **options)
 
 

@@ -108,9 +108,9 @@ class NaiveJoin:
         early = self.early[record.model]
         known = self._alive(record.model, early.get(record.id))
         label = early[record.id] = _Row(record.offset, record.ts, record.value)
-        if known is None:
+        if known is None or known.offset // self.every < record.offset // self.every:
             self._count(record.model, record.id, label)
-        else:
+        if known is not None:
             self.counts["duplicate"] += 1
 
     def _pair(self, record: SentRecord, row: _Row, ts: float, truth: Any) -> None:
@@ -141,7 +141,8 @@ class NaiveJoin:
                 continue
             self.looks[model].append((offset, clock, self.newest[model]))
             for before, its_clock, its_newest in self.looks[model]:
-                if its_clock + within < clock and its_newest + within < self.newest[model]:
+                silent = its_clock + within + 30 * 86_400.0 < clock
+                if its_clock + within < clock and (silent or its_newest + within < self.newest[model]):
                     self.floor[model] = max(self.floor[model], before)
             self.counted[model] = [one for one in self.counted[model] if one[0] >= self.floor[model]]
         while sum(map(self._total, self.within)) > self.most_bytes:
