@@ -71,6 +71,11 @@ class Bounds:
         """Return the level now."""
         return self.levels[-1].level
 
+    @property
+    def is_silent(self) -> bool:
+        """Return whether rows are kept that are older than `within` and a day by the broker's clock."""
+        return bool(self.looks) and self.looks[-1].clock - self.looks[0].clock > self.within + 86_400.0
+
     def kept(self, keys: NDArray[np.uint64]) -> Flags | None:
         """Return whether each key is in the sample now; None if every key is."""
         return None if self.level == 0 else keys < limit(self.level)

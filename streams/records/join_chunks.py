@@ -1,8 +1,9 @@
 """Chunks: what the join took in a stretch of a partition of events, as records of the topic `PREFIX.join`.
 
 Rules:
-1. A chunk is a function of the events alone. Its key names model, first and last offset, and those of its flush: so a second
-   owner of the partition, or a repeat, writes what is there already, and compaction keeps both ends of every stretch.
+1. What a chunk says is a function of the events alone; its bytes are not, as numbers of words are the process's own. Its key
+   names model, first and last offset, and those of its flush: so a second owner of the partition, or a repeat, writes
+   what is there already, and compaction keeps both ends of every stretch.
    A piece of one flush never replaces a piece of another, which would be incomplete without it.
 2. Columns are written in byte planes (all first bytes, then all second bytes), offsets as differences, and everything is
    compressed with zstd: a prediction and its label take some 40 bytes.

@@ -3,8 +3,8 @@
 Rules:
 1. What is a label is decided by the reader of events (streams/events/event.py): one truth for both topics.
 2. The bytes of the value are passed on as they are.
-3. Time is judged by the worker that reads the events topic, with that broker's clock. Here no clock is asked, so a record has
-   the same fate whoever routes it, and whenever.
+3. Time is judged by the worker that reads the events topic, with that broker's clock. Here no clock is asked. A label without
+   a time of its own gets that of its routing, so labels in a topic of their own need `ts`.
 """
 
 from __future__ import annotations

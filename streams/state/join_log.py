@@ -264,7 +264,9 @@ def _taken(
             totals[stretch.model] = max(totals.get(stretch.model, (-1, 0)), (chunk.flush[1], stretch.total))
     partition.begin(end)
     if lost is None:
-        missing = [model for model, (_, total) in totals.items() if partition.models[model].bounds.total < total]
+        held = {model: partition.models[model].bounds for model in totals}
+        # What a silent model keeps longer than its window may be beyond the retention of the log.
+        missing = [model for model, (_, total) in totals.items() if held[model].total < total and not held[model].is_silent]
         if missing:
             lost = min(keys.holes(end), default=0)
     return Loaded(partition, seed, keys.begin, end, places, lost, unread)
