@@ -10,7 +10,7 @@ from detectors.pairing.pairs import ModelPairs
 from streams.metrics import Metrics
 
 
-class Joins(Protocol):
+class HasPairs(Protocol):
     """What has pairs: the join of one partition."""
 
     @property
@@ -23,9 +23,9 @@ class JoinGauges:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._joins: WeakSet[Joins] = WeakSet()
+        self._joins: WeakSet[HasPairs] = WeakSet()
 
-    def add(self, join: Joins) -> None:
+    def add(self, join: HasPairs) -> None:
         """Let a join count."""
         self._joins.add(join)
 

@@ -27,7 +27,7 @@ from benchmarks.speed.join.workers import (
     WITH_LABELS,
     WITH_ROWS,
     WITHOUT_IDS,
-    Case,
+    WorkerCase,
     CaseRunner,
     WorkerRun,
 )
@@ -100,7 +100,7 @@ def _started(on: BenchmarkServers, module: str, *arguments: str) -> Child:
 def workers(on: BenchmarkServers, sizes: Sizes, end: float) -> dict[str, Any]:
     """Run the cases in turns."""
     runner = CaseRunner(on, sizes.records, end)
-    runs: dict[Case, list[WorkerRun]] = defaultdict(list)
+    runs: dict[WorkerCase, list[WorkerRun]] = defaultdict(list)
     for number in range(sizes.rounds):
         for case in (WITHOUT_IDS, WITH_IDS, WITH_LABELS, WITH_ROWS):
             # What ids cost alone decides nothing: once is enough.

@@ -61,7 +61,7 @@ _CHUNK, _FLUSH_SECONDS = 10_000, 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class WorkerCase:
     """What is sent, and whether the model is retrained."""
 
     name: str
@@ -71,11 +71,11 @@ class Case:
     digits: Digits = "decimals"
 
 
-WITHOUT_IDS = Case("no ids", with_ids=False, labels=False, retrained=False)
-WITH_IDS = Case("ids", with_ids=True, labels=False, retrained=False)
-WITH_LABELS = Case("ids and labels", with_ids=True, labels=True, retrained=False)
-WITH_ROWS = Case("ids, labels, training rows", with_ids=True, labels=True, retrained=True)
-WITH_DOUBLES = Case("the same, full doubles", with_ids=True, labels=True, retrained=True, digits="doubles")
+WITHOUT_IDS = WorkerCase("no ids", with_ids=False, labels=False, retrained=False)
+WITH_IDS = WorkerCase("ids", with_ids=True, labels=False, retrained=False)
+WITH_LABELS = WorkerCase("ids and labels", with_ids=True, labels=True, retrained=False)
+WITH_ROWS = WorkerCase("ids, labels, training rows", with_ids=True, labels=True, retrained=True)
+WITH_DOUBLES = WorkerCase("the same, full doubles", with_ids=True, labels=True, retrained=True, digits="doubles")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class CaseRunner:
         self._labelled = predictions_and_labels(round(records / 1.98), end)
         self._redis = redis.Redis.from_url(on.redis.url)
 
-    def run(self, case: Case, *, idle_seconds: float = 0.0) -> WorkerRun:
+    def run(self, case: WorkerCase, *, idle_seconds: float = 0.0) -> WorkerRun:
         """Run a case once; `idle_seconds` tells for how long the worker is looked at after that."""
         self._runs += 1
         stream = self._labelled if case.labels else self._plain
@@ -139,7 +139,7 @@ class CaseRunner:
             for child in fleet.children:
                 child.kill()  # nothing of it is needed any more
 
-    def _measured(self, fleet: WorkerFleet, case: Case, stream: JoinStream, idle_seconds: float) -> WorkerRun:
+    def _measured(self, fleet: WorkerFleet, case: WorkerCase, stream: JoinStream, idle_seconds: float) -> WorkerRun:
         ending = Ending(fleet.kafka)
         worker = fleet.worker(self._on.cores.measured)
         time.sleep(_SETTLE_SECONDS)
@@ -189,7 +189,7 @@ def _summed(samples: dict[str, float], name: str, label: str) -> int:
     return int(sum(value for sample, value in samples.items() if sample.startswith(f"{name}{{") and label in sample))
 
 
-def _check(case: Case, stream: JoinStream, outcomes: int, waiting: int) -> None:
+def _check(case: WorkerCase, stream: JoinStream, outcomes: int, waiting: int) -> None:
     """Return if as many outcomes were made and predictions wait as the stream has.
 
     Raises:
