@@ -27,8 +27,8 @@ from benchmarks.speed.join.workers import (
     WITH_LABELS,
     WITH_ROWS,
     WITHOUT_IDS,
-    WorkerCase,
     CaseRunner,
+    WorkerCase,
     WorkerRun,
 )
 from detectors.errors import UnavailableError
