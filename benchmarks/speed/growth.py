@@ -108,12 +108,12 @@ def records(case: Case, rows: int) -> list[bytes]:
         turns = bodies(EventMix("growth", case.features, 0), min(rows, 20_000))
     if case.orders > 1:
         turns[1::2] = [orjson.dumps(dict(reversed(orjson.loads(body).items()))) for body in turns[1::2]]
-    # Bytes that are no features: `tags` are not read.
+    # Bytes that are no features: a field that nobody reads.
     bare = len(turns[0]) + 100
-    tags = b"" if case.text or case.bytes <= bare else b',"tags":{"note":"%b"}' % (b"x" * (case.bytes - bare))
+    note = b"" if case.text or case.bytes <= bare else b',"note":"%b"' % (b"x" * (case.bytes - bare))
     return [
         b'{"type":"features","model":"hot","segment":"s%d","ts":%.3f,"features":%b%b}'
-        % (number % case.segments, BEGIN + number / PER_SECOND, body, tags)
+        % (number % case.segments, BEGIN + number / PER_SECOND, body, note)
         for number, body in zip(range(rows), itertools.cycle(turns), strict=False)
     ]
 

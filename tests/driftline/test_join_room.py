@@ -40,7 +40,7 @@ def test_the_room_follows_from_the_longest_label_window():
     """Bytes by bytes a prediction, and that by the window of the model that waits longest."""
     models = (ModelSpec("a"), ModelSpec("b", outcomes=OutcomeSpec(label_within_seconds=2 * DAY)))
     said = room_note(Settings(models=models))
-    assert said.startswith("512MB of [join] most_bytes hold about 6.71 million waiting predictions (80 bytes each, 110 where")
+    assert said.startswith("512MB of [join] most_bytes hold about 6.71 million waiting predictions (80 bytes each): at")
     assert "at label_within = 2d that is 38 a second of all models; beyond, a sample of 1 in 2, 4, ... is joined" in said
     wide = Settings(models=(ModelSpec("a", outcomes=OutcomeSpec(label_within_seconds=90 * DAY)),), join=JoinSettings(62 << 30))
     assert "62GB of [join] most_bytes hold about 832 million" in room_note(wide)

@@ -30,6 +30,7 @@ from driftline.servers.kafka_server import KafkaServer
 from driftline.servers.redis_server import RedisServer
 from streams.kafka import GroupReader, Log, Outgoing, Sender, create_topics, delete_topics, partition_counts, truncate
 from streams.records import window_codec, window_records
+from streams.records.outcomes import encode, outcomes_of
 from streams.settings import KafkaSettings, RedisSettings, Secret, Settings
 from streams.state import binding, snapshot
 from streams.state.rebuild import Plan, Rebuild, placed
@@ -103,8 +104,8 @@ def copies(deployment: ShopDeployment) -> list[int]:
 
 
 def outcomes(deployment: ShopDeployment) -> set[bytes]:
-    """Return the outcomes; a repeat is the same bytes."""
-    return {record.value or b"" for record in deployment.read(OUTCOMES)}
+    """Return the outcomes, one by one; a repeat is the same bytes."""
+    return {encode(one) for record in deployment.read(OUTCOMES) for one in outcomes_of(record.value)}
 
 
 def run_to_the_end(deployment: ShopDeployment) -> None:

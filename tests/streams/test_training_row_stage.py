@@ -172,7 +172,7 @@ def test_no_row_is_lost_whatever_crashes(records: list[Any], lives: list[tuple[l
 
 
 def test_rows_wait_until_they_are_many_or_have_waited_long_or_the_partition_goes() -> None:
-    """Few rows make no record before half a minute is over; until then the durable offset stands at the first of them."""
+    """Few rows make no record before five seconds are over; until then the durable offset stands at the first of them."""
     clock = HandClock()
     rows, decoding = pending(clock), Decoding(MODELS)
 
@@ -181,10 +181,10 @@ def test_rows_wait_until_they_are_many_or_have_waited_long_or_the_partition_goes
         rows.add(decoding.decode(batch.offsets, batch.timestamps, batch.values), first)
 
     fed(10, 5)
-    clock.now = 29.9
+    clock.now = 4.9
     fed(15, 5)
     assert (rows.take(final=False), rows.durable(20), len(rows)) == ([], 10, 10)
-    clock.now = 30.0
+    clock.now = 5.0
     assert len(rows_in(rows.take(final=False))) == 10
     assert (rows.durable(20), len(rows)) == (20, 0)
     fed(20, 999)
