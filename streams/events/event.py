@@ -27,9 +27,9 @@ from streams.events.values import (
     MAX_TAGS,
     answer_in,
     check_features,
-    check_tags,
     label_of,
     text_of,
+    within_limits,
 )
 from streams.events.wire import MAX_NAME_LENGTH, MAX_NESTING, Wire, is_too_deep, read
 
@@ -154,8 +154,7 @@ def _event(offset: int, now_seconds: float, wire: Wire, models: Mapping[str, Lim
     identity, version = text_of(wire.id, "id", MAX_ID_LENGTH), text_of(wire.model_version, "model_version", MAX_NAME_LENGTH)
     segment = text_of(wire.segment, "segment", MAX_NAME_LENGTH, least=0) or ""
     client, entity = text_of(wire.client, "client", MAX_NAME_LENGTH), text_of(wire.entity, "entity", MAX_ID_LENGTH)
-    if wire.tags:
-        check_tags(wire.tags)
+    tags = within_limits(wire.tags) if wire.tags else wire.tags
     if kind == "label" and identity is None:
         raise EventError("missing", "id", "a label needs the id of its prediction")
     label, score, probabilities = answer_in(wire.prediction)
@@ -172,7 +171,7 @@ def _event(offset: int, now_seconds: float, wire: Wire, models: Mapping[str, Lim
         model_version=version,
         client=client,
         entity=entity,
-        tags=wire.tags,
+        tags=tags,
         probabilities=probabilities,
     )
 

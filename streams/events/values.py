@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
+from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
@@ -92,20 +93,17 @@ def check_features(features: dict[str, Value], most: int) -> None:
             features[name] = scalar_of(value, f"features.{name}")
 
 
-def check_tags(tags: dict[str, Value]) -> None:
-    """Turn integers that are too long into doubles, in place.
+def within_limits(tags: dict[str, Value]) -> dict[str, Value]:
+    """Return the first `MAX_TAGS` tags, with texts cut to `MAX_TAG_LENGTH` characters: nothing is judged by them.
 
     Raises:
-        EventError: there are more than `MAX_TAGS`, or a name is empty or too long, or a text is too long, or no double can
-            hold a value.
+        EventError: a name is empty or too long, or no double can hold a value.
     """
-    if len(tags) > MAX_TAGS:
-        raise EventError("too_many_tags", "tags", f"expected at most {MAX_TAGS}, got {len(tags)}")
-    for name, value in tags.items():
+    found: dict[str, Value] = {}
+    for name, value in islice(tags.items(), MAX_TAGS):
         _check_name(name, "tags")
-        if value.__class__ is str and len(value) > MAX_TAG_LENGTH:
-            raise EventError("wrong_length", f"tags.{name}", f"expected at most {MAX_TAG_LENGTH} characters, got {len(value)}")
-        tags[name] = scalar_of(value, f"tags.{name}")
+        found[name] = value[:MAX_TAG_LENGTH] if isinstance(value, str) else scalar_of(value, f"tags.{name}")
+    return found
 
 
 def answer_in(prediction: Value | dict[str, Any]) -> tuple[Value, float | None, dict[str, float] | None]:
