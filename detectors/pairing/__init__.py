@@ -15,6 +15,7 @@ what a flush has to store. The join stage (streams/stages/join.py) and the reade
 `values.py`         any value as a number of 64 bits
 `bounds.py`         what is alive: expiry, the sample, bytes
 `partition.py`      all models of a partition in one bound, and what is stored
+`stretch.py`        what is stored: what a model took in some records
 ==================  ====================================================================
 
 Open `pairing.py` first, then `partition.py`.

@@ -6,6 +6,7 @@ Times are epoch seconds of event time, offsets are those of the partition of eve
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -90,3 +91,9 @@ class Halves:
         """Return those with a flag."""
         waits = None if self.waits is None else self.waits[labels]
         return Halves(self.predictions[predictions], self.labels[labels], self.extras, waits)
+
+
+def joined(pieces: Iterable[np.ndarray], kind: np.dtype[Any]) -> np.ndarray:
+    """Return arrays of one type, one behind the other."""
+    pieces = [piece for piece in pieces if len(piece)]
+    return np.zeros(0, kind) if not pieces else pieces[0] if len(pieces) == 1 else np.concatenate(pieces)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 
 from detectors.arrays import Flags, Floats
-from detectors.pairing.columns import LABEL, PAIR, PREDICTION, Columns, Extras, empty
+from detectors.pairing.columns import LABEL, PAIR, PREDICTION, Columns, Extras, empty, joined
 
 
 class Pairing(StrEnum):
@@ -95,22 +93,17 @@ class Noted:
 
     def taken(self) -> TakenPairs:
         """Return everything, in order."""
-        used, waits = _joined(self._used, LABEL), _joined(self._waits, np.dtype(bool))
+        used, waits = joined(self._used, LABEL), joined(self._waits, np.dtype(bool))
         order = _order(used["offset"])
         return TakenPairs(
-            pairs=_sorted(_joined(self._pairs, PAIR), "source"),
+            pairs=_sorted(joined(self._pairs, PAIR), "source"),
             extras=self.extras,
-            added=_sorted(_joined(self._added, PREDICTION), "offset"),
+            added=_sorted(joined(self._added, PREDICTION), "offset"),
             used=used if order is None else used[order],
             waits=waits if order is None else waits[order],
-            foreign=_sorted(_joined(self._foreign, LABEL), "offset"),
+            foreign=_sorted(joined(self._foreign, LABEL), "offset"),
             counts=self.counts,
         )
-
-
-def _joined(pieces: Iterable[np.ndarray], kind: np.dtype[Any]) -> np.ndarray:
-    pieces = [piece for piece in pieces if len(piece)]
-    return np.zeros(0, kind) if not pieces else pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def _order(offsets: np.ndarray) -> np.ndarray | None:

@@ -25,7 +25,7 @@ from detectors.spec import ModelSpec
 from detectors.windows.block import Block
 from driftline.readers.stretch import LabelCount
 from streams.events.decoding import Decoded
-from streams.events.identified import Identified, identified
+from streams.events.identified import identified_by_model
 from streams.records.outcome_errors import block_of_errors, errors_between
 
 #: What waits takes no more: some 13 million predictions. Beyond, a sample is joined, as by the workers.
@@ -58,14 +58,10 @@ class FilePairs:
 
     def blocks(self, found: Decoded) -> list[Block]:
         """Take the next events of the file, and return a row of the error of each pair that they complete."""
-        known: dict[str, Identified] = {}
-        for model in dict.fromkeys(model for model, kind in found.kinds if kind in ("prediction", "label")):
-            one = identified(found, model, self._partition.models[model], seed=_SEED, position=0, groups=())
-            if one is not None:
-                known[model] = one
-                self._labels[model] += len(one.halves.labels)
+        known = identified_by_model(found, self._partition.models, seed=_SEED, position=0, groups={})
         if not known:
             return []
+        self._labels.update({model: len(one.halves.labels) for model, one in known.items()})
         halves = {model: one.halves for model, one in known.items()}
         blocks: list[Block] = []
         for model, taken in self._partition.take(halves, self._clock(halves)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from operator import attrgetter
@@ -251,6 +251,26 @@ def identified(
     if len(known) < 2:
         return known[0] if known else None
     return _together(known)
+
+
+def identified_by_model(
+    found: Decoded, pairs: Mapping[str, ModelPairs], *, seed: int, position: int, groups: Mapping[str, tuple[str, ...]]
+) -> dict[str, Identified]:
+    """Return model -> its predictions and labels with an id, for the models that have any in a batch.
+
+    Args:
+        found: the batch.
+        pairs: model -> what takes the words of the columns.
+        seed: of the hash of ids.
+        position: the first offset.
+        groups: model -> features and tags that are kept with a prediction; a model without any may be left out.
+    """
+    known: dict[str, Identified] = {}
+    for model in dict.fromkeys(model for model, kind in found.kinds if kind in _HALVES):
+        one = identified(found, model, pairs[model], seed=seed, position=position, groups=groups.get(model, ()))
+        if one is not None:
+            known[model] = one
+    return known
 
 
 def _together(pieces: Sequence[Identified]) -> Identified:

@@ -27,7 +27,7 @@ from xxhash import xxh3_64_digest
 from detectors.errors import EventError
 from detectors.pairing.bounds import MOST_LEVEL, Level, Look
 from detectors.pairing.columns import LABEL, PREDICTION, Columns, Halves, What, empty
-from detectors.pairing.partition import TakenStretch
+from detectors.pairing.stretch import TakenStretch
 from detectors.pairing.values import UNKNOWN, word_codes
 
 FORMAT = 1

@@ -10,7 +10,7 @@ Rules:
    a crash would lose outcomes.
 4. Chunks are written when there is enough for one, or after `_CHUNK_SECONDS`, or when the partition goes. Until then the durable
    offset stands still, and outcomes that went out already are repeats after a crash.
-5. A chunk is a function of the events alone, so a second owner of the partition writes what is there already.
+5. What a chunk says is a function of the events alone, so a second owner of the partition writes what is there already.
 6. A tick for outcomes comes by the events topic and is passed on at its offset: it must not overtake the outcomes of
    the records before it.
 """
@@ -34,7 +34,7 @@ from streams.engine.outbox import Outbox
 from streams.engine.transport import LogState
 from streams.events.decoding import Decoded, decoded
 from streams.events.event import Event, EventKind
-from streams.events.identified import Identified, identified
+from streams.events.identified import Identified, identified_by_model
 from streams.kafka import Outgoing
 from streams.kafka.batch import Batch
 from streams.patience import LogLimit
@@ -74,7 +74,7 @@ class Join:
         self._outcomes, self._log = (topic_name(wiring.kafka.prefix, topic) for topic in (OUTCOMES, JOIN))
         self._metrics = wiring.metrics
         self._gauges = wiring.join_gauges
-        self._models = wiring.models
+        self._groups = {name: spec.groups for name, spec in wiring.models.items()}
         self._decoding = wiring.decoding
         self._as_rows = wiring.outcomes_format == "rows"
         self._number = partition
@@ -121,7 +121,7 @@ class Join:
     async def feed(self, batch: Batch, position: int) -> None:
         """Pair the events of a batch from `position` on."""
         found = decoded(batch, self._decoding)
-        known = self._identified(found, position)
+        known = identified_by_model(found, self.pairs, seed=self._seed, position=position, groups=self._groups)
         ticks = [event for event in found.events(_TICKS) if event.offset >= position] if _has_ticks(found) else []
         if known:
             offsets = np.asarray(batch.offsets, np.int64)
@@ -133,21 +133,6 @@ class Join:
         for event in ticks:
             self.outbox.add(self._tick(event))
         self._partition.position = batch.end
-
-    def _identified(self, found: Decoded, position: int) -> dict[str, Identified]:
-        known: dict[str, Identified] = {}
-        for model in dict.fromkeys(model for model, kind in found.kinds if kind in ("prediction", "label")):
-            one = identified(
-                found,
-                model,
-                self._partition.models[model],
-                seed=self._seed,
-                position=position,
-                groups=self._models[model].groups,
-            )
-            if one is not None:
-                known[model] = one
-        return known
 
     # -- what comes out ------------------------------------------------------------------------
 

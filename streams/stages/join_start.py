@@ -99,7 +99,8 @@ def _from_log(wiring: Wiring, partition: int, log: LogState, loaded: Loaded, beg
     committed = resumed(log)
     seed = loaded.seed if loaded.seed is not None else wiring.store.seed("join")
     offset = max(loaded.end, committed)
-    if loaded.lost is not None:
+    # A chunk that cannot be read takes nothing away where the log reaches as far as the workers came.
+    if loaded.lost is not None and loaded.lost < offset:
         again = loaded.end if loaded.end == loaded.lost else offset
         _LOG.error(
             "%s/%d lacks what was taken from offset %d of events on: %s",

@@ -189,7 +189,7 @@ class Loaded:
         end: offset of events up to which the log has everything.
         places: of the chunks that were taken.
         lost: first offset of events that the log should have and has not; None if nothing is lost.
-        unread: chunks that the log had when its keys were read, and not when its values were.
+        unread: chunks that the log had when its keys were read, and not when its values were, or that cannot be read.
     """
 
     partition: PartitionPairs

@@ -18,7 +18,8 @@ from detectors.pairing.columns import LABEL, PREDICTION, Halves, What
 from detectors.pairing.keys import keys_of
 from detectors.pairing.pairing import take
 from detectors.pairing.pairs import ModelPairs
-from detectors.pairing.partition import BrokerClock, PartitionPairs, TakenStretch
+from detectors.pairing.partition import BrokerClock, PartitionPairs
+from detectors.pairing.stretch import TakenStretch
 from detectors.pairing.table import RowTable, firsts
 from detectors.pairing.taken import Pairing, TakenPairs
 from detectors.pairing.values import NULL, UNKNOWN, Boxes, Words, with_codes, word_codes

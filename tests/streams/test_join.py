@@ -15,6 +15,7 @@ import pytest
 from detectors.pairing import partition as pairing_partition
 from detectors.spec import ModelSpec, OutcomeSpec
 from streams.events.event import outcome_tick
+from streams.kafka import Record
 from streams.records.join_chunks import BEGIN, decode, decode_begin
 from streams.records.outcomes import Outcome, OutcomeColumns, PredictionValue, SourceOffset, error_of, parse
 from streams.settings import RedisSettings, Secret
@@ -352,6 +353,39 @@ async def test_a_lost_log_lets_the_join_read_the_events_again(caplog: pytest.Log
     await joins.flush(second.checkpoint(await feed(second, log), final=True))
     assert [one.id for one in joins.outcomes()] == ["a", "b"]
     assert (await joins.begin()).start == 4
+
+
+async def test_a_chunk_that_nobody_wrote_takes_nothing_away(caplog: pytest.LogCaptureFixture) -> None:
+    """A record that names a chunk beyond the events is left out: the join goes on where it was, and no loss is counted."""
+    joins = Joins(MODELS)
+    log = log_of([prediction("a"), prediction("b"), truth("a"), truth("b")], partition=PARTITION)
+    stage = await joins.begin()
+    await joins.flush(stage.checkpoint(await feed(stage, log[:3]), final=True))
+    joins.log.append(Record("t.join", PARTITION, 9, 0.0, b"m|0|999|0|999", b"garbage", (("part", b"0|1"),)))
+    with caplog.at_level(logging.WARNING, "driftline.worker"):
+        again = await joins.begin(end=len(log))
+    assert again.start == 3
+    assert "1 chunks of the join reach beyond offset 4" in caplog.text
+    assert "lacks what was taken" not in caplog.text
+    assert joins.metrics.registry.get_sample_value("driftline_records_lost_total", {"topic": "t.events"}) is None
+    assert [one.id for one in await joins.flush(again.checkpoint(await feed(again, log), final=True))] == ["b"]
+
+
+async def test_the_last_chunk_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    """Its events are read again, although they are committed, so nothing of them is missing."""
+    joins = Joins(MODELS)
+    log = log_of([prediction("a"), prediction("b"), truth("a"), truth("b")], partition=PARTITION)
+    for end in (1, 3):
+        stage = await joins.begin()
+        await joins.flush(stage.checkpoint(await feed(stage, log[:end]), final=True))
+    last = next(place for place in range(len(joins.log) - 1, -1, -1) if (joins.log[place].key or b"").startswith(b"m|"))
+    joins.log[last] = replace(joins.log[last], value=b"garbage")
+    with caplog.at_level(logging.WARNING, "driftline.worker"):
+        again = await joins.begin(end=len(log))
+    assert again.start == 1
+    assert "the join reads the events again from offset 1 on" in caplog.text
+    await joins.flush(again.checkpoint(await feed(again, log), final=True))
+    assert [one.id for one in joins.outcomes()] == ["a", "b"]
 
 
 class _Nothing(Store):
