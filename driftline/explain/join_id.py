@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -178,13 +178,29 @@ def _state(found: LoadedPartition, key: int, check: int, known: Iterable[IdRecor
     slot = pairs.early.find_one(key, check)
     if slot >= 0 and bounds.is_alive(key, int(pairs.early.rows["offset"][slot])):
         return "label_waiting"
-    told = list(known)
-    predictions = [one for one in told if one.kind == "prediction"]
-    if predictions and predictions[-1].offset >= bounds.floor:  # it has not expired, so a level has dropped it
-        return "sampled_out"
-    if told:
-        return "expired"
+    told = fate_of_forgotten(list(known), bounds.floor, pairs.within)
+    if told is not None:
+        return told
     return "sampled_out" if bounds.level and key >= 1 << (64 - min(bounds.level, MOST_LEVEL)) else "unknown"
+
+
+def fate_of_forgotten(known: Sequence[IdRecord], floor: int, within: float) -> State | None:
+    """Return what became of an id that is forgotten, by what the log still has of it; None if it has nothing.
+
+    Args:
+        known: predictions and labels that changed something, as the chunks have them.
+        floor: records at smaller offsets have expired.
+        within: longest time from a prediction to its label, seconds.
+    """
+    predictions = [one for one in known if one.kind == "prediction"]
+    if not predictions:
+        return "expired" if known else None
+    if predictions[-1].offset >= floor:  # it has not expired, so a level has dropped it
+        return "sampled_out"
+    labels = [one for one in known if one.kind == "label" and one.at - predictions[-1].at <= within]
+    if not labels:
+        return "expired"
+    return "corrected" if len(labels) > 1 else "none" if labels[-1].value is None else "joined"
 
 
 def _in_events(spec: ModelSpec, identity: str, partition: int, records: Iterable[Record]) -> Iterator[tuple[int, IdRecord]]:

@@ -14,12 +14,13 @@ from detectors.errors import DriftlineError
 from detectors.spec import ModelSpec, OutcomeSpec
 from driftline.cli.main import run
 from driftline.explain.join import overview
-from driftline.explain.join_id import IdAccount, sentences, trace
+from driftline.explain.join_id import IdAccount, IdRecord, fate_of_forgotten, sentences, trace
 from driftline.servers.ports import free_port
 from streams.engine.transport import LogState
 from streams.kafka import Log, Outgoing, Record, Sender, partition_counts
 from streams.kafka.partitioner import partition_of
 from streams.records.join_chunks import decode, encode
+from streams.records.times import rfc3339
 from streams.settings import KafkaSettings
 from streams.stages.join import Join
 from streams.topics import EVENTS, topic_name
@@ -180,6 +181,25 @@ async def test_an_id_beyond_the_sample() -> None:
     topics.log(0)[-1] = replace(topics.log(0)[-1], value=encode(raised))
     left_out = next(one for one in map(str, range(100)) if topics.trace(one).state == "sampled_out")
     assert topics.said(left_out) == "Sampled out in partition 0 at level 2: 1 in 4 ids is joined, and this is not."
+
+
+@pytest.mark.parametrize(
+    ("known", "floor", "state"),
+    [
+        ([], 9, None),
+        ([("label", 1, 0.0, True)], 9, "expired"),
+        ([("prediction", 1, 0.0, True)], 9, "expired"),
+        ([("prediction", 1, 0.0, True)], 0, "sampled_out"),
+        ([("prediction", 1, 0.0, True), ("label", 2, 50.0, True)], 9, "joined"),
+        ([("prediction", 1, 0.0, True), ("label", 2, 50.0, None)], 9, "none"),
+        ([("prediction", 1, 0.0, True), ("label", 2, 50.0, True), ("label", 3, 60.0, False)], 9, "corrected"),
+        ([("prediction", 1, 0.0, True), ("label", 2, 500.0, True)], 9, "expired"),
+    ],
+)
+def test_what_became_of_a_forgotten_id(known: list[Any], floor: int, state: str | None) -> None:
+    """The chunks still tell whether it was joined before it expired, or dropped by a level."""
+    records = [IdRecord(kind, 0, offset, at, rfc3339(at), value, None, "", None, "log") for kind, offset, at, value in known]
+    assert fate_of_forgotten(records, floor, 100.0) == state
 
 
 def test_keys_go_where_java_sends_them() -> None:
